@@ -1,0 +1,402 @@
+//! `ablate`: switch classes off and measure what that costs.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
+use super::progress::Meter;
+use super::setup::{classify, find_model, run_info, tokenizer};
+use super::table::{count, number_table, p_value};
+use crate::engine::Engine;
+use crate::experiment::{
+    Ablation, AblationPlan, Effect, KnownByRelation, Metric, PromptSubset, Treatment, ablate,
+    effects, known_by_relation,
+};
+use crate::hooks::{Mode, NeuronSet, SignCase};
+use crate::io_class::{ClassQuery, Match, NeuronTable, matched_draws};
+use crate::model::{Checkpoint, Model};
+use crate::prompts::PromptSet;
+use crate::report::{OutDir, PromptSetInfo, outcomes_parquet};
+use crate::stats::BootstrapSettings;
+use crate::tokens::{BosPolicy, Positions, Tokenizer, tokenize};
+
+/// Ablate classes of neurons and measure factual recall against layer-matched random neurons
+///
+/// Every prompt is run clean; those that the model knows (or all, with --subset all) are run again
+/// with each class edited, and with as many random neurons of the same layers, several draws. The
+/// table gives mean log-probabilities of the target and the class's difference to the mean of the
+/// draws with its 95 % interval (over prompts and draws). With --out: outcomes.parquet,
+/// effects.json, run.json.
+#[derive(Args, Serialize)]
+pub struct Ablate {
+    #[command(flatten)]
+    model: ModelArg,
+    /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
+    /// with the fields of known_1000 or CounterFact [default: the bundled facts].
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Classes or unions of classes; strengthening and weakening are accepted for enrichment and depletion.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "A,B",
+        default_value = "enrichment,conditional-enrichment,depletion,conditional-depletion"
+    )]
+    #[serde(serialize_with = "as_texts")]
+    classes: Vec<ClassQuery>,
+    /// Instead of classes: a file with one `layer.neuron` a line (# begins a comment).
+    #[arg(long, value_name = "FILE", conflicts_with = "classes")]
+    neurons: Option<PathBuf>,
+    /// What becomes of a neuron's activation act(gate)·up: zero, fixed=VALUE, multiply=FACTOR, clamp=LIMIT.
+    #[arg(long, default_value = "zero")]
+    #[serde(serialize_with = "as_text")]
+    mode: Mode,
+    /// Random sets per class.
+    #[arg(long, default_value_t = 20)]
+    draws: usize,
+    /// Seed of the random sets and of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// What the random sets share with the class: the layers, or also the norms of w_out.
+    #[arg(
+        long = "match",
+        default_value = "layer",
+        value_name = "layer|layer+norm"
+    )]
+    #[serde(serialize_with = "as_text")]
+    matching: Match,
+    /// Only neurons of these layers: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    layers: Option<Range<usize>>,
+    /// At which tokens: all, subject, subject-last or last (of the prompt).
+    #[arg(long, default_value = "all")]
+    #[serde(serialize_with = "as_text")]
+    positions: Positions,
+    /// Only where gate and up have these signs, such as gate- or gate-,up+; read from the edited run itself.
+    #[arg(long, value_name = "SIGNS", allow_hyphen_values = true)]
+    #[serde(serialize_with = "as_optional_text")]
+    when: Option<SignCase>,
+    /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
+    #[arg(long, default_value = "known")]
+    subset: SubsetArg,
+    /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    #[serde(serialize_with = "as_text")]
+    bos: BosPolicy,
+    #[command(flatten)]
+    class: ClassArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum SubsetArg {
+    Known,
+    All,
+}
+
+impl Ablate {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        // Everything that can be wrong is found before a weight is read.
+        let out = self.output.claim()?;
+        let load_options = self.compute.load_options()?;
+        let prompts = match &self.prompts {
+            Some(path) => PromptSet::read(path)?,
+            None => PromptSet::bundled()?,
+        };
+        let located = find_model(&self.model.model)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        let neurons = self.neurons.as_deref().map(|path| {
+            NeuronSet::read(
+                path,
+                checkpoint.config().n_layers(),
+                checkpoint.config().d_mlp,
+            )
+        });
+        let neurons = neurons.transpose()?;
+        let tokenizer = tokenizer(&located)?;
+        let batch = tokenize(&prompts, &tokenizer, self.bos)?;
+
+        let table = classify(&checkpoint, &self.class)?;
+        let plan = self.plan(&table, neurons)?;
+        warn_of_shortfalls(&plan);
+        let model = Model::load(checkpoint, load_options)?;
+        let meter = Meter::new(&self.model.model);
+        let ablation = ablate(&Engine::new(&model), &batch, &plan, &meter)?;
+        meter.clear();
+        let settings = BootstrapSettings {
+            seed: self.seed,
+            ..BootstrapSettings::default()
+        };
+        let effects = effects(&ablation.outcomes, &plan, &settings)?;
+        let relations = known_by_relation(&ablation.outcomes, &prompts.prompts);
+
+        if let Some(out) = &out {
+            let mut info = run_info(
+                "ablate",
+                serde_json::to_value(&self)?,
+                &located,
+                model.config(),
+                Some(&self.compute),
+                &self.class,
+            )?;
+            info.tokenizer_sha256 = Some(tokenizer.sha256().to_string());
+            info.bos = Some(self.bos_in_words(&tokenizer)?);
+            info.seed = Some(self.seed);
+            info.prompts = Some(PromptSetInfo {
+                name: prompts.name.clone(),
+                sha256: prompts.sha256.clone(),
+            });
+            info.counts = counts(&ablation, &plan, &relations, &prompts);
+            info.wall_s = start.elapsed().as_secs_f64();
+            write(out, &ablation, &effects, &prompts, &tokenizer, info)?;
+        }
+        if self.output.json {
+            let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
+            println!("{}", serde_json::to_string_pretty(&json)?);
+        } else {
+            print_relations(&relations);
+            self.print_effects(&effects, &ablation, prompts.prompts.len());
+            if let Some(out) = &out {
+                println!("files in {}", out.path().display());
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        table: &NeuronTable,
+        from_file: Option<NeuronSet>,
+    ) -> anyhow::Result<AblationPlan> {
+        let sets: Vec<(String, NeuronSet)> = match (from_file, &self.neurons) {
+            (Some(set), Some(path)) => {
+                let set = match &self.layers {
+                    Some(layers) => set.restrict_layers(layers.clone()),
+                    None => set,
+                };
+                anyhow::ensure!(
+                    !set.is_empty(),
+                    "{} names no neuron in the chosen layers",
+                    path.display()
+                );
+                let name = path
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                vec![(name, set)]
+            }
+            _ => self
+                .classes
+                .iter()
+                .map(|query| {
+                    Ok((
+                        query.name().to_string(),
+                        table.select(*query, self.layers.clone())?,
+                    ))
+                })
+                .collect::<anyhow::Result<_>>()?,
+        };
+        let treatments = sets
+            .into_iter()
+            .map(|(name, set)| {
+                let draws = matched_draws(table, &set, self.draws, self.seed, self.matching)
+                    .with_context(|| format!("baseline of {name}"))?;
+                Ok(Treatment::new(name, set, draws))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        Ok(AblationPlan {
+            treatments,
+            mode: self.mode,
+            positions: self.positions,
+            when: self.when.unwrap_or_default(),
+            subset: match self.subset {
+                SubsetArg::Known => PromptSubset::Known,
+                SubsetArg::All => PromptSubset::All,
+            },
+        })
+    }
+
+    fn bos_in_words(&self, tokenizer: &Tokenizer) -> anyhow::Result<String> {
+        Ok(match tokenizer.bos_for(self.bos)? {
+            Some(id) => format!("{}: token {id} is prepended", self.bos),
+            None => format!("{}: none is prepended", self.bos),
+        })
+    }
+
+    fn print_effects(&self, effects: &[Effect], ablation: &Ablation, prompts: usize) {
+        let subset = match self.subset {
+            SubsetArg::Known => PromptSubset::Known,
+            SubsetArg::All => PromptSubset::All,
+        };
+        let of =
+            |metric| move |effect: &&Effect| effect.metric == metric && effect.subset == subset;
+        let top1: Vec<&Effect> = effects.iter().filter(of(Metric::Top1)).collect();
+        let rows = effects
+            .iter()
+            .filter(of(Metric::TargetLogprob))
+            .zip(top1)
+            .map(|(e, top1)| {
+                let baseline = |value: Option<f64>| {
+                    value.map_or("–".to_string(), |value| format!("{value:.3}"))
+                };
+                let interval = match (e.difference_to_baseline, e.baseline_ci) {
+                    (Some(d), Some(ci)) => format!("{d:+.3} [{:+.3}, {:+.3}]", ci.low, ci.high),
+                    (Some(d), None) => format!("{d:+.3}"),
+                    _ => "–".to_string(),
+                };
+                vec![
+                    e.class.clone(),
+                    count(e.neurons),
+                    format!("{:.3}", e.means.clean),
+                    format!("{:.3}", e.means.class),
+                    baseline(e.means.baseline),
+                    interval,
+                    p_value(e.p),
+                    p_value(e.p_adjusted),
+                    lost(top1.means.clean, Some(top1.means.class), top1.prompts),
+                    lost(top1.means.clean, top1.means.baseline, top1.prompts),
+                ]
+            });
+        println!(
+            "\n{}: knows {} of {} facts; {} ablation at {} positions on {} prompts, {} draws, fold {}",
+            self.model.model,
+            ablation.known,
+            prompts,
+            self.mode,
+            self.positions,
+            ablation.edited_prompts,
+            self.draws,
+            self.class.fold
+        );
+        println!(
+            "mean log-probability of the target, nats; difference = class minus mean of the draws, 95 % interval\n"
+        );
+        let header = [
+            "class",
+            "neurons",
+            "clean",
+            "class off",
+            "baseline",
+            "difference",
+            "p",
+            "p (Holm)",
+            "facts lost",
+            "by baseline",
+        ];
+        println!("{}", number_table(&header, rows));
+    }
+}
+
+/// How many top-1 answers are gone, net of those gained.
+fn lost(clean: f64, arm: Option<f64>, prompts: usize) -> String {
+    arm.map_or("–".to_string(), |arm| {
+        let lost = (clean - arm) * prompts as f64;
+        if lost.fract() == 0.0 {
+            format!("{lost:.0}")
+        } else {
+            format!("{lost:.1}")
+        }
+    })
+}
+
+fn write(
+    out: &OutDir,
+    ablation: &Ablation,
+    effects: &[Effect],
+    prompts: &PromptSet,
+    tokenizer: &Tokenizer,
+    info: crate::report::RunInfo,
+) -> anyhow::Result<()> {
+    Ok(out.write(&[
+        (
+            "outcomes.parquet",
+            outcomes_parquet(&ablation.outcomes, &prompts.prompts, tokenizer)?,
+        ),
+        ("effects.json", serde_json::to_vec_pretty(effects)?),
+        ("run.json", info.to_json()?),
+    ])?)
+}
+
+fn counts(
+    ablation: &Ablation,
+    plan: &AblationPlan,
+    relations: &[KnownByRelation],
+    prompts: &PromptSet,
+) -> serde_json::Value {
+    serde_json::json!({
+        "prompts": prompts.prompts.len(),
+        "known": ablation.known,
+        "edited_prompts": ablation.edited_prompts,
+        "conditions": plan.len(),
+        "edits": ablation.changed,
+        "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<Vec<_>>(),
+        "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<Vec<_>>(),
+        "known_by_relation": relations,
+    })
+}
+
+fn warn_of_shortfalls(plan: &AblationPlan) {
+    for treatment in plan.treatments.iter().filter(|t| !t.shortfall.is_empty()) {
+        let short: usize = treatment
+            .shortfall
+            .iter()
+            .map(|s| s.class - s.available)
+            .sum();
+        let layers: Vec<String> = treatment
+            .shortfall
+            .iter()
+            .map(|s| s.layer.to_string())
+            .collect();
+        eprintln!(
+            "warning: {} fills more than half of layer {}, so its baseline is {short} of {} neurons smaller than the class",
+            treatment.class,
+            layers.join(", "),
+            treatment.neurons.len(),
+        );
+    }
+}
+
+fn print_relations(relations: &[KnownByRelation]) {
+    let rows = relations.iter().map(|r| {
+        let name = if r.relation.is_empty() {
+            "(none)"
+        } else {
+            &r.relation
+        };
+        vec![
+            name.to_string(),
+            r.prompts.to_string(),
+            r.known.to_string(),
+            format!("{:.0} %", 100.0 * r.known as f64 / r.prompts as f64),
+        ]
+    });
+    println!(
+        "{}",
+        number_table(&["relation", "prompts", "known", "share"], rows)
+    );
+}
+
+fn as_texts<T: std::fmt::Display, S: serde::Serializer>(
+    values: &[T],
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_seq(values.iter().map(T::to_string))
+}
+
+fn as_optional_text<T: std::fmt::Display, S: serde::Serializer>(
+    value: &Option<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    as_text(&value.as_ref().map_or("any".to_string(), T::to_string), to)
+}

@@ -1,0 +1,150 @@
+//! Arguments that several subcommands share.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use candle_core::{DType, Device};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::hub::DEFAULT_MODEL;
+use crate::io_class::Fold;
+use crate::model::LoadOptions;
+use crate::report::{OutDir, Overwrite, ReportError};
+
+/// Which model.
+#[derive(Args, Serialize)]
+pub struct ModelArg {
+    /// An alias (smollm2-135m, gemma3-270m), a Hugging Face id (org/name, org/name@revision), a
+    /// folder with config.json, tokenizer.json and safetensors, or a .gguf file.
+    #[arg(long, default_value = DEFAULT_MODEL, value_name = "MODEL")]
+    pub model: String,
+}
+
+/// How to run it.
+#[derive(Args, Serialize)]
+pub struct ComputeArgs {
+    /// Use no more than this, such as 4GiB: layers that do not fit are read from the file as the
+    /// run reaches them.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_memory: Option<u64>,
+    /// Threads to compute with [default: one per core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Precision of weights and activations; results to publish need f32.
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub dtype: Precision,
+    /// cpu, cuda:N or metal (the last two need gatelens built with that feature).
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+/// A floating-point type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bit.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half.
+    F16,
+}
+
+impl ComputeArgs {
+    /// Options for loading; sets up the thread pool.
+    pub fn load_options(&self) -> anyhow::Result<LoadOptions> {
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()?;
+        }
+        let dtype = match self.dtype {
+            Precision::F32 => DType::F32,
+            Precision::Bf16 => DType::BF16,
+            Precision::F16 => DType::F16,
+        };
+        Ok(LoadOptions {
+            dtype,
+            device: self.device()?,
+            max_memory: self.max_memory,
+        })
+    }
+
+    fn device(&self) -> anyhow::Result<Device> {
+        let (kind, ordinal) = self.device.split_once(':').unwrap_or((&self.device, "0"));
+        match (kind, ordinal.parse()) {
+            ("cpu", _) => Ok(Device::Cpu),
+            ("cuda", Ok(ordinal)) => Ok(Device::new_cuda(ordinal)?),
+            ("metal", Ok(ordinal)) => Ok(Device::new_metal(ordinal)?),
+            _ => anyhow::bail!(
+                "--device {} is unknown; accepted: cpu, cuda:N, metal",
+                self.device
+            ),
+        }
+    }
+}
+
+/// How neurons are classified.
+#[derive(Args, Serialize)]
+pub struct ClassArgs {
+    /// Which norm gains are folded into the weights before the cosines: that of the norm before the
+    /// MLP (pre, the paper's), none, or also that of the norm after it (pre+post).
+    #[arg(long, default_value = "pre", value_name = "pre|none|pre+post")]
+    #[serde(serialize_with = "as_text")]
+    pub fold: Fold,
+    /// A cosine counts where it is beyond this, strictly.
+    #[arg(long, default_value_t = 0.5)]
+    pub threshold: f32,
+}
+
+/// Where results go.
+#[derive(Args, Serialize)]
+pub struct OutputArgs {
+    /// Write the files to this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Replace the finished run that the folder holds.
+    #[arg(long, requires = "out")]
+    pub force: bool,
+    /// Print JSON for a machine instead of the table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl OutputArgs {
+    /// Claims the folder before any work is done.
+    pub fn claim(&self) -> Result<Option<OutDir>, ReportError> {
+        let overwrite = if self.force {
+            Overwrite::Replace
+        } else {
+            Overwrite::Refuse
+        };
+        self.out
+            .as_deref()
+            .map(|path| OutDir::claim(path, overwrite))
+            .transpose()
+    }
+}
+
+/// `3..9`: layers 3 to 8.
+pub fn parse_layers(text: &str) -> Result<Range<usize>, String> {
+    let bounds = text
+        .split_once("..")
+        .and_then(|(start, end)| Some(start.trim().parse().ok()?..end.trim().parse().ok()?));
+    bounds
+        .filter(|range: &Range<usize>| !range.is_empty())
+        .ok_or_else(|| format!("`{text}` is no range of layers; write 3..9 for layers 3 to 8"))
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    parse_size::parse_size(text).map_err(|error| format!("`{text}`: {error}; write 4GiB or 512MiB"))
+}
+
+/// Serialises what prints as text.
+pub fn as_text<T: std::fmt::Display, S: serde::Serializer>(
+    value: &T,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}

@@ -1,0 +1,109 @@
+//! `classify`: every neuron's cosines and class.
+
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{ClassArgs, ModelArg, OutputArgs};
+use super::setup::{classify, find_model, run_info};
+use super::table::{count, number_table};
+use crate::io_class::{Class, NeuronTable};
+use crate::model::Checkpoint;
+use crate::report::{classes_json, neurons_parquet};
+
+/// Sort every MLP neuron into an input-output class by the cosines between its weights
+///
+/// For neuron n with w_gate, w_in (rows of gate_proj, up_proj) and w_out (column of down_proj), the
+/// signs of cos(w_in, w_out), cos(w_gate, w_out) and cos(w_gate, w_in) beyond the threshold give one
+/// of eleven classes. With --out: neurons.parquet, classes.json, run.json.
+#[derive(Args, Serialize)]
+pub struct Classify {
+    #[command(flatten)]
+    model: ModelArg,
+    #[command(flatten)]
+    class: ClassArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Classify {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        let out = self.output.claim()?;
+        let located = find_model(&self.model.model)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        let table = classify(&checkpoint, &self.class)?;
+        if let Some(out) = out {
+            let settings = serde_json::to_value(&self)?;
+            let mut info = run_info(
+                "classify",
+                settings,
+                &located,
+                checkpoint.config(),
+                None,
+                &self.class,
+            )?;
+            info.counts = serde_json::json!({
+                "layers": table.layers.len(), "neurons": table.layers.iter().map(Vec::len).sum::<usize>(),
+            });
+            info.wall_s = start.elapsed().as_secs_f64();
+            out.write(&[
+                ("neurons.parquet", neurons_parquet(&table)?),
+                ("classes.json", classes_json(&table)?),
+                ("run.json", info.to_json()?),
+            ])?;
+        }
+        if self.output.json {
+            println!("{}", String::from_utf8(classes_json(&table)?)?);
+        } else {
+            print(&table, &self.model.model);
+        }
+        Ok(())
+    }
+}
+
+fn print(table: &NeuronTable, model: &str) {
+    let totals = table.totals();
+    let neurons: usize = totals.values().sum();
+    println!(
+        "{model}: {} neurons, fold {}, threshold {}\n",
+        count(neurons),
+        table.fold,
+        table.threshold
+    );
+    let shown: Vec<Class> = Class::ALL
+        .into_iter()
+        .filter(|class| totals[class] > 0)
+        .collect();
+    let names: Vec<&str> = shown.iter().map(|class| class.as_str()).collect();
+    let header: Vec<&str> = ["layer"]
+        .into_iter()
+        .chain(names)
+        .chain(["median cos(in, out)"])
+        .collect();
+    let medians = table.median_in_out();
+    let layers = table.counts_per_layer();
+    let mut rows: Vec<Vec<String>> = layers
+        .iter()
+        .zip(medians)
+        .enumerate()
+        .map(|(l, (counts, median))| {
+            let counts = shown.iter().map(|class| count(counts[class]));
+            [l.to_string()]
+                .into_iter()
+                .chain(counts)
+                .chain([format!("{median:+.3}")])
+                .collect()
+        })
+        .collect();
+    let sums = shown.iter().map(|class| count(totals[class]));
+    rows.push(
+        ["all".to_string()]
+            .into_iter()
+            .chain(sums)
+            .chain([String::new()])
+            .collect(),
+    );
+    println!("{}", number_table(&header, rows));
+}

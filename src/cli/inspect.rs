@@ -1,0 +1,163 @@
+//! `inspect`: what a model is, from its headers.
+
+use clap::Args;
+use indicatif::BinaryBytes;
+use serde::Serialize;
+
+use super::setup::{find_model, tokenizer};
+use super::table::count;
+use crate::hub::DEFAULT_MODEL;
+use crate::model::{Activation, AttentionSpec, Checkpoint, MemoryEstimate};
+use crate::tokens::BosPolicy;
+
+/// Print a model's family, shapes, memory per mode, rope and BOS; reads no weights
+#[derive(Args)]
+pub struct Inspect {
+    /// An alias, a Hugging Face id, a folder or a .gguf file.
+    #[arg(default_value = DEFAULT_MODEL)]
+    model: String,
+    /// Print JSON for a machine instead.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Inspection {
+    model: String,
+    family: &'static str,
+    layers: usize,
+    d_model: usize,
+    d_mlp: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    vocab_size: usize,
+    max_positions: usize,
+    parameters: u64,
+    activation: Activation,
+    tied_head: bool,
+    attention: Vec<AttentionSpec>,
+    stored_bytes: u64,
+    stored_types: Vec<(String, usize)>,
+    memory_f32: MemoryEstimate,
+    bos: Option<String>,
+}
+
+impl Inspect {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let located = find_model(&self.model)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        let tokenizer = tokenizer(&located)?;
+        let bos = tokenizer
+            .bos_for(BosPolicy::Auto)?
+            .map(|id| tokenizer.token_text(id));
+        let inspection = Inspection::new(self.model, &checkpoint, bos);
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&inspection)?);
+        } else {
+            inspection.print();
+        }
+        Ok(())
+    }
+}
+
+impl Inspection {
+    fn new(model: String, checkpoint: &Checkpoint, bos: Option<String>) -> Self {
+        let config = checkpoint.config();
+        Self {
+            model,
+            family: config.family.name,
+            layers: config.n_layers(),
+            d_model: config.d_model,
+            d_mlp: config.d_mlp,
+            heads: config.n_heads,
+            kv_heads: config.n_kv_heads,
+            head_dim: config.head_dim,
+            vocab_size: config.vocab_size,
+            max_positions: config.max_positions,
+            parameters: config.parameters(),
+            activation: config.activation,
+            tied_head: config.tied_head,
+            attention: config.attention.clone(),
+            stored_bytes: checkpoint.stored_bytes(),
+            stored_types: checkpoint.stored_types(),
+            memory_f32: MemoryEstimate::new(config, 4),
+            bos,
+        }
+    }
+
+    fn print(&self) {
+        let line = |name: &str, value: String| println!("{name:<14} {value}");
+        let types: Vec<_> = self
+            .stored_types
+            .iter()
+            .map(|(name, n)| format!("{name} ×{n}"))
+            .collect();
+        line("model", self.model.clone());
+        line(
+            "family",
+            format!("{}, {:?} gate", self.family, self.activation),
+        );
+        line("layers", self.layers.to_string());
+        line("d_model", self.d_model.to_string());
+        line(
+            "d_mlp",
+            format!(
+                "{} ({} neurons in all)",
+                self.d_mlp,
+                count(self.d_mlp * self.layers)
+            ),
+        );
+        line(
+            "heads",
+            format!(
+                "{} of width {}, {} for keys and values",
+                self.heads, self.head_dim, self.kv_heads
+            ),
+        );
+        let head = if self.tied_head {
+            "head tied to the embedding"
+        } else {
+            "head of its own"
+        };
+        line("vocabulary", format!("{}, {head}", count(self.vocab_size)));
+        line("positions", count(self.max_positions));
+        line("rope", self.rope());
+        line(
+            "BOS",
+            self.bos.clone().unwrap_or("none is prepended".to_string()),
+        );
+        line("parameters", count(self.parameters as usize));
+        line(
+            "stored as",
+            format!("{} ({})", BinaryBytes(self.stored_bytes), types.join(", ")),
+        );
+        line(
+            "memory in f32",
+            format!(
+                "{} resident, {} streamed (--max-memory), and activations",
+                BinaryBytes(self.memory_f32.resident_bytes),
+                BinaryBytes(self.memory_f32.streamed_bytes)
+            ),
+        );
+    }
+
+    /// Each distinct kind of attention with the number of its layers.
+    fn rope(&self) -> String {
+        let mut kinds: Vec<(AttentionSpec, usize)> = Vec::new();
+        for spec in &self.attention {
+            match kinds.iter_mut().find(|(known, _)| known == spec) {
+                Some((_, layers)) => *layers += 1,
+                None => kinds.push((*spec, 1)),
+            }
+        }
+        let described = kinds.iter().map(|(spec, layers)| match spec.window {
+            None => format!("base {} in {layers} global layers", spec.rope.theta),
+            Some(window) => format!(
+                "base {} in {layers} layers with a window of {window}",
+                spec.rope.theta
+            ),
+        });
+        described.collect::<Vec<_>>().join("; ")
+    }
+}

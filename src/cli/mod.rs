@@ -1,0 +1,54 @@
+//! The command line: arguments to calls, results to the terminal. No arithmetic.
+
+mod ablate;
+mod args;
+mod classify;
+mod fetch;
+mod inspect;
+mod progress;
+mod setup;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Examples:
+  gatelens ablate                                  the default model, the bundled facts, four classes
+  gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
+  gatelens classify --model gemma3-270m --fold pre+post
+  gatelens ablate --model meta-llama/Llama-3.2-1B --prompts known_1000.json
+  gatelens inspect ./model.gguf
+
+Definitions: neuron classes and experiments follow Gerstner and Schütze, arXiv 2505.17936.";
+
+/// What do a gated language model's enrichment and depletion neurons do to factual recall?
+///
+/// gatelens sorts the MLP neurons of a gated model (SwiGLU, GeGLU) into input-output classes by the
+/// cosines between their weights, ablates a class, and measures what that does to factual recall,
+/// against layer-matched random neurons, with intervals.
+#[derive(Parser)]
+#[command(name = "gatelens", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Fetch(fetch::Fetch),
+    Inspect(inspect::Inspect),
+    Classify(classify::Classify),
+    Ablate(ablate::Ablate),
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Fetch(fetch) => fetch.run(),
+            Command::Inspect(inspect) => inspect.run(),
+            Command::Classify(classify) => classify.run(),
+            Command::Ablate(ablate) => ablate.run(),
+        }
+    }
+}

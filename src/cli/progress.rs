@@ -1,0 +1,107 @@
+//! Progress on stderr: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
+
+use std::cell::{Cell, RefCell};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use crate::engine::Progress;
+use crate::hub::DownloadProgress;
+
+/// How often a plain line is printed.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// One bar, used for one step after the other.
+pub struct Meter {
+    label: RefCell<String>,
+    bar: RefCell<ProgressBar>,
+    last_line: Cell<Instant>,
+}
+
+impl Meter {
+    /// A meter whose steps are called `label`.
+    pub fn new(label: &str) -> Self {
+        Self {
+            label: RefCell::new(label.to_string()),
+            bar: RefCell::new(ProgressBar::hidden()),
+            last_line: Cell::new(Instant::now()),
+        }
+    }
+
+    /// The name of the next step.
+    pub fn label(&self, label: &str) {
+        self.clear();
+        *self.label.borrow_mut() = label.to_string();
+    }
+
+    /// Removes the bar.
+    pub fn clear(&self) {
+        self.bar.borrow().finish_and_clear();
+    }
+
+    fn begin(&self, total: u64, template: &str) {
+        self.clear();
+        let bar = ProgressBar::new(total); // draws on stderr, and only on a terminal
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar.set_message(self.label.borrow().clone());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self.bar.borrow_mut() = bar;
+        self.last_line.set(Instant::now());
+    }
+
+    fn step(&self, units: u64) {
+        let bar = self.bar.borrow();
+        bar.inc(units);
+        if std::io::stderr().is_terminal() || self.last_line.get().elapsed() < LINE_EVERY {
+            return;
+        }
+        self.last_line.set(Instant::now());
+        let (done, total) = (bar.position(), bar.length().unwrap_or(0).max(1));
+        let left = bar
+            .elapsed()
+            .mul_f64((total.saturating_sub(done)) as f64 / done.max(1) as f64);
+        let percent = 100 * done / total;
+        eprintln!(
+            "{}: {percent} %, about {} left",
+            self.label.borrow(),
+            HumanDuration(left)
+        );
+    }
+}
+
+impl Progress for Meter {
+    fn start(&self, units: u64) {
+        self.begin(units, "{msg} {wide_bar} {percent} %  {elapsed}, {eta} left");
+    }
+
+    fn advance(&self, units: u64) {
+        self.step(units);
+    }
+}
+
+impl DownloadProgress for Meter {
+    fn start(&self, what: &str, total_bytes: Option<u64>) {
+        self.label(what);
+        if !std::io::stderr().is_terminal() {
+            eprintln!("{what} ...");
+        }
+        match total_bytes {
+            Some(total) => self.begin(
+                total,
+                "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left",
+            ),
+            None => self.begin(0, "{spinner} {msg} {elapsed}"),
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.step(bytes);
+    }
+
+    fn finish(&self, _what: &str) {
+        self.clear();
+    }
+}

@@ -1,0 +1,105 @@
+//! From a model's name to what the subcommands work with.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use anyhow::Context;
+use candle_core::quantized::gguf_file::Content;
+
+use super::args::{ClassArgs, ComputeArgs};
+use super::progress::Meter;
+use crate::hub::{LocatedModel, ModelFiles, locate};
+use crate::io_class::{MlpWeights, NeuronTable, check_threshold, classify_layer};
+use crate::model::{Checkpoint, Mlp};
+use crate::report::{FileHash, ModelInfo, RunInfo};
+use crate::tokens::Tokenizer;
+
+/// Finds the model, fetching it if needed.
+pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
+    let meter = Meter::new(name);
+    Ok(locate(name, &meter)?)
+}
+
+/// The tokenizer that belongs to the model.
+pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
+    let tokenizer = match &located.files {
+        ModelFiles::Folder {
+            tokenizer,
+            tokenizer_config,
+            config,
+            ..
+        } => Tokenizer::from_files(tokenizer, tokenizer_config.as_deref(), Some(config))?,
+        ModelFiles::Gguf(path) => {
+            let file =
+                File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let content = Content::read(&mut BufReader::new(file))
+                .with_context(|| format!("{} is not a whole GGUF file", path.display()))?;
+            Tokenizer::from_gguf(&content)?
+        }
+    };
+    Ok(tokenizer)
+}
+
+/// Classifies every neuron, one layer at a time.
+pub fn classify(checkpoint: &Checkpoint, args: &ClassArgs) -> anyhow::Result<NeuronTable> {
+    check_threshold(args.threshold)?;
+    let layers = (0..checkpoint.config().n_layers())
+        .map(|l| {
+            let mlp = Mlp::load(checkpoint, l)?;
+            let weights = MlpWeights {
+                gate: &mlp.gate_proj,
+                up: &mlp.up_proj,
+                down: &mlp.down_proj,
+                pre_gain: Some(&mlp.pre_gain),
+                post_gain: mlp.post_gain.as_ref(),
+                centred: false,
+            };
+            Ok(classify_layer(l, &weights, args.fold, args.threshold)?)
+        })
+        .collect::<anyhow::Result<_>>()?;
+    Ok(NeuronTable {
+        fold: args.fold,
+        threshold: args.threshold,
+        layers,
+    })
+}
+
+/// A `run.json` with what every command knows; the others fill in the rest.
+pub fn run_info(
+    command: &'static str,
+    settings: serde_json::Value,
+    located: &LocatedModel,
+    checkpoint: &crate::model::Config,
+    compute: Option<&ComputeArgs>,
+    class: &ClassArgs,
+) -> anyhow::Result<RunInfo> {
+    let files = located
+        .sha256()?
+        .into_iter()
+        .map(|(path, sha256)| FileHash {
+            path: path.display().to_string(),
+            sha256,
+        });
+    Ok(RunInfo {
+        command,
+        arguments: std::env::args().skip(1).collect(),
+        settings,
+        version: env!("CARGO_PKG_VERSION"),
+        model: ModelInfo {
+            id: located.name.clone(),
+            family: checkpoint.family.name,
+            files: files.collect(),
+        },
+        tokenizer_sha256: None,
+        dtype: compute.map_or("f32".to_string(), |c| {
+            format!("{:?}", c.dtype).to_lowercase()
+        }),
+        device: compute.map_or("cpu".to_string(), |c| c.device.clone()),
+        fold: class.fold.to_string(),
+        bos: None,
+        seed: None,
+        prompts: None,
+        counts: serde_json::Value::Null,
+        wall_s: 0.0,
+    })
+}

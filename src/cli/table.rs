@@ -1,0 +1,32 @@
+//! Text tables and numbers for people.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+/// A table whose first column is text and whose others are numbers.
+pub fn number_table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// A p-value as one prints it, or a dash.
+pub fn p_value(p: Option<f64>) -> String {
+    match p {
+        None => "–".to_string(),
+        Some(p) if p < 0.001 => "<.001".to_string(),
+        Some(p) => format!("{p:.3}"),
+    }
+}
+
+/// A number with thousands separated.
+pub fn count(n: usize) -> String {
+    indicatif::HumanCount(n as u64).to_string()
+}

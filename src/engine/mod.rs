@@ -1,0 +1,301 @@
+//! Runs a model over a batch under many conditions, layer by layer.
+//!
+//! The layers are the outer loop and everything else is inside. All conditions start in one
+//! *stream*, a residual `[tokens, d_model]` with the conditions that share it. At each layer
+//! attention, `gate`, `up` and `post` are computed once per stream; where conditions differ, the
+//! stream forks from the edit on. So a condition costs nothing before its first edited layer, and
+//! only one layer's weights are needed at a time.
+//!
+//! There is no second forward pass: a plain run is one [`Condition::Clean`], no observers and a
+//! [`Readout`].
+
+mod head;
+mod post;
+mod rows;
+mod stream;
+
+pub use head::{LogitBlock, Readout};
+
+use candle_core::Tensor;
+
+use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
+use crate::model::{AttentionTables, Layer, Model, ModelError};
+use crate::tokens::TokenBatch;
+use post::PostPass;
+use rows::Rows;
+use stream::{Stream, fork};
+
+/// What can go wrong while a model runs.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// An edit that left every value as it was: its result would be a false null result.
+    #[error(
+        "the edit `{label}` changed no value ({touched} values were in its neurons, positions and sign case); \
+         a result of it would say nothing: check the neurons, --positions and --when"
+    )]
+    NullEdit {
+        /// The edit's label.
+        label: String,
+        /// How many values it reached.
+        touched: u64,
+    },
+    /// A prompt with more tokens than the model was made for.
+    #[error(
+        "the longest prompt has {tokens} tokens, the model was made for at most {max}; shorten or remove it"
+    )]
+    TooLong {
+        /// Its length.
+        tokens: usize,
+        /// The model's limit.
+        max: usize,
+    },
+    /// A neuron set made for a model of another depth.
+    #[error("the edit `{label}` is for a model of {found} layers, this one has {expected}")]
+    Layers {
+        /// The edit's label.
+        label: String,
+        /// Layers of its neuron set.
+        found: usize,
+        /// Layers of the model.
+        expected: usize,
+    },
+    /// The model's files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tensor library.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Is told how much of a run is done. One unit is half a layer for one stream.
+pub trait Progress {
+    /// A run of `units` begins.
+    fn start(&self, units: u64);
+    /// Some more units are done.
+    fn advance(&self, units: u64);
+}
+
+impl Progress for () {
+    fn start(&self, _units: u64) {}
+    fn advance(&self, _units: u64) {}
+}
+
+/// Units that the head counts for, per stream.
+const HEAD_UNITS: u64 = 2;
+
+/// Runs a model.
+pub struct Engine<'m> {
+    model: &'m Model,
+}
+
+impl<'m> Engine<'m> {
+    /// An engine for `model`.
+    pub fn new(model: &'m Model) -> Self {
+        Self { model }
+    }
+
+    /// How many tokens a batch may have so that the residual streams of `conditions` conditions
+    /// and the activations of one stream fit the model's memory limit.
+    pub fn tokens_per_pass(&self, conditions: usize) -> usize {
+        let config = self.model.config();
+        // In the widest moment a stream has its own residual and five tensors of d_mlp (gate, up, post, its
+        // shared base, products); doubled residuals while a layer's streams are replaced.
+        let per_token = 4 * (2 * conditions * config.d_model + 5 * config.d_mlp);
+        (self.model.activation_bytes() / per_token as u64).max(1) as usize
+    }
+
+    /// Runs `batch` under `conditions`. Observers see the sites they want, `readout` the logits at
+    /// its rows, stream by stream in the order of each stream's first condition. Returns what each
+    /// condition's edit changed, for [`check_edits`].
+    pub fn run(
+        &self,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        observers: &mut [&mut dyn Observer],
+        readout: Option<&mut dyn Readout>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<EditCount>, EngineError> {
+        self.check(batch, conditions)?;
+        let config = self.model.config();
+        let mut pass = Pass {
+            batch,
+            conditions,
+            observers,
+            tables: AttentionTables::new(
+                config,
+                batch.groups(),
+                self.model.dtype(),
+                self.model.device(),
+            )?,
+            activation: config.activation,
+            counts: vec![EditCount::default(); conditions.len()],
+        };
+        let residual = self.model.embed(&batch.ids())?; // [tokens, d_model]
+        let mut streams = vec![Stream {
+            residual,
+            conditions: (0..conditions.len()).collect(),
+        }];
+        for l in 0..config.n_layers() {
+            let layer = self.model.layer(l)?;
+            let mut after = Vec::with_capacity(streams.len());
+            for stream in streams {
+                let forks = pass.through_layer(l, &layer, stream)?;
+                progress.advance(1 + forks.len() as u64);
+                after.extend(forks);
+            }
+            streams = after;
+        }
+        for stream in &streams {
+            pass.final_scale(stream, config.norm_eps)?;
+        }
+        if let Some(readout) = readout {
+            head::read_logits(self.model, &mut streams, readout)?;
+        }
+        progress.advance(HEAD_UNITS * streams.len() as u64);
+        Ok(pass.counts)
+    }
+
+    /// The units that one run under `conditions` reports, from the places where its streams fork.
+    pub fn work_units(&self, conditions: &[Condition]) -> u64 {
+        let mut streams: Vec<Vec<usize>> = vec![(0..conditions.len()).collect()];
+        let mut units = 0;
+        for l in 0..self.model.config().n_layers() {
+            let after: Vec<_> = streams
+                .iter()
+                .flat_map(|sharing| fork(conditions, sharing, l))
+                .collect();
+            units += (streams.len() + after.len()) as u64;
+            streams = after.into_iter().map(|fork| fork.conditions).collect();
+        }
+        units + HEAD_UNITS * streams.len() as u64
+    }
+
+    fn check(&self, batch: &TokenBatch, conditions: &[Condition]) -> Result<(), EngineError> {
+        let config = self.model.config();
+        let (tokens, max) = (batch.longest(), config.max_positions);
+        if tokens > max {
+            return Err(EngineError::TooLong { tokens, max });
+        }
+        for condition in conditions {
+            if let Condition::Edited(edit) = condition
+                && edit.neurons.n_layers() != config.n_layers()
+            {
+                return Err(EngineError::Layers {
+                    label: edit.label.clone(),
+                    found: edit.neurons.n_layers(),
+                    expected: config.n_layers(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state of one run.
+struct Pass<'a, 'o> {
+    batch: &'a TokenBatch,
+    conditions: &'a [Condition],
+    observers: &'a mut [&'o mut dyn Observer],
+    tables: AttentionTables,
+    activation: crate::model::Activation,
+    counts: Vec<EditCount>,
+}
+
+impl Pass<'_, '_> {
+    /// One layer for one stream: what is shared once, then one continuation per different edit.
+    fn through_layer(
+        &mut self,
+        l: usize,
+        layer: &Layer,
+        stream: Stream,
+    ) -> Result<Vec<Stream>, EngineError> {
+        let sharing = &stream.conditions;
+        let at = |site| HookPoint::in_layer(l, site);
+
+        let resid_pre = &stream.residual; // [tokens, d_model]
+        self.fire(at(Site::ResidPre), sharing, resid_pre)?;
+        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables)?; // [tokens, d_model]
+        self.fire(at(Site::AttnOut), sharing, &attn_out)?;
+        let resid_mid = (resid_pre + attn_out)?; // [tokens, d_model]
+        self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
+
+        let (gate, up) = layer.gate_and_up(&resid_mid)?; // [tokens, d_mlp] both
+        self.fire(at(Site::Pre), sharing, &gate)?;
+        self.fire(at(Site::PreLinear), sharing, &up)?;
+
+        let forks = fork(self.conditions, sharing, l);
+        let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
+        let mut streams = Vec::with_capacity(forks.len());
+        for fork in forks {
+            let (post, count) = post_pass.post(fork.edit.as_ref(), self.batch)?; // [tokens, d_mlp]
+            for &condition in &fork.conditions {
+                self.counts[condition] += count;
+            }
+            self.fire(at(Site::Post), &fork.conditions, &post)?;
+            let mlp_out = layer.mlp_out(&post)?; // [tokens, d_model]
+            self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
+            let residual = (&resid_mid + mlp_out)?; // [tokens, d_model]
+            self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
+            streams.push(Stream {
+                residual,
+                conditions: fork.conditions,
+            });
+        }
+        Ok(streams)
+    }
+
+    fn final_scale(&mut self, stream: &Stream, eps: f64) -> Result<(), EngineError> {
+        if self
+            .observers
+            .iter()
+            .any(|observer| observer.wants(HookPoint::FINAL_SCALE))
+        {
+            let x = stream.residual.to_dtype(candle_core::DType::F32)?;
+            let scale = (x.sqr()?.mean_keepdim(1)? + eps)?.sqrt()?; // [tokens, 1]
+            self.fire(HookPoint::FINAL_SCALE, &stream.conditions, &scale)?;
+        }
+        Ok(())
+    }
+
+    /// Shows a tensor to the observers that want it; costs nothing where none does.
+    fn fire(
+        &mut self,
+        point: HookPoint,
+        conditions: &[usize],
+        tensor: &Tensor,
+    ) -> Result<(), EngineError> {
+        if !self.observers.iter().any(|observer| observer.wants(point)) {
+            return Ok(());
+        }
+        let width = tensor.dim(1)?;
+        Rows::of(tensor)?.read(|rows| {
+            let seen = SiteRows {
+                point,
+                conditions,
+                rows,
+                width,
+            };
+            let wanting = self
+                .observers
+                .iter_mut()
+                .filter(|observer| observer.wants(point));
+            wanting.for_each(|observer| observer.observe(&seen));
+        })?;
+        Ok(())
+    }
+}
+
+/// An edit that changed no value in a whole experiment is an error, not a null result.
+pub fn check_edits(conditions: &[Condition], counts: &[EditCount]) -> Result<(), EngineError> {
+    for (condition, count) in conditions.iter().zip(counts) {
+        if let Condition::Edited(edit) = condition
+            && count.changed == 0
+        {
+            return Err(EngineError::NullEdit {
+                label: edit.label.clone(),
+                touched: count.touched,
+            });
+        }
+    }
+    Ok(())
+}

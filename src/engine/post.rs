@@ -1,0 +1,115 @@
+//! The fused pass over the rows of an MLP: `post = act(gate)·up`, then the edit, in parallel over
+//! tokens while a row is in the cache.
+
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+
+use super::EngineError;
+use super::rows::Rows;
+use crate::hooks::{EditCount, LayerEdit};
+use crate::model::Activation;
+use crate::tokens::{Positions, TokenBatch};
+
+/// `gate` and `up` of one stream in one layer, ready to give `post` under each edit.
+pub(super) struct PostPass {
+    activation: Activation,
+    gate: Rows,
+    up: Rows,
+    width: usize,
+    dtype: DType,
+    device: Device,
+    /// The unedited `post`, kept where several continuations start from it.
+    base: Option<Vec<f32>>,
+}
+
+impl PostPass {
+    /// `gate` and `up` `[tokens, d_mlp]`; `continuations` is how often [`post`](Self::post) will be called.
+    pub fn new(
+        activation: Activation,
+        gate: &Tensor,
+        up: &Tensor,
+        continuations: usize,
+    ) -> Result<Self, EngineError> {
+        let mut pass = Self {
+            activation,
+            gate: Rows::of(gate)?,
+            up: Rows::of(up)?,
+            width: gate.dim(1)?,
+            dtype: gate.dtype(),
+            device: gate.device().clone(),
+            base: None,
+        };
+        if continuations > 1 {
+            pass.base = Some(pass.fill(None)?.0);
+        }
+        Ok(pass)
+    }
+
+    /// `post` `[tokens, d_mlp]` under an edit, with what the edit changed.
+    pub fn post(
+        &self,
+        edit: Option<&LayerEdit<'_>>,
+        batch: &TokenBatch,
+    ) -> Result<(Tensor, EditCount), EngineError> {
+        let mask = edit
+            .filter(|edit| edit.positions != Positions::All)
+            .map(|edit| batch.mask(edit.positions));
+        let (rows, count) = self.fill(edit.map(|edit| (edit, mask.as_deref())))?;
+        let shape = (rows.len() / self.width, self.width);
+        let post = Tensor::from_vec(rows, shape, &Device::Cpu)?;
+        Ok((post.to_dtype(self.dtype)?.to_device(&self.device)?, count))
+    }
+
+    fn fill(
+        &self,
+        edit: Option<(&LayerEdit<'_>, Option<&[bool]>)>,
+    ) -> Result<(Vec<f32>, EditCount), EngineError> {
+        let filled = self
+            .gate
+            .read(|gate| self.up.read(|up| self.fill_rows(gate, up, edit)))??;
+        Ok(filled)
+    }
+
+    fn fill_rows(
+        &self,
+        gate: &[f32],
+        up: &[f32],
+        edit: Option<(&LayerEdit<'_>, Option<&[bool]>)>,
+    ) -> (Vec<f32>, EditCount) {
+        let width = self.width;
+        let mut post = vec![0.0; gate.len()];
+        let count = post
+            .par_chunks_exact_mut(width)
+            .enumerate()
+            .map(|(token, post)| {
+                let at = token * width..(token + 1) * width;
+                let (gate, up) = (&gate[at.clone()], &up[at.clone()]);
+                match &self.base {
+                    Some(base) => post.copy_from_slice(&base[at]),
+                    None => gated_row(self.activation, gate, up, post),
+                }
+                match edit {
+                    Some((edit, mask)) if mask.is_none_or(|mask| mask[token]) => {
+                        edit.edit_row(gate, up, post)
+                    }
+                    _ => EditCount::default(),
+                }
+            })
+            .reduce(EditCount::default, |mut sum, count| {
+                sum += count;
+                sum
+            });
+        (post, count)
+    }
+}
+
+/// `post[n] = act(gate[n])·up[n]`, the match on the activation outside the loop.
+fn gated_row(activation: Activation, gate: &[f32], up: &[f32], post: &mut [f32]) {
+    let rows = post.iter_mut().zip(gate.iter().zip(up));
+    match activation {
+        Activation::Silu => rows.for_each(|(post, (g, u))| *post = Activation::Silu.apply(*g) * u),
+        Activation::GeluTanh => {
+            rows.for_each(|(post, (g, u))| *post = Activation::GeluTanh.apply(*g) * u)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Streams, and where they fork.
+
+use candle_core::Tensor;
+
+use crate::hooks::{Condition, LayerEdit};
+
+/// A residual with the conditions that share it.
+pub(super) struct Stream {
+    /// `[tokens, d_model]`.
+    pub residual: Tensor,
+    /// Indices of the conditions, ascending.
+    pub conditions: Vec<usize>,
+}
+
+/// One continuation of a stream after a layer's `post`.
+pub(super) struct Fork<'c> {
+    /// What these conditions edit in this layer; `None`: nothing.
+    pub edit: Option<LayerEdit<'c>>,
+    /// The conditions that go on together, ascending.
+    pub conditions: Vec<usize>,
+}
+
+/// The continuations of a stream at a layer: conditions that edit the same way stay together.
+pub(super) fn fork<'c>(
+    conditions: &'c [Condition],
+    sharing: &[usize],
+    layer: usize,
+) -> Vec<Fork<'c>> {
+    let mut forks: Vec<Fork<'c>> = Vec::new();
+    for &condition in sharing {
+        let edit = conditions[condition].at_layer(layer);
+        match forks.iter_mut().find(|fork| fork.edit == edit) {
+            Some(fork) => fork.conditions.push(condition),
+            None => forks.push(Fork {
+                edit,
+                conditions: vec![condition],
+            }),
+        }
+    }
+    forks
+}

@@ -1,0 +1,165 @@
+//! The ablation experiment: clean on every prompt, then the edits on those that count.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::ExperimentError;
+use super::outcome::{Arm, Outcome, PromptSubset};
+use super::plan::{AblationPlan, PlannedCondition};
+use super::score::{Score, Scorer};
+use crate::engine::{Engine, Progress, check_edits};
+use crate::hooks::{Condition, EditCount};
+use crate::prompts::Prompt;
+use crate::tokens::TokenBatch;
+
+/// What an ablation experiment measured.
+pub struct Ablation {
+    /// One record per prompt and condition: clean first, then condition by condition.
+    pub outcomes: Vec<Outcome>,
+    /// Prompts whose first target token is the clean model's top-1.
+    pub known: usize,
+    /// Prompts that the edits were run on.
+    pub edited_prompts: usize,
+    /// Values that the edits of all conditions changed.
+    pub changed: EditCount,
+}
+
+/// Runs the plan: the clean model on all of `batch`, then every condition on the prompts of the
+/// plan's subset. The clean outcomes of those prompts come from the same pass as the edited ones.
+pub fn ablate(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    plan: &AblationPlan,
+    progress: &dyn Progress,
+) -> Result<Ablation, ExperimentError> {
+    let planned = plan.conditions();
+    let mut clean = run(engine, batch, &planned[..1], progress)?.by_prompt(0);
+    let known: BTreeSet<usize> = clean
+        .iter()
+        .filter(|(_, score)| score.first_rank == 1)
+        .map(|(prompt, _)| *prompt)
+        .collect();
+    let edited_prompts: Vec<usize> = match plan.subset {
+        PromptSubset::All => clean.keys().copied().collect(),
+        PromptSubset::Known => known.iter().copied().collect(),
+    };
+    if edited_prompts.is_empty() {
+        return Err(ExperimentError::NothingKnown {
+            prompts: clean.len(),
+        });
+    }
+
+    let edited = run(engine, &batch.subset(&edited_prompts)?, &planned, progress)?;
+    clean.extend(edited.by_prompt(0));
+    let conditions = (1..planned.len()).map(|condition| edited.by_prompt(condition));
+    let outcomes = std::iter::once(clean)
+        .chain(conditions)
+        .zip(&planned)
+        .flat_map(|(scores, condition)| {
+            let known = &known;
+            scores.into_iter().map(move |(prompt, score)| Outcome {
+                prompt,
+                class: condition.class.clone(),
+                arm: condition.arm,
+                draw: condition.draw,
+                mode: condition.mode.clone(),
+                neurons: condition.neurons,
+                known: known.contains(&prompt),
+                score,
+            })
+        })
+        .collect();
+    Ok(Ablation {
+        outcomes,
+        known: known.len(),
+        edited_prompts: edited_prompts.len(),
+        changed: edited.changed,
+    })
+}
+
+/// Scores by condition, then by prompt.
+struct Scored {
+    prompts: Vec<usize>,
+    scores: Vec<Vec<Score>>,
+    changed: EditCount,
+}
+
+impl Scored {
+    fn by_prompt(&self, condition: usize) -> BTreeMap<usize, Score> {
+        self.prompts
+            .iter()
+            .copied()
+            .zip(self.scores[condition].iter().copied())
+            .collect()
+    }
+}
+
+/// Runs a batch in as many passes as the memory limit asks for.
+fn run(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    planned: &[PlannedCondition],
+    progress: &dyn Progress,
+) -> Result<Scored, ExperimentError> {
+    let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
+    let parts = batch.split(engine.tokens_per_pass(conditions.len()))?;
+    progress.start(parts.iter().map(|_| engine.work_units(&conditions)).sum());
+    let mut scored = Scored {
+        prompts: Vec::new(),
+        scores: vec![Vec::new(); conditions.len()],
+        changed: EditCount::default(),
+    };
+    let mut counts = vec![EditCount::default(); conditions.len()];
+    for part in &parts {
+        let mut scorer = Scorer::new(part, conditions.len());
+        let part_counts = engine.run(part, &conditions, &mut [], Some(&mut scorer), progress)?;
+        for (sum, count) in counts.iter_mut().zip(part_counts) {
+            *sum += count;
+        }
+        scored
+            .prompts
+            .extend(part.sequences().iter().map(|sequence| sequence.prompt));
+        for (all, new) in scored.scores.iter_mut().zip(scorer.into_scores()) {
+            all.extend(new);
+        }
+    }
+    check_edits(&conditions, &counts)?;
+    for count in counts {
+        scored.changed += count;
+    }
+    Ok(scored)
+}
+
+/// How many prompts of each relation the model knows, in the relations' order of first appearance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KnownByRelation {
+    /// The relation; empty for prompts without one.
+    pub relation: String,
+    /// Its prompts.
+    pub prompts: usize,
+    /// Those whose first target token is the clean model's top-1.
+    pub known: usize,
+}
+
+/// Counts the known prompts by relation.
+pub fn known_by_relation(outcomes: &[Outcome], prompts: &[Prompt]) -> Vec<KnownByRelation> {
+    let mut relations: Vec<KnownByRelation> = Vec::new();
+    for outcome in outcomes.iter().filter(|outcome| outcome.arm == Arm::Clean) {
+        let relation = prompts[outcome.prompt].relation.clone().unwrap_or_default();
+        let at = relations
+            .iter()
+            .position(|r| r.relation == relation)
+            .unwrap_or_else(|| {
+                relations.push(KnownByRelation {
+                    relation,
+                    prompts: 0,
+                    known: 0,
+                });
+                relations.len() - 1
+            });
+        relations[at].prompts += 1;
+        relations[at].known += usize::from(outcome.known);
+    }
+    relations
+}

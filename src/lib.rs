@@ -1,0 +1,22 @@
+//! gatelens asks what the enrichment and depletion neurons of a gated language model do to factual
+//! recall. The modules stand in the order in which data passes through them; each imports only
+//! those above it.
+//!
+//! ```text
+//! prompts/ -> Prompt -> TokenBatch -> residual streams, neurons, logits -> Outcome -> Estimate -> files
+//! weights  -> NeuronTable (cosines, classes) -> neuron sets -> Condition ----^
+//! ```
+
+#![warn(missing_docs)]
+
+pub mod cli;
+pub mod engine;
+pub mod experiment;
+pub mod hooks;
+pub mod hub;
+pub mod io_class;
+pub mod model;
+pub mod prompts;
+pub mod report;
+pub mod stats;
+pub mod tokens;

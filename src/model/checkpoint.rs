@@ -1,0 +1,470 @@
+//! Tensors by what they are, from mapped safetensors or GGUF files, always as f32 on the CPU.
+//!
+//! Both formats are mapped, never read whole: a tensor, or some rows of it, is dequantized or
+//! widened when it is asked for. Differences between the formats end here: names, the order of
+//! llama-arch query and key rows in GGUF, and Gemma's norm gains, which GGUF holds with the one
+//! added already.
+
+use std::fs::File;
+use std::io::Cursor;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use candle_core::quantized::gguf_file::{Content, TensorInfo};
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Tensor};
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use super::ModelError;
+use super::config::Config;
+use super::family::{Family, GgufQk, NormGain, NormPlaces};
+use crate::hub::ModelFiles;
+
+/// The tensors of one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerTensor {
+    /// Gain of the norm before attention, `[d_model]`.
+    AttentionNorm,
+    /// Query projection, `[n_heads·head_dim, d_model]`.
+    QProj,
+    /// Key projection, `[n_kv_heads·head_dim, d_model]`.
+    KProj,
+    /// Value projection, `[n_kv_heads·head_dim, d_model]`.
+    VProj,
+    /// Output projection of attention, `[d_model, n_heads·head_dim]`.
+    OProj,
+    /// Gain of the query norm, `[head_dim]`.
+    QNorm,
+    /// Gain of the key norm, `[head_dim]`.
+    KNorm,
+    /// Gain of the norm after attention, `[d_model]`.
+    PostAttentionNorm,
+    /// Gain of the norm before the MLP, `[d_model]`.
+    MlpNorm,
+    /// Gate projection, `[d_mlp, d_model]`: row n is `w_gate` of neuron n.
+    GateProj,
+    /// Up projection, `[d_mlp, d_model]`: row n is `w_in` of neuron n.
+    UpProj,
+    /// Down projection, `[d_model, d_mlp]`: column n is `w_out` of neuron n.
+    DownProj,
+    /// Gain of the norm after the MLP, `[d_model]`.
+    PostMlpNorm,
+}
+
+/// The tensors outside the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelTensor {
+    /// Token embedding, `[vocab_size, d_model]`.
+    Embedding,
+    /// Gain of the final norm, `[d_model]`.
+    FinalNorm,
+    /// Output head, `[vocab_size, d_model]`; absent where it is the embedding.
+    Head,
+}
+
+impl LayerTensor {
+    fn is_norm(self) -> bool {
+        use LayerTensor::*;
+        matches!(
+            self,
+            AttentionNorm | QNorm | KNorm | PostAttentionNorm | MlpNorm | PostMlpNorm
+        )
+    }
+
+    fn shape(self, c: &Config) -> Vec<usize> {
+        use LayerTensor::*;
+        let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+        match self {
+            AttentionNorm | PostAttentionNorm | MlpNorm | PostMlpNorm => vec![c.d_model],
+            QNorm | KNorm => vec![c.head_dim],
+            QProj => vec![q, c.d_model],
+            KProj | VProj => vec![kv, c.d_model],
+            OProj => vec![c.d_model, q],
+            GateProj | UpProj => vec![c.d_mlp, c.d_model],
+            DownProj => vec![c.d_model, c.d_mlp],
+        }
+    }
+
+    fn safetensors_name(self, family: &Family) -> &'static str {
+        use LayerTensor::*;
+        match self {
+            AttentionNorm => "input_layernorm",
+            QProj => "self_attn.q_proj",
+            KProj => "self_attn.k_proj",
+            VProj => "self_attn.v_proj",
+            OProj => "self_attn.o_proj",
+            QNorm => "self_attn.q_norm",
+            KNorm => "self_attn.k_norm",
+            PostAttentionNorm => "post_attention_layernorm",
+            // Llama's name for the norm before the MLP is the one that Gemma gives to the norm after attention.
+            MlpNorm => match family.norm_places {
+                NormPlaces::Pre => "post_attention_layernorm",
+                NormPlaces::PreAndPost => "pre_feedforward_layernorm",
+            },
+            GateProj => "mlp.gate_proj",
+            UpProj => "mlp.up_proj",
+            DownProj => "mlp.down_proj",
+            PostMlpNorm => "post_feedforward_layernorm",
+        }
+    }
+
+    fn gguf_name(self) -> &'static str {
+        use LayerTensor::*;
+        match self {
+            AttentionNorm => "attn_norm",
+            QProj => "attn_q",
+            KProj => "attn_k",
+            VProj => "attn_v",
+            OProj => "attn_output",
+            QNorm => "attn_q_norm",
+            KNorm => "attn_k_norm",
+            PostAttentionNorm => "post_attention_norm",
+            MlpNorm => "ffn_norm",
+            GateProj => "ffn_gate",
+            UpProj => "ffn_up",
+            DownProj => "ffn_down",
+            PostMlpNorm => "post_ffw_norm",
+        }
+    }
+}
+
+impl ModelTensor {
+    fn shape(self, c: &Config) -> Vec<usize> {
+        match self {
+            ModelTensor::Embedding | ModelTensor::Head => vec![c.vocab_size, c.d_model],
+            ModelTensor::FinalNorm => vec![c.d_model],
+        }
+    }
+}
+
+/// A mapped checkpoint with its configuration.
+pub struct Checkpoint {
+    config: Config,
+    storage: Storage,
+}
+
+enum Storage {
+    Safetensors(MmapedSafetensors),
+    Gguf { content: Content, map: Mmap },
+}
+
+impl Checkpoint {
+    /// Maps the files, reads the configuration, and checks that every tensor is there, whole and of
+    /// the expected shape. Reads no weight.
+    pub fn open(files: &ModelFiles) -> Result<Checkpoint, ModelError> {
+        let checkpoint = match files {
+            ModelFiles::Gguf(path) => Self::open_gguf(path)?,
+            ModelFiles::Folder {
+                config, weights, ..
+            } => Self::open_safetensors(config, weights)?,
+        };
+        checkpoint.check_shapes()?;
+        Ok(checkpoint)
+    }
+
+    fn open_gguf(path: &Path) -> Result<Checkpoint, ModelError> {
+        let map = map_file(path)?;
+        let content = Content::read(&mut Cursor::new(&map[..])).map_err(damaged(path))?;
+        for (name, info) in &content.tensor_infos {
+            let end = content.tensor_data_offset + info.offset + gguf_bytes(info);
+            if end > map.len() as u64 {
+                let why = format!(
+                    "tensor {name} ends at byte {end}, the file has {}",
+                    map.len()
+                );
+                return Err(ModelError::Damaged {
+                    path: path.to_path_buf(),
+                    why,
+                });
+            }
+        }
+        let config = Config::from_gguf(&content)?;
+        Ok(Checkpoint {
+            config,
+            storage: Storage::Gguf { content, map },
+        })
+    }
+
+    fn open_safetensors(config: &Path, weights: &[PathBuf]) -> Result<Checkpoint, ModelError> {
+        let config = Config::from_hf_file(config)?;
+        for path in weights {
+            // candle's error for a short file does not name it; safetensors checks lengths itself.
+            let map = map_file(path)?;
+            safetensors::SafeTensors::deserialize(&map).map_err(damaged(path))?;
+        }
+        // SAFETY: the files are mapped read-only; as with every mapped checkpoint, nobody may
+        // rewrite them in place while the process runs.
+        let tensors = unsafe { MmapedSafetensors::multi(weights)? };
+        Ok(Checkpoint {
+            config,
+            storage: Storage::Safetensors(tensors),
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes of all tensors as they are stored.
+    pub fn stored_bytes(&self) -> u64 {
+        match &self.storage {
+            Storage::Safetensors(tensors) => tensors
+                .tensors()
+                .iter()
+                .map(|(_, view)| view.data().len() as u64)
+                .sum(),
+            Storage::Gguf { content, .. } => content.tensor_infos.values().map(gguf_bytes).sum(),
+        }
+    }
+
+    /// The storage types of the weights, most frequent first, as `inspect` prints them.
+    pub fn stored_types(&self) -> Vec<(String, usize)> {
+        let names: Vec<String> = match &self.storage {
+            Storage::Safetensors(tensors) => tensors
+                .tensors()
+                .iter()
+                .map(|(_, view)| format!("{:?}", view.dtype()))
+                .collect(),
+            Storage::Gguf { content, .. } => content
+                .tensor_infos
+                .values()
+                .map(|info| format!("{:?}", info.ggml_dtype))
+                .collect(),
+        };
+        let mut counts = std::collections::BTreeMap::new();
+        for name in names {
+            *counts.entry(name).or_insert(0) += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    /// A layer's tensor in f32, shaped as [`LayerTensor`] says.
+    pub fn layer_tensor(&self, layer: usize, tensor: LayerTensor) -> Result<Tensor, ModelError> {
+        let raw = self.read(&self.layer_name(layer, tensor))?;
+        if tensor.is_norm() {
+            return self.gain(raw);
+        }
+        match (&self.storage, tensor) {
+            (Storage::Gguf { .. }, LayerTensor::QProj) => self.unpermute(raw, self.config.n_heads),
+            (Storage::Gguf { .. }, LayerTensor::KProj) => {
+                self.unpermute(raw, self.config.n_kv_heads)
+            }
+            _ => Ok(raw),
+        }
+    }
+
+    /// A tensor outside the layers in f32; the head of a tied model is its embedding.
+    pub fn model_tensor(&self, tensor: ModelTensor) -> Result<Tensor, ModelError> {
+        let raw = self.read(self.model_name(tensor))?;
+        match tensor {
+            ModelTensor::FinalNorm => self.gain(raw),
+            _ => Ok(raw),
+        }
+    }
+
+    /// Rows of the embedding for the given token ids, `[ids, d_model]`, without reading the others.
+    pub fn embedding_rows(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
+        let name = self.model_name(ModelTensor::Embedding);
+        let mut distinct = ids.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let rows: Vec<Tensor> = distinct
+            .par_iter()
+            .map(|&id| self.read_rows(name, id as usize..id as usize + 1))
+            .collect::<Result<_, _>>()?;
+        let places: Vec<u32> = ids
+            .iter()
+            .map(|id| distinct.partition_point(|known| known < id) as u32)
+            .collect();
+        let places = Tensor::from_vec(places, ids.len(), &Device::Cpu)?;
+        Ok(Tensor::cat(&rows, 0)?.index_select(&places, 0)?)
+    }
+
+    fn layer_name(&self, layer: usize, tensor: LayerTensor) -> String {
+        match &self.storage {
+            Storage::Gguf { .. } => format!("blk.{layer}.{}.weight", tensor.gguf_name()),
+            Storage::Safetensors(_) => {
+                let name = tensor.safetensors_name(self.config.family);
+                format!("model.layers.{layer}.{name}.weight")
+            }
+        }
+    }
+
+    fn model_name(&self, tensor: ModelTensor) -> &'static str {
+        let tensor = match tensor {
+            ModelTensor::Head if self.config.tied_head => ModelTensor::Embedding,
+            other => other,
+        };
+        match (&self.storage, tensor) {
+            (Storage::Gguf { .. }, ModelTensor::Embedding) => "token_embd.weight",
+            (Storage::Gguf { .. }, ModelTensor::FinalNorm) => "output_norm.weight",
+            (Storage::Gguf { .. }, ModelTensor::Head) => "output.weight",
+            (Storage::Safetensors(_), ModelTensor::Embedding) => "model.embed_tokens.weight",
+            (Storage::Safetensors(_), ModelTensor::FinalNorm) => "model.norm.weight",
+            (Storage::Safetensors(_), ModelTensor::Head) => "lm_head.weight",
+        }
+    }
+
+    /// Stored norm weight to gain.
+    fn gain(&self, raw: Tensor) -> Result<Tensor, ModelError> {
+        match (&self.storage, self.config.family.norm_gain) {
+            (Storage::Safetensors(_), NormGain::OnePlus) => Ok((raw + 1.0)?),
+            _ => Ok(raw),
+        }
+    }
+
+    /// llama.cpp interleaves the rotated pairs of llama-arch heads; this undoes it.
+    fn unpermute(&self, raw: Tensor, heads: usize) -> Result<Tensor, ModelError> {
+        if self.config.family.gguf_qk == GgufQk::Halves {
+            return Ok(raw);
+        }
+        let (rows, columns) = raw.dims2()?;
+        let half = self.config.head_dim / 2;
+        Ok(raw
+            .reshape((heads, half, 2, columns))?
+            .transpose(1, 2)?
+            .contiguous()?
+            .reshape((rows, columns))?)
+    }
+
+    fn shape(&self, name: &str) -> Result<Vec<usize>, ModelError> {
+        let missing = || ModelError::MissingTensor {
+            name: name.to_string(),
+        };
+        match &self.storage {
+            Storage::Safetensors(tensors) => tensors
+                .get(name)
+                .map(|view| view.shape().to_vec())
+                .map_err(|_| missing()),
+            Storage::Gguf { content, .. } => content
+                .tensor_infos
+                .get(name)
+                .map(|info| info.shape.dims().to_vec())
+                .ok_or_else(missing),
+        }
+    }
+
+    fn check_shapes(&self) -> Result<(), ModelError> {
+        let check = |name: &str, expected: Vec<usize>| {
+            let found = self.shape(name)?;
+            if found == expected {
+                return Ok(());
+            }
+            Err(ModelError::Shape {
+                name: name.to_string(),
+                found,
+                expected,
+            })
+        };
+        for tensor in [
+            ModelTensor::Embedding,
+            ModelTensor::FinalNorm,
+            ModelTensor::Head,
+        ] {
+            check(self.model_name(tensor), tensor.shape(&self.config))?;
+        }
+        for layer in 0..self.config.n_layers() {
+            for tensor in self.config.family.layer_tensors() {
+                check(&self.layer_name(layer, tensor), tensor.shape(&self.config))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> Result<Tensor, ModelError> {
+        let shape = self.shape(name)?;
+        let rows = shape.first().copied().unwrap_or(1);
+        let blocks = rayon::current_num_threads().min(rows).max(1);
+        let step = rows.div_ceil(blocks);
+        if shape.len() < 2 || step == rows {
+            return self.read_rows(name, 0..rows);
+        }
+        let parts: Vec<Tensor> = (0..rows.div_ceil(step))
+            .into_par_iter()
+            .map(|i| self.read_rows(name, i * step..((i + 1) * step).min(rows)))
+            .collect::<Result<_, _>>()?;
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+
+    /// Some rows of a tensor, dequantized or widened to f32. Rows of quantized tensors are whole blocks.
+    fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
+        let mut shape = self.shape(name)?;
+        let total = shape.first().copied().unwrap_or(1).max(1);
+        let slice = |bytes: usize| bytes / total * rows.start..bytes / total * rows.end;
+        if let Some(first) = shape.first_mut() {
+            *first = rows.len();
+        }
+        match &self.storage {
+            Storage::Safetensors(tensors) => {
+                let view = tensors.get(name)?;
+                let bytes = &view.data()[slice(view.data().len())];
+                let dtype = DType::try_from(view.dtype())?;
+                Ok(Tensor::from_raw_buffer(bytes, dtype, &shape, &Device::Cpu)?
+                    .to_dtype(DType::F32)?)
+            }
+            Storage::Gguf { content, map } => {
+                let missing = || ModelError::MissingTensor {
+                    name: name.to_string(),
+                };
+                let info = content.tensor_infos.get(name).ok_or_else(missing)?;
+                let start = (content.tensor_data_offset + info.offset) as usize;
+                let bytes = &map[start..start + gguf_bytes(info) as usize];
+                let bytes = &bytes[slice(bytes.len())];
+                let quantized = qtensor_from_ggml(info.ggml_dtype, bytes, shape, &Device::Cpu)?;
+                Ok(quantized.dequantize(&Device::Cpu)?)
+            }
+        }
+    }
+}
+
+impl Family {
+    /// The tensors that each layer of this family has.
+    fn layer_tensors(&self) -> Vec<LayerTensor> {
+        use LayerTensor::*;
+        let mut tensors = vec![
+            AttentionNorm,
+            QProj,
+            KProj,
+            VProj,
+            OProj,
+            MlpNorm,
+            GateProj,
+            UpProj,
+            DownProj,
+        ];
+        if self.norm_places == NormPlaces::PreAndPost {
+            tensors.extend([PostAttentionNorm, PostMlpNorm]);
+        }
+        if self.qk_norm == super::family::QkNorm::PerHead {
+            tensors.extend([QNorm, KNorm]);
+        }
+        tensors
+    }
+}
+
+fn gguf_bytes(info: &TensorInfo) -> u64 {
+    (info.shape.elem_count() / info.ggml_dtype.block_size() * info.ggml_dtype.type_size()) as u64
+}
+
+fn map_file(path: &Path) -> Result<Mmap, ModelError> {
+    let read = |source| ModelError::Read {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = File::open(path).map_err(read)?;
+    // SAFETY: see `open_safetensors`.
+    unsafe { Mmap::map(&file) }.map_err(read)
+}
+
+fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> ModelError {
+    let path = path.to_path_buf();
+    move |error| ModelError::Damaged {
+        path: path.clone(),
+        why: error.to_string(),
+    }
+}

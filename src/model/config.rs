@@ -1,0 +1,135 @@
+//! What a checkpoint's configuration says, in one form for every family and file format.
+
+use serde::Serialize;
+
+use super::family::{EmbeddingScale, Family};
+use super::rope::RopeSpec;
+
+/// The gate's activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `x·sigmoid(x)`: SwiGLU.
+    Silu,
+    /// The tanh form of GELU: GeGLU.
+    GeluTanh,
+}
+
+impl Activation {
+    /// The names that Hugging Face configs use, with what they mean.
+    pub(super) const HF_NAMES: &'static [(&'static str, Activation)] = &[
+        ("silu", Activation::Silu),
+        ("swish", Activation::Silu),
+        ("gelu_pytorch_tanh", Activation::GeluTanh),
+    ];
+
+    /// The activation of one pre-activation.
+    #[inline(always)]
+    pub fn apply(self, gate: f32) -> f32 {
+        match self {
+            Activation::Silu => gate / (1.0 + (-gate).exp()),
+            Activation::GeluTanh => {
+                const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+                let inner = SQRT_2_OVER_PI * (gate + 0.044_715 * gate * gate * gate);
+                0.5 * gate * (1.0 + inner.tanh())
+            }
+        }
+    }
+}
+
+/// How one layer attends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AttentionSpec {
+    /// The rotation of queries and keys.
+    pub rope: RopeSpec,
+    /// How many keys a query sees, itself included; `None`: all before it.
+    pub window: Option<usize>,
+}
+
+/// Everything about a model's arithmetic that is not a weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The row of the family table.
+    pub family: &'static Family,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Neurons per layer.
+    pub d_mlp: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Entries of the embedding.
+    pub vocab_size: usize,
+    /// Longest input that the model was made for, in tokens.
+    pub max_positions: usize,
+    /// The norms' epsilon.
+    pub norm_eps: f64,
+    /// What query-key products are multiplied by.
+    pub attention_scale: f64,
+    /// The gate's activation.
+    pub activation: Activation,
+    /// Whether the output head is the embedding.
+    pub tied_head: bool,
+    /// One entry per layer.
+    pub attention: Vec<AttentionSpec>,
+}
+
+impl Config {
+    /// Number of layers.
+    pub fn n_layers(&self) -> usize {
+        self.attention.len()
+    }
+
+    /// What token embeddings are multiplied by.
+    pub fn embedding_scale(&self) -> f64 {
+        match self.family.embedding_scale {
+            EmbeddingScale::One => 1.0,
+            EmbeddingScale::SqrtDModel => (self.d_model as f64).sqrt(),
+        }
+    }
+
+    /// Number of weights, norms left out of account where they are negligible.
+    pub fn parameters(&self) -> u64 {
+        let head = if self.tied_head { 1 } else { 2 };
+        head * self.embedding_parameters() + self.n_layers() as u64 * self.layer_parameters()
+    }
+
+    /// Weights of the embedding.
+    pub fn embedding_parameters(&self) -> u64 {
+        (self.vocab_size * self.d_model) as u64
+    }
+
+    /// Weights of the matrices of one layer.
+    pub fn layer_parameters(&self) -> u64 {
+        let heads = 2 * self.n_heads + 2 * self.n_kv_heads;
+        (self.d_model * (heads * self.head_dim + 3 * self.d_mlp)) as u64
+    }
+}
+
+/// Local layers but for every `pattern`-th, which attends globally.
+pub(super) fn windowed_pattern(
+    n_layers: usize,
+    pattern: usize,
+    local: AttentionSpec,
+    global: AttentionSpec,
+) -> Vec<AttentionSpec> {
+    (1..=n_layers)
+        .map(|l| if l % pattern == 0 { global } else { local })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_match_hand_values() {
+        // silu(1) = 1/(1+e^-1); gelu_tanh(1) as PyTorch prints it.
+        assert!((Activation::Silu.apply(1.0) - 0.731_058_6).abs() < 1e-6);
+        assert!((Activation::GeluTanh.apply(1.0) - 0.841_191_9).abs() < 1e-6);
+        assert!((Activation::GeluTanh.apply(-1.0) + 0.158_808_0).abs() < 1e-6);
+    }
+}

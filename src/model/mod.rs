@@ -1,0 +1,100 @@
+//! What a gated decoder is: its configuration, the family table, its weights and its layers.
+//!
+//! [`Config`] is read from `config.json` or GGUF metadata and says everything about the arithmetic;
+//! [`Checkpoint`] reads tensors by role, whatever the file format; [`Layer`] computes. The order in
+//! which layers, prompts and conditions meet is the engine's business, not this stage's.
+
+mod attention;
+mod checkpoint;
+mod config;
+mod estimate;
+mod family;
+mod gguf_config;
+mod hf_config;
+mod layer;
+mod rope;
+mod weights;
+
+pub use attention::AttentionTables;
+pub use checkpoint::{Checkpoint, LayerTensor, ModelTensor};
+pub use config::{Activation, AttentionSpec, Config};
+pub use estimate::{MemoryEstimate, Residency};
+pub use family::{FAMILIES, Family};
+pub use layer::Layer;
+pub use rope::RopeSpec;
+pub use weights::{LoadOptions, Mlp, Model};
+
+use std::path::PathBuf;
+
+/// What can be wrong with a model's files.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file that could not be opened or mapped.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is not what its name says, or that ends too early.
+    #[error("{} is damaged or incomplete: {why}; fetch it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+    /// A value in the configuration that this version does not compute.
+    #[error("{file}: {key} = {value} is not supported; accepted: {accepted}")]
+    Unsupported {
+        /// Where the value stands: `config.json` or `GGUF metadata`.
+        file: &'static str,
+        /// The key.
+        key: String,
+        /// The value found.
+        value: String,
+        /// The values that are accepted.
+        accepted: String,
+    },
+    /// A key that the configuration must have.
+    #[error("{file} has no {key}, which a {family} model needs")]
+    MissingKey {
+        /// Where it should stand.
+        file: &'static str,
+        /// The key.
+        key: String,
+        /// The family that needs it.
+        family: &'static str,
+    },
+    /// A tensor that the checkpoint does not have.
+    #[error("the checkpoint has no tensor {name}")]
+    MissingTensor {
+        /// The tensor's name in the file.
+        name: String,
+    },
+    /// A tensor whose shape is not what the configuration says.
+    #[error("tensor {name} has shape {found:?}, the configuration says {expected:?}")]
+    Shape {
+        /// The tensor's name in the file.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// The memory limit is below what even layer-by-layer reading needs.
+    #[error(
+        "--max-memory {limit_mib} MiB is too little: reading one layer at a time needs {needed_mib} MiB; \
+         raise it to at least that"
+    )]
+    Memory {
+        /// The limit, MiB.
+        limit_mib: u64,
+        /// What streamed mode needs, MiB.
+        needed_mib: u64,
+    },
+    /// An error of the tensor library.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

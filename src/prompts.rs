@@ -1,0 +1,570 @@
+//! Prompt sets: what the model is asked, and what it should answer.
+//!
+//! A set is a text file in one of two containers, found out by looking at it:
+//!
+//! - JSON Lines, one record a line (blank lines are skipped);
+//! - a JSON array of records (the text starts with `[`).
+//!
+//! and a record has one of three shapes, found out record by record:
+//!
+//! | shape | told by | fields |
+//! |---|---|---|
+//! | own | neither of the others | `id`, `prompt`, `subject`, `target`, `relation` (optional) |
+//! | ROME's known_1000 (Meng et al. 2022) | `attribute` | `known_id`, `prompt`, `subject`, `attribute`, `relation_id` |
+//! | CounterFact (Meng et al. 2022) | `requested_rewrite` | `case_id`, in it `prompt`, `subject`, `target_true.str`, `relation_id` |
+//!
+//! `{}` in a prompt of the two published shapes is filled with the subject. Other fields are ignored.
+//! White space around a target is dropped: the tokens stage puts the one space before it.
+//! Every record is checked and every problem reported at once; a set with one bad record is no set.
+//! Tokens are not this module's business: whether a subject has tokens is checked by the tokens stage.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// One question with its right answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// Unique in its set; names the prompt in every output file.
+    pub id: String,
+    /// The text before the answer, without white space at its end.
+    pub prompt: String,
+    /// What the fact is about; occurs in `prompt`.
+    pub subject: String,
+    /// The right continuation, without the space that separates it from the prompt.
+    pub target: String,
+    /// The kind of fact ("capital", "P36"), where the file tells it.
+    pub relation: Option<String>,
+}
+
+/// A checked, non-empty set of prompts with unique ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptSet {
+    /// Where the set came from: a path, or `bundled facts`.
+    pub name: String,
+    /// In the order of the file.
+    pub prompts: Vec<Prompt>,
+    /// Hex sha256 of the file's bytes.
+    pub sha256: String,
+}
+
+/// Where a record stands in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Line of the text, from 1.
+    Line(usize),
+    /// Item of a JSON array, from 0.
+    Item(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(n) => write!(f, "line {n}"),
+            Place::Item(n) => write!(f, "item {n}"),
+        }
+    }
+}
+
+/// What can be wrong with one record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// The line (or the whole array) is not JSON.
+    #[error("not valid JSON: {0}")]
+    Json(String),
+    /// The JSON is not an object.
+    #[error("not a JSON object with the fields of a prompt")]
+    NotAnObject,
+    /// A field is absent or null.
+    #[error("the field `{0}` is missing")]
+    Missing(&'static str),
+    /// A field holds something other than text (ids may be integers too).
+    #[error("the field `{0}` must be a string")]
+    NotText(&'static str),
+    /// A field holds nothing but white space.
+    #[error("the field `{0}` is empty")]
+    Empty(&'static str),
+    /// The subject's span could not be found.
+    #[error("the subject {0:?} does not occur in the prompt {1:?}")]
+    SubjectNotInPrompt(String, String),
+    /// Outputs would mix the two prompts.
+    #[error("the id is already used at {0}")]
+    DuplicateId(Place),
+    /// `" " + target` would then follow a space, and be cut into other tokens than in running text.
+    #[error(
+        "the prompt ends in white space; end it with its last word, the space before the target is added"
+    )]
+    TrailingWhitespace,
+}
+
+/// One flaw, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Line or item of the record.
+    pub place: Place,
+    /// The record's id, where it has one.
+    pub id: Option<String>,
+    /// What is wrong.
+    pub what: Flaw,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "{} ({id}): {}", self.place, self.what),
+            None => write!(f, "{}: {}", self.place, self.what),
+        }
+    }
+}
+
+/// Why a prompt set could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// The file could not be opened or read.
+    #[error("cannot read the prompt file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not text.
+    #[error("the prompt file {} is not UTF-8 text: {source}; save it as UTF-8", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first bad byte.
+        source: std::str::Utf8Error,
+    },
+    /// The file holds no record at all.
+    #[error(
+        "{name} holds no prompts; write one JSON object a line with the fields id, prompt, subject, target"
+    )]
+    Empty {
+        /// The set's name.
+        name: String,
+    },
+    /// At least one record is bad; all of them are listed.
+    #[error("{name}: {} in the prompts\n{}", count_of(problems.len()), list(problems))]
+    Invalid {
+        /// The set's name.
+        name: String,
+        /// Every problem found, in the order of the file.
+        problems: Vec<Problem>,
+    },
+}
+
+/// At most this many problems are printed; the rest is counted.
+const LISTED_PROBLEMS: usize = 20;
+
+/// "1 problem", "3 problems".
+pub(crate) fn count_of(problems: usize) -> String {
+    match problems {
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    }
+}
+
+/// One indented line per problem, at most 20, then "and N more".
+pub(crate) fn list<T: fmt::Display>(problems: &[T]) -> String {
+    let mut lines: Vec<String> = problems
+        .iter()
+        .take(LISTED_PROBLEMS)
+        .map(|problem| format!("  {problem}"))
+        .collect();
+    if problems.len() > LISTED_PROBLEMS {
+        lines.push(format!("  and {} more", problems.len() - LISTED_PROBLEMS));
+    }
+    lines.join("\n")
+}
+
+/// The sha256 of some bytes, in hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Two hex digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl PromptSet {
+    /// The facts that come with the program (`prompts/facts.jsonl`).
+    ///
+    /// # Errors
+    /// As [`PromptSet::parse`]; the bundled file passes (it is tested).
+    pub fn bundled() -> Result<Self, PromptError> {
+        Self::parse("bundled facts", include_str!("../prompts/facts.jsonl"))
+    }
+
+    /// Reads and checks a file; its path becomes the set's name.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not UTF-8, and as [`PromptSet::parse`].
+    pub fn read(path: &Path) -> Result<Self, PromptError> {
+        let bytes = std::fs::read(path).map_err(|source| PromptError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let text = std::str::from_utf8(&bytes).map_err(|source| PromptError::NotUtf8 {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&path.display().to_string(), text)
+    }
+
+    /// Checks the text of a prompt file; `name` is used in messages and in run.json.
+    ///
+    /// # Errors
+    /// [`PromptError::Empty`] without records, [`PromptError::Invalid`] with every problem of every record.
+    pub fn parse(name: &str, text: &str) -> Result<Self, PromptError> {
+        let mut checked = Checked::default();
+        for (place, record) in records(text) {
+            checked.add(place, record);
+        }
+        if !checked.problems.is_empty() {
+            return Err(PromptError::Invalid {
+                name: name.to_owned(),
+                problems: checked.problems,
+            });
+        }
+        if checked.prompts.is_empty() {
+            return Err(PromptError::Empty {
+                name: name.to_owned(),
+            });
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            prompts: checked.prompts,
+            sha256: sha256_hex(text.as_bytes()),
+        })
+    }
+}
+
+/// The records of either container, each with its place; a part that is not JSON is an `Err` in its place.
+fn records(text: &str) -> Vec<(Place, Result<Value, Flaw>)> {
+    // Some editors put a byte order mark in front of UTF-8.
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('[') {
+        return array_items(text);
+    }
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(i, line)| (Place::Line(i + 1), from_json(line)))
+        .collect()
+}
+
+fn array_items(text: &str) -> Vec<(Place, Result<Value, Flaw>)> {
+    match serde_json::from_str::<Vec<Value>>(text) {
+        Ok(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| (Place::Item(i), Ok(item)))
+            .collect(),
+        Err(e) => vec![(Place::Line(e.line()), Err(Flaw::Json(e.to_string())))],
+    }
+}
+
+fn from_json(line: &str) -> Result<Value, Flaw> {
+    serde_json::from_str(line).map_err(|e| Flaw::Json(e.to_string()))
+}
+
+/// The good prompts and the problems so far.
+#[derive(Default)]
+struct Checked {
+    prompts: Vec<Prompt>,
+    problems: Vec<Problem>,
+    places_of_ids: HashMap<String, Place>,
+}
+
+impl Checked {
+    fn add(&mut self, place: Place, record: Result<Value, Flaw>) {
+        let (id, result) = match record {
+            Ok(value) => read_record(&value),
+            Err(flaw) => (None, Err(vec![flaw])),
+        };
+        let mut flaws = Vec::new();
+        if let Some(id) = &id {
+            match self.places_of_ids.get(id) {
+                Some(first) => flaws.push(Flaw::DuplicateId(*first)),
+                None => {
+                    self.places_of_ids.insert(id.clone(), place);
+                }
+            }
+        }
+        match result {
+            Ok(prompt) => self.prompts.push(prompt),
+            Err(more) => flaws.extend(more),
+        }
+        self.problems.extend(flaws.into_iter().map(|what| Problem {
+            place,
+            id: id.clone(),
+            what,
+        }));
+    }
+}
+
+/// Where a record's shape keeps its five values: paths of field names.
+struct Shape {
+    id: &'static str,
+    prompt: &'static str,
+    subject: &'static str,
+    target: &'static str,
+    relation: &'static str,
+    template: Template,
+}
+
+/// Whether `{}` in a prompt stands for the subject.
+#[derive(PartialEq)]
+enum Template {
+    Filled,
+    Literal,
+}
+
+const OWN: Shape = Shape {
+    id: "id",
+    prompt: "prompt",
+    subject: "subject",
+    target: "target",
+    relation: "relation",
+    template: Template::Literal,
+};
+
+const KNOWN_1000: Shape = Shape {
+    id: "known_id",
+    prompt: "prompt",
+    subject: "subject",
+    target: "attribute",
+    relation: "relation_id",
+    template: Template::Filled,
+};
+
+const COUNTERFACT: Shape = Shape {
+    id: "case_id",
+    prompt: "requested_rewrite.prompt",
+    subject: "requested_rewrite.subject",
+    target: "requested_rewrite.target_true.str",
+    relation: "requested_rewrite.relation_id",
+    template: Template::Filled,
+};
+
+fn shape_of(record: &Value) -> &'static Shape {
+    if record.get("requested_rewrite").is_some() {
+        &COUNTERFACT
+    } else if record.get("attribute").is_some() {
+        &KNOWN_1000
+    } else {
+        &OWN
+    }
+}
+
+/// The record's id where it has one, and its prompt or all its flaws.
+fn read_record(record: &Value) -> (Option<String>, Result<Prompt, Vec<Flaw>>) {
+    if !record.is_object() {
+        return (None, Err(vec![Flaw::NotAnObject]));
+    }
+    let shape = shape_of(record);
+    let mut flaws = Vec::new();
+    let id = keep(id_at(record, shape.id), &mut flaws);
+    let prompt = keep(text_at(record, shape.prompt), &mut flaws);
+    let subject = keep(text_at(record, shape.subject), &mut flaws);
+    let target = keep(text_at(record, shape.target), &mut flaws);
+    let relation = match at(record, shape.relation) {
+        None => None,
+        Some(_) => keep(text_at(record, shape.relation), &mut flaws),
+    };
+    let prompt = match (&prompt, &subject) {
+        (Some(prompt), Some(subject)) if shape.template == Template::Filled => {
+            Some(prompt.replacen("{}", subject, 1))
+        }
+        _ => prompt,
+    };
+    check_prompt(prompt.as_deref(), subject.as_deref(), &mut flaws);
+    let read = match (&id, prompt, subject, target) {
+        (Some(id), Some(prompt), Some(subject), Some(target)) if flaws.is_empty() => Ok(Prompt {
+            id: id.clone(),
+            prompt,
+            subject,
+            target: target.trim().to_owned(),
+            relation,
+        }),
+        _ => Err(flaws),
+    };
+    (id, read)
+}
+
+fn check_prompt(prompt: Option<&str>, subject: Option<&str>, flaws: &mut Vec<Flaw>) {
+    let Some(prompt) = prompt else { return };
+    if prompt.ends_with(char::is_whitespace) {
+        flaws.push(Flaw::TrailingWhitespace);
+    }
+    if let Some(subject) = subject.filter(|subject| !prompt.contains(subject)) {
+        flaws.push(Flaw::SubjectNotInPrompt(
+            subject.to_owned(),
+            prompt.to_owned(),
+        ));
+    }
+}
+
+fn keep<T>(value: Result<T, Flaw>, flaws: &mut Vec<Flaw>) -> Option<T> {
+    value.map_err(|flaw| flaws.push(flaw)).ok()
+}
+
+/// The value at a dotted path; null counts as absent.
+fn at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.')
+        .try_fold(record, |value, field| value.get(field))
+        .filter(|value| !value.is_null())
+}
+
+fn text_at(record: &Value, path: &'static str) -> Result<String, Flaw> {
+    let text = at(record, path)
+        .ok_or(Flaw::Missing(path))?
+        .as_str()
+        .ok_or(Flaw::NotText(path))?;
+    if text.trim().is_empty() {
+        return Err(Flaw::Empty(path));
+    }
+    Ok(text.to_owned())
+}
+
+/// Ids may be integers: the published files number their records.
+fn id_at(record: &Value, path: &'static str) -> Result<String, Flaw> {
+    match at(record, path) {
+        Some(Value::Number(n)) if n.is_u64() => Ok(n.to_string()),
+        _ => text_at(record, path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARIS: &str = r#"{"id":"a","prompt":"The capital of France is","subject":"France","target":" Paris","relation":"capital","note":1}"#;
+
+    fn problems(text: &str) -> Vec<String> {
+        match PromptSet::parse("t", text) {
+            Err(PromptError::Invalid { problems, .. }) => {
+                problems.iter().map(Problem::to_string).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_becomes_a_prompt_and_the_target_loses_its_space() {
+        let set = PromptSet::parse("t", &format!("\u{feff}\n{PARIS}\n\n")).unwrap();
+        assert_eq!(
+            set.prompts,
+            [Prompt {
+                id: "a".into(),
+                prompt: "The capital of France is".into(),
+                subject: "France".into(),
+                target: "Paris".into(),
+                relation: Some("capital".into()),
+            }]
+        );
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_bytes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), PARIS).unwrap();
+        let set = PromptSet::read(file.path()).unwrap();
+        assert_eq!(set.sha256, sha256_hex(PARIS.as_bytes()));
+        // printf "" | sha256sum
+        assert!(sha256_hex(b"").starts_with("e3b0c44298fc1c14"));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let text = [
+            PARIS,
+            r#"{"id":"a","prompt":"Rome is in","subject":"Rome","target":"Italy"}"#,
+            r#"{"id":"b","prompt":"Rome is in ","subject":"Oslo","target":" "}"#,
+            "{broken",
+            r#"{"prompt":7,"subject":"x"}"#,
+            "[1]",
+        ]
+        .join("\n");
+        assert_eq!(
+            problems(&text),
+            [
+                "line 2 (a): the id is already used at line 1",
+                "line 3 (b): the field `target` is empty",
+                "line 3 (b): the prompt ends in white space; end it with its last word, the space before the target is added",
+                "line 3 (b): the subject \"Oslo\" does not occur in the prompt \"Rome is in \"",
+                "line 4: not valid JSON: key must be a string at line 1 column 2",
+                "line 5: the field `id` is missing",
+                "line 5: the field `prompt` must be a string",
+                "line 5: the field `target` is missing",
+                "line 6: not a JSON object with the fields of a prompt",
+            ]
+        );
+    }
+
+    #[test]
+    fn twenty_problems_are_printed_and_the_rest_counted() {
+        let text = "{}\n".repeat(6); // 4 missing fields each
+        let message = PromptSet::parse("t", &text).unwrap_err().to_string();
+        assert!(message.starts_with("t: 24 problems in the prompts\n  line 1: "));
+        assert!(message.ends_with("\n  and 4 more"));
+        assert_eq!(message.lines().count(), 22);
+    }
+
+    #[test]
+    fn the_published_shapes_are_read() {
+        let rome = r#"[{"known_id":0,"subject":"Vinson Massif","attribute":"Antarctica",
+            "template":"{} is in","prediction":" x","prompt":"Vinson Massif is in","relation_id":"P30"},
+            {"known_id":1,"subject":"Oslo","attribute":"Norway","prompt":"{} is in","relation_id":"P17"}]"#;
+        let set = PromptSet::parse("t", rome).unwrap();
+        assert_eq!(set.prompts[0].target, "Antarctica");
+        assert_eq!(set.prompts[0].relation.as_deref(), Some("P30"));
+        assert_eq!(
+            (set.prompts[1].id.as_str(), set.prompts[1].prompt.as_str()),
+            ("1", "Oslo is in")
+        );
+        let counterfact = r#"[{"case_id":5,"requested_rewrite":{"prompt":"The tongue of {} is","relation_id":"P103",
+            "target_new":{"str":"English"},"target_true":{"str":"French"},"subject":"Danielle Darrieux"}}]"#;
+        let set = PromptSet::parse("t", counterfact).unwrap();
+        assert_eq!(set.prompts[0].prompt, "The tongue of Danielle Darrieux is");
+        assert_eq!(set.prompts[0].target, "French");
+    }
+
+    #[test]
+    fn a_broken_array_names_its_line() {
+        assert!(problems("[\n{},\n{]")[0].starts_with("line 3: not valid JSON"));
+        assert_eq!(
+            problems(r#"[{"case_id":1,"requested_rewrite":{"prompt":"{} is","subject":"x"}}]"#),
+            ["item 0 (1): the field `requested_rewrite.target_true.str` is missing"]
+        );
+    }
+
+    #[test]
+    fn an_empty_set_is_an_error() {
+        for text in ["", "\n \n", "[]"] {
+            assert!(matches!(
+                PromptSet::parse("t", text),
+                Err(PromptError::Empty { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = PromptSet::read(Path::new("no/such.jsonl")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot read the prompt file no/such.jsonl"
+        );
+    }
+
+    #[test]
+    fn the_bundled_set_is_good() {
+        assert!(!PromptSet::bundled().unwrap().prompts.is_empty());
+    }
+}

@@ -1,0 +1,47 @@
+//! Outcomes and estimates to files. Exporters are pure functions from records to bytes; only
+//! [`OutDir`] touches the disk.
+
+mod classes;
+mod out_dir;
+mod parquet;
+mod run_info;
+
+pub use classes::classes_json;
+pub use out_dir::{OutDir, Overwrite};
+pub use parquet::{neurons_parquet, outcomes_parquet};
+pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
+
+use std::path::PathBuf;
+
+/// What can go wrong while results are written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The folder holds a finished run.
+    #[error("{} holds a finished run; choose another --out, or replace it with --force", path.display())]
+    Finished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder holds something that gatelens did not write.
+    #[error("{} exists and is not a run folder of gatelens (it has no run.json); choose another --out", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file or folder that could not be written.
+    #[error("cannot write {}: {source}; check the folder's permissions and the free disk space, or choose another --out", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A table that could not be encoded.
+    #[error("cannot encode {name}: {why}")]
+    Encode {
+        /// The file's name.
+        name: &'static str,
+        /// Why.
+        why: String,
+    },
+}

@@ -1,0 +1,147 @@
+//! The folder of a run: all of it appears at once, or nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::ReportError;
+
+/// Whether a finished run may be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// It may not.
+    Refuse,
+    /// It is replaced once the new run is complete.
+    Replace,
+}
+
+/// A folder that will hold a run's files.
+#[derive(Debug)]
+pub struct OutDir {
+    path: PathBuf,
+}
+
+/// The file that marks a folder as a finished run of gatelens; written with the others.
+const MARK: &str = "run.json";
+
+impl OutDir {
+    /// Checks, before any work, that the folder may be written and that nothing is lost by it.
+    pub fn claim(path: &Path, overwrite: Overwrite) -> Result<OutDir, ReportError> {
+        let out = OutDir {
+            path: path.to_path_buf(),
+        };
+        let occupied = match fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(source) => return Err(out.failed(source)),
+        };
+        match (occupied, path.join(MARK).is_file(), overwrite) {
+            (true, false, _) => return Err(ReportError::Foreign { path: out.path }),
+            (true, true, Overwrite::Refuse) => {
+                return Err(ReportError::Finished { path: out.path });
+            }
+            _ => {}
+        }
+        out.staging()?; // created and dropped: can we write here?
+        Ok(out)
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes all files beside the folder's final place, then moves them there.
+    pub fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<(), ReportError> {
+        let staging = self.staging()?;
+        for (name, bytes) in files {
+            let path = staging.path().join(name);
+            fs::write(&path, bytes).map_err(|source| ReportError::Write {
+                path: self.path.join(name),
+                source,
+            })?;
+        }
+        let mut replaced = None;
+        if self.path.exists() {
+            let aside = self.staging()?;
+            fs::rename(&self.path, aside.path().join("replaced")).map_err(|e| self.failed(e))?;
+            replaced = Some(aside); // removed when this function ends
+        }
+        let made = staging.keep();
+        let moved = fs::rename(&made, &self.path).map_err(|e| self.failed(e));
+        if moved.is_err() {
+            // Nothing half-written stays behind; what it would replace goes back.
+            let _ = fs::remove_dir_all(&made);
+            if let Some(aside) = &replaced {
+                let _ = fs::rename(aside.path().join("replaced"), &self.path);
+            }
+        }
+        moved
+    }
+
+    fn staging(&self) -> Result<tempfile::TempDir, ReportError> {
+        let parent = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(|e| self.failed(e))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".gatelens-");
+        #[cfg(unix)]
+        {
+            // tempfile makes private folders; a result folder has the ordinary permissions.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o755));
+        }
+        builder.tempdir_in(parent).map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, source: io::Error) -> ReportError {
+        ReportError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_run_is_replaced_only_by_force_and_foreign_folders_never() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("deep/run");
+        let files = |text: &str| vec![("run.json", text.as_bytes().to_vec())];
+        OutDir::claim(&path, Overwrite::Refuse)
+            .unwrap()
+            .write(&files("1"))
+            .unwrap();
+        assert!(matches!(
+            OutDir::claim(&path, Overwrite::Refuse),
+            Err(ReportError::Finished { .. })
+        ));
+        OutDir::claim(&path, Overwrite::Replace)
+            .unwrap()
+            .write(&files("2"))
+            .unwrap();
+        assert_eq!(fs::read_to_string(path.join("run.json")).unwrap(), "2");
+        assert!(matches!(
+            OutDir::claim(root.path(), Overwrite::Replace),
+            Err(ReportError::Foreign { .. })
+        ));
+        let left: Vec<_> = fs::read_dir(root.path().join("deep")).unwrap().collect();
+        assert_eq!(left.len(), 1, "no staging folder stays behind");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = OutDir::claim(&file.join("run"), Overwrite::Refuse)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("file"), "{error}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Parquet tables. Their column names and types are a contract with other programs.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{BooleanBuilder, StringBuilder};
+use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch, UInt16Array, UInt32Array};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use super::ReportError;
+use crate::experiment::Outcome;
+use crate::io_class::{NeuronRow, NeuronTable};
+use crate::prompts::Prompt;
+use crate::tokens::Tokenizer;
+
+/// `neurons.parquet`: a row per neuron.
+pub fn neurons_parquet(table: &NeuronTable) -> Result<Vec<u8>, ReportError> {
+    let rows = || {
+        let layers = table.layers.iter().enumerate();
+        layers.flat_map(|(l, rows)| rows.iter().enumerate().map(move |(n, row)| (l, n, row)))
+    };
+    let floats = |value: fn(&NeuronRow) -> f32| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values(
+            rows().map(|(_, _, row)| value(row)),
+        ))
+    };
+    let class = rows().map(|(_, _, row)| row.class.as_str());
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "layer",
+            Arc::new(UInt16Array::from_iter_values(
+                rows().map(|(l, _, _)| l as u16),
+            )),
+        ),
+        (
+            "neuron",
+            Arc::new(UInt32Array::from_iter_values(
+                rows().map(|(_, n, _)| n as u32),
+            )),
+        ),
+        ("cos_gate_in", floats(|row| row.cosines.gate_in)),
+        ("cos_gate_out", floats(|row| row.cosines.gate_out)),
+        ("cos_in_out", floats(|row| row.cosines.in_out)),
+        ("norm_gate", floats(|row| row.norm_gate)),
+        ("norm_in", floats(|row| row.norm_in)),
+        ("norm_out", floats(|row| row.norm_out)),
+        ("class", strings(class)),
+    ];
+    encode("neurons.parquet", columns)
+}
+
+/// `outcomes.parquet`: a row per prompt and condition. `prompts` and `tokenizer` give the ids and
+/// the text of the top tokens.
+pub fn outcomes_parquet(
+    outcomes: &[Outcome],
+    prompts: &[Prompt],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<u8>, ReportError> {
+    let uints = |value: fn(&Outcome) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(outcomes.iter().map(value)))
+    };
+    let floats = |value: fn(&Outcome) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(outcomes.iter().map(value)))
+    };
+    let mut known = BooleanBuilder::new();
+    known.append_slice(&outcomes.iter().map(|o| o.known).collect::<Vec<_>>());
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "prompt_id",
+            strings(outcomes.iter().map(|o| prompts[o.prompt].id.as_str())),
+        ),
+        ("class", strings(outcomes.iter().map(|o| o.class.as_str()))),
+        ("arm", strings(outcomes.iter().map(|o| o.arm.as_str()))),
+        ("draw", uints(|o| o.draw)),
+        ("mode", strings(outcomes.iter().map(|o| o.mode.as_str()))),
+        ("neurons", uints(|o| o.neurons)),
+        ("target_logprob", floats(|o| o.score.target_logprob)),
+        ("first_logprob", floats(|o| o.score.first_logprob)),
+        ("first_rank", uints(|o| o.score.first_rank)),
+        ("known", Arc::new(known.finish())),
+        ("entropy", floats(|o| o.score.entropy_nats)),
+        ("kl", floats(|o| o.score.kl_nats)),
+        (
+            "top_token",
+            strings(
+                outcomes
+                    .iter()
+                    .map(|o| tokenizer.token_text(o.score.top_token)),
+            ),
+        ),
+    ];
+    encode("outcomes.parquet", columns)
+}
+
+fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
+    let mut builder = StringBuilder::new();
+    values.for_each(|value| builder.append_value(value));
+    Arc::new(builder.finish())
+}
+
+fn encode(name: &'static str, columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, ReportError> {
+    let failed = |why: String| ReportError::Encode { name, why };
+    let batch = RecordBatch::try_from_iter(columns).map_err(|error| failed(error.to_string()))?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+        .map_err(|error| failed(error.to_string()))?;
+    writer
+        .write(&batch)
+        .map_err(|error| failed(error.to_string()))?;
+    writer.close().map_err(|error| failed(error.to_string()))?;
+    Ok(bytes)
+}

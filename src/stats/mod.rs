@@ -1,0 +1,32 @@
+//! How sure are we? Estimates with their intervals, from numbers alone.
+//!
+//! Everything here takes plain `f64` slices, one value per prompt, and knows nothing of models, neurons or
+//! files. Three questions are answered:
+//!
+//! - [`bootstrap_mean`]: how far may the mean of paired differences be off, had other prompts been asked?
+//! - [`contrast`]: is a neuron class different from matched random sets, given that both the prompts *and* the
+//!   random sets are samples? [`permutation_p`] answers the same from ranks alone.
+//! - [`holm`]: what remains once many such tests are read together?
+//!
+//! A statistic that the data cannot give (a standard deviation of one value, an interval from one draw) is
+//! `None`, never 0. The same seed gives the same numbers on any count of threads.
+//!
+//! Where it stops: which prompts, conditions and tests are compared is the experiment's business, and how an
+//! estimate is printed is the report's.
+
+mod bootstrap;
+mod contrast;
+mod error;
+mod multiple;
+mod permutation;
+#[cfg(test)]
+mod simulations;
+mod summary;
+mod variance;
+
+pub use bootstrap::{Bootstrap, BootstrapSettings, bootstrap_mean};
+pub use contrast::{Contrast, contrast};
+pub use error::{StatsError, ValueSource};
+pub use multiple::{holm, holm_present};
+pub use permutation::{permutation_floor, permutation_p};
+pub use summary::{Interval, mean, median, quantile, sample_sd, sample_variance};

@@ -1,0 +1,155 @@
+//! What the variance of a contrast is made of, and Student's t upon it; formulas at [`contrast`](super::contrast()).
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use super::summary::{Interval, mean};
+
+/// Per prompt, the mean over draws.
+pub(super) fn prompt_means(draws: &[Vec<f64>]) -> Vec<f64> {
+    let prompts = draws.first().map_or(0, Vec::len);
+    (0..prompts)
+        .filter_map(|prompt| mean(&draws.iter().map(|draw| draw[prompt]).collect::<Vec<_>>()))
+        .collect()
+}
+
+/// s²: variance of what is left of the [draws, prompts] table without its draw and prompt means.
+///
+/// `None` for fewer than 2 draws or 2 prompts.
+pub(super) fn interaction_variance(draws: &[Vec<f64>]) -> Option<f64> {
+    let prompt_means = prompt_means(draws);
+    let freedom = draws.len().checked_sub(1)? * prompt_means.len().checked_sub(1)?;
+    if freedom == 0 {
+        return None;
+    }
+    let grand_mean = mean(&prompt_means)?;
+    let mut squares = 0.0;
+    for draw in draws {
+        let draw_effect = mean(draw)? - grand_mean;
+        squares += draw
+            .iter()
+            .zip(&prompt_means)
+            .map(|(value, prompt_mean)| (value - prompt_mean - draw_effect).powi(2))
+            .sum::<f64>();
+    }
+    Some(squares / freedom as f64)
+}
+
+/// The mean squares that the estimate's variance is made of, as variances of a mean.
+pub(super) struct Parts {
+    /// A, with K - 1 degrees of freedom.
+    pub(super) between_draws: f64,
+    /// S, with n - 1.
+    pub(super) over_prompts: f64,
+    /// C, the share of S that A holds already, with (K - 1)(n - 1).
+    pub(super) counted_twice: f64,
+    /// K.
+    pub(super) draws: f64,
+    /// n.
+    pub(super) prompts: f64,
+}
+
+impl Parts {
+    /// V with its degrees of freedom; `None` where nothing varies.
+    pub(super) fn joined(&self) -> Option<Variance> {
+        let (draw_freedom, prompt_freedom) = (self.draws - 1.0, self.prompts - 1.0);
+        let added = self.over_prompts - self.counted_twice;
+        if added <= 0.0 {
+            return Variance::new(self.between_draws, draw_freedom);
+        }
+        let value = self.between_draws + added;
+        let noise = self.between_draws.powi(2) / draw_freedom
+            + self.over_prompts.powi(2) / prompt_freedom
+            + self.counted_twice.powi(2) / (draw_freedom * prompt_freedom);
+        // C enters with a minus, so Satterthwaite's number can fall below the least of its parts, which no
+        // variance made of them deserves.
+        let freedom = (value.powi(2) / noise).max(draw_freedom.min(prompt_freedom));
+        Variance::new(value, freedom)
+    }
+}
+
+/// An estimated variance of an estimate.
+#[derive(Clone, Copy)]
+pub(super) struct Variance {
+    pub(super) value: f64,
+    pub(super) degrees_of_freedom: f64,
+}
+
+impl Variance {
+    /// `None` where the variance is 0: an interval of no width would be a claim, not a measurement.
+    fn new(value: f64, degrees_of_freedom: f64) -> Option<Self> {
+        (value > 0.0).then_some(Self {
+            value,
+            degrees_of_freedom,
+        })
+    }
+
+    fn student(&self) -> Option<StudentsT> {
+        StudentsT::new(0.0, 1.0, self.degrees_of_freedom).ok()
+    }
+
+    pub(super) fn interval(&self, estimate: f64, level: f64) -> Option<Interval> {
+        let reach = self.student()?.inverse_cdf(0.5 + level / 2.0) * self.value.sqrt();
+        Some(Interval {
+            low: estimate - reach,
+            high: estimate + reach,
+        })
+    }
+
+    pub(super) fn two_sided_p(&self, estimate: f64) -> Option<f64> {
+        let t = estimate / self.value.sqrt();
+        // The lower tail keeps its digits where 1 - cdf of the upper would round to 0.
+        Some((2.0 * self.student()?.cdf(-t.abs())).min(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: f64, expected: f64, tolerance: f64) {
+        assert!(
+            (found - expected).abs() <= tolerance,
+            "{found} is not {expected}"
+        );
+    }
+
+    #[test]
+    fn interaction_is_what_draws_and_prompts_leave() {
+        // Rows (0, 0), (0, 2): residuals ±1/2, squares sum to 1, one degree of freedom.
+        let table = [vec![0.0, 0.0], vec![0.0, 2.0]];
+        assert_eq!(interaction_variance(&table), Some(1.0));
+        let additive = [vec![1.0, 2.0, 5.0], vec![3.0, 4.0, 7.0]];
+        close(interaction_variance(&additive).unwrap(), 0.0, 1e-30);
+        assert_eq!(interaction_variance(&table[..1]), None);
+        assert_eq!(interaction_variance(&[vec![1.0], vec![2.0]]), None);
+    }
+
+    #[test]
+    fn prompts_that_add_nothing_leave_the_draws_alone() {
+        let parts = |over_prompts| Parts {
+            between_draws: 2.0,
+            over_prompts,
+            counted_twice: 1.0,
+            draws: 5.0,
+            prompts: 31.0,
+        };
+        let cut_off = parts(0.5).joined().unwrap();
+        assert_eq!((cut_off.value, cut_off.degrees_of_freedom), (2.0, 4.0));
+        // V = 2 + 3 - 1 = 4; df = 16 / (4/4 + 9/30 + 1/120) = 16 / 1.308333.
+        let joined = parts(3.0).joined().unwrap();
+        assert_eq!(joined.value, 4.0);
+        close(joined.degrees_of_freedom, 12.229_299, 1e-6);
+    }
+
+    #[test]
+    fn the_quantile_of_student_inverts_its_distribution() {
+        // statrs loses digits beyond 10,000 degrees of freedom, which no set of prompts here comes near.
+        for freedom in [1.0, 1.5, 4.0, 19.0, 53.7, 400.0, 5_000.0] {
+            let student = StudentsT::new(0.0, 1.0, freedom).unwrap();
+            for level in [0.8, 0.9, 0.95, 0.99] {
+                let share = 0.5 + level / 2.0;
+                close(student.cdf(student.inverse_cdf(share)), share, 1e-7);
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A prompt set -> a batch, with every prompt that the tokenizer cannot serve reported at once.
+
+use std::ops::Range;
+
+use super::batch::{Sequence, TokenBatch};
+use super::{BosPolicy, PromptProblem, TokenError, Tokenizer};
+use crate::prompts::{Prompt, PromptSet};
+
+/// Encodes prompts and targets, and finds the subjects' tokens.
+///
+/// The target is encoded by itself ([`Tokenizer::encode_target`]) and its ids are put behind the prompt's. The
+/// subject's tokens are those whose byte range overlaps the subject's text; where the subject occurs several
+/// times in a prompt, the last occurrence counts, since only there has the model read all that is said of it.
+///
+/// # Errors
+/// Those of [`Tokenizer::bos_for`]; [`TokenError::Invalid`] with every prompt whose subject or target has no
+/// tokens, or that would begin with two BOS tokens.
+pub fn tokenize(
+    set: &PromptSet,
+    tokenizer: &Tokenizer,
+    bos: BosPolicy,
+) -> Result<TokenBatch, TokenError> {
+    let bos = tokenizer.bos_for(bos)?;
+    let mut sequences = Vec::with_capacity(set.prompts.len());
+    let mut problems = Vec::new();
+    for (index, prompt) in set.prompts.iter().enumerate() {
+        match sequence(index, prompt, tokenizer, bos) {
+            Ok(sequence) => sequences.push(sequence),
+            Err(what) => problems.push(PromptProblem {
+                id: prompt.id.clone(),
+                what,
+            }),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(TokenError::Invalid {
+            name: set.name.clone(),
+            problems,
+        });
+    }
+    TokenBatch::new(sequences)
+}
+
+fn sequence(
+    index: usize,
+    prompt: &Prompt,
+    tokenizer: &Tokenizer,
+    bos: Option<u32>,
+) -> Result<Sequence, String> {
+    let encoded = tokenizer
+        .encode(&prompt.prompt)
+        .map_err(|e| e.to_string())?;
+    let target = tokenizer
+        .encode_target(&prompt.target)
+        .map_err(|e| e.to_string())?;
+    if bos.is_some() && encoded.ids.first().copied() == bos {
+        return Err(
+            "its text already begins with the BOS token, which would stand there twice; remove it from the text or pass --bos never"
+                .to_owned(),
+        );
+    }
+    if target.is_empty() {
+        return Err(format!("the target {:?} has no tokens", prompt.target));
+    }
+    let subject = subject_tokens(prompt, &encoded.offsets)
+        .ok_or_else(|| format!("the subject {:?} has no tokens", prompt.subject))?;
+
+    let front = usize::from(bos.is_some());
+    let prompt_len = front + encoded.ids.len();
+    let fed_target = &target[..target.len() - 1];
+    let ids = bos.into_iter().chain(encoded.ids);
+    let offsets = std::iter::repeat_n(None, front).chain(encoded.offsets.into_iter().map(Some));
+    Ok(Sequence {
+        prompt: index,
+        ids: ids.chain(fed_target.iter().copied()).collect(),
+        offsets: offsets
+            .chain(std::iter::repeat_n(None, fed_target.len()))
+            .collect(),
+        prompt_len,
+        subject: subject.start + front..subject.end + front,
+        target,
+    })
+}
+
+/// The tokens, counted without BOS, that overlap the last occurrence of the subject.
+fn subject_tokens(prompt: &Prompt, offsets: &[Range<usize>]) -> Option<Range<usize>> {
+    let start = prompt.prompt.rfind(&prompt.subject)?;
+    let end = start + prompt.subject.len();
+    let overlaps = |token: &Range<usize>| token.start < end && start < token.end;
+    let first = offsets.iter().position(overlaps)?;
+    let last = offsets.iter().rposition(overlaps)?;
+    Some(first..last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::fixtures::{BOS, byte_level, sentencepiece, tokenizer};
+
+    fn set(lines: &[(&str, &str, &str)]) -> PromptSet {
+        let prompts = lines.iter().enumerate();
+        let prompts = prompts.map(|(i, (prompt, subject, target))| Prompt {
+            id: format!("p{i}"),
+            prompt: (*prompt).to_owned(),
+            subject: (*subject).to_owned(),
+            target: (*target).to_owned(),
+            relation: None,
+        });
+        PromptSet {
+            name: "test".to_owned(),
+            prompts: prompts.collect(),
+            sha256: String::new(),
+        }
+    }
+
+    fn words() -> Tokenizer {
+        tokenizer(byte_level(
+            "gpt-2",
+            &["ĠOslo", "Oslo", "Ġis", "Ġin", "ĠNor"],
+        ))
+    }
+
+    fn only(set: &PromptSet, tokenizer: &Tokenizer, bos: BosPolicy) -> Sequence {
+        tokenize(set, tokenizer, bos).unwrap().sequences()[0].clone()
+    }
+
+    #[test]
+    fn a_prompt_becomes_bos_prompt_and_all_target_tokens_but_the_last() {
+        let tokenizer = words();
+        let sequence = only(
+            &set(&[("Oslo is in", "Oslo", "Nory")]),
+            &tokenizer,
+            BosPolicy::Always,
+        );
+        let texts: Vec<_> = sequence
+            .ids
+            .iter()
+            .map(|&id| tokenizer.token_text(id))
+            .collect();
+        assert_eq!(texts, ["<s>", "Oslo", " is", " in", " Nor"]);
+        assert_eq!(sequence.ids[0], BOS);
+        assert_eq!(tokenizer.decode(&sequence.target), " Nory");
+        assert_eq!((sequence.prompt_len, sequence.subject), (4, 1..2));
+        assert_eq!(
+            sequence.offsets,
+            [None, Some(0..4), Some(4..7), Some(7..10), None]
+        );
+    }
+
+    #[test]
+    fn the_last_occurrence_of_the_subject_counts() {
+        let prompts = set(&[("Oslo is Oslo in", "Oslo", "x")]);
+        let sequence = only(&prompts, &words(), BosPolicy::Never);
+        assert_eq!(sequence.subject, 2..3);
+    }
+
+    #[test]
+    fn a_token_that_is_partly_the_subject_belongs_to_it() {
+        // " is" holds the s of the subject "s in".
+        let sequence = only(
+            &set(&[("Oslo is in", "s in", "x")]),
+            &words(),
+            BosPolicy::Never,
+        );
+        assert_eq!(sequence.subject, 1..3);
+    }
+
+    #[test]
+    fn subjects_of_several_bytes_a_character_are_found() {
+        let tokenizer = tokenizer(sentencepiece(&[("▁", -1.0), ("é", -1.0), ("a", -1.0)]));
+        let sequence = only(&set(&[("a éü a", "éü", "a")]), &tokenizer, BosPolicy::Auto);
+        let subject: String = tokenizer.decode(&sequence.ids[sequence.subject.clone()]);
+        assert_eq!((subject.as_str(), sequence.subject), ("éü", 4..7));
+    }
+
+    #[test]
+    fn every_bad_prompt_is_reported() {
+        let bad = set(&[
+            ("<s>Oslo is", "Oslo", "x"),
+            ("Oslo is", "Oslo", "x"),
+            ("Oslo is", "", "x"),
+        ]);
+        let message = tokenize(&bad, &words(), BosPolicy::Always)
+            .unwrap_err()
+            .to_string();
+        assert!(message.starts_with(
+            "test: 2 problems with this tokenizer\n  p0: its text already begins with the BOS"
+        ));
+        assert!(
+            message.ends_with("p2: the subject \"\" has no tokens"),
+            "{message}"
+        );
+        // Without a BOS in front, the one in the text is the prompt's own business.
+        let own = set(&[("<s>Oslo is", "Oslo", "x")]);
+        assert_eq!(only(&own, &words(), BosPolicy::Never).subject, 1..2);
+    }
+
+    #[test]
+    fn sequences_keep_their_index_in_the_set() {
+        let batch = tokenize(
+            &set(&[("Oslo is in", "Oslo", "x"), ("Oslo is", "Oslo", "x")]),
+            &words(),
+            BosPolicy::Never,
+        )
+        .unwrap();
+        let order: Vec<_> = batch.sequences().iter().map(|s| s.prompt).collect();
+        assert_eq!(order, [1, 0]);
+    }
+}

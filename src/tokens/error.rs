@@ -1,0 +1,134 @@
+//! What can go wrong between a text and its ids.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::bos::BosPolicy;
+use super::gguf::GgufError;
+use crate::prompts::{count_of, list};
+
+/// Errors of the tokens stage.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// A tokenizer or config file could not be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// `tokenizer_config.json` or `config.json` is not JSON.
+    #[error("{} is not valid JSON", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// `tokenizer.json` is not a tokenizer.
+    #[error("{} is not a tokenizer that can be read: {reason}", path.display())]
+    BadTokenizer {
+        /// The file.
+        path: PathBuf,
+        /// The tokenizers crate's reason.
+        reason: String,
+    },
+    /// The metadata of a GGUF file give no tokenizer.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A config names a BOS token that the vocabulary lacks.
+    #[error("{} names {token} as the BOS token, but the tokenizer has no such token; the files belong to different models", path.display())]
+    UnknownBos {
+        /// The file with the name or id.
+        path: PathBuf,
+        /// The token's text or id.
+        token: String,
+    },
+    /// The tokenizer's own template starts with something other than the BOS token.
+    #[error(
+        "the tokenizer puts {front:?} before a text, which is not one BOS token (BOS is {bos}); pass --bos always or --bos never"
+    )]
+    ForeignFront {
+        /// The texts of the tokens in front.
+        front: Vec<String>,
+        /// The BOS token, or "not known".
+        bos: String,
+    },
+    /// The policy asks for a BOS token and there is none.
+    #[error(
+        "--bos {policy} needs a BOS token, and the tokenizer's files name none; pass --bos never"
+    )]
+    NoBos {
+        /// The policy in force.
+        policy: BosPolicy,
+    },
+    /// The tokenizers crate refused a text.
+    #[error("cannot encode {text:?}: {reason}")]
+    Encode {
+        /// The text.
+        text: String,
+        /// The tokenizers crate's reason.
+        reason: String,
+    },
+    /// The vocabulary has no tokens for a part of a text, and would drop it.
+    #[error("the tokenizer has no tokens for {lost:?} in {text:?} and would drop it; take it out")]
+    LostText {
+        /// The text.
+        text: String,
+        /// The part that has no tokens.
+        lost: String,
+    },
+    /// At least one prompt cannot be used with this tokenizer; all of them are listed.
+    #[error("{name}: {} with this tokenizer\n{}", count_of(problems.len()), list(problems))]
+    Invalid {
+        /// The prompt set's name.
+        name: String,
+        /// Every problem, in the order of the set.
+        problems: Vec<PromptProblem>,
+    },
+    /// A batch needs at least one sequence.
+    #[error("no prompts are left to run; at least one is needed")]
+    EmptyBatch,
+    /// The fields of a sequence contradict each other.
+    #[error("the sequence of prompt {prompt} is malformed: {reason}")]
+    MalformedSequence {
+        /// Index in the prompt set.
+        prompt: usize,
+        /// Which fields, and how.
+        reason: &'static str,
+    },
+    /// A subset names a prompt that the batch does not hold.
+    #[error("prompt {prompt} is not in the batch of {sequences} prompts")]
+    UnknownPrompt {
+        /// Index in the prompt set.
+        prompt: usize,
+        /// How many prompts the batch holds.
+        sequences: usize,
+    },
+    /// A word on the command line is none of the accepted ones.
+    #[error("unknown {what} {found:?}; it must be one of: {allowed}")]
+    UnknownWord {
+        /// What the word stands for.
+        what: &'static str,
+        /// The word.
+        found: String,
+        /// The accepted words.
+        allowed: &'static str,
+    },
+}
+
+/// Why one prompt cannot be used with a tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptProblem {
+    /// The prompt's id.
+    pub id: String,
+    /// What is wrong, and the way out.
+    pub what: String,
+}
+
+impl fmt::Display for PromptProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.id, self.what)
+    }
+}

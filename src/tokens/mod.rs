@@ -1,0 +1,27 @@
+//! Prompts -> [`TokenBatch`]: ids, offsets, subject spans, target ids.
+//!
+//! A [`Tokenizer`] comes from `tokenizer.json` or from the metadata of a GGUF file; [`tokenize`] turns a
+//! prompt set into a batch, packed without padding, that the engine reads row by row. What a row is
+//! (BOS, prompt, target; inside the subject or not) is decided here and nowhere else.
+//!
+//! The stage stops at ids: it knows neither the model nor its vocabulary matrix. Texts are encoded without
+//! special tokens, and a BOS is put in front by [`BosPolicy`] alone, so that a tokenizer's own template cannot
+//! add a second one.
+
+mod batch;
+mod bos;
+mod encode;
+mod error;
+#[cfg(test)]
+mod fixtures;
+mod gguf;
+mod positions;
+mod tokenizer;
+
+pub use batch::{Group, Sequence, TokenBatch};
+pub use bos::BosPolicy;
+pub use encode::tokenize;
+pub use error::{PromptProblem, TokenError};
+pub use gguf::GgufError;
+pub use positions::Positions;
+pub use tokenizer::{Encoded, Tokenizer};

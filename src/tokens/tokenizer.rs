@@ -1,0 +1,414 @@
+//! A model's tokenizer, from either kind of file, behind one small face.
+//!
+//! It wraps [`tokenizers::Tokenizer`] and adds what that lacks: which token is BOS, whether the tokenizer
+//! itself adds one, the text of a single token, and a hash that says which tokenizer made a result.
+
+use std::ops::Range;
+use std::path::Path;
+
+use candle_core::quantized::gguf_file;
+
+use super::bos::{BosPolicy, bos_from_files};
+use super::{TokenError, gguf};
+use crate::prompts::sha256_hex;
+
+/// The ids of a text and where each stands in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// One id per token.
+    pub ids: Vec<u32>,
+    /// Byte range of each token in the text. Tokens that share a character (byte pieces) share its range.
+    pub offsets: Vec<Range<usize>>,
+}
+
+/// How a text begins for this tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Front {
+    /// Nothing is put before a text.
+    Nothing,
+    /// One BOS token is.
+    Bos,
+    /// Something else is: the texts of those tokens.
+    Foreign(Vec<String>),
+}
+
+/// Whether the tokenizer puts a space before a text by itself (SentencePiece's dummy prefix).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prefix {
+    Nothing,
+    Space,
+}
+
+/// A tokenizer with its BOS token.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    bos: Option<u32>,
+    front: Front,
+    prefix: Prefix,
+    sha256: String,
+}
+
+/// A text that any tokenizer knows, used to find out what a tokenizer does to a text.
+const PROBE: &str = "a";
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`; the BOS token is looked up in the other two files, in that order.
+    ///
+    /// # Errors
+    /// A file that cannot be read or parsed, and a BOS token that is not in the vocabulary.
+    pub fn from_files(
+        tokenizer_json: &Path,
+        tokenizer_config: Option<&Path>,
+        config_json: Option<&Path>,
+    ) -> Result<Self, TokenError> {
+        let bytes = std::fs::read(tokenizer_json).map_err(|source| TokenError::Io {
+            path: tokenizer_json.to_owned(),
+            source,
+        })?;
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| TokenError::BadTokenizer {
+                path: tokenizer_json.to_owned(),
+                reason: e.to_string(),
+            })?;
+        // Some files are saved with a training run's truncation and padding.
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|e| TokenError::BadTokenizer {
+                path: tokenizer_json.to_owned(),
+                reason: e.to_string(),
+            })?;
+        let bos = bos_from_files(&inner, tokenizer_config, config_json)?;
+        let front = front_of(&inner, bos)?;
+        Self::new(inner, bos, front, sha256_hex(&bytes))
+    }
+
+    /// Builds the tokenizer that the metadata of a GGUF file describe (kinds `gpt2` and `llama`).
+    ///
+    /// # Errors
+    /// [`TokenError::Gguf`] with the metadata key that is missing or malformed, or an unknown kind.
+    pub fn from_gguf(content: &gguf_file::Content) -> Result<Self, TokenError> {
+        let built = gguf::build(&content.metadata)?;
+        let front = match built.adds_bos {
+            true => Front::Bos,
+            false => Front::Nothing,
+        };
+        Self::new(built.tokenizer, built.bos, front, built.sha256)
+    }
+
+    fn new(
+        inner: tokenizers::Tokenizer,
+        bos: Option<u32>,
+        front: Front,
+        sha256: String,
+    ) -> Result<Self, TokenError> {
+        let first = encoding(&inner, PROBE, false)?.first().copied();
+        let piece = first.and_then(|id| inner.id_to_token(id));
+        // U+2581 is SentencePiece's space, U+0120 the byte-level one.
+        let prefix = match piece.is_some_and(|piece| piece.starts_with(['\u{2581}', '\u{120}'])) {
+            true => Prefix::Space,
+            false => Prefix::Nothing,
+        };
+        Ok(Self {
+            inner,
+            bos,
+            front,
+            prefix,
+            sha256,
+        })
+    }
+
+    /// Encodes a text; no special tokens are added, but those written in the text are recognised.
+    ///
+    /// # Errors
+    /// [`TokenError::Encode`] when the tokenizer refuses the text, [`TokenError::LostText`] when it would leave a
+    /// part out.
+    pub fn encode(&self, text: &str) -> Result<Encoded, TokenError> {
+        let encoding = self
+            .inner
+            .encode(text, false)
+            .map_err(|e| encode_error(text, e))?;
+        let offsets = encoding.get_offsets().iter();
+        let encoded = Encoded {
+            ids: encoding.get_ids().to_vec(),
+            offsets: offsets.map(|&(start, end)| start..end).collect(),
+        };
+        match lost_part(text, &encoded.offsets) {
+            None => Ok(encoded),
+            Some(lost) => Err(TokenError::LostText {
+                text: text.to_owned(),
+                lost: lost.to_owned(),
+            }),
+        }
+    }
+
+    /// The ids of an answer that follows a prompt: those of `" " + target`, encoded by itself.
+    ///
+    /// A SentencePiece tokenizer with a dummy prefix puts that space there by itself, and would make two of
+    /// them; it is given the target alone. Either way these are the ids that continue the prompt in running
+    /// text, as long as no token spans the border, which a space prevents in the families read here.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_target(&self, target: &str) -> Result<Vec<u32>, TokenError> {
+        let target = target.trim_start();
+        let text = match self.prefix {
+            Prefix::Space => target.to_owned(),
+            Prefix::Nothing => format!(" {target}"),
+        };
+        Ok(self.encode(&text)?.ids)
+    }
+
+    /// The BOS id that prompts get under a policy, or `None` when they get none.
+    ///
+    /// [`BosPolicy::Auto`] does what the tokenizer does to a text with special tokens switched on (for GGUF:
+    /// `tokenizer.ggml.add_bos_token`, else the default of its kind); a trailing EOS is ignored.
+    ///
+    /// # Errors
+    /// [`TokenError::NoBos`] when one is asked for and not known; [`TokenError::ForeignFront`] when the tokenizer
+    /// begins a text with something else than one BOS token and the policy is `auto`.
+    pub fn bos_for(&self, policy: BosPolicy) -> Result<Option<u32>, TokenError> {
+        let wanted = match (policy, &self.front) {
+            (BosPolicy::Never, _) | (BosPolicy::Auto, Front::Nothing) => return Ok(None),
+            (BosPolicy::Always, _) | (BosPolicy::Auto, Front::Bos) => self.bos,
+            (BosPolicy::Auto, Front::Foreign(front)) => {
+                return Err(TokenError::ForeignFront {
+                    front: front.clone(),
+                    bos: self
+                        .bos
+                        .map_or("not known".to_owned(), |id| self.token_text(id)),
+                });
+            }
+        };
+        wanted.map(Some).ok_or(TokenError::NoBos { policy })
+    }
+
+    /// The BOS id, used or not.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The text of ids that stand together, special tokens included. Ids outside the vocabulary give nothing.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.inner.decode(ids, false).unwrap_or_else(|_| {
+            // A decoder that fails leaves the pieces as they are in the vocabulary.
+            ids.iter()
+                .filter_map(|&id| self.inner.id_to_token(id))
+                .collect()
+        })
+    }
+
+    /// The surface text of one token inside a text, with its leading space (`" Paris"`); a token that is part
+    /// of a character gives U+FFFD.
+    pub fn token_text(&self, id: u32) -> String {
+        // Some decoders strip the first space of a text, so the token is read behind another one.
+        let anchored = self.inner.token_to_id(PROBE).and_then(|anchor| {
+            let both = self.decode(&[anchor, id]);
+            both.strip_prefix(&self.decode(&[anchor]))
+                .map(str::to_owned)
+        });
+        anchored.unwrap_or_else(|| self.decode(&[id]))
+    }
+
+    /// Number of ids, added tokens included. A model's embedding may have more rows (padding).
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Hex sha256 of tokenizer.json, or of the GGUF's tokenizer metadata.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+/// The first part of a text that no token stands for. White space may be left out of the offsets (they are
+/// trimmed by some tokenizer.json files).
+fn lost_part<'a>(text: &'a str, offsets: &[Range<usize>]) -> Option<&'a str> {
+    let mut covered = 0;
+    let ends = offsets.iter().cloned().chain([text.len()..text.len()]);
+    for range in ends {
+        let gap = text.get(covered..range.start).unwrap_or_default().trim();
+        if !gap.is_empty() {
+            return Some(gap);
+        }
+        covered = covered.max(range.end);
+    }
+    None
+}
+
+/// What the tokenizer's own template puts before a text.
+fn front_of(inner: &tokenizers::Tokenizer, bos: Option<u32>) -> Result<Front, TokenError> {
+    let plain = encoding(inner, PROBE, false)?;
+    let full = encoding(inner, PROBE, true)?;
+    let start = full
+        .windows(plain.len().max(1))
+        .position(|window| window == plain)
+        .unwrap_or(0);
+    let front = &full[..start];
+    if front.is_empty() {
+        return Ok(Front::Nothing);
+    }
+    if bos.is_some_and(|bos| front == [bos]) {
+        return Ok(Front::Bos);
+    }
+    let texts = front.iter().filter_map(|&id| inner.id_to_token(id));
+    Ok(Front::Foreign(texts.collect()))
+}
+
+fn encoding(
+    inner: &tokenizers::Tokenizer,
+    text: &str,
+    add_special_tokens: bool,
+) -> Result<Vec<u32>, TokenError> {
+    let encoding = inner
+        .encode(text, add_special_tokens)
+        .map_err(|e| encode_error(text, e))?;
+    Ok(encoding.get_ids().to_vec())
+}
+
+fn encode_error(text: &str, reason: tokenizers::Error) -> TokenError {
+    TokenError::Encode {
+        text: text.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::gguf_file::Value;
+    use tokenizers::processors::template::TemplateProcessing;
+
+    use super::*;
+    use crate::tokens::fixtures::{BOS, byte_level, sentencepiece, set, tokenizer};
+
+    /// Writes a tokenizer.json whose template is `template`, and a tokenizer_config.json.
+    fn files(template: &str, config: &str) -> tempfile::TempDir {
+        let mut inner = tokenizer(byte_level("gpt-2", &["ĠParis"])).inner;
+        let template = TemplateProcessing::builder()
+            .try_single(template)
+            .unwrap()
+            .special_tokens(vec![("<s>", 0), ("<unk>", 1)])
+            .build()
+            .unwrap();
+        inner.with_post_processor(Some(template));
+        let folder = tempfile::tempdir().unwrap();
+        let json = folder.path().join("tokenizer.json");
+        inner.save(json, false).unwrap();
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        std::fs::write(folder.path().join("config.json"), r#"{"bos_token_id": 0}"#).unwrap();
+        folder
+    }
+
+    fn read(folder: &tempfile::TempDir) -> Result<Tokenizer, TokenError> {
+        let path = |name| folder.path().join(name);
+        Tokenizer::from_files(
+            &path("tokenizer.json"),
+            Some(&path("tokenizer_config.json")),
+            Some(&path("config.json")),
+        )
+    }
+
+    #[test]
+    fn auto_does_what_the_template_does() {
+        for (template, expected) in [("<s> $0 <unk>", Some(BOS)), ("$0 <unk>", None)] {
+            let tokenizer = read(&files(template, r#"{"bos_token": "<s>"}"#)).unwrap();
+            assert_eq!(tokenizer.bos_for(BosPolicy::Auto).unwrap(), expected);
+            assert_eq!(tokenizer.bos_for(BosPolicy::Always).unwrap(), Some(BOS));
+            assert_eq!(tokenizer.bos_for(BosPolicy::Never).unwrap(), None);
+            assert_eq!(
+                tokenizer.token_text(tokenizer.encode(" Paris").unwrap().ids[0]),
+                " Paris"
+            );
+        }
+    }
+
+    #[test]
+    fn config_json_gives_the_bos_that_tokenizer_config_lacks() {
+        let tokenizer = read(&files("<s> $0", "{}")).unwrap();
+        assert_eq!(tokenizer.bos_for(BosPolicy::Auto).unwrap(), Some(BOS));
+    }
+
+    #[test]
+    fn a_foreign_front_is_not_taken_for_bos() {
+        let tokenizer = read(&files("<unk> $0", "{}")).unwrap();
+        let message = tokenizer.bos_for(BosPolicy::Auto).unwrap_err().to_string();
+        assert!(
+            message.contains("puts [\"<unk>\"] before a text"),
+            "{message}"
+        );
+        assert!(message.contains("(BOS is <s>)"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_bos_names_its_file() {
+        let message = read(&files("$0", r#"{"bos_token": {"content": "<x>"}}"#))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("tokenizer_config.json names <x>"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn always_needs_a_bos() {
+        let mut meta = byte_level("gpt-2", &[]);
+        meta.remove("tokenizer.ggml.bos_token_id");
+        let tokenizer = tokenizer(meta);
+        assert_eq!(tokenizer.bos_for(BosPolicy::Auto).unwrap(), None);
+        assert!(matches!(
+            tokenizer.bos_for(BosPolicy::Always),
+            Err(TokenError::NoBos { .. })
+        ));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Tokenizer::from_files(Path::new("no/tokenizer.json"), None, None).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read no/tokenizer.json");
+    }
+
+    #[test]
+    fn the_target_gets_one_space_with_and_without_a_dummy_prefix() {
+        for prefixed in [true, false] {
+            let mut meta = sentencepiece(&[("▁", -9.0), ("a", -9.0), ("▁a", -1.0), ("▁▁", -0.5)]);
+            set(&mut meta, "add_space_prefix", Value::Bool(prefixed));
+            let tokenizer = tokenizer(meta);
+            let target = tokenizer.encode_target("a").unwrap();
+            let texts: Vec<_> = target.iter().map(|&id| tokenizer.token_text(id)).collect();
+            assert_eq!(texts, [" a"], "prefixed {prefixed}");
+            let joint = tokenizer.encode("a a").unwrap().ids;
+            let prompt = tokenizer.encode("a").unwrap().ids;
+            assert_eq!(joint, [prompt, target].concat());
+        }
+    }
+
+    #[test]
+    fn text_without_tokens_is_refused() {
+        let mut meta = byte_level("gpt-2", &[]);
+        let Some(Value::Array(tokens)) = meta.get_mut("tokenizer.ggml.tokens") else {
+            panic!()
+        };
+        let letter = tokens
+            .iter_mut()
+            .find(|token| token.to_string().unwrap() == "b");
+        *letter.unwrap() = Value::String("<none>".to_owned());
+        let tokenizer = tokenizer(meta);
+        assert!(tokenizer.encode("a c").is_ok());
+        for text in ["ab c", "bb", "a cb"] {
+            let message = tokenizer.encode(text).unwrap_err().to_string();
+            assert!(message.contains("no tokens for \"b"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_character_has_no_text() {
+        let tokenizer = tokenizer(byte_level("gpt-2", &[]));
+        let encoded = tokenizer.encode("é").unwrap();
+        assert_eq!(encoded.offsets, [0..2, 0..2]);
+        assert_eq!(tokenizer.token_text(encoded.ids[0]), "\u{fffd}");
+        assert_eq!(tokenizer.decode(&encoded.ids), "é");
+        assert_eq!(tokenizer.vocab_size(), 258);
+    }
+}

@@ -1,0 +1,336 @@
+//! One expectation through every path of the engine.
+
+use gatelens::engine::{Engine, EngineError};
+use gatelens::hooks::{
+    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, Site,
+};
+use gatelens::model::{LoadOptions, Model, Residency};
+use gatelens::tokens::Positions;
+
+use super::common::{LogProbs, batch, checkpoint, first_row, max_difference, model, run};
+
+/// Sums over other batch shapes may be ordered otherwise; in f32.
+const SAME_IN_ANY_BATCH: f32 = 1e-5;
+
+fn prompts() -> Vec<Vec<u32>> {
+    // several groups, several prompts in one of them, one longer than the tiny window of 8
+    [(5, 3), (5, 40), (1, 7), (12, 11), (5, 90), (21, 2)]
+        .map(|(len, start)| (0..len).map(|i| (start + i * 13) % 300).collect())
+        .to_vec()
+}
+
+fn edit(model: &Model, neurons: &[(usize, usize)], mode: Mode) -> Condition {
+    let neurons = neurons
+        .iter()
+        .map(|&(layer, index)| Neuron { layer, index });
+    Condition::Edited(Edit {
+        label: format!("{mode}"),
+        neurons: NeuronSet::from_neurons(model.config().n_layers(), model.config().d_mlp, neurons)
+            .unwrap(),
+        mode,
+        positions: Positions::All,
+        when: SignCase::default(),
+    })
+}
+
+fn all_logprobs(logprobs: &LogProbs, condition: usize, rows: usize) -> Vec<f32> {
+    (0..rows)
+        .flat_map(|row| logprobs.at(condition, row).to_vec())
+        .collect()
+}
+
+#[test]
+fn a_batch_equals_one_prompt_at_a_time() {
+    for name in ["tiny-llama", "tiny-gemma3"] {
+        let model = model(name);
+        let condition = edit(&model, &[(1, 3), (2, 70)], Mode::Zero);
+        let together = batch(&prompts());
+        let (packed, _) = run(&model, &together, std::slice::from_ref(&condition), &mut []);
+        for (p, ids) in prompts().iter().enumerate() {
+            let alone = batch(std::slice::from_ref(ids));
+            let (single, _) = run(&model, &alone, std::slice::from_ref(&condition), &mut []);
+            let first = first_row(&together, p);
+            for row in 0..ids.len() {
+                let difference = max_difference(packed.at(0, first + row), single.at(0, row));
+                assert!(
+                    difference <= SAME_IN_ANY_BATCH,
+                    "{name} prompt {p} row {row}: {difference:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn real_prompts_are_the_same_packed_and_alone() {
+    let model = model("smollm2-135m");
+    let ids: [Vec<u32>; 3] = [
+        vec![504, 3575, 282, 4649, 314],
+        vec![19556, 28, 905, 17],
+        vec![504, 3575, 282, 4649, 314, 504, 3575, 282, 4649, 314, 905],
+    ];
+    let together = batch(&ids);
+    let (packed, _) = run(&model, &together, &[Condition::Clean], &mut []);
+    for (p, ids) in ids.iter().enumerate() {
+        let (single, _) = run(
+            &model,
+            &batch(std::slice::from_ref(ids)),
+            &[Condition::Clean],
+            &mut [],
+        );
+        let (row, first) = (ids.len() - 1, first_row(&together, p));
+        let difference = max_difference(packed.at(0, first + row), single.at(0, row));
+        // log-probabilities of a real model are of size 10 to 20, where 1e-5 is near one rounding
+        assert!(
+            difference <= 5.0 * SAME_IN_ANY_BATCH,
+            "prompt {p}: {difference:e}"
+        );
+    }
+}
+
+#[test]
+fn recording_changes_nothing() {
+    let model = model("tiny-gemma3");
+    let batch = batch(&prompts());
+    let conditions = [Condition::Clean, edit(&model, &[(3, 5)], Mode::Zero)];
+    let points = (0..7).flat_map(|l| {
+        Site::ALL[..8]
+            .iter()
+            .map(move |site| HookPoint::in_layer(l, *site))
+    });
+    let mut recorder = Recorder::new(points.chain([HookPoint::FINAL_SCALE]));
+    let (recorded, _) = run(&model, &batch, &conditions, &mut [&mut recorder]);
+    let (plain, _) = run(&model, &batch, &conditions, &mut []);
+    for condition in 0..2 {
+        let rows = batch.tokens();
+        assert_eq!(
+            all_logprobs(&recorded, condition, rows),
+            all_logprobs(&plain, condition, rows)
+        );
+    }
+    let post = |condition| {
+        recorder
+            .rows(HookPoint::in_layer(3, Site::Post), condition)
+            .unwrap()
+    };
+    assert!(
+        post(1)
+            .iter()
+            .skip(5)
+            .step_by(80)
+            .all(|value| *value == 0.0),
+        "the edited neuron is 0 in every row"
+    );
+    assert!(
+        post(0)
+            .iter()
+            .skip(5)
+            .step_by(80)
+            .any(|value| *value != 0.0)
+    );
+}
+
+#[test]
+fn the_same_recorder_tells_what_it_never_saw() {
+    let model = model("tiny-llama");
+    let mut recorder = Recorder::new([HookPoint::in_layer(0, Site::Post)]);
+    run(
+        &model,
+        &batch(&prompts()),
+        &[Condition::Clean],
+        &mut [&mut recorder],
+    );
+    assert!(recorder.rows(HookPoint::in_layer(0, Site::Post), 0).is_ok());
+    assert!(
+        recorder
+            .rows(HookPoint::in_layer(1, Site::Post), 0)
+            .is_err()
+    );
+}
+
+#[test]
+fn an_identity_edit_equals_no_edit_and_counts_no_change() {
+    let model = model("tiny-llama");
+    let batch = batch(&prompts());
+    let identity = edit(&model, &[(0, 1), (3, 2)], Mode::Multiply(1.0));
+    let conditions = [Condition::Clean, identity];
+    let (logprobs, counts) = run(&model, &batch, &conditions, &mut []);
+    let rows = batch.tokens();
+    assert_eq!(
+        all_logprobs(&logprobs, 0, rows),
+        all_logprobs(&logprobs, 1, rows)
+    );
+    assert_eq!((counts[1].touched, counts[1].changed), (2 * rows as u64, 0));
+    let error = gatelens::engine::check_edits(&conditions, &counts).unwrap_err();
+    assert!(matches!(error, EngineError::NullEdit { .. }), "{error}");
+}
+
+#[test]
+fn forked_streams_equal_separate_runs() {
+    for name in ["tiny-llama", "tiny-gemma3"] {
+        let model = model(name);
+        let batch = batch(&prompts());
+        let conditions = [
+            Condition::Clean,
+            edit(&model, &[(0, 3), (2, 9)], Mode::Zero),
+            edit(&model, &[(2, 9)], Mode::Zero),
+            edit(&model, &[(2, 9), (3, 1)], Mode::Zero), // shares layer 2 with the one before
+            edit(&model, &[(1, 4)], Mode::Fixed(0.5)),
+            edit(&model, &[(1, 4)], Mode::ClampAbove(-0.1)),
+        ];
+        let (together, _) = run(&model, &batch, &conditions, &mut []);
+        for (c, condition) in conditions.iter().enumerate() {
+            let (alone, _) = run(&model, &batch, std::slice::from_ref(condition), &mut []);
+            let rows = batch.tokens();
+            assert_eq!(
+                all_logprobs(&together, c, rows),
+                all_logprobs(&alone, 0, rows),
+                "{name}, condition {c}"
+            );
+        }
+    }
+}
+
+#[test]
+fn streamed_layers_equal_resident_ones_bit_for_bit() {
+    for name in ["tiny-llama", "tiny-gemma3.gguf", "smollm2-135m"] {
+        let resident = model(name);
+        let limit = Some(if name.starts_with("tiny") {
+            130 << 20
+        } else {
+            300 << 20
+        });
+        let streamed = Model::load(
+            checkpoint(name),
+            LoadOptions {
+                max_memory: limit,
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        assert_eq!(
+            (resident.residency(), streamed.residency()),
+            (Residency::Resident, Residency::Streamed)
+        );
+        let batch = batch(&prompts());
+        let conditions = [
+            Condition::Clean,
+            edit(&resident, &[(1, 3), (2, 7)], Mode::Zero),
+        ];
+        let ((a, _), (b, _)) = (
+            run(&resident, &batch, &conditions, &mut []),
+            run(&streamed, &batch, &conditions, &mut []),
+        );
+        for condition in 0..2 {
+            let rows = batch.tokens();
+            assert!(
+                all_logprobs(&a, condition, rows) == all_logprobs(&b, condition, rows),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn safetensors_equal_gguf_of_the_same_weights() {
+    for name in ["tiny-llama", "tiny-gemma3"] {
+        let batch = batch(&prompts());
+        let from = |name: &str| {
+            let (logprobs, _) = run(&model(name), &batch, &[Condition::Clean], &mut []);
+            all_logprobs(&logprobs, 0, batch.tokens())
+        };
+        let difference = max_difference(&from(name), &from(&format!("{name}.gguf")));
+        // rope bases and epsilons are f32 in GGUF, f64 in JSON
+        assert!(difference <= SAME_IN_ANY_BATCH, "{name}: {difference:e}");
+    }
+}
+
+#[test]
+fn edits_stay_in_their_positions_and_sign_cases() {
+    let model = model("tiny-llama");
+    let ids: Vec<u32> = (10..18).collect();
+    let batch = gatelens::tokens::TokenBatch::new(vec![gatelens::tokens::Sequence {
+        subject: 2..4,
+        ..super::common::sequence(0, &ids)
+    }])
+    .unwrap();
+    let neuron = NeuronSet::from_neurons(4, 80, [Neuron { layer: 1, index: 6 }]).unwrap();
+    let condition = |positions, when: &str| {
+        Condition::Edited(Edit {
+            label: "case".to_string(),
+            neurons: neuron.clone(),
+            mode: Mode::Fixed(123.0),
+            positions,
+            when: if when.is_empty() {
+                SignCase::default()
+            } else {
+                when.parse().unwrap()
+            },
+        })
+    };
+    let conditions = [
+        Condition::Clean,
+        condition(Positions::Subject, ""),
+        condition(Positions::SubjectLast, ""),
+        condition(Positions::Last, ""),
+        condition(Positions::All, "gate-"),
+        condition(Positions::All, "gate-,up+"),
+    ];
+    let at = |site| HookPoint::in_layer(1, site);
+    let mut recorder = Recorder::new([Site::Pre, Site::PreLinear, Site::Post].map(at));
+    run(&model, &batch, &conditions, &mut [&mut recorder]);
+    let column = |site, condition| -> Vec<f32> {
+        recorder
+            .rows(at(site), condition)
+            .unwrap()
+            .iter()
+            .skip(6)
+            .step_by(80)
+            .copied()
+            .collect()
+    };
+    let (gate, up) = (column(Site::Pre, 0), column(Site::PreLinear, 0));
+    let edited = |condition| {
+        column(Site::Post, condition)
+            .iter()
+            .map(|v| *v == 123.0)
+            .collect::<Vec<bool>>()
+    };
+    let rows = |wanted: &[usize]| {
+        (0..8)
+            .map(|row| wanted.contains(&row))
+            .collect::<Vec<bool>>()
+    };
+    assert_eq!(edited(1), rows(&[2, 3]));
+    assert_eq!(edited(2), rows(&[3]));
+    assert_eq!(edited(3), rows(&[7]));
+    assert_eq!(edited(4), gate.iter().map(|g| *g < 0.0).collect::<Vec<_>>());
+    let both = gate.iter().zip(&up).map(|(g, u)| *g < 0.0 && *u > 0.0);
+    assert_eq!(edited(5), both.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_prompt_beyond_the_models_length_is_refused() {
+    let model = model("tiny-llama");
+    let long = batch(&[vec![5; model.config().max_positions + 1]]);
+    let error = Engine::new(&model)
+        .run(&long, &[Condition::Clean], &mut [], None, &())
+        .unwrap_err();
+    assert!(matches!(error, EngineError::TooLong { .. }), "{error}");
+}
+
+#[test]
+fn too_little_memory_is_refused_with_the_amount_that_is_needed() {
+    let limit = LoadOptions {
+        max_memory: Some(1 << 20),
+        ..Default::default()
+    };
+    let error = Model::load(checkpoint("tiny-llama"), limit)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("--max-memory 1 MiB") && error.contains("needs"),
+        "{error}"
+    );
+}

@@ -1,0 +1,11 @@
+//! The integration tests, one binary. `common` finds the models: real ones by their aliases (fetched
+//! on first use), tiny random ones under `tests/goldens`.
+
+mod cli;
+mod common;
+mod engine;
+mod goldens;
+mod hub;
+mod oracle;
+mod stages;
+mod tokenizers;
