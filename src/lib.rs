@@ -9,14 +9,26 @@
 
 #![warn(missing_docs)]
 
-pub mod cli;
-pub mod engine;
-pub mod experiment;
-pub mod hooks;
+// The order of the data, kept from rustfmt by the blank lines.
+
 pub mod hub;
-pub mod io_class;
-pub mod model;
+
 pub mod prompts;
-pub mod report;
-pub mod stats;
+
 pub mod tokens;
+
+pub mod model;
+
+pub mod hooks;
+
+pub mod engine;
+
+pub mod io_class;
+
+pub mod stats;
+
+pub mod experiment;
+
+pub mod report;
+
+pub mod cli;

@@ -46,7 +46,7 @@ pub(super) fn read_logits(
         let places = Tensor::new(rows, &Device::Cpu)?.to_device(model.device())?;
         for stream in streams.iter() {
             let last = stream.residual.index_select(&places, 0)?; // [block, d_model]
-            let logits = model.final_norm(&last)?.matmul(&head.t()?)?; // [block, vocab]
+            let logits = model.logits(&last, &head)?; // [block, vocab]
             Rows::of(&logits)?.read(|logits| {
                 readout.read(&LogitBlock {
                     conditions: &stream.conditions,

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::config::{AttentionSpec, Config};
 use super::layer::Layer;
+use super::linear::linear;
 use crate::tokens::Group;
 
 /// What attention needs besides weights: rotations and masks for the lengths of one batch.
@@ -78,9 +79,9 @@ impl Layer {
     ) -> Result<Tensor> {
         let tokens = normed.dim(0)?;
         let (n_heads, n_kv, width) = (self.n_heads, self.n_kv_heads, self.head_dim);
-        let q = normed.matmul(&self.q_proj.t()?)?; // [tokens, n_heads·head_dim]
-        let k = normed.matmul(&self.k_proj.t()?)?; // [tokens, n_kv·head_dim]
-        let v = normed.matmul(&self.v_proj.t()?)?; // [tokens, n_kv·head_dim]
+        let q = linear(normed, &self.q_proj)?; // [tokens, n_heads·head_dim]
+        let k = linear(normed, &self.k_proj)?; // [tokens, n_kv·head_dim]
+        let v = linear(normed, &self.v_proj)?; // [tokens, n_kv·head_dim]
         let q = self.norm_heads(q.reshape((tokens, n_heads, width))?, self.q_norm.as_ref())?;
         let k = self.norm_heads(k.reshape((tokens, n_kv, width))?, self.k_norm.as_ref())?;
         let v = v.reshape((tokens, n_kv, width))?;

@@ -16,6 +16,7 @@ use super::attention::AttentionTables;
 use super::checkpoint::{Checkpoint, LayerTensor};
 use super::config::AttentionSpec;
 use super::family::{NormPlaces, QkNorm};
+use super::linear::linear;
 use crate::tokens::Group;
 
 /// The weights of one layer, with the checkpoint's own names.
@@ -93,7 +94,7 @@ impl Layer {
     ) -> TensorResult<Tensor> {
         let normed = self.norm(resid_pre, &self.input_layernorm)?;
         let z = self.heads(&normed, groups, tables)?; // [tokens, n_heads·head_dim]
-        let out = z.matmul(&self.o_proj.t()?)?; // [tokens, d_model]
+        let out = linear(&z, &self.o_proj)?; // [tokens, d_model]
         self.norm_after(out, self.post_attention_norm.as_ref())
     }
 
@@ -101,14 +102,14 @@ impl Layer {
     pub fn gate_and_up(&self, resid_mid: &Tensor) -> TensorResult<(Tensor, Tensor)> {
         let normed = self.norm(resid_mid, &self.mlp_norm)?;
         Ok((
-            normed.matmul(&self.gate_proj.t()?)?,
-            normed.matmul(&self.up_proj.t()?)?,
+            linear(&normed, &self.gate_proj)?,
+            linear(&normed, &self.up_proj)?,
         ))
     }
 
     /// What the MLP adds to the residual: `[tokens, d_mlp]` -> `[tokens, d_model]`.
     pub fn mlp_out(&self, post: &Tensor) -> TensorResult<Tensor> {
-        let out = post.matmul(&self.down_proj.t()?)?; // [tokens, d_model]
+        let out = linear(post, &self.down_proj)?; // [tokens, d_model]
         self.norm_after(out, self.post_mlp_norm.as_ref())
     }
 

@@ -12,6 +12,7 @@ mod family;
 mod gguf_config;
 mod hf_config;
 mod layer;
+mod linear;
 mod rope;
 mod weights;
 

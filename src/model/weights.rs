@@ -11,6 +11,7 @@ use super::config::Config;
 use super::estimate::{ACTIVATION_BYTES, MemoryEstimate, Residency};
 use super::family::NormPlaces;
 use super::layer::Layer;
+use super::linear::linear;
 
 /// How to hold a model.
 #[derive(Clone, Debug)]
@@ -126,10 +127,14 @@ impl Model {
         Ok(rows.broadcast_mul(&scale)?)
     }
 
-    /// The final norm, `[rows, d_model]` -> `[rows, d_model]`.
-    pub fn final_norm(&self, rows: &Tensor) -> Result<Tensor, ModelError> {
+    fn final_norm(&self, rows: &Tensor) -> Result<Tensor, ModelError> {
         let eps = self.config().norm_eps as f32;
         Ok(candle_nn::ops::rms_norm(rows, &self.final_norm, eps)?)
+    }
+
+    /// Next-token logits `[rows, vocab_size]` of residual rows `[rows, d_model]`, by [`head`](Self::head).
+    pub fn logits(&self, rows: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(linear(&self.final_norm(rows)?, head)?)
     }
 
     /// The output head, `[vocab_size, d_model]`, from memory or from the file.

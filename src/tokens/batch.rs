@@ -112,7 +112,7 @@ impl TokenBatch {
         })
     }
 
-    /// The ids of all rows: [tokens].
+    /// The ids of all rows: `[tokens]`.
     pub fn ids(&self) -> Vec<u32> {
         let ids = self.sequences.iter().flat_map(|sequence| &sequence.ids);
         ids.copied().collect()
@@ -143,7 +143,7 @@ impl TokenBatch {
         self.groups.last().map_or(0, |group| group.len)
     }
 
-    /// Which rows are at the chosen positions: [tokens].
+    /// Which rows are at the chosen positions: `[tokens]`.
     pub fn mask(&self, positions: Positions) -> Vec<bool> {
         let mut mask = vec![false; self.tokens];
         for (sequence, first) in self.sequences.iter().zip(&self.first_rows) {

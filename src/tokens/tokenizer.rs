@@ -226,13 +226,15 @@ impl Tokenizer {
 /// trimmed by some tokenizer.json files).
 fn lost_part<'a>(text: &'a str, offsets: &[Range<usize>]) -> Option<&'a str> {
     let mut covered = 0;
-    let ends = offsets.iter().cloned().chain([text.len()..text.len()]);
-    for range in ends {
-        let gap = text.get(covered..range.start).unwrap_or_default().trim();
+    let starts = offsets.iter().map(|range| range.start);
+    let ends = offsets.iter().map(|range| range.end);
+    // Each gap lies between the tokens so far and the next one, or the end of the text.
+    for (start, end) in starts.chain([text.len()]).zip(ends.chain([text.len()])) {
+        let gap = text.get(covered..start).unwrap_or_default().trim();
         if !gap.is_empty() {
             return Some(gap);
         }
-        covered = covered.max(range.end);
+        covered = covered.max(end);
     }
     None
 }

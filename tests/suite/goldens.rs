@@ -14,8 +14,10 @@ use super::common::{
     batch, checkpoint, first_row, goldens, max_difference, model, relative_difference, run,
 };
 
-/// What a model's numbers may differ by from transformers' in f32. Both sum in f32 but in other
-/// orders; a tiny model has few terms, the real ones hundreds per sum over 18 to 30 layers.
+/// What a model's numbers may differ by from transformers' in f32, absolutely for log-probabilities
+/// and relative to the row's length elsewhere. Both sides sum in f32 in other orders: transformers'
+/// own distance to f64 is 1.1e-5 relative on the tiny models and 5e-5 in log-probabilities on the
+/// real ones.
 struct Tolerance {
     logprob: f32,
     relative: f64,
@@ -23,7 +25,7 @@ struct Tolerance {
 
 const TINY: Tolerance = Tolerance {
     logprob: 2e-4,
-    relative: 1e-5,
+    relative: 1e-4,
 };
 const REAL: Tolerance = Tolerance {
     logprob: 2e-3,
