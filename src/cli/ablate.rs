@@ -207,6 +207,13 @@ impl Ablate {
                 })
                 .collect::<anyhow::Result<_>>()?,
         };
+        for (i, (name, _)) in sets.iter().enumerate() {
+            let twice = sets[..i].iter().any(|(earlier, _)| earlier == name);
+            anyhow::ensure!(
+                !twice,
+                "--classes names {name} twice (perhaps by an alias); name it once"
+            );
+        }
         let treatments = sets
             .into_iter()
             .map(|(name, set)| {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor};
+use rayon::prelude::*;
 
 use super::config::{AttentionSpec, Config};
 use super::layer::Layer;
@@ -86,8 +87,9 @@ impl Layer {
         let k = self.norm_heads(k.reshape((tokens, n_kv, width))?, self.k_norm.as_ref())?;
         let v = v.reshape((tokens, n_kv, width))?;
 
+        // Many small products: the groups share the cores better than each product would.
         let outputs = groups
-            .iter()
+            .par_iter()
             .map(|group| self.attend_group(&q, &k, &v, group, tables))
             .collect::<Result<Vec<_>>>()?;
         Tensor::cat(&outputs, 0) // [tokens, n_heads·head_dim]

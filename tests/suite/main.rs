@@ -7,5 +7,6 @@ mod engine;
 mod goldens;
 mod hub;
 mod oracle;
+mod recall;
 mod stages;
 mod tokenizers;

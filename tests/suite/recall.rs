@@ -1,0 +1,148 @@
+//! The experiment on real facts: what is known, and that an outcome is what the logits say.
+
+use gatelens::engine::Engine;
+use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Treatment, ablate, known_by_relation};
+use gatelens::hooks::{Mode, Neuron, NeuronSet, SignCase};
+use gatelens::io_class::MatchedDraws;
+use gatelens::model::Model;
+use gatelens::prompts::PromptSet;
+use gatelens::tokens::{BosPolicy, Positions, TokenBatch, Tokenizer, tokenize};
+
+use super::common::{LogProbs, model, model_path};
+
+fn tokenizer(alias: &str) -> Tokenizer {
+    let mut file = std::io::BufReader::new(std::fs::File::open(model_path(alias)).unwrap());
+    Tokenizer::from_gguf(&candle_core::quantized::gguf_file::Content::read(&mut file).unwrap())
+        .unwrap()
+}
+
+fn plan(model: &Model, subset: PromptSubset) -> AblationPlan {
+    let config = model.config();
+    let set = |neurons: &[(usize, usize)]| {
+        let neurons = neurons
+            .iter()
+            .map(|&(layer, index)| Neuron { layer, index });
+        NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap()
+    };
+    let draws = MatchedDraws {
+        sets: vec![set(&[(3, 1), (9, 2)]), set(&[(3, 7), (9, 8)])],
+        shortfall: vec![],
+    };
+    AblationPlan {
+        treatments: vec![Treatment::new(
+            "two neurons".to_string(),
+            set(&[(3, 5), (9, 70)]),
+            draws,
+        )],
+        mode: Mode::Zero,
+        positions: Positions::All,
+        when: SignCase::default(),
+        subset,
+    }
+}
+
+/// Prompts that the model knows among the bundled facts.
+fn known(alias: &str) -> usize {
+    let model = model(alias);
+    let facts = PromptSet::bundled().unwrap();
+    let batch = tokenize(&facts, &tokenizer(alias), BosPolicy::Auto).unwrap();
+    let mut plan = plan(&model, PromptSubset::Known);
+    plan.treatments.clear();
+    let ablation = ablate(&Engine::new(&model), &batch, &plan, &()).unwrap();
+    for relation in known_by_relation(&ablation.outcomes, &facts.prompts) {
+        println!(
+            "{alias} {:<22} {:>3} of {:>3}",
+            relation.relation, relation.known, relation.prompts
+        );
+    }
+    ablation.known
+}
+
+#[test]
+fn both_models_know_enough_of_the_bundled_facts() {
+    let facts = PromptSet::bundled().unwrap();
+    let relations: std::collections::BTreeSet<_> =
+        facts.prompts.iter().map(|p| p.relation.clone()).collect();
+    assert!(facts.prompts.len() >= 400 && relations.len() >= 20);
+    let (smollm2, gemma3) = (known("smollm2-135m"), known("gemma3-270m"));
+    println!(
+        "smollm2-135m knows {smollm2}, gemma3-270m {gemma3} of {}",
+        facts.prompts.len()
+    );
+    assert!(smollm2 >= 120 && gemma3 >= 150);
+}
+
+#[test]
+fn an_outcome_is_what_the_logits_say() {
+    let model = model("smollm2-135m");
+    let facts = PromptSet::bundled().unwrap();
+    let all = tokenize(&facts, &tokenizer("smollm2-135m"), BosPolicy::Auto).unwrap();
+    let few: Vec<usize> = (0..facts.prompts.len()).step_by(40).collect();
+    let batch: TokenBatch = all.subset(&few).unwrap();
+    assert!(
+        batch.sequences().iter().any(|s| s.target.len() > 1),
+        "a target of several tokens"
+    );
+    let plan = plan(&model, PromptSubset::All);
+    let engine = Engine::new(&model);
+    let ablation = ablate(&engine, &batch, &plan, &()).unwrap();
+    assert_eq!(
+        ablation.outcomes.len(),
+        4 * few.len(),
+        "clean, class and two draws"
+    );
+
+    let treatment = &plan.treatments[0];
+    for (arm, draw, neurons) in [
+        (Arm::Class, 0, &treatment.neurons),
+        (Arm::Baseline, 0, &treatment.baseline[0]),
+        (Arm::Baseline, 1, &treatment.baseline[1]),
+    ] {
+        let condition = gatelens::hooks::Condition::Edited(gatelens::hooks::Edit {
+            label: "alone".to_string(),
+            neurons: neurons.clone(),
+            mode: Mode::Zero,
+            positions: Positions::All,
+            when: SignCase::default(),
+        });
+        let mut logprobs = LogProbs::of_all(&batch);
+        engine
+            .run(&batch, &[condition], &mut [], Some(&mut logprobs), &())
+            .unwrap();
+        for (i, sequence) in batch.sequences().iter().enumerate() {
+            let outcome = ablation
+                .outcomes
+                .iter()
+                .find(|o| o.prompt == sequence.prompt && o.arm == arm && o.draw == draw)
+                .unwrap();
+            let steps = batch.target_rows(i).zip(&sequence.target);
+            let expected: f64 = steps
+                .map(|(row, id)| f64::from(logprobs.at(0, row)[*id as usize]))
+                .sum();
+            let at_last = logprobs.at(0, batch.last_row(i));
+            let target = at_last[sequence.target[0] as usize];
+            let rank = 1 + at_last.iter().filter(|lp| **lp > target).count() as u32;
+            let entropy: f64 = at_last
+                .iter()
+                .map(|lp| -f64::from(*lp) * f64::from(*lp).exp())
+                .sum();
+            let score = &outcome.score;
+            assert!(
+                (score.target_logprob - expected).abs() < 1e-5,
+                "{} {expected}",
+                score.target_logprob
+            );
+            assert_eq!(score.first_rank, rank);
+            assert!(
+                (score.entropy_nats - entropy).abs() < 1e-4,
+                "{} {entropy}",
+                score.entropy_nats
+            );
+            assert!(score.kl_nats >= 0.0);
+        }
+    }
+    for outcome in ablation.outcomes.iter().filter(|o| o.arm == Arm::Clean) {
+        assert_eq!(outcome.score.kl_nats, 0.0);
+        assert_eq!(outcome.known, outcome.score.first_rank == 1);
+    }
+}
