@@ -9,13 +9,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
+use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::progress::Meter;
 use super::setup::{classify, find_model, run_info, tokenizer};
-use super::table::{count, number_table, p_value};
 use crate::engine::Engine;
 use crate::experiment::{
-    Ablation, AblationPlan, Effect, KnownByRelation, Metric, PromptSubset, Treatment, ablate,
-    effects, known_by_relation,
+    Ablation, AblationPlan, Effect, KnownByRelation, PromptSubset, Treatment, ablate, effects,
+    known_by_relation,
 };
 use crate::hooks::{Mode, NeuronSet, SignCase};
 use crate::io_class::{ClassQuery, Match, NeuronTable, matched_draws};
@@ -82,8 +82,9 @@ pub struct Ablate {
     #[serde(serialize_with = "as_optional_text")]
     when: Option<SignCase>,
     /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
-    #[arg(long, default_value = "known")]
-    subset: SubsetArg,
+    #[arg(long, default_value = "known", value_name = "known|all")]
+    #[serde(serialize_with = "as_text")]
+    subset: PromptSubset,
     /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
     #[serde(serialize_with = "as_text")]
@@ -94,13 +95,6 @@ pub struct Ablate {
     compute: ComputeArgs,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum SubsetArg {
-    Known,
-    All,
 }
 
 impl Ablate {
@@ -128,7 +122,7 @@ impl Ablate {
 
         let table = classify(&checkpoint, &self.class)?;
         let plan = self.plan(&table, neurons)?;
-        warn_of_shortfalls(&plan);
+        warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         let meter = Meter::new(&self.model.model);
         let ablation = ablate(&Engine::new(&model), &batch, &plan, &meter)?;
@@ -165,7 +159,8 @@ impl Ablate {
             println!("{}", serde_json::to_string_pretty(&json)?);
         } else {
             print_relations(&relations);
-            self.print_effects(&effects, &ablation, prompts.prompts.len());
+            self.print_heading(&ablation, prompts.prompts.len());
+            print_effects(&effects, self.subset);
             if let Some(out) = &out {
                 println!("files in {}", out.path().display());
             }
@@ -227,11 +222,21 @@ impl Ablate {
             mode: self.mode,
             positions: self.positions,
             when: self.when.unwrap_or_default(),
-            subset: match self.subset {
-                SubsetArg::Known => PromptSubset::Known,
-                SubsetArg::All => PromptSubset::All,
-            },
+            subset: self.subset,
         })
+    }
+
+    fn print_heading(&self, ablation: &Ablation, prompts: usize) {
+        println!(
+            "\n{}: knows {} of {prompts} facts; {} ablation at {} positions on {} prompts, {} draws, fold {}",
+            self.model.model,
+            ablation.known,
+            self.mode,
+            self.positions,
+            ablation.edited_prompts,
+            self.draws,
+            self.class.fold
+        );
     }
 
     fn bos_in_words(&self, tokenizer: &Tokenizer) -> anyhow::Result<String> {
@@ -240,81 +245,6 @@ impl Ablate {
             None => format!("{}: none is prepended", self.bos),
         })
     }
-
-    fn print_effects(&self, effects: &[Effect], ablation: &Ablation, prompts: usize) {
-        let subset = match self.subset {
-            SubsetArg::Known => PromptSubset::Known,
-            SubsetArg::All => PromptSubset::All,
-        };
-        let of =
-            |metric| move |effect: &&Effect| effect.metric == metric && effect.subset == subset;
-        let top1: Vec<&Effect> = effects.iter().filter(of(Metric::Top1)).collect();
-        let rows = effects
-            .iter()
-            .filter(of(Metric::TargetLogprob))
-            .zip(top1)
-            .map(|(e, top1)| {
-                let baseline = |value: Option<f64>| {
-                    value.map_or("–".to_string(), |value| format!("{value:.3}"))
-                };
-                let interval = match (e.difference_to_baseline, e.baseline_ci) {
-                    (Some(d), Some(ci)) => format!("{d:+.3} [{:+.3}, {:+.3}]", ci.low, ci.high),
-                    (Some(d), None) => format!("{d:+.3}"),
-                    _ => "–".to_string(),
-                };
-                vec![
-                    e.class.clone(),
-                    count(e.neurons),
-                    format!("{:.3}", e.means.clean),
-                    format!("{:.3}", e.means.class),
-                    baseline(e.means.baseline),
-                    interval,
-                    p_value(e.p),
-                    p_value(e.p_adjusted),
-                    lost(top1.means.clean, Some(top1.means.class), top1.prompts),
-                    lost(top1.means.clean, top1.means.baseline, top1.prompts),
-                ]
-            });
-        println!(
-            "\n{}: knows {} of {} facts; {} ablation at {} positions on {} prompts, {} draws, fold {}",
-            self.model.model,
-            ablation.known,
-            prompts,
-            self.mode,
-            self.positions,
-            ablation.edited_prompts,
-            self.draws,
-            self.class.fold
-        );
-        println!(
-            "mean log-probability of the target, nats; difference = class minus mean of the draws, 95 % interval\n"
-        );
-        let header = [
-            "class",
-            "neurons",
-            "clean",
-            "class off",
-            "baseline",
-            "difference",
-            "p",
-            "p (Holm)",
-            "facts lost",
-            "by baseline",
-        ];
-        println!("{}", number_table(&header, rows));
-    }
-}
-
-/// How many top-1 answers are gone, net of those gained.
-fn lost(clean: f64, arm: Option<f64>, prompts: usize) -> String {
-    arm.map_or("–".to_string(), |arm| {
-        let lost = (clean - arm) * prompts as f64;
-        if lost.fract() == 0.0 {
-            format!("{lost:.0}")
-        } else {
-            format!("{lost:.1}")
-        }
-    })
 }
 
 fn write(
@@ -351,47 +281,6 @@ fn counts(
         "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<Vec<_>>(),
         "known_by_relation": relations,
     })
-}
-
-fn warn_of_shortfalls(plan: &AblationPlan) {
-    for treatment in plan.treatments.iter().filter(|t| !t.shortfall.is_empty()) {
-        let short: usize = treatment
-            .shortfall
-            .iter()
-            .map(|s| s.class - s.available)
-            .sum();
-        let layers: Vec<String> = treatment
-            .shortfall
-            .iter()
-            .map(|s| s.layer.to_string())
-            .collect();
-        eprintln!(
-            "warning: {} fills more than half of layer {}, so its baseline is {short} of {} neurons smaller than the class",
-            treatment.class,
-            layers.join(", "),
-            treatment.neurons.len(),
-        );
-    }
-}
-
-fn print_relations(relations: &[KnownByRelation]) {
-    let rows = relations.iter().map(|r| {
-        let name = if r.relation.is_empty() {
-            "(none)"
-        } else {
-            &r.relation
-        };
-        vec![
-            name.to_string(),
-            r.prompts.to_string(),
-            r.known.to_string(),
-            format!("{:.0} %", 100.0 * r.known as f64 / r.prompts as f64),
-        ]
-    });
-    println!(
-        "{}",
-        number_table(&["relation", "prompts", "known", "share"], rows)
-    );
 }
 
 fn as_texts<T: std::fmt::Display, S: serde::Serializer>(

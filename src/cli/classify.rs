@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ModelArg, OutputArgs};
 use super::setup::{classify, find_model, run_info};
 use super::table::{count, number_table};
-use crate::io_class::{Class, NeuronTable};
+use crate::io_class::{Class, ClassCounts, NeuronTable};
 use crate::model::Checkpoint;
 use crate::report::{classes_json, neurons_parquet};
 
@@ -65,7 +65,7 @@ impl Classify {
 
 fn print(table: &NeuronTable, model: &str) {
     let totals = table.totals();
-    let neurons: usize = totals.values().sum();
+    let neurons = table.layers.iter().map(Vec::len).sum();
     println!(
         "{model}: {} neurons, fold {}, threshold {}\n",
         count(neurons),
@@ -76,34 +76,34 @@ fn print(table: &NeuronTable, model: &str) {
         .into_iter()
         .filter(|class| totals[class] > 0)
         .collect();
-    let names: Vec<&str> = shown.iter().map(|class| class.as_str()).collect();
-    let header: Vec<&str> = ["layer"]
+    let names = shown.iter().map(|class| column_name(*class));
+    let header: Vec<String> = ["layer".to_string()]
         .into_iter()
         .chain(names)
-        .chain(["median cos(in, out)"])
+        .chain(["median\ncos(in,\nout)".to_string()])
         .collect();
-    let medians = table.median_in_out();
+    let row = |name: String, counts: &ClassCounts, last: String| -> Vec<String> {
+        let counts = shown.iter().map(|class| count(counts[class]));
+        [name].into_iter().chain(counts).chain([last]).collect()
+    };
     let layers = table.counts_per_layer();
-    let mut rows: Vec<Vec<String>> = layers
-        .iter()
-        .zip(medians)
-        .enumerate()
-        .map(|(l, (counts, median))| {
-            let counts = shown.iter().map(|class| count(counts[class]));
-            [l.to_string()]
-                .into_iter()
-                .chain(counts)
-                .chain([format!("{median:+.3}")])
-                .collect()
-        })
-        .collect();
-    let sums = shown.iter().map(|class| count(totals[class]));
-    rows.push(
-        ["all".to_string()]
-            .into_iter()
-            .chain(sums)
-            .chain([String::new()])
-            .collect(),
-    );
-    println!("{}", number_table(&header, rows));
+    let rows = layers.iter().zip(table.median_in_out()).enumerate();
+    let rows =
+        rows.map(|(l, (counts, median))| row(l.to_string(), counts, format!("{median:+.3}")));
+    let all = row("all".to_string(), &totals, String::new());
+    println!("{}", number_table(&header, rows.chain([all])));
+}
+
+/// A class's name in a narrow column.
+fn column_name(class: Class) -> String {
+    let words = class.as_str().split('-').map(|word| match word {
+        "atypical" => "atyp.",
+        "conditional" => "cond.",
+        "enrichment" => "enrich.",
+        "depletion" => "deplet.",
+        "proportional" => "prop.",
+        "orthogonal" => "orthog.",
+        word => word,
+    });
+    words.collect::<Vec<_>>().join("\n")
 }

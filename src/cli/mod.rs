@@ -3,6 +3,7 @@
 mod ablate;
 mod args;
 mod classify;
+mod effects_table;
 mod fetch;
 mod inspect;
 mod progress;

@@ -1,13 +1,17 @@
 //! Text tables and numbers for people.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
-/// A table whose first column is text and whose others are numbers.
-pub fn number_table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+/// A table whose first column is text and whose others are numbers. A header may have several lines.
+pub fn number_table<S: ToString>(
+    header: &[S],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-        .set_header(header);
+    table.load_preset(presets::NOTHING);
+    table.set_style(TableComponent::HeaderLines, '─');
+    table.set_style(TableComponent::MiddleHeaderIntersections, '─');
+    table.set_header(header.iter().map(ToString::to_string));
     for row in rows {
         table.add_row(row);
     }

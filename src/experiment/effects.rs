@@ -100,6 +100,15 @@ pub struct Effect {
     pub standardised_effect: Option<f64>,
 }
 
+impl Effect {
+    /// How many top-1 answers the class loses, net of those gained, and the mean draw; of
+    /// [`Metric::Top1`].
+    pub fn answers_lost(&self) -> (f64, Option<f64>) {
+        let lost = |arm: f64| (self.means.clean - arm) * self.prompts as f64;
+        (lost(self.means.class), self.means.baseline.map(lost))
+    }
+}
+
 /// The effects of a plan from its outcomes, in the plan's order of classes.
 pub fn effects(
     outcomes: &[Outcome],

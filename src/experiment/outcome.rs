@@ -1,11 +1,14 @@
 //! What one prompt did under one condition.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
 
 use super::score::Score;
 
 /// The part that a condition plays in a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arm {
     /// The unedited model.
@@ -28,13 +31,36 @@ impl Arm {
 }
 
 /// Which prompts are run under edits, and which a mean is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PromptSubset {
     /// Those whose first target token is the clean model's top-1.
     Known,
     /// All of them.
     All,
+}
+
+impl fmt::Display for PromptSubset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PromptSubset::Known => "known",
+            PromptSubset::All => "all",
+        })
+    }
+}
+
+impl FromStr for PromptSubset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "known" => Ok(PromptSubset::Known),
+            "all" => Ok(PromptSubset::All),
+            _ => Err(format!(
+                "`{text}` is no subset of prompts; accepted: known, all"
+            )),
+        }
+    }
 }
 
 /// One prompt under one condition; a row of `outcomes.parquet`.

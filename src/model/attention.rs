@@ -1,6 +1,7 @@
 //! Causal self-attention over groups of equally long sequences: no padding, no key-value cache.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -27,16 +28,12 @@ impl AttentionTables {
             masks: HashMap::new(),
         };
         for spec in &config.attention {
-            let theta = spec.rope.theta.to_bits();
-            if !tables.rotations.contains_key(&theta) {
-                let pair = spec.rope.tables(config.head_dim, longest, dtype, device)?;
-                tables.rotations.insert(theta, pair);
+            if let Entry::Vacant(slot) = tables.rotations.entry(spec.rope.theta.to_bits()) {
+                slot.insert(spec.rope.tables(config.head_dim, longest, dtype, device)?);
             }
             for group in groups {
-                let key = (group.len, spec.window);
-                if !tables.masks.contains_key(&key) {
-                    let mask = causal_mask(group.len, spec.window, device)?.to_dtype(dtype)?;
-                    tables.masks.insert(key, mask);
+                if let Entry::Vacant(slot) = tables.masks.entry((group.len, spec.window)) {
+                    slot.insert(causal_mask(group.len, spec.window, device)?.to_dtype(dtype)?);
                 }
             }
         }

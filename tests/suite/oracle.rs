@@ -8,16 +8,14 @@ use std::io::BufReader;
 use candle_core::quantized::gguf_file::Content;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::{gemma3, llama, quantized_gemma3, quantized_llama};
+use candle_transformers::models::{gemma3, llama, quantized_llama};
 use gatelens::hooks::Condition;
-use gatelens::model::{LayerTensor, ModelTensor};
+use gatelens::model::{Checkpoint, LayerTensor, ModelTensor};
 
-use super::common::{batch, checkpoint, goldens, max_difference, model, model_path, run};
+use super::common::{batch, checkpoint, max_difference, model, model_path, run};
 
-/// Log-probabilities of the real models in f32; candle sums attention in another order.
-const REAL: f32 = 1e-3;
-/// Log-probabilities of the tiny models.
-const TINY: f32 = 2e-4;
+/// Of log-probabilities in f32; candle sums attention in another order.
+const TOLERANCE: f32 = 1e-3;
 
 const SMOL_PROMPT: [u32; 5] = [504, 3575, 282, 4649, 314];
 const GEMMA_PROMPT: [u32; 6] = [2, 818, 5279, 529, 7001, 563];
@@ -38,10 +36,10 @@ fn ours(name: &str, ids: &[u32]) -> Vec<f32> {
     logprobs.at(0, ids.len() - 1).to_vec()
 }
 
-fn assert_close(name: &str, ids: &[u32], theirs: &Tensor, tolerance: f32) {
+fn assert_close(name: &str, ids: &[u32], theirs: &Tensor) {
     let difference = max_difference(&ours(name, ids), &log_softmax(theirs));
     println!("{name} against candle_transformers: {difference:.1e}");
-    assert!(difference <= tolerance, "{name}: {difference:e}");
+    assert!(difference <= TOLERANCE, "{name}: {difference:e}");
 }
 
 fn input(ids: &[u32]) -> Tensor {
@@ -65,48 +63,58 @@ fn quantized_llama_agrees_on_smollm2() {
     let mut theirs =
         quantized_llama::ModelWeights::from_gguf(content, &mut file, &Device::Cpu).unwrap();
     let logits = theirs.forward(&input(&SMOL_PROMPT), 0).unwrap();
-    assert_close("smollm2-135m", &SMOL_PROMPT, &logits, REAL);
+    assert_close("smollm2-135m", &SMOL_PROMPT, &logits);
 }
 
-#[test]
-fn quantized_gemma3_agrees_on_gemma3() {
-    let (content, mut file) = gguf("gemma3-270m");
-    let mut theirs =
-        quantized_gemma3::ModelWeights::from_gguf(content, &mut file, &Device::Cpu).unwrap();
-    let logits = theirs.forward(&input(&GEMMA_PROMPT), 0).unwrap();
-    assert_close("gemma3-270m", &GEMMA_PROMPT, &logits, REAL);
+/// The checkpoint's tensors under Hugging Face's names; candle adds one to Gemma's norms by itself.
+fn hugging_face_tensors(
+    checkpoint: &Checkpoint,
+    layer: &[(&str, LayerTensor)],
+    norm_offset: f64,
+) -> HashMap<String, Tensor> {
+    let norm = |tensor: Tensor| {
+        if tensor.rank() == 1 {
+            (tensor - norm_offset).unwrap()
+        } else {
+            tensor
+        }
+    };
+    let outside = [
+        ("model.embed_tokens.weight", ModelTensor::Embedding),
+        ("model.norm.weight", ModelTensor::FinalNorm),
+    ];
+    let outside = outside.map(|(name, tensor)| {
+        (
+            name.to_string(),
+            norm(checkpoint.model_tensor(tensor).unwrap()),
+        )
+    });
+    let layers = (0..checkpoint.config().n_layers()).flat_map(|l| {
+        layer.iter().map(move |(name, tensor)| {
+            let weights = checkpoint.layer_tensor(l, *tensor).unwrap();
+            (format!("model.layers.{l}.{name}.weight"), norm(weights))
+        })
+    });
+    outside.into_iter().chain(layers).collect()
 }
+
+const PROJECTIONS: [(&str, LayerTensor); 8] = [
+    ("input_layernorm", LayerTensor::AttentionNorm),
+    ("self_attn.q_proj", LayerTensor::QProj),
+    ("self_attn.k_proj", LayerTensor::KProj),
+    ("self_attn.v_proj", LayerTensor::VProj),
+    ("self_attn.o_proj", LayerTensor::OProj),
+    ("mlp.gate_proj", LayerTensor::GateProj),
+    ("mlp.up_proj", LayerTensor::UpProj),
+    ("mlp.down_proj", LayerTensor::DownProj),
+];
 
 #[test]
 fn llama_agrees_on_smollm2s_weights() {
     let checkpoint = checkpoint("smollm2-135m");
     let c = checkpoint.config();
-    let mut tensors: HashMap<String, Tensor> = HashMap::from([
-        (
-            "model.embed_tokens.weight".into(),
-            checkpoint.model_tensor(ModelTensor::Embedding).unwrap(),
-        ),
-        (
-            "model.norm.weight".into(),
-            checkpoint.model_tensor(ModelTensor::FinalNorm).unwrap(),
-        ),
-    ]);
-    for l in 0..c.n_layers() {
-        for (name, tensor) in [
-            ("input_layernorm", LayerTensor::AttentionNorm),
-            ("self_attn.q_proj", LayerTensor::QProj),
-            ("self_attn.k_proj", LayerTensor::KProj),
-            ("self_attn.v_proj", LayerTensor::VProj),
-            ("self_attn.o_proj", LayerTensor::OProj),
-            ("post_attention_layernorm", LayerTensor::MlpNorm),
-            ("mlp.gate_proj", LayerTensor::GateProj),
-            ("mlp.up_proj", LayerTensor::UpProj),
-            ("mlp.down_proj", LayerTensor::DownProj),
-        ] {
-            let weights = checkpoint.layer_tensor(l, tensor).unwrap();
-            tensors.insert(format!("model.layers.{l}.{name}.weight"), weights);
-        }
-    }
+    let norm = ("post_attention_layernorm", LayerTensor::MlpNorm);
+    let names: Vec<_> = PROJECTIONS.into_iter().chain([norm]).collect();
     let config = llama::Config {
         hidden_size: c.d_model,
         intermediate_size: c.d_mlp,
@@ -123,45 +131,50 @@ fn llama_agrees_on_smollm2s_weights() {
         max_position_embeddings: 8192,
         tie_word_embeddings: true,
     };
+    let tensors = hugging_face_tensors(&checkpoint, &names, 0.0);
     let builder = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
     let theirs = llama::Llama::load(builder, &config).unwrap();
     let mut cache = llama::Cache::new(false, DType::F32, &config, &Device::Cpu).unwrap();
     let logits = theirs.forward(&input(&SMOL_PROMPT), 0, &mut cache).unwrap();
-    assert_close("smollm2-135m", &SMOL_PROMPT, &logits, REAL);
+    assert_close("smollm2-135m", &SMOL_PROMPT, &logits);
 }
 
+// Not candle's quantized_gemma3: in candle 0.11 its MLP has SiLU for Gemma's GELU (13.8 nats off here).
 #[test]
-fn gemma3_agrees_on_the_tiny_checkpoint() {
-    let json = std::fs::read_to_string(goldens().join("tiny-gemma3/config.old.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let number = |key: &str| json[key].as_u64().unwrap_or_else(|| panic!("{key}")) as usize;
+fn gemma3_agrees_on_gemma3s_weights() {
+    let checkpoint = checkpoint("gemma3-270m");
+    let c = checkpoint.config();
+    let norms = [
+        ("self_attn.q_norm", LayerTensor::QNorm),
+        ("self_attn.k_norm", LayerTensor::KNorm),
+        ("post_attention_layernorm", LayerTensor::PostAttentionNorm),
+        ("pre_feedforward_layernorm", LayerTensor::MlpNorm),
+        ("post_feedforward_layernorm", LayerTensor::PostMlpNorm),
+    ];
+    let names: Vec<_> = PROJECTIONS.into_iter().chain(norms).collect();
     let config = gemma3::Config {
         attention_bias: false,
-        head_dim: number("head_dim"),
+        head_dim: c.head_dim,
         hidden_activation: candle_nn::Activation::GeluPytorchTanh,
-        hidden_size: number("hidden_size"),
-        intermediate_size: number("intermediate_size"),
-        num_attention_heads: number("num_attention_heads"),
-        num_hidden_layers: number("num_hidden_layers"),
-        num_key_value_heads: number("num_key_value_heads"),
-        rms_norm_eps: json["rms_norm_eps"].as_f64().unwrap(),
-        rope_theta: json["rope_theta"].as_f64().unwrap(),
-        rope_local_base_freq: json["rope_local_base_freq"].as_f64().unwrap(),
-        vocab_size: number("vocab_size"),
+        hidden_size: c.d_model,
+        intermediate_size: c.d_mlp,
+        num_attention_heads: c.n_heads,
+        num_hidden_layers: c.n_layers(),
+        num_key_value_heads: c.n_kv_heads,
+        rms_norm_eps: 1e-6,
+        rope_theta: 1e6,
+        rope_local_base_freq: 1e4,
+        vocab_size: c.vocab_size,
         final_logit_softcapping: None,
         attn_logit_softcapping: None,
-        query_pre_attn_scalar: number("query_pre_attn_scalar"),
-        sliding_window: number("sliding_window"),
-        sliding_window_pattern: number("sliding_window_pattern"),
-        max_position_embeddings: number("max_position_embeddings"),
+        query_pre_attn_scalar: 256,
+        sliding_window: 512,
+        sliding_window_pattern: 6,
+        max_position_embeddings: 32_768,
     };
-    let file = goldens().join("tiny-gemma3/model.safetensors");
-    // SAFETY: nobody rewrites the golden file while the test runs.
-    let builder =
-        unsafe { VarBuilder::from_mmaped_safetensors(&[file], DType::F32, &Device::Cpu).unwrap() };
+    let tensors = hugging_face_tensors(&checkpoint, &names, 1.0);
+    let builder = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
     let mut theirs = gemma3::Model::new(false, &config, builder).unwrap();
-    // Within the window: candle's masks let a query see one key more than transformers do.
-    let ids = [5u32, 99, 31, 200, 17, 64, 3];
-    let logits = theirs.forward(&input(&ids), 0).unwrap();
-    assert_close("tiny-gemma3", &ids, &logits, TINY);
+    let logits = theirs.forward(&input(&GEMMA_PROMPT), 0).unwrap();
+    assert_close("gemma3-270m", &GEMMA_PROMPT, &logits);
 }

@@ -1,0 +1,134 @@
+//! The forward pass, what hooks and edits add to it, and classification, on the default model.
+//!
+//! `cargo bench` prints each; quote ratios from one run only.
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use gatelens::engine::{Engine, LogitBlock, Readout};
+use gatelens::hooks::{
+    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, SignCase, Site, SiteRows,
+};
+use gatelens::hub::{DEFAULT_MODEL, locate};
+use gatelens::io_class::{Fold, MlpWeights, classify_layer};
+use gatelens::model::{Checkpoint, LoadOptions, Mlp, Model};
+use gatelens::tokens::{Positions, Sequence, TokenBatch};
+
+/// Prompts of 10 tokens each, as factual prompts have on average.
+const PROMPTS: usize = 100;
+const TOKENS: usize = 10;
+
+struct LastRows(Vec<usize>);
+
+impl Readout for LastRows {
+    fn rows(&self) -> &[usize] {
+        &self.0
+    }
+
+    fn read(&mut self, block: &LogitBlock<'_>) {
+        std::hint::black_box(block.logits);
+    }
+}
+
+/// Sees `hook_post` of every layer and adds it up.
+struct Sum(f32);
+
+impl Observer for Sum {
+    fn wants(&self, point: HookPoint) -> bool {
+        point.site == Site::Post
+    }
+
+    fn observe(&mut self, seen: &SiteRows<'_>) {
+        self.0 += seen.rows.iter().sum::<f32>();
+    }
+}
+
+fn batch() -> TokenBatch {
+    let sequences = (0..PROMPTS).map(|prompt| Sequence {
+        prompt,
+        ids: (0..TOKENS)
+            .map(|i| (100 + 37 * prompt + 11 * i) as u32)
+            .collect(),
+        offsets: vec![None; TOKENS],
+        prompt_len: TOKENS,
+        subject: 0..0,
+        target: vec![],
+    });
+    TokenBatch::new(sequences.collect()).expect("sequences of one length make a batch")
+}
+
+fn zero(model: &Model, layers: std::ops::Range<usize>, per_layer: usize) -> Condition {
+    let config = model.config();
+    let neurons = layers.flat_map(|layer| (0..per_layer).map(move |index| Neuron { layer, index }));
+    Condition::Edited(Edit {
+        label: "bench".to_string(),
+        neurons: NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons)
+            .expect("in range"),
+        mode: Mode::Zero,
+        positions: Positions::All,
+        when: SignCase::default(),
+    })
+}
+
+fn forward(criterion: &mut Criterion) {
+    let located = locate(DEFAULT_MODEL, &()).expect("the default model can be fetched");
+    let checkpoint = Checkpoint::open(&located.files).expect("it is whole");
+    let model = Model::load(checkpoint, LoadOptions::default()).expect("it fits");
+    let engine = Engine::new(&model);
+    let batch = batch();
+    let last: Vec<usize> = (0..PROMPTS).map(|i| batch.last_row(i)).collect();
+    let run = |conditions: &[Condition], observers: &mut [&mut dyn Observer]| {
+        let mut readout = LastRows(last.clone());
+        engine
+            .run(&batch, conditions, observers, Some(&mut readout), &())
+            .expect("it runs")
+    };
+    let layers = model.config().n_layers();
+    let mut group = criterion.benchmark_group("forward, 100 prompts of 10 tokens");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements((PROMPTS * TOKENS) as u64));
+    group.bench_function("plain", |b| b.iter(|| run(&[Condition::Clean], &mut [])));
+    group.bench_function("observing hook_post of every layer", |b| {
+        b.iter_batched(
+            || Sum(0.0),
+            |mut sum| run(&[Condition::Clean], &mut [&mut sum]),
+            BatchSize::SmallInput,
+        )
+    });
+    let everywhere = [zero(&model, 0..layers, 100)];
+    group.bench_function("zeroing 100 neurons in every layer", |b| {
+        b.iter(|| run(&everywhere, &mut []))
+    });
+    let sweep: Vec<Condition> = (0..layers).map(|l| zero(&model, l..l + 1, 100)).collect();
+    group.bench_function("sweep: 30 conditions, one layer each", |b| {
+        b.iter(|| run(&sweep, &mut []))
+    });
+    group.finish();
+}
+
+fn classification(criterion: &mut Criterion) {
+    let located = locate(DEFAULT_MODEL, &()).expect("the default model can be fetched");
+    let checkpoint = Checkpoint::open(&located.files).expect("it is whole");
+    let mlps: Vec<Mlp> = (0..checkpoint.config().n_layers())
+        .map(|l| Mlp::load(&checkpoint, l).expect("it reads"))
+        .collect();
+    criterion.bench_function("classify 46,080 neurons", |b| {
+        b.iter(|| {
+            for (l, mlp) in mlps.iter().enumerate() {
+                let weights = MlpWeights {
+                    gate: &mlp.gate_proj,
+                    up: &mlp.up_proj,
+                    down: &mlp.down_proj,
+                    pre_gain: Some(&mlp.pre_gain),
+                    post_gain: mlp.post_gain.as_ref(),
+                    centred: false,
+                };
+                std::hint::black_box(
+                    classify_layer(l, &weights, Fold::Pre, 0.5).expect("it classifies"),
+                );
+            }
+        })
+    });
+}
+
+criterion_group!(benches, forward, classification);
+criterion_main!(benches);

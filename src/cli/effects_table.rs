@@ -1,0 +1,104 @@
+//! What an ablation prints for a person.
+
+use super::table::{count, number_table, p_value};
+use crate::experiment::{AblationPlan, Effect, KnownByRelation, Metric, PromptSubset};
+
+/// Below this many draws the p against the baseline is too small too often (see `stats::contrast`).
+const FEWEST_DRAWS: usize = 5;
+
+/// The effects on the whole target's log-probability and on top-1 answers, a line per class.
+pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
+    let of = |metric| {
+        let wanted = move |effect: &&Effect| effect.metric == metric && effect.subset == subset;
+        effects.iter().filter(wanted)
+    };
+    let rows = of(Metric::TargetLogprob)
+        .zip(of(Metric::Top1))
+        .map(|(effect, top1)| {
+            let (lost, lost_by_baseline) = top1.answers_lost();
+            vec![
+                effect.class.clone(),
+                count(effect.neurons),
+                format!("{:.3}", effect.means.clean),
+                format!("{:.3}", effect.means.class),
+                effect
+                    .means
+                    .baseline
+                    .map_or(ABSENT.to_string(), |mean| format!("{mean:.3}")),
+                difference(effect),
+                p_value(effect.p),
+                p_value(effect.p_adjusted),
+                format!("{lost:.0}"),
+                lost_by_baseline.map_or(ABSENT.to_string(), |lost| format!("{lost:.1}")),
+            ]
+        });
+    let header = [
+        "class",
+        "neurons",
+        "clean",
+        "class\noff",
+        "baseline\noff",
+        "difference to baseline\n[95 % interval]",
+        "p",
+        "p\n(Holm)",
+        "facts\nlost",
+        "lost by\nbaseline",
+    ];
+    println!(
+        "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
+    );
+    println!("{}", number_table(&header, rows));
+    println!(
+        "\nHolm: over all tests of the run ({} classes × metrics × subsets).",
+        effects.len()
+    );
+}
+
+const ABSENT: &str = "–";
+
+fn difference(effect: &Effect) -> String {
+    match (effect.difference_to_baseline, effect.baseline_ci) {
+        (Some(d), Some(ci)) => format!("{d:+.3} [{:+.3}, {:+.3}]", ci.low, ci.high),
+        (Some(d), None) => format!("{d:+.3}"),
+        _ => ABSENT.to_string(),
+    }
+}
+
+/// How many facts of each relation the model knows, two relations a line.
+pub fn print_relations(relations: &[KnownByRelation]) {
+    println!("known (top-1 of the first target token) by relation:");
+    for pair in relations.chunks(2) {
+        let cells: Vec<String> = pair.iter().map(relation).collect();
+        println!("  {}", cells.join("   "));
+    }
+}
+
+fn relation(r: &KnownByRelation) -> String {
+    let name = if r.relation.is_empty() {
+        "(no relation)"
+    } else {
+        &r.relation
+    };
+    let percent = 100 * r.known / r.prompts.max(1);
+    format!(
+        "{name:<22} {:>3} of {:>3} {percent:>3} %",
+        r.known, r.prompts
+    )
+}
+
+/// Prints what makes a baseline weaker than it should be.
+pub fn warn_of_baselines(plan: &AblationPlan) {
+    for treatment in &plan.treatments {
+        for shortfall in &treatment.shortfall {
+            eprintln!("warning: {}: {shortfall}", treatment.class);
+        }
+        let draws = treatment.baseline.len();
+        if draws < FEWEST_DRAWS {
+            eprintln!(
+                "warning: {}: {draws} draws are few: below {FEWEST_DRAWS} the interval and p against the baseline \
+                 are absent or too optimistic",
+                treatment.class
+            );
+        }
+    }
+}
