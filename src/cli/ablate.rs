@@ -18,7 +18,9 @@ use crate::experiment::{
     known_by_relation,
 };
 use crate::hooks::{Mode, NeuronSet, SignCase};
-use crate::io_class::{ClassQuery, Match, NeuronTable, matched_draws};
+use crate::io_class::{
+    ClassQuery, Match, NeuronTable, check_layers, check_threshold, matched_draws,
+};
 use crate::model::{Checkpoint, Model};
 use crate::prompts::PromptSet;
 use crate::report::{OutDir, PromptSetInfo, outcomes_parquet};
@@ -35,12 +37,16 @@ use crate::tokens::{BosPolicy, Positions, Tokenizer, tokenize};
 #[derive(Args, Serialize)]
 pub struct Ablate {
     #[command(flatten)]
+    #[serde(flatten)]
     model: ModelArg,
     /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
     /// with the fields of known_1000 or CounterFact [default: the bundled facts].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// Classes or unions of classes; strengthening and weakening are accepted for enrichment and depletion.
+    /// Classes: enrichment, conditional-enrichment, depletion, conditional-depletion,
+    /// proportional-change, each also with atypical-, and orthogonal-output; unions: any-enrichment,
+    /// any-depletion, any-proportional-change. Strengthening and weakening are accepted for
+    /// enrichment and depletion.
     #[arg(
         long,
         value_delimiter = ',',
@@ -90,10 +96,13 @@ pub struct Ablate {
     #[serde(serialize_with = "as_text")]
     bos: BosPolicy,
     #[command(flatten)]
+    #[serde(flatten)]
     class: ClassArgs,
     #[command(flatten)]
+    #[serde(flatten)]
     compute: ComputeArgs,
     #[command(flatten)]
+    #[serde(flatten)]
     output: OutputArgs,
 }
 
@@ -107,8 +116,13 @@ impl Ablate {
             Some(path) => PromptSet::read(path)?,
             None => PromptSet::bundled()?,
         };
+        check_threshold(self.class.threshold)?;
         let located = find_model(&self.model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
+        load_options.residency(checkpoint.config())?;
+        if let Some(layers) = &self.layers {
+            check_layers(layers, checkpoint.config().n_layers())?;
+        }
         let neurons = self.neurons.as_deref().map(|path| {
             NeuronSet::read(
                 path,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ModelArg, OutputArgs};
 use super::setup::{classify, find_model, run_info};
 use super::table::{count, number_table};
-use crate::io_class::{Class, ClassCounts, NeuronTable};
+use crate::io_class::{Class, ClassCounts, NeuronTable, check_threshold};
 use crate::model::Checkpoint;
 use crate::report::{classes_json, neurons_parquet};
 
@@ -20,10 +20,13 @@ use crate::report::{classes_json, neurons_parquet};
 #[derive(Args, Serialize)]
 pub struct Classify {
     #[command(flatten)]
+    #[serde(flatten)]
     model: ModelArg,
     #[command(flatten)]
+    #[serde(flatten)]
     class: ClassArgs,
     #[command(flatten)]
+    #[serde(flatten)]
     output: OutputArgs,
 }
 
@@ -31,6 +34,7 @@ impl Classify {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         let out = self.output.claim()?;
+        check_threshold(self.class.threshold)?;
         let located = find_model(&self.model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
         let table = classify(&checkpoint, &self.class)?;

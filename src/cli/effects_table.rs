@@ -28,6 +28,7 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
                 difference(effect),
                 p_value(effect.p),
                 p_value(effect.p_adjusted),
+                p_value(effect.permutation_p),
                 format!("{lost:.0}"),
                 lost_by_baseline.map_or(ABSENT.to_string(), |lost| format!("{lost:.1}")),
             ]
@@ -41,6 +42,7 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
         "difference to baseline\n[95 % interval]",
         "p",
         "p\n(Holm)",
+        "p\n(perm.)",
         "facts\nlost",
         "lost by\nbaseline",
     ];
@@ -48,10 +50,11 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
         "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
     );
     println!("{}", number_table(&header, rows));
-    println!(
-        "\nHolm: over all tests of the run ({} classes × metrics × subsets).",
-        effects.len()
-    );
+    let tests = effects.iter().filter(|effect| effect.p.is_some()).count();
+    println!("\nHolm: adjusted over all {tests} tests of the run.");
+    if let Some(floor) = effects.iter().find_map(|effect| effect.permutation_floor) {
+        println!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
+    }
 }
 
 const ABSENT: &str = "–";

@@ -14,10 +14,10 @@ use clap::{Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Examples:
-  gatelens ablate                                  the default model, the bundled facts, four classes
+  gatelens ablate
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
-  gatelens classify --model gemma3-270m --fold pre+post
-  gatelens ablate --model meta-llama/Llama-3.2-1B --prompts known_1000.json
+  gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
+  gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
 
 Definitions: neuron classes and experiments follow Gerstner and Schütze, arXiv 2505.17936.";

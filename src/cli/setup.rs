@@ -9,7 +9,7 @@ use candle_core::quantized::gguf_file::Content;
 use super::args::{ClassArgs, ComputeArgs};
 use super::progress::Meter;
 use crate::hub::{LocatedModel, ModelFiles, locate};
-use crate::io_class::{MlpWeights, NeuronTable, check_threshold, classify_layer};
+use crate::io_class::{MlpWeights, NeuronTable, classify_layer};
 use crate::model::{Checkpoint, Mlp};
 use crate::report::{FileHash, ModelInfo, RunInfo};
 use crate::tokens::Tokenizer;
@@ -42,7 +42,6 @@ pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
 
 /// Classifies every neuron, one layer at a time.
 pub fn classify(checkpoint: &Checkpoint, args: &ClassArgs) -> anyhow::Result<NeuronTable> {
-    check_threshold(args.threshold)?;
     let layers = (0..checkpoint.config().n_layers())
         .map(|l| {
             let mlp = Mlp::load(checkpoint, l)?;

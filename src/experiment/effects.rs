@@ -236,3 +236,127 @@ impl<'o> Paired<'o> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::{Mode, NeuronSet, SignCase};
+    use crate::tokens::Positions;
+
+    fn outcome(
+        prompt: usize,
+        class: &str,
+        arm: Arm,
+        draw: u32,
+        logprob: f64,
+        known: bool,
+    ) -> Outcome {
+        let score = Score {
+            target_logprob: logprob,
+            first_logprob: logprob,
+            first_rank: if logprob > -2.0 { 1 } else { 2 },
+            entropy_nats: 1.0,
+            kl_nats: 0.0,
+            top_token: 0,
+        };
+        let (class, mode) = (class.to_string(), String::new());
+        Outcome {
+            prompt,
+            class,
+            arm,
+            draw,
+            mode,
+            neurons: 1,
+            known,
+            score,
+        }
+    }
+
+    /// Two known prompts and one unknown, a class and two draws; the prompts in another order in each arm.
+    fn example() -> (Vec<Outcome>, AblationPlan) {
+        let arms = [
+            (Arm::Clean, "", 0, [(0, -1.0), (1, -1.5), (2, -9.0)]),
+            (Arm::Class, "c", 0, [(1, -3.5), (0, -2.0), (2, -9.5)]),
+            (Arm::Baseline, "c", 0, [(0, -1.2), (2, -9.0), (1, -1.7)]),
+            (Arm::Baseline, "c", 1, [(2, -9.0), (0, -1.4), (1, -1.7)]),
+        ];
+        let outcomes = arms.into_iter().flat_map(|(arm, class, draw, values)| {
+            values.map(|(prompt, value)| outcome(prompt, class, arm, draw, value, prompt < 2))
+        });
+        let treatment = Treatment {
+            class: "c".to_string(),
+            neurons: NeuronSet::empty(1),
+            baseline: vec![NeuronSet::empty(1); 2],
+            shortfall: vec![],
+        };
+        let plan = AblationPlan {
+            treatments: vec![treatment],
+            mode: Mode::Zero,
+            positions: Positions::All,
+            when: SignCase::default(),
+            subset: PromptSubset::All,
+        };
+        (outcomes.collect(), plan)
+    }
+
+    #[test]
+    fn means_and_differences_by_hand() {
+        let (outcomes, plan) = example();
+        let effects = effects(&outcomes, &plan, &BootstrapSettings::default()).unwrap();
+        assert_eq!(effects.len(), 2 * Metric::ALL.len(), "known and all");
+        let close = |found: f64, expected: f64| {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}")
+        };
+        let known = &effects[0];
+        assert_eq!(
+            (known.metric, known.subset, known.prompts),
+            (Metric::TargetLogprob, PromptSubset::Known, 2)
+        );
+        close(known.means.clean, -1.25);
+        close(known.means.class, -2.75);
+        close(known.means.baseline.unwrap(), -1.5);
+        close(known.difference_to_clean, -1.5);
+        close(known.difference_to_baseline.unwrap(), -1.25);
+        let ci = known.clean_ci.unwrap();
+        assert_eq!(
+            (ci.low, ci.high),
+            (-2.0, -1.0),
+            "two prompts: the bootstrap's ends are the pairs themselves"
+        );
+        // class means 2 top-1 answers lost of 2; the draws lose none
+        let top1 = effects
+            .iter()
+            .find(|e| e.metric == Metric::Top1 && e.subset == PromptSubset::Known)
+            .unwrap();
+        assert_eq!(top1.answers_lost(), (2.0, Some(0.0)));
+        let all = effects
+            .iter()
+            .find(|e| e.subset == PromptSubset::All)
+            .unwrap();
+        close(all.means.class, -5.0);
+        close(
+            all.difference_to_baseline.unwrap(),
+            (-1.25 * 2.0 - 0.5) / 3.0,
+        );
+    }
+
+    #[test]
+    fn holm_runs_over_all_tests_of_the_run() {
+        let (outcomes, plan) = example();
+        let effects = effects(&outcomes, &plan, &BootstrapSettings::default()).unwrap();
+        let tested = effects.iter().filter(|e| e.p.is_some()).count() as f64;
+        let smallest = effects
+            .iter()
+            .filter(|e| e.p.is_some())
+            .min_by(|a, b| a.p.partial_cmp(&b.p).unwrap())
+            .unwrap();
+        let expected = (smallest.p.unwrap() * tested).min(1.0);
+        assert!((smallest.p_adjusted.unwrap() - expected).abs() < 1e-12);
+        for effect in effects.iter().filter(|e| e.p.is_none()) {
+            assert!(
+                effect.p_adjusted.is_none(),
+                "nothing varies there: {effect:?}"
+            );
+        }
+    }
+}

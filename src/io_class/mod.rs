@@ -27,5 +27,6 @@ pub use error::ClassError;
 pub use fold::Fold;
 pub use matched::{Match, MatchedDraws, Shortfall, matched_draws};
 pub use query::ClassQuery;
+pub use select::check_layers;
 pub use table::{ClassCounts, NeuronTable};
 pub use weights::MlpWeights;

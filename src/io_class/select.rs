@@ -6,6 +6,18 @@ use super::table::count;
 use super::{ClassError, ClassQuery, NeuronRow, NeuronTable};
 use crate::hooks::neurons::NeuronSet;
 
+/// Whether a model of `n_layers` layers has these; for a check before any weight is read.
+///
+/// # Errors
+/// [`ClassError::LayerRange`] for a range that is empty or goes beyond the last layer.
+pub fn check_layers(layers: &Range<usize>, n_layers: usize) -> Result<(), ClassError> {
+    if layers.start < layers.end && layers.end <= n_layers {
+        return Ok(());
+    }
+    let layers = layers.clone();
+    Err(ClassError::LayerRange { layers, n_layers })
+}
+
 impl NeuronTable {
     /// The neurons of a class or union, in `layers` (end excluded) or everywhere.
     ///
@@ -17,7 +29,9 @@ impl NeuronTable {
         query: ClassQuery,
         layers: Option<Range<usize>>,
     ) -> Result<NeuronSet, ClassError> {
-        let layers = self.checked_range(layers)?;
+        let n_layers = self.layers.len();
+        let layers = layers.unwrap_or(0..n_layers);
+        check_layers(&layers, n_layers)?;
         let wanted = |(layer, rows): (usize, &Vec<NeuronRow>)| {
             if layers.contains(&layer) {
                 members(rows, query)
@@ -30,17 +44,6 @@ impl NeuronTable {
             Err(self.empty_class(query, layers))
         } else {
             Ok(set)
-        }
-    }
-
-    fn checked_range(&self, layers: Option<Range<usize>>) -> Result<Range<usize>, ClassError> {
-        let n_layers = self.layers.len();
-        let layers = layers.unwrap_or(0..n_layers);
-        let fits = layers.start < layers.end && layers.end <= n_layers;
-        if fits {
-            Ok(layers)
-        } else {
-            Err(ClassError::LayerRange { layers, n_layers })
         }
     }
 

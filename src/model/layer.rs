@@ -13,10 +13,11 @@ use candle_core::{DType, Device, Result as TensorResult, Tensor};
 
 use super::ModelError;
 use super::attention::AttentionTables;
-use super::checkpoint::{Checkpoint, LayerTensor};
+use super::checkpoint::Checkpoint;
 use super::config::AttentionSpec;
 use super::family::{NormPlaces, QkNorm};
 use super::linear::linear;
+use super::tensors::LayerTensor;
 use crate::tokens::Group;
 
 /// The weights of one layer, with the checkpoint's own names.

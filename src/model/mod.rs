@@ -14,15 +14,17 @@ mod hf_config;
 mod layer;
 mod linear;
 mod rope;
+mod tensors;
 mod weights;
 
 pub use attention::AttentionTables;
-pub use checkpoint::{Checkpoint, LayerTensor, ModelTensor};
+pub use checkpoint::Checkpoint;
 pub use config::{Activation, AttentionSpec, Config};
 pub use estimate::{MemoryEstimate, Residency};
 pub use family::{FAMILIES, Family};
 pub use layer::Layer;
 pub use rope::RopeSpec;
+pub use tensors::{LayerTensor, ModelTensor};
 pub use weights::{LoadOptions, Mlp, Model};
 
 use std::path::PathBuf;

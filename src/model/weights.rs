@@ -6,12 +6,13 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::ModelError;
-use super::checkpoint::{Checkpoint, LayerTensor, ModelTensor};
+use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::estimate::{ACTIVATION_BYTES, MemoryEstimate, Residency};
 use super::family::NormPlaces;
 use super::layer::Layer;
 use super::linear::linear;
+use super::tensors::{LayerTensor, ModelTensor};
 
 /// How to hold a model.
 #[derive(Clone, Debug)]
@@ -34,6 +35,27 @@ impl Default for LoadOptions {
     }
 }
 
+impl LoadOptions {
+    /// How a model would be held; an error when even one layer at a time is too much.
+    pub fn residency(&self, config: &Config) -> Result<Residency, ModelError> {
+        let Some(limit) = self.max_memory else {
+            return Ok(Residency::Resident);
+        };
+        let estimate = MemoryEstimate::new(config, self.dtype.size_in_bytes());
+        if estimate.resident_bytes + ACTIVATION_BYTES <= limit {
+            return Ok(Residency::Resident);
+        }
+        let needed = estimate.streamed_bytes + ACTIVATION_BYTES / 4;
+        if needed <= limit {
+            return Ok(Residency::Streamed);
+        }
+        Err(ModelError::Memory {
+            limit_mib: limit >> 20,
+            needed_mib: needed.div_ceil(1 << 20),
+        })
+    }
+}
+
 /// A gated decoder.
 pub struct Model {
     checkpoint: Checkpoint,
@@ -50,7 +72,7 @@ struct ResidentWeights {
 impl Model {
     /// Chooses the residency by the memory limit, refuses a limit that is too small, and reads what stays resident.
     pub fn load(checkpoint: Checkpoint, options: LoadOptions) -> Result<Model, ModelError> {
-        let residency = choose_residency(checkpoint.config(), &options)?;
+        let residency = options.residency(checkpoint.config())?;
         let place = |t: Tensor| t.to_dtype(options.dtype)?.to_device(&options.device);
         let final_norm = place(checkpoint.model_tensor(ModelTensor::FinalNorm)?)?;
         let resident = match residency {
@@ -178,22 +200,4 @@ impl Mlp {
                 .transpose()?,
         })
     }
-}
-
-fn choose_residency(config: &Config, options: &LoadOptions) -> Result<Residency, ModelError> {
-    let Some(limit) = options.max_memory else {
-        return Ok(Residency::Resident);
-    };
-    let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
-    if estimate.resident_bytes + ACTIVATION_BYTES <= limit {
-        return Ok(Residency::Resident);
-    }
-    let needed = estimate.streamed_bytes + ACTIVATION_BYTES / 4;
-    if needed <= limit {
-        return Ok(Residency::Streamed);
-    }
-    Err(ModelError::Memory {
-        limit_mib: limit >> 20,
-        needed_mib: needed.div_ceil(1 << 20),
-    })
 }

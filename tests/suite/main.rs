@@ -6,6 +6,7 @@ mod common;
 mod engine;
 mod goldens;
 mod hub;
+mod loading;
 mod oracle;
 mod recall;
 mod stages;
