@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -71,12 +72,21 @@ impl ComputeArgs {
         })
     }
 
+    fn needs(&self, feature: &str) -> String {
+        format!(
+            "--device {} needs such a device and gatelens built with --features {feature}",
+            self.device
+        )
+    }
+
     fn device(&self) -> anyhow::Result<Device> {
         let (kind, ordinal) = self.device.split_once(':').unwrap_or((&self.device, "0"));
         match (kind, ordinal.parse()) {
             ("cpu", _) => Ok(Device::Cpu),
-            ("cuda", Ok(ordinal)) => Ok(Device::new_cuda(ordinal)?),
-            ("metal", Ok(ordinal)) => Ok(Device::new_metal(ordinal)?),
+            ("cuda", Ok(ordinal)) => Device::new_cuda(ordinal).with_context(|| self.needs("cuda")),
+            ("metal", Ok(ordinal)) => {
+                Device::new_metal(ordinal).with_context(|| self.needs("metal"))
+            }
             _ => anyhow::bail!(
                 "--device {} is unknown; accepted: cpu, cuda:N, metal",
                 self.device

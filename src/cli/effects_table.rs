@@ -51,8 +51,8 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
     );
     println!("{}", number_table(&header, rows));
     let tests = effects.iter().filter(|effect| effect.p.is_some()).count();
-    println!("\nHolm: adjusted over all {tests} tests of the run.");
     if let Some(floor) = effects.iter().find_map(|effect| effect.permutation_floor) {
+        println!("\nHolm: adjusted over all {tests} tests of the run.");
         println!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
     }
 }
