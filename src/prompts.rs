@@ -134,7 +134,7 @@ pub enum PromptError {
         source: std::io::Error,
     },
     /// The file is not text.
-    #[error("the prompt file {} is not UTF-8 text: {source}; save it as UTF-8", path.display())]
+    #[error("the prompt file {} is not UTF-8 text; save it as UTF-8", path.display())]
     NotUtf8 {
         /// The file.
         path: PathBuf,

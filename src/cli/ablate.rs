@@ -1,5 +1,6 @@
 //! `ablate`: switch classes off and measure what that costs.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -291,8 +292,8 @@ fn counts(
         "edited_prompts": ablation.edited_prompts,
         "conditions": plan.len(),
         "edits": ablation.changed,
-        "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<Vec<_>>(),
-        "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<Vec<_>>(),
+        "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
+        "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),
         "known_by_relation": relations,
     })
 }

@@ -304,19 +304,25 @@ fn gguf_bytes(info: &TensorInfo) -> u64 {
 }
 
 fn map_file(path: &Path) -> Result<Mmap, ModelError> {
-    let read = |source| ModelError::Read {
+    let read = |why| ModelError::Read {
         path: path.to_path_buf(),
-        source,
+        why,
     };
     let file = File::open(path).map_err(read)?;
     // SAFETY: see `open_safetensors`.
     unsafe { Mmap::map(&file) }.map_err(read)
 }
 
+/// The first line alone: candle's errors may carry a backtrace.
 fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> ModelError {
     let path = path.to_path_buf();
     move |error| ModelError::Damaged {
         path: path.clone(),
-        why: error.to_string(),
+        why: error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_string(),
     }
 }

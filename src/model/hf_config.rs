@@ -43,6 +43,8 @@ struct HfConfig {
     layer_types: Option<Vec<String>>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
+    rope_interleaved: Option<bool>,
+    use_bidirectional_attention: Option<bool>,
     attn_logit_softcapping: Option<f64>,
     final_logit_softcapping: Option<f64>,
 }
@@ -50,9 +52,9 @@ struct HfConfig {
 impl Config {
     /// Reads `config.json`.
     pub fn from_hf_file(path: &Path) -> Result<Config, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ModelError::Read {
+        let text = std::fs::read_to_string(path).map_err(|why| ModelError::Read {
             path: path.to_path_buf(),
-            source,
+            why,
         })?;
         Config::from_hf_json(&text).map_err(|error| match error {
             HfError::Json(why) => ModelError::Damaged {
@@ -111,6 +113,11 @@ impl HfConfig {
         for (key, value) in [
             ("attention_bias", self.attention_bias),
             ("mlp_bias", self.mlp_bias),
+            ("rope_interleaved", self.rope_interleaved),
+            (
+                "use_bidirectional_attention",
+                self.use_bidirectional_attention,
+            ),
         ] {
             if value == Some(true) {
                 return Err(unsupported(key, "true", "false"));

@@ -29,12 +29,12 @@ pub enum ReportError {
         path: PathBuf,
     },
     /// A file or folder that could not be written.
-    #[error("cannot write {}: {source}; check the folder's permissions and the free disk space, or choose another --out", path.display())]
+    #[error("cannot write {}: {why}; check the folder's permissions and the free disk space, or choose another --out", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// A table that could not be encoded.
     #[error("cannot encode {name}: {why}")]

@@ -33,7 +33,7 @@ impl OutDir {
         let occupied = match fs::read_dir(path) {
             Ok(mut entries) => entries.next().is_some(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(source) => return Err(out.failed(source)),
+            Err(why) => return Err(out.failed(why)),
         };
         match (occupied, path.join(MARK).is_file(), overwrite) {
             (true, false, _) => return Err(ReportError::Foreign { path: out.path }),
@@ -56,9 +56,9 @@ impl OutDir {
         let staging = self.staging()?;
         for (name, bytes) in files {
             let path = staging.path().join(name);
-            fs::write(&path, bytes).map_err(|source| ReportError::Write {
+            fs::write(&path, bytes).map_err(|why| ReportError::Write {
                 path: self.path.join(name),
-                source,
+                why,
             })?;
         }
         let mut replaced = None;
@@ -96,10 +96,10 @@ impl OutDir {
         builder.tempdir_in(parent).map_err(|e| self.failed(e))
     }
 
-    fn failed(&self, source: io::Error) -> ReportError {
+    fn failed(&self, why: io::Error) -> ReportError {
         ReportError::Write {
             path: self.path.clone(),
-            source,
+            why,
         }
     }
 }
