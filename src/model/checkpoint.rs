@@ -5,6 +5,7 @@
 //! llama-arch query and key rows in GGUF, and Gemma's norm gains, which GGUF holds with the one
 //! added already.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Cursor;
 use std::ops::Range;
@@ -22,6 +23,10 @@ use super::config::Config;
 use super::family::{GgufQk, NormGain};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;
+
+/// Tensors that checkpoints may hold and that no arithmetic needs: a stored copy of a tied head, and
+/// rotation frequencies that follow from the configuration.
+const UNUSED: &[&str] = &["lm_head.weight", "rotary_emb.inv_freq"];
 
 /// A mapped checkpoint with its configuration.
 pub struct Checkpoint {
@@ -44,7 +49,7 @@ impl Checkpoint {
                 config, weights, ..
             } => Self::open_safetensors(config, weights)?,
         };
-        checkpoint.check_shapes()?;
+        checkpoint.check_tensors()?;
         Ok(checkpoint)
     }
 
@@ -226,31 +231,54 @@ impl Checkpoint {
         }
     }
 
-    fn check_shapes(&self) -> Result<(), ModelError> {
-        let check = |name: &str, expected: Vec<usize>| {
-            let found = self.shape(name)?;
-            if found == expected {
-                return Ok(());
-            }
-            Err(ModelError::Shape {
-                name: name.to_string(),
-                found,
-                expected,
-            })
-        };
-        for tensor in [
+    /// Every tensor that the configuration asks for is there in its shape, and no other.
+    fn check_tensors(&self) -> Result<(), ModelError> {
+        let config = &self.config;
+        let outside = [
             ModelTensor::Embedding,
             ModelTensor::FinalNorm,
             ModelTensor::Head,
-        ] {
-            check(self.model_name(tensor), tensor.shape(&self.config))?;
-        }
-        for layer in 0..self.config.n_layers() {
-            for tensor in self.config.family.layer_tensors() {
-                check(&self.layer_name(layer, tensor), tensor.shape(&self.config))?;
+        ]
+        .map(|tensor| (self.model_name(tensor).to_string(), tensor.shape(config)));
+        let in_layers = (0..config.n_layers()).flat_map(|l| {
+            let tensors = config.family.layer_tensors().into_iter();
+            tensors.map(move |tensor| (self.layer_name(l, tensor), tensor.shape(config)))
+        });
+        let expected: Vec<(String, Vec<usize>)> = outside.into_iter().chain(in_layers).collect();
+        for (name, expected) in &expected {
+            let found = self.shape(name)?;
+            if found != *expected {
+                let (name, expected) = (name.clone(), expected.clone());
+                return Err(ModelError::Shape {
+                    name,
+                    found,
+                    expected,
+                });
             }
         }
-        Ok(())
+        let known: HashSet<&String> = expected.iter().map(|(name, _)| name).collect();
+        let mut names = self.tensor_names();
+        names.retain(|name| !known.contains(name) && !UNUSED.iter().any(|end| name.ends_with(end)));
+        names.sort_unstable();
+        names.truncate(3);
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(ModelError::UnknownTensors {
+            family: config.family.name,
+            names,
+        })
+    }
+
+    fn tensor_names(&self) -> Vec<String> {
+        match &self.storage {
+            Storage::Safetensors(tensors) => tensors
+                .tensors()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect(),
+            Storage::Gguf { content, .. } => content.tensor_infos.keys().cloned().collect(),
+        }
     }
 
     fn read(&self, name: &str) -> Result<Tensor, ModelError> {

@@ -102,19 +102,6 @@ impl<'a> Metadata<'a> {
         {
             return Err(unsupported(&self.key("rope.scaling.type"), kind, "none"));
         }
-        for tensor in [
-            "rope_freqs.weight",
-            "blk.0.attn_q.bias",
-            "blk.0.ffn_gate_exps.weight",
-        ] {
-            if self.content.tensor_infos.contains_key(tensor) {
-                return Err(unsupported(
-                    "tensor",
-                    tensor,
-                    "dense layers without biases or rope factors",
-                ));
-            }
-        }
         Ok(())
     }
 

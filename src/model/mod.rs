@@ -76,6 +76,17 @@ pub enum ModelError {
         /// The tensor's name in the file.
         name: String,
     },
+    /// Tensors that this family's arithmetic has no place for: leaving them out would give other numbers.
+    #[error(
+        "the checkpoint has tensors that a {family} model does not use: {}; this variant is not supported",
+        names.join(", ")
+    )]
+    UnknownTensors {
+        /// The family that the configuration names.
+        family: &'static str,
+        /// The first few of them.
+        names: Vec<String>,
+    },
     /// A tensor whose shape is not what the configuration says.
     #[error("tensor {name} has shape {found:?}, the configuration says {expected:?}")]
     Shape {

@@ -164,3 +164,20 @@ fn every_quantization_that_candle_reads_is_read() {
         assert_eq!(checkpoint.stored_types()[0].0, format!("{dtype:?}"));
     }
 }
+
+#[test]
+fn a_tensor_that_the_family_has_no_place_for_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    sharded(dir.path(), DType::F32);
+    let path = dir.path().join("model-00002-of-00002.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let bias = Tensor::zeros(96, DType::F32, &Device::Cpu).unwrap();
+    tensors.insert("model.layers.0.self_attn.q_proj.bias".to_string(), bias);
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let files = locate(dir.path().to_str().unwrap(), &()).unwrap().files;
+    let error = Checkpoint::open(&files).err().unwrap().to_string();
+    assert!(
+        error.contains("q_proj.bias") && error.contains("llama"),
+        "{error}"
+    );
+}
