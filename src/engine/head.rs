@@ -7,8 +7,8 @@ use super::rows::Rows;
 use super::stream::Stream;
 use crate::model::Model;
 
-/// The logits of one block are at most this many bytes.
-const BLOCK_BYTES: usize = 64 << 20;
+/// A block of logits takes this share of the memory for activations: the reader may keep a copy.
+pub(super) const BLOCK_SHARE: u64 = 8;
 
 /// Reads the logits of a run.
 pub trait Readout {
@@ -40,7 +40,8 @@ pub(super) fn read_logits(
     let head = model.head()?; // [vocab, d_model]
     let vocab_size = head.dim(0)?;
     let rows: Vec<u32> = readout.rows().iter().map(|row| *row as u32).collect();
-    let block = (BLOCK_BYTES / (4 * vocab_size)).max(1);
+    let block_bytes = model.activation_bytes() / BLOCK_SHARE;
+    let block = (block_bytes as usize / (4 * vocab_size)).max(1);
     streams.sort_by_key(|stream| stream.conditions[0]);
     for (index, rows) in rows.chunks(block).enumerate() {
         let places = Tensor::new(rows, &Device::Cpu)?.to_device(model.device())?;

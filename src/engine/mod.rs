@@ -98,10 +98,11 @@ impl<'m> Engine<'m> {
     /// and the activations of one stream fit the model's memory limit.
     pub fn tokens_per_pass(&self, conditions: usize) -> usize {
         let config = self.model.config();
-        // In the widest moment a stream has its own residual and five tensors of d_mlp (gate, up, post, its
-        // shared base, products); doubled residuals while a layer's streams are replaced.
+        // In the widest moment a stream has its own residual, the one it came from, and five tensors of
+        // d_mlp (gate, up, post, the post that forks share, products). Two blocks of logits come on top.
         let per_token = 4 * (2 * conditions * config.d_model + 5 * config.d_mlp);
-        (self.model.activation_bytes() / per_token as u64).max(1) as usize
+        let logits = 2 * self.model.activation_bytes() / head::BLOCK_SHARE;
+        ((self.model.activation_bytes() - logits) / per_token as u64).max(1) as usize
     }
 
     /// Runs `batch` under `conditions`. Observers see the sites they want, `readout` the logits at

@@ -24,6 +24,9 @@ use super::family::{GgufQk, NormGain};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;
 
+/// Values that are read at once by one thread.
+const READ_BLOCK: usize = 1 << 18;
+
 /// Tensors that checkpoints may hold and that no arithmetic needs: a stored copy of a tied head, and
 /// rotation frequencies that follow from the configuration.
 const UNUSED: &[&str] = &["lm_head.weight", "rotary_emb.inv_freq"];
@@ -281,19 +284,26 @@ impl Checkpoint {
         }
     }
 
+    /// A whole tensor, its rows dequantized or widened in parallel, a block at a time: what is in
+    /// memory besides the result stays small.
     fn read(&self, name: &str) -> Result<Tensor, ModelError> {
         let shape = self.shape(name)?;
-        let rows = shape.first().copied().unwrap_or(1);
-        let blocks = rayon::current_num_threads().min(rows).max(1);
-        let step = rows.div_ceil(blocks);
-        if shape.len() < 2 || step == rows {
-            return self.read_rows(name, 0..rows);
-        }
-        let parts: Vec<Tensor> = (0..rows.div_ceil(step))
-            .into_par_iter()
-            .map(|i| self.read_rows(name, i * step..((i + 1) * step).min(rows)))
-            .collect::<Result<_, _>>()?;
-        Ok(Tensor::cat(&parts, 0)?)
+        let (rows, width) = match shape[..] {
+            [rows, width] => (rows, width),
+            _ => return self.read_rows(name, 0..shape.first().copied().unwrap_or(1)),
+        };
+        let step = (READ_BLOCK / width).max(1);
+        let mut values = vec![0f32; rows * width];
+        values
+            .par_chunks_mut(step * width)
+            .enumerate()
+            .try_for_each(|(i, block)| -> Result<(), ModelError> {
+                let first = i * step;
+                let part = self.read_rows(name, first..first + block.len() / width)?;
+                block.copy_from_slice(&part.flatten_all()?.to_vec1::<f32>()?);
+                Ok(())
+            })?;
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 
     /// Some rows of a tensor, dequantized or widened to f32. Rows of quantized tensors are whole blocks.

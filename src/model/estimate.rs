@@ -23,6 +23,9 @@ pub struct MemoryEstimate {
     pub streamed_bytes: u64,
 }
 
+/// What the program needs without a model: code, tokenizer, prompts, results.
+pub const PROGRAM_BYTES: u64 = 64 << 20;
+
 /// What a run's residual streams and activations are assumed to need besides the weights.
 pub const ACTIVATION_BYTES: u64 = 512 << 20;
 

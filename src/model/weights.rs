@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::ModelError;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
-use super::estimate::{ACTIVATION_BYTES, MemoryEstimate, Residency};
+use super::estimate::{ACTIVATION_BYTES, MemoryEstimate, PROGRAM_BYTES, Residency};
 use super::family::NormPlaces;
 use super::layer::Layer;
 use super::linear::linear;
@@ -42,10 +42,10 @@ impl LoadOptions {
             return Ok(Residency::Resident);
         };
         let estimate = MemoryEstimate::new(config, self.dtype.size_in_bytes());
-        if estimate.resident_bytes + ACTIVATION_BYTES <= limit {
+        if estimate.resident_bytes + ACTIVATION_BYTES + PROGRAM_BYTES <= limit {
             return Ok(Residency::Resident);
         }
-        let needed = estimate.streamed_bytes + ACTIVATION_BYTES / 4;
+        let needed = estimate.streamed_bytes + ACTIVATION_BYTES / 4 + PROGRAM_BYTES;
         if needed <= limit {
             return Ok(Residency::Streamed);
         }
@@ -126,7 +126,7 @@ impl Model {
             Residency::Streamed => estimate.streamed_bytes,
         };
         match self.options.max_memory {
-            Some(limit) => limit.saturating_sub(weights).max(ACTIVATION_BYTES / 4),
+            Some(limit) => limit.saturating_sub(weights + PROGRAM_BYTES),
             None => ACTIVATION_BYTES,
         }
     }
