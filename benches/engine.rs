@@ -8,7 +8,7 @@ use gatelens::hooks::{
     Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, SignCase, Site, SiteRows,
 };
 use gatelens::hub::{DEFAULT_MODEL, locate};
-use gatelens::io_class::{Fold, MlpWeights, classify_layer};
+use gatelens::io_class::{Fold, classify_layer};
 use gatelens::model::{Checkpoint, LoadOptions, Mlp, Model};
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
 
@@ -114,17 +114,8 @@ fn classification(criterion: &mut Criterion) {
     criterion.bench_function("classify 46,080 neurons", |b| {
         b.iter(|| {
             for (l, mlp) in mlps.iter().enumerate() {
-                let weights = MlpWeights {
-                    gate: &mlp.gate_proj,
-                    up: &mlp.up_proj,
-                    down: &mlp.down_proj,
-                    pre_gain: Some(&mlp.pre_gain),
-                    post_gain: mlp.post_gain.as_ref(),
-                    centred: false,
-                };
-                std::hint::black_box(
-                    classify_layer(l, &weights, Fold::Pre, 0.5).expect("it classifies"),
-                );
+                let rows = classify_layer(l, &mlp.into(), Fold::Pre, 0.5).expect("it classifies");
+                std::hint::black_box(rows);
             }
         })
     });

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::progress::Meter;
-use super::setup::{classify, find_model, run_info, tokenizer};
+use super::setup::{find_model, run_info, tokenizer};
 use crate::engine::Engine;
 use crate::experiment::{
     Ablation, AblationPlan, Effect, KnownByRelation, PromptSubset, Treatment, ablate, effects,
@@ -135,11 +135,11 @@ impl Ablate {
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
 
-        let table = classify(&checkpoint, &self.class)?;
+        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let plan = self.plan(&table, neurons)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
-        let meter = Meter::new(&self.model.model);
+        let meter = Meter::new();
         let ablation = ablate(&Engine::new(&model), &batch, &plan, &meter)?;
         meter.clear();
         let settings = BootstrapSettings {

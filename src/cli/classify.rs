@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ModelArg, OutputArgs};
-use super::setup::{classify, find_model, run_info};
+use super::setup::{find_model, run_info};
 use super::table::{count, number_table};
 use crate::io_class::{Class, ClassCounts, NeuronTable, check_threshold};
 use crate::model::Checkpoint;
@@ -37,7 +37,7 @@ impl Classify {
         check_threshold(self.class.threshold)?;
         let located = find_model(&self.model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
-        let table = classify(&checkpoint, &self.class)?;
+        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         if let Some(out) = out {
             let settings = serde_json::to_value(&self)?;
             let mut info = run_info(

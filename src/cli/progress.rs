@@ -14,25 +14,17 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// One bar, used for one step after the other.
 pub struct Meter {
-    label: RefCell<String>,
     bar: RefCell<ProgressBar>,
     last_line: Cell<Instant>,
 }
 
 impl Meter {
-    /// A meter whose steps are called `label`.
-    pub fn new(label: &str) -> Self {
+    /// A meter that shows nothing yet.
+    pub fn new() -> Self {
         Self {
-            label: RefCell::new(label.to_string()),
             bar: RefCell::new(ProgressBar::hidden()),
             last_line: Cell::new(Instant::now()),
         }
-    }
-
-    /// The name of the next step.
-    pub fn label(&self, label: &str) {
-        self.clear();
-        *self.label.borrow_mut() = label.to_string();
     }
 
     /// Removes the bar.
@@ -40,13 +32,13 @@ impl Meter {
         self.bar.borrow().finish_and_clear();
     }
 
-    fn begin(&self, total: u64, template: &str) {
+    fn begin(&self, what: &str, total: u64, template: &str) {
         self.clear();
         let bar = ProgressBar::new(total); // draws on stderr, and only on a terminal
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        bar.set_message(self.label.borrow().clone());
+        bar.set_message(what.to_string());
         bar.enable_steady_tick(Duration::from_millis(200));
         *self.bar.borrow_mut() = bar;
         self.last_line.set(Instant::now());
@@ -60,21 +52,20 @@ impl Meter {
         }
         self.last_line.set(Instant::now());
         let (done, total) = (bar.position(), bar.length().unwrap_or(0).max(1));
-        let left = bar
-            .elapsed()
-            .mul_f64((total.saturating_sub(done)) as f64 / done.max(1) as f64);
-        let percent = 100 * done / total;
+        let left = total.saturating_sub(done) as f64 / done.max(1) as f64;
+        let left = HumanDuration(bar.elapsed().mul_f64(left));
         eprintln!(
-            "{}: {percent} %, about {} left",
-            self.label.borrow(),
-            HumanDuration(left)
+            "{}: {} %, about {left} left",
+            bar.message(),
+            100 * done / total
         );
     }
 }
 
 impl Progress for Meter {
-    fn start(&self, units: u64) {
-        self.begin(units, "{msg} {wide_bar} {percent} %  {elapsed}, {eta} left");
+    fn start(&self, what: &str, units: u64) {
+        let template = "{msg} {wide_bar} {percent} %  {elapsed} elapsed, {eta} left";
+        self.begin(what, units, template);
     }
 
     fn advance(&self, units: u64) {
@@ -84,17 +75,14 @@ impl Progress for Meter {
 
 impl DownloadProgress for Meter {
     fn start(&self, what: &str, total_bytes: Option<u64>) {
-        self.label(what);
         if !std::io::stderr().is_terminal() {
             eprintln!("{what} ...");
         }
-        match total_bytes {
-            Some(total) => self.begin(
-                total,
-                "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left",
-            ),
-            None => self.begin(0, "{spinner} {msg} {elapsed}"),
-        }
+        let template = match total_bytes {
+            Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left",
+            None => "{spinner} {msg} {elapsed}",
+        };
+        self.begin(what, total_bytes.unwrap_or(0), template);
     }
 
     fn advance(&self, bytes: u64) {

@@ -9,15 +9,12 @@ use candle_core::quantized::gguf_file::Content;
 use super::args::{ClassArgs, ComputeArgs};
 use super::progress::Meter;
 use crate::hub::{LocatedModel, ModelFiles, locate};
-use crate::io_class::{MlpWeights, NeuronTable, classify_layer};
-use crate::model::{Checkpoint, Mlp};
 use crate::report::{FileHash, ModelInfo, RunInfo};
 use crate::tokens::Tokenizer;
 
 /// Finds the model, fetching it if needed.
 pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
-    let meter = Meter::new(name);
-    Ok(locate(name, &meter)?)
+    Ok(locate(name, &Meter::new())?)
 }
 
 /// The tokenizer that belongs to the model.
@@ -38,29 +35,6 @@ pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
         }
     };
     Ok(tokenizer)
-}
-
-/// Classifies every neuron, one layer at a time.
-pub fn classify(checkpoint: &Checkpoint, args: &ClassArgs) -> anyhow::Result<NeuronTable> {
-    let layers = (0..checkpoint.config().n_layers())
-        .map(|l| {
-            let mlp = Mlp::load(checkpoint, l)?;
-            let weights = MlpWeights {
-                gate: &mlp.gate_proj,
-                up: &mlp.up_proj,
-                down: &mlp.down_proj,
-                pre_gain: Some(&mlp.pre_gain),
-                post_gain: mlp.post_gain.as_ref(),
-                centred: false,
-            };
-            Ok(classify_layer(l, &weights, args.fold, args.threshold)?)
-        })
-        .collect::<anyhow::Result<_>>()?;
-    Ok(NeuronTable {
-        fold: args.fold,
-        threshold: args.threshold,
-        layers,
-    })
 }
 
 /// A `run.json` with what every command knows; the others fill in the rest.

@@ -69,14 +69,14 @@ pub enum EngineError {
 
 /// Is told how much of a run is done. One unit is half a layer for one stream.
 pub trait Progress {
-    /// A run of `units` begins.
-    fn start(&self, units: u64);
+    /// A run of `units` begins; `what` names it for a person.
+    fn start(&self, what: &str, units: u64);
     /// Some more units are done.
     fn advance(&self, units: u64);
 }
 
 impl Progress for () {
-    fn start(&self, _units: u64) {}
+    fn start(&self, _what: &str, _units: u64) {}
     fn advance(&self, _units: u64) {}
 }
 

@@ -104,7 +104,12 @@ fn run(
 ) -> Result<Scored, ExperimentError> {
     let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
     let parts = batch.split(engine.tokens_per_pass(conditions.len()))?;
-    progress.start(parts.iter().map(|_| engine.work_units(&conditions)).sum());
+    let what = match conditions.len() {
+        1 => format!("{} prompts, clean", batch.sequences().len()),
+        n => format!("{} prompts, {n} conditions", batch.sequences().len()),
+    };
+    let units = parts.len() as u64 * engine.work_units(&conditions);
+    progress.start(&what, units);
     let mut scored = Scored {
         prompts: Vec::new(),
         scores: vec![Vec::new(); conditions.len()],

@@ -4,10 +4,14 @@ use std::ops::Range;
 
 use super::{ClassCounts, Fold};
 use crate::hooks::neurons::Neuron;
+use crate::model::ModelError;
 
 /// An error of the IO-class stage.
 #[derive(Debug, thiserror::Error)]
 pub enum ClassError {
+    /// The checkpoint could not be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The threshold is not strictly between 0 and 1.
     #[error(
         "the threshold must be more than 0 and less than 1, not {threshold}; the published one is 0.5"

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Class, Fold, NeuronRow};
+use super::{Class, ClassError, Fold, MlpWeights, NeuronRow, check_threshold, classify_layer};
+use crate::model::{Checkpoint, Mlp};
 
 /// Neurons per class; all eleven classes are there, in the published order, those without neurons with 0.
 pub type ClassCounts = BTreeMap<Class, usize>;
@@ -19,6 +20,28 @@ pub struct NeuronTable {
 }
 
 impl NeuronTable {
+    /// Classifies every neuron of a checkpoint, reading one layer's MLP at a time.
+    ///
+    /// # Errors
+    /// A threshold outside 0 to 1, before anything is read; a tensor that cannot be read or has no finite values.
+    pub fn classify(
+        checkpoint: &Checkpoint,
+        fold: Fold,
+        threshold: f32,
+    ) -> Result<Self, ClassError> {
+        check_threshold(threshold)?;
+        let layers = (0..checkpoint.config().n_layers()).map(|l| {
+            let mlp = Mlp::load(checkpoint, l)?;
+            classify_layer(l, &MlpWeights::from(&mlp), fold, threshold)
+        });
+        let layers = layers.collect::<Result<_, _>>()?;
+        Ok(Self {
+            fold,
+            threshold,
+            layers,
+        })
+    }
+
     /// How many neurons of each class every layer has.
     pub fn counts_per_layer(&self) -> Vec<ClassCounts> {
         self.layers.iter().map(count).collect()

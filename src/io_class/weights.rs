@@ -5,6 +5,7 @@
 use candle_core::{DType, Device, Layout, Storage, Tensor};
 
 use super::ClassError;
+use crate::model::Mlp;
 
 /// The MLP weights of one layer, with the norms around it; any float type, on any device.
 ///
@@ -25,6 +26,19 @@ pub struct MlpWeights<'a> {
     /// A LayerNorm without parameters stands before the MLP (OLMo): the folds `pre` and `pre+post` centre w_in
     /// and w_out over d_model, and not w_gate, as in the reference.
     pub centred: bool,
+}
+
+impl<'a> From<&'a Mlp> for MlpWeights<'a> {
+    fn from(mlp: &'a Mlp) -> Self {
+        Self {
+            gate: &mlp.gate_proj,
+            up: &mlp.up_proj,
+            down: &mlp.down_proj,
+            pre_gain: Some(&mlp.pre_gain),
+            post_gain: mlp.post_gain.as_ref(),
+            centred: false, // no family of today has such a norm
+        }
+    }
 }
 
 /// (d_mlp, d_model), which the other tensors are held to.

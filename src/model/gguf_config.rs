@@ -182,10 +182,5 @@ impl<'a> Metadata<'a> {
 }
 
 fn unsupported(key: &str, value: &str, accepted: &str) -> ModelError {
-    ModelError::Unsupported {
-        file: FILE,
-        key: key.to_string(),
-        value: value.to_string(),
-        accepted: accepted.to_string(),
-    }
+    ModelError::unsupported(FILE, key, value, accepted)
 }

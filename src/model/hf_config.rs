@@ -244,12 +244,7 @@ fn need<T>(value: Option<T>, key: &str, family: &'static Family) -> Result<T, Mo
 }
 
 fn unsupported(key: &str, value: &str, accepted: &str) -> ModelError {
-    ModelError::Unsupported {
-        file: FILE,
-        key: key.to_string(),
-        value: value.to_string(),
-        accepted: accepted.to_string(),
-    }
+    ModelError::unsupported(FILE, key, value, accepted)
 }
 
 /// Either the text is no JSON of the expected kind, or the model is not one that runs here.

@@ -112,3 +112,14 @@ pub enum ModelError {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
+
+impl ModelError {
+    fn unsupported(file: &'static str, key: &str, value: &str, accepted: &str) -> Self {
+        ModelError::Unsupported {
+            file,
+            key: key.to_string(),
+            value: value.to_string(),
+            accepted: accepted.to_string(),
+        }
+    }
+}

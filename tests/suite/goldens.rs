@@ -6,8 +6,8 @@ use candle_core::{DType, Tensor};
 use gatelens::hooks::{
     Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, Site,
 };
-use gatelens::io_class::{Fold, MlpWeights, NeuronTable, classify_layer};
-use gatelens::model::{Checkpoint, Mlp, Model};
+use gatelens::io_class::{Fold, NeuronTable};
+use gatelens::model::Model;
 use gatelens::tokens::{Positions, TokenBatch};
 
 use super::common::{
@@ -223,26 +223,6 @@ const COSINE_TOLERANCE: f32 = 2e-6;
 /// Neurons within rounding of the threshold may fall on its other side.
 const COUNT_TOLERANCE: usize = 2;
 
-fn table(checkpoint: &Checkpoint, fold: Fold) -> NeuronTable {
-    let layers = (0..checkpoint.config().n_layers()).map(|l| {
-        let mlp = Mlp::load(checkpoint, l).unwrap();
-        let weights = MlpWeights {
-            gate: &mlp.gate_proj,
-            up: &mlp.up_proj,
-            down: &mlp.down_proj,
-            pre_gain: Some(&mlp.pre_gain),
-            post_gain: mlp.post_gain.as_ref(),
-            centred: false,
-        };
-        classify_layer(l, &weights, fold, 0.5).unwrap()
-    });
-    NeuronTable {
-        fold,
-        threshold: 0.5,
-        layers: layers.collect(),
-    }
-}
-
 #[test]
 fn cosines_and_class_counts_equal_torch() {
     for name in [
@@ -253,7 +233,7 @@ fn cosines_and_class_counts_equal_torch() {
         "tiny-gemma3.gguf",
     ] {
         let golden = Golden::read(name.trim_end_matches(".gguf"));
-        let table = table(&checkpoint(name), Fold::Pre);
+        let table = NeuronTable::classify(&checkpoint(name), Fold::Pre, 0.5).unwrap();
         for (l, rows) in table.layers.iter().enumerate() {
             let key = format!("blocks.{l}.cos");
             if !golden.has(&key) {
@@ -286,7 +266,10 @@ fn class_totals_equal_torch_under_every_fold() {
             (Fold::None, "none"),
             (Fold::PrePlusPost, "pre+post"),
         ] {
-            for (class, found) in table(&checkpoint, fold).totals() {
+            for (class, found) in NeuronTable::classify(&checkpoint, fold, 0.5)
+                .unwrap()
+                .totals()
+            {
                 let expected = json["classes"][key]["total"][class.as_str()]
                     .as_u64()
                     .unwrap() as usize;
