@@ -18,8 +18,8 @@ pub use head::{LogitBlock, Readout};
 
 use candle_core::Tensor;
 
-use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
-use crate::model::{AttentionTables, Layer, Model, ModelError};
+use crate::hooks::{Condition, Edit, EditCount, HookPoint, Observer, Site, SiteRows};
+use crate::model::{Activation, AttentionTables, Config, Layer, Model, ModelError};
 use crate::tokens::TokenBatch;
 use post::PostPass;
 use rows::Rows;
@@ -49,15 +49,27 @@ pub enum EngineError {
         /// The model's limit.
         max: usize,
     },
-    /// A neuron set made for a model of another depth.
-    #[error("the edit `{label}` is for a model of {found} layers, this one has {expected}")]
-    Layers {
+    /// A neuron set made for a model of another shape.
+    #[error(
+        "the edit `{label}` is for a model of {found}, this one has {expected}; make the set from this model"
+    )]
+    OtherModel {
         /// The edit's label.
         label: String,
-        /// Layers of its neuron set.
-        found: usize,
-        /// Layers of the model.
-        expected: usize,
+        /// What the neuron set asks for.
+        found: String,
+        /// What the model has.
+        expected: String,
+    },
+    /// A token id that the model has no embedding for.
+    #[error(
+        "token id {id} is beyond the model's vocabulary of {vocab_size}: the tokenizer belongs to another model"
+    )]
+    Vocabulary {
+        /// The id.
+        id: u32,
+        /// Entries of the embedding.
+        vocab_size: usize,
     },
     /// The model's files.
     #[error(transparent)]
@@ -177,19 +189,42 @@ impl<'m> Engine<'m> {
         if tokens > max {
             return Err(EngineError::TooLong { tokens, max });
         }
-        for condition in conditions {
-            if let Condition::Edited(edit) = condition
-                && edit.neurons.n_layers() != config.n_layers()
-            {
-                return Err(EngineError::Layers {
-                    label: edit.label.clone(),
-                    found: edit.neurons.n_layers(),
-                    expected: config.n_layers(),
-                });
-            }
+        let ids = batch
+            .sequences()
+            .iter()
+            .flat_map(|s| s.ids.iter().chain(&s.target));
+        if let Some(&id) = ids.max().filter(|id| **id as usize >= config.vocab_size) {
+            return Err(EngineError::Vocabulary {
+                id,
+                vocab_size: config.vocab_size,
+            });
         }
-        Ok(())
+        conditions.iter().try_for_each(|condition| match condition {
+            Condition::Clean => Ok(()),
+            Condition::Edited(edit) => check_neurons(edit, config),
+        })
     }
+}
+
+fn check_neurons(edit: &Edit, config: &Config) -> Result<(), EngineError> {
+    let layers = edit.neurons.n_layers();
+    let widest = edit.neurons.iter().map(|neuron| neuron.index).max();
+    let (found, expected) = if layers != config.n_layers() {
+        (format!("{layers} layers"), config.n_layers())
+    } else if let Some(index) = widest.filter(|index| *index >= config.d_mlp) {
+        (
+            format!("at least {} neurons a layer", index + 1),
+            config.d_mlp,
+        )
+    } else {
+        return Ok(());
+    };
+    let (label, expected) = (edit.label.clone(), expected.to_string());
+    Err(EngineError::OtherModel {
+        label,
+        found,
+        expected,
+    })
 }
 
 /// The state of one run.
@@ -198,7 +233,7 @@ struct Pass<'a, 'o> {
     conditions: &'a [Condition],
     observers: &'a mut [&'o mut dyn Observer],
     tables: AttentionTables,
-    activation: crate::model::Activation,
+    activation: Activation,
     counts: Vec<EditCount>,
 }
 

@@ -320,6 +320,34 @@ fn a_prompt_beyond_the_models_length_is_refused() {
 }
 
 #[test]
+fn tokens_and_neurons_of_another_model_are_refused() {
+    let model = model("tiny-llama");
+    let engine = Engine::new(&model);
+    let foreign = batch(&[vec![1, 49_000]]);
+    let error = engine
+        .run(&foreign, &[Condition::Clean], &mut [], None, &())
+        .unwrap_err();
+    assert!(error.to_string().contains("49000"), "{error}");
+    let neuron = Neuron {
+        layer: 3,
+        index: 1000,
+    };
+    for (layers, width) in [(30, 1536), (4, 1536)] {
+        let condition = Condition::Edited(Edit {
+            label: "foreign".to_string(),
+            neurons: NeuronSet::from_neurons(layers, width, [neuron]).unwrap(),
+            mode: Mode::Zero,
+            positions: Positions::All,
+            when: SignCase::default(),
+        });
+        let error = engine
+            .run(&batch(&prompts()), &[condition], &mut [], None, &())
+            .unwrap_err();
+        assert!(matches!(error, EngineError::OtherModel { .. }), "{error}");
+    }
+}
+
+#[test]
 fn too_little_memory_is_refused_with_the_amount_that_is_needed() {
     let limit = LoadOptions {
         max_memory: Some(1 << 20),
