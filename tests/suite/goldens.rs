@@ -8,7 +8,7 @@ use gatelens::hooks::{
 };
 use gatelens::io_class::{Fold, NeuronTable};
 use gatelens::model::Model;
-use gatelens::tokens::{Positions, TokenBatch};
+use gatelens::tokens::Positions;
 
 use super::common::{
     batch, checkpoint, first_row, goldens, max_difference, model, relative_difference, run,
@@ -290,15 +290,4 @@ fn both_config_dialects_give_the_same_model() {
         };
         assert_eq!(read("config.json"), read("config.old.json"), "{name}");
     }
-}
-
-/// A batch of one prompt per golden prompt runs the same packed; kept here since it needs real lengths.
-#[test]
-fn golden_prompts_have_different_lengths() {
-    let prompts = Golden::read("tiny-gemma3").prompts();
-    let batch: TokenBatch = batch(&prompts);
-    assert!(
-        batch.groups().len() == prompts.len() && batch.longest() > 8,
-        "longer than the window"
-    );
 }
