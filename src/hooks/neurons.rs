@@ -251,11 +251,6 @@ impl NeuronSet {
         })
     }
 
-    /// The first layer with a neuron of the set: the layer from which an edit of it differs from `clean`.
-    pub fn first_layer(&self) -> Option<usize> {
-        self.layers.iter().position(|indices| !indices.is_empty())
-    }
-
     /// Whether the neuron is in the set.
     pub fn contains(&self, neuron: Neuron) -> bool {
         u32::try_from(neuron.index)
@@ -341,12 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn membership_and_first_layer() {
+    fn membership() {
         let some = set(&[(2, 9), (3, 5)]);
         assert!(some.contains(neuron(2, 9)) && !some.contains(neuron(2, 8)));
         assert!(!some.contains(neuron(9, 9)) && !some.contains(neuron(2, usize::MAX)));
-        assert_eq!(some.first_layer(), Some(2));
-        assert_eq!(NeuronSet::empty(4).first_layer(), None);
         assert!(NeuronSet::empty(4).is_empty());
     }
 
