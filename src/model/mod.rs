@@ -14,6 +14,7 @@ mod hf_config;
 mod layer;
 mod linear;
 mod rope;
+mod store;
 mod tensors;
 mod weights;
 
@@ -24,6 +25,7 @@ pub use estimate::{MemoryEstimate, Residency};
 pub use family::{FAMILIES, Family};
 pub use layer::Layer;
 pub use rope::RopeSpec;
+pub use store::{Format, TensorStore};
 pub use tensors::{LayerTensor, ModelTensor};
 pub use weights::{LoadOptions, Mlp, Model};
 
@@ -32,7 +34,7 @@ use std::path::PathBuf;
 /// What can be wrong with a model's files.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// A file that could not be opened or mapped.
+    /// A file that could not be opened or read.
     #[error("cannot read {}: {why}", path.display())]
     Read {
         /// The file.
