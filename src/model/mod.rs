@@ -28,6 +28,7 @@ pub use estimate::{MemoryEstimate, Residency};
 pub use family::{FAMILIES, Family, NormKind, REFUSED, Refused};
 pub use layer::Layer;
 pub use rope::{RopeScaling, RopeSpec};
+pub use store::{Format, TensorStore};
 pub use tensors::{LayerTensor, ModelTensor};
 pub use weights::{LoadOptions, Mlp, Model};
 
@@ -36,7 +37,7 @@ use std::path::PathBuf;
 /// What can be wrong with a model's files.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// A file that could not be opened or mapped.
+    /// A file that could not be opened or read.
     #[error("cannot read {}: {why}", path.display())]
     Read {
         /// The file.
