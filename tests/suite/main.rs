@@ -4,6 +4,8 @@
 mod cli;
 mod common;
 mod engine;
+mod families;
+mod golden;
 mod goldens;
 mod hub;
 mod loading;
