@@ -132,6 +132,24 @@ pub enum GgufQk {
     Interleaved,
 }
 
+/// What a family's numbers were held against: Hugging Face transformers 5.23 in f32, on these weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Check {
+    /// The weights.
+    pub weights: Weights,
+    /// The largest difference of a log-probability in nats, clean and ablated, rounded up; the tests hold it to this.
+    pub logprob_error: f64,
+}
+
+/// Weights of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// Those of the named model.
+    Real(&'static str),
+    /// Random ones of odd shapes, as safetensors and as GGUF.
+    Random,
+}
+
 /// One family of gated decoders.
 #[derive(Debug, PartialEq)]
 pub struct Family {
@@ -173,6 +191,22 @@ pub struct Family {
     pub gguf_qk: GgufQk,
     /// Whether the output head shares the embedding where a config does not say.
     pub tied_by_default: bool,
+    /// How it was verified.
+    pub checks: &'static [Check],
+}
+
+const fn real(model: &'static str, logprob_error: f64) -> Check {
+    Check {
+        weights: Weights::Real(model),
+        logprob_error,
+    }
+}
+
+const fn random(logprob_error: f64) -> Check {
+    Check {
+        weights: Weights::Random,
+        logprob_error,
+    }
 }
 
 /// Llama: what most families differ from in a line or two.
@@ -196,6 +230,7 @@ const LLAMA: Family = Family {
     local_rope_theta: None,
     gguf_qk: GgufQk::Interleaved,
     tied_by_default: false,
+    checks: &[real("SmolLM2 135M", 8e-5), random(4e-5)],
 };
 
 /// Gemma: what its three generations share.
@@ -210,6 +245,7 @@ const GEMMA: Family = Family {
     default_rope_theta: None,
     gguf_qk: GgufQk::Halves,
     tied_by_default: true,
+    checks: &[random(1e-5)],
     ..LLAMA
 };
 
@@ -224,6 +260,7 @@ pub const FAMILIES: &[Family] = &[
             default: Some(4096),
         },
         default_rope_theta: None,
+        checks: &[random(1e-5)],
         ..LLAMA
     },
     Family {
@@ -235,6 +272,7 @@ pub const FAMILIES: &[Family] = &[
         windows: Windows::FromLayer,
         default_rope_theta: None,
         gguf_qk: GgufQk::Halves,
+        checks: &[random(2e-5)],
         ..LLAMA
     },
     Family {
@@ -246,6 +284,7 @@ pub const FAMILIES: &[Family] = &[
         windows: Windows::FromLayer,
         default_rope_theta: None,
         gguf_qk: GgufQk::Halves,
+        checks: &[random(1e-5)],
         ..LLAMA
     },
     GEMMA,
@@ -259,6 +298,7 @@ pub const FAMILIES: &[Family] = &[
         attention_scale: AttentionScale::QueryPreAttnScalar { layers_of_27b: 46 },
         soft_caps: SoftCaps::AttentionAndLogits,
         windows: Windows::AllButEvery(2),
+        checks: &[random(1e-5)],
         ..GEMMA
     },
     Family {
@@ -273,6 +313,7 @@ pub const FAMILIES: &[Family] = &[
         soft_caps: SoftCaps::Logits,
         windows: Windows::AllButEvery(6),
         local_rope_theta: Some(10_000.0),
+        checks: &[real("Gemma 3 270M", 5e-5), random(6e-5)],
         ..GEMMA
     },
     Family {
@@ -282,6 +323,7 @@ pub const FAMILIES: &[Family] = &[
         gguf_arch: "olmo",
         norm: NormKind::LayerNorm,
         default_rope_theta: None,
+        checks: &[random(2e-5)],
         ..LLAMA
     },
     Family {
@@ -293,6 +335,7 @@ pub const FAMILIES: &[Family] = &[
         qk_norm: QkNorm::WholeWidth,
         default_rope_theta: None,
         gguf_qk: GgufQk::Halves,
+        checks: &[random(2e-5)],
         ..LLAMA
     },
     Family {
@@ -304,6 +347,7 @@ pub const FAMILIES: &[Family] = &[
         windows: Windows::EveryLayer { default: None },
         default_rope_theta: None,
         gguf_qk: GgufQk::Halves,
+        checks: &[random(3e-5)],
         ..LLAMA
     },
 ];

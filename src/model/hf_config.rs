@@ -287,7 +287,7 @@ impl HfConfig {
                 Windows::Never => false,
                 Windows::EveryLayer { .. } | Windows::FromLayer => window.is_some() && l >= first,
                 Windows::AllButEvery(n) => {
-                    (l + 1) % self.sliding_window_pattern.unwrap_or(n).max(1) != 0
+                    !(l + 1).is_multiple_of(self.sliding_window_pattern.unwrap_or(n).max(1))
                 }
             };
             return Ok((0..n_layers).map(windowed).collect());

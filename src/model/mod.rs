@@ -25,7 +25,7 @@ pub use attention::AttentionTables;
 pub use checkpoint::Checkpoint;
 pub use config::{Activation, AttentionSpec, Config};
 pub use estimate::{MemoryEstimate, Residency};
-pub use family::{FAMILIES, Family, NormKind, REFUSED, Refused};
+pub use family::{Check, FAMILIES, Family, NormKind, REFUSED, Refused, Weights};
 pub use layer::Layer;
 pub use rope::{RopeScaling, RopeSpec};
 pub use store::{Format, TensorStore};

@@ -1,19 +1,22 @@
 //! The two real models against Hugging Face transformers and torch.
 
 use gatelens::io_class::{Fold, NeuronTable};
+use gatelens::model::Weights;
 
 use super::common::{checkpoint, goldens, max_difference};
-use super::families::VARIANTS;
+use super::families::{VARIANTS, assert_stated};
 use super::golden::{Golden, REAL, check};
 
 #[test]
 fn smollm2_equals_transformers() {
-    check("smollm2-135m", "smollm2-135m", &REAL);
+    let worst = check("smollm2-135m", "smollm2-135m", &REAL);
+    assert_stated("llama", Weights::Real("SmolLM2 135M"), worst);
 }
 
 #[test]
 fn gemma3_equals_transformers() {
-    check("gemma3-270m", "gemma3-270m", &REAL);
+    let worst = check("gemma3-270m", "gemma3-270m", &REAL);
+    assert_stated("gemma3", Weights::Real("Gemma 3 270M"), worst);
 }
 
 /// Cosines in f32 against torch's.
