@@ -3,6 +3,7 @@
 
 mod cli;
 mod common;
+mod configs;
 mod engine;
 mod families;
 mod golden;
