@@ -48,7 +48,8 @@ def weights_from_gguf(path, config):
 
 def write_metadata(w, config, name):
     w.add_type("model")
-    w.add_name(name)
+    # At a name with "phi3" llama.cpp looks up special tokens that only the real models have.
+    w.add_name(name.replace("phi3", "phi 3"))
     w.add_context_length(config.max_position_embeddings)
     w.add_embedding_length(config.hidden_size)
     w.add_block_count(config.num_hidden_layers)

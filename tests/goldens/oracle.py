@@ -72,8 +72,29 @@ def note(alias, text, llama_cpp, others):
     return f"ids are llama.cpp's; {said}. {WHY.get((alias, text), '')}".strip()
 
 
-def tokenizers_(args):
-    from transformers import AutoTokenizer
+def tokenize_all(alias, server, hf, by_hand):
+    """A row for every text, noting where the tokenizers differ."""
+    rows = []
+    for text in STRINGS:
+        row = {"text": text, "ids": server.tokenize(text, False, True),
+               "ids_with_special": server.tokenize(text, True, True)}
+        as_text = server.tokenize(text, False, False)
+        if as_text != row["ids"]:
+            row["ids_special_as_text"] = as_text
+        others = {n: t.encode(text, add_special_tokens=False).ids for n, t in by_hand.items()}
+        others["transformers"] = hf(text, add_special_tokens=False).input_ids
+        with_special = {n: t.encode(text).ids for n, t in by_hand.items()}
+        with_special["transformers"] = hf(text).input_ids
+        for n, ids in with_special.items():
+            assert ids == [2] * (alias[0] == "g") + others[n], (n, text)
+        if any(ids != row["ids"] for ids in others.values()):
+            row["note"] = note(alias, text, row["ids"], others)
+            print(alias, repr(text), row["ids"], row["note"])
+        rows.append(row)
+    return rows
+
+
+def write_tokenizers(args):
     result = {
         "versions": versions(),
         "fields": {
@@ -84,30 +105,90 @@ def tokenizers_(args):
         },
         "models": {},
     }
-    for alias, path, hand in (
+    for alias, path, by_hand in (
             ("smollm2-135m", args.smollm2, {"by_hand": smollm2_tokenizer(args.smollm2)}),
             ("gemma3-270m", args.gemma3,
              {"by_hand": gemma3_tokenizer(args.gemma3),
               "by_hand_merged_spaces": gemma3_tokenizer(args.gemma3, "merged")})):
         server = LlamaCpp(path)
         hf = AutoTokenizer.from_pretrained(str(Path(path).parent), gguf_file=Path(path).name)
-        rows = []
-        for text in STRINGS:
-            row = {"text": text, "ids": server.tokenize(text, False, True),
-                   "ids_with_special": server.tokenize(text, True, True)}
-            as_text = server.tokenize(text, False, False)
-            if as_text != row["ids"]:
-                row["ids_special_as_text"] = as_text
-            others = {n: t.encode(text, add_special_tokens=False).ids for n, t in hand.items()}
-            others["transformers"] = hf(text, add_special_tokens=False).input_ids
-            with_special = {n: t.encode(text).ids for n, t in hand.items()}
-            with_special["transformers"] = hf(text).input_ids
-            for n, ids in with_special.items():
-                assert ids == [2] * (alias[0] == "g") + others[n], (n, text)
-            if any(ids != row["ids"] for ids in others.values()):
-                row["note"] = note(alias, text, row["ids"], others)
-                print(alias, repr(text), row["ids"], row["note"])
-            rows.append(row)
-        result["models"][alias] = rows
+        result["models"][alias] = tokenize_all(alias, server, hf, by_hand)
         del server
     write_json(args.out / "tokenizers.json", result)
+
+
+def against_llama_cpp(server, goldens, prompts):
+    """The largest difference over the top 16 of every stored position, by prompt."""
+    worst, compared = [], 0
+    for p, ids in enumerate(prompts):
+        differences = [0.0]
+        for k, position in enumerate(goldens[f"p{p}.positions"].tolist()):
+            got = server.next_logprobs(ids[:position + 1], 310)
+            if got is None:
+                continue
+            compared += 1
+            differences += [abs(got.get(i, float("inf")) - lp) for i, lp in zip(
+                goldens[f"p{p}.top_ids"][k].tolist(), goldens[f"p{p}.top_logprobs"][k].tolist())]
+        worst.append(f"{max(differences):.1e}")
+    return f"{worst} over {compared} positions"
+
+
+def as_gguf_has_it(goldens, prompts):
+    """The goldens with what transformers gives without the feature that GGUF, or llama.cpp,
+    lacks; only the last prompt is long enough to tell."""
+    p = len(prompts) - 1
+    logprobs, ids = goldens[f"p{p}.gguf.logprobs"].sort(-1, descending=True)
+    return goldens | {f"p{p}.top_ids": ids[:, :16], f"p{p}.top_logprobs": logprobs[:, :16]}
+
+
+def against_gguf_loader(path, goldens, prompts, scalar):
+    """The largest difference of a stored log-probability, by prompt. GGUF has no key for
+    `query_pre_attn_scalar`, and the loader takes it to be 256."""
+    told = {} if scalar is None else {"query_pre_attn_scalar": scalar}
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager",
+        **told).eval()
+    worst = []
+    for p, ids in enumerate(prompts):
+        at = goldens[f"p{p}.positions"]
+        lp = torch.log_softmax(model(torch.tensor([ids]), use_cache=False).logits[0, at].double(),
+                               -1)
+        worst.append((lp[:, goldens["vocab_ids"]] - goldens[f"p{p}.logprobs"]).abs().max().item())
+    return [f"{w:.1e}" for w in worst]
+
+
+def check_one(alias, path, goldens_path, variant):
+    goldens = load_file(goldens_path)
+    prompts = [goldens[f"p{p}.ids"].tolist() for p in range(5) if f"p{p}.ids" in goldens]
+    with tempfile.TemporaryDirectory() as tmp:
+        f32 = Path(tmp) / "f32.gguf"
+        resave_f32(path, f32)
+        for file in (f32, path) if variant is None else (path,):
+            server = LlamaCpp(file)
+            print(alias, "vs llama.cpp on", "float32:" if file == f32 else "the file itself:",
+                  against_llama_cpp(server, goldens, prompts))
+    if variant is not None:
+        if variant.gguf_off:
+            print(alias, f"vs llama.cpp, {variant.gguf_off}:",
+                  against_llama_cpp(server, as_gguf_has_it(goldens, prompts), prompts))
+        tok = Tokenizer.from_file(str(path.parent / "tokenizer.json"))
+        differing = [t for t in STRINGS if tok.encode(t).ids != server.tokenize(t, True, True)]
+        print(alias, "tokenizer.json vs llama.cpp on model.gguf, differing:", differing)
+    del server
+    scalar = variant.config.get("query_pre_attn_scalar") if variant is not None else None
+    try:
+        print(alias, "vs transformers' GGUF loader, max |logprob difference| by prompt:",
+              against_gguf_loader(path, goldens, prompts, scalar))
+    except Exception as e:  # it needs `accelerate`, and knows few architectures
+        print(alias, "transformers' GGUF loader failed:", type(e).__name__, str(e)[:300])
+
+
+def check_goldens(args):
+    """Holds the goldens against llama.cpp's forward pass and transformers' GGUF loader."""
+    for alias, variant in VARIANTS.items():
+        if variant.gguf and (not args.only or alias in args.only):
+            check_one(alias, args.out / alias / "model.gguf", args.out / f"{alias}.safetensors",
+                      variant)
+    for alias, path in (("smollm2-135m", args.smollm2), ("gemma3-270m", args.gemma3)):
+        if path and not args.only:
+            check_one(alias, Path(path), args.out / f"{alias}.safetensors", None)
