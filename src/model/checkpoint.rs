@@ -21,6 +21,9 @@ use crate::hub::ModelFiles;
 /// rotation frequencies that follow from the configuration.
 const UNUSED: &[&str] = &["lm_head.weight", "rotary_emb.inv_freq"];
 
+const OWN_HEAD: &str = "config.json says that the head is the embedding, but the file has another head: \
+    that one, as in transformers 5 (older versions take the embedding)";
+
 /// A checkpoint's tensors with its configuration.
 pub struct Checkpoint {
     config: Config,
@@ -50,7 +53,39 @@ impl Checkpoint {
     fn open_safetensors(config: &Path, weights: &[PathBuf]) -> Result<Checkpoint, ModelError> {
         let config = Config::from_hf_file(config)?;
         let store = TensorStore::open_safetensors(weights)?;
-        Ok(Checkpoint { config, store })
+        let mut checkpoint = Checkpoint { config, store };
+        checkpoint.untie_different_head()?;
+        Ok(checkpoint)
+    }
+
+    /// A file may hold a head although its configuration says that the head is the embedding. Where the two
+    /// differ in their first, middle or last row, transformers 5 takes the head; so do we, and say so.
+    fn untie_different_head(&mut self) -> Result<(), ModelError> {
+        let [embedding, head] = [ModelTensor::Embedding, ModelTensor::Head];
+        let [embedding, head] = [embedding, head].map(ModelTensor::safetensors_name);
+        let there = self.store.has(embedding) && self.store.has(head);
+        if !self.config.tied_head
+            || !there
+            || self.store.shape(embedding)? != self.store.shape(head)?
+        {
+            return Ok(());
+        }
+        let rows = self.config.vocab_size;
+        for row in [0, rows / 2, rows - 1] {
+            let row = |name| -> Result<Vec<f32>, ModelError> {
+                Ok(self
+                    .store
+                    .read_rows(name, row..row + 1)?
+                    .flatten_all()?
+                    .to_vec1()?)
+            };
+            if row(embedding)? != row(head)? {
+                self.config.tied_head = false;
+                self.config.assumed.push(OWN_HEAD.to_string());
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// The configuration.

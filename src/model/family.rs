@@ -376,7 +376,6 @@ pub const REFUSED: &[Refused] = &[
             "phi",
             "phi2",
             "starcoder2",
-            "pythia",
         ],
         reason: "its MLP has no gate, so a neuron has no w_gate and no input-output class",
     },

@@ -203,7 +203,8 @@ impl HfConfig {
         let Some(name) = name else {
             return Ok(family.activation);
         };
-        if name == "gelu" && family.activation == Activation::GeluTanh {
+        let is_gemma_1 = family.activation == Activation::GeluTanh && key == "hidden_act";
+        if name == "gelu" && is_gemma_1 {
             assumed.push(
                 "hidden_act = gelu means the tanh form in Gemma 1, as in transformers 5"
                     .to_string(),

@@ -54,20 +54,27 @@ impl HfConfig {
         layer_type: &str,
         family: &'static Family,
     ) -> Result<Option<&Value>, ModelError> {
-        if let Some(parameters) = &self.rope_parameters {
-            let by_type = [GLOBAL, LOCAL]
-                .iter()
-                .any(|kind| parameters.get(*kind).is_some());
-            return match by_type {
-                false => Ok(Some(parameters)),
-                true => {
-                    let key = format!("rope_parameters.{layer_type}");
-                    need(parameters.get(layer_type), &key, family).map(Some)
-                }
-            };
+        let old = self.rope_scaling.as_ref();
+        let Some(parameters) = &self.rope_parameters else {
+            let everywhere = layer_type == GLOBAL || family.local_rope_theta.is_none();
+            return Ok(old.filter(|_| everywhere));
+        };
+        if old.is_some() {
+            let accepted = "one of the two dialects";
+            return Err(unsupported(
+                "rope_scaling",
+                "beside rope_parameters",
+                accepted,
+            ));
         }
-        let everywhere = layer_type == GLOBAL || family.local_rope_theta.is_none();
-        Ok(self.rope_scaling.as_ref().filter(|_| everywhere))
+        let by_type = [GLOBAL, LOCAL]
+            .iter()
+            .any(|kind| parameters.get(*kind).is_some());
+        if !by_type {
+            return Ok(Some(parameters));
+        }
+        let key = format!("rope_parameters.{layer_type}");
+        need(parameters.get(layer_type), &key, family).map(Some)
     }
 
     fn scaling(

@@ -100,11 +100,12 @@ impl Golden {
 }
 
 /// The largest difference of every kind of number, by its name; `run_name` may be another file of the same weights.
-fn differences(run_name: &str, golden_name: &str) -> BTreeMap<String, f64> {
+fn differences(run_name: &str, golden_name: &str, longest: usize) -> BTreeMap<String, f64> {
     let golden = Golden::read(golden_name);
     let model = model(run_name);
     let config = model.config().clone();
-    let prompts = golden.prompts();
+    let mut prompts = golden.prompts();
+    prompts.retain(|prompt| prompt.len() <= longest);
     let batch = batch(&prompts);
     let points: Vec<Vec<HookPoint>> = (0..prompts.len())
         .map(|p| golden.points(p, config.n_layers()))
@@ -167,9 +168,9 @@ fn differences(run_name: &str, golden_name: &str) -> BTreeMap<String, f64> {
     worst
 }
 
-/// Checks one file against the goldens of its weights and returns the largest difference of a log-probability.
-pub fn check(run_name: &str, golden_name: &str, tolerance: &Tolerance) -> f64 {
-    let differences = differences(run_name, golden_name);
+/// Checks one file, on prompts of at most `longest` tokens, against the goldens of its weights and returns the largest difference of a log-probability.
+pub fn check(run_name: &str, golden_name: &str, longest: usize, tolerance: &Tolerance) -> f64 {
+    let differences = differences(run_name, golden_name, longest);
     println!("{run_name} against transformers:");
     for (kind, difference) in &differences {
         println!("  {kind:<22} {difference:.1e}");
