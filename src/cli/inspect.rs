@@ -102,10 +102,7 @@ impl Inspection {
             .map(|(name, n)| format!("{name} ×{n}"))
             .collect();
         line("model", self.model.clone());
-        line(
-            "family",
-            format!("{}, {:?} gate", self.family, self.activation),
-        );
+        line("family", format!("{}, {}", self.family, self.activation));
         line("layers", self.layers.to_string());
         line("d_model", self.d_model.to_string());
         line(
@@ -176,7 +173,7 @@ impl Inspection {
                 None => "global".to_string(),
                 Some(window) => format!("in a window of {window}"),
             };
-            format!("{}, {layers} layers {window}", spec.rope)
+            format!("{layers} of {} layers {window}, {}", self.layers, spec.rope)
         });
         described.collect::<Vec<_>>().join("; ")
     }

@@ -1,5 +1,7 @@
 //! What a checkpoint's configuration says, in one form for every family and file format.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::family::{EmbeddingScale, Family};
@@ -13,6 +15,16 @@ pub enum Activation {
     Silu,
     /// The tanh form of GELU: GeGLU.
     GeluTanh,
+}
+
+/// The kind of gated MLP that it makes, for a person.
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Activation::Silu => "SwiGLU",
+            Activation::GeluTanh => "GeGLU (tanh)",
+        })
+    }
 }
 
 impl Activation {
