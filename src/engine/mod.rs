@@ -137,6 +137,7 @@ impl<'m> Engine<'m> {
             tables: AttentionTables::new(
                 config,
                 batch.groups(),
+                0,
                 self.model.dtype(),
                 self.model.device(),
             )?,
@@ -250,7 +251,7 @@ impl Pass<'_, '_> {
 
         let resid_pre = &stream.residual; // [tokens, d_model]
         self.fire(at(Site::ResidPre), sharing, resid_pre)?;
-        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables)?; // [tokens, d_model]
+        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables, None)?; // [tokens, d_model]
         self.fire(at(Site::AttnOut), sharing, &attn_out)?;
         let resid_mid = (resid_pre + attn_out)?; // [tokens, d_model]
         self.fire(at(Site::ResidMid), sharing, &resid_mid)?;

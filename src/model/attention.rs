@@ -1,9 +1,11 @@
-//! Causal self-attention over groups of equally long sequences: no padding, no key-value cache.
+//! Causal self-attention over groups of equally long sequences, without padding; or over one sequence
+//! whose earlier keys and values are kept.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::kv_cache::KvCache;
 use rayon::prelude::*;
 
 use super::ModelError;
@@ -20,13 +22,20 @@ use crate::tokens::Group;
 pub struct AttentionTables {
     /// Cosines and sines of each distinct rotation; a model has one or two.
     rotations: Vec<(RopeSpec, (Tensor, Tensor))>,
-    /// Additive masks `[len, len]` by length and window.
+    /// Additive masks `[len, keys]` by length and window.
     masks: HashMap<(usize, Option<usize>), Tensor>,
 }
 
 impl AttentionTables {
-    /// Tables for every rotation, window and group length that will occur.
-    pub fn new(config: &Config, groups: &[Group], dtype: DType, device: &Device) -> Result<Self> {
+    /// Tables for every rotation, window and group length that will occur. `past` tokens came before
+    /// the first row of each group: 0 but where keys and values are kept.
+    pub fn new(
+        config: &Config,
+        groups: &[Group],
+        past: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let longest = groups.iter().map(|group| group.len).max().unwrap_or(0);
         let mut tables = Self {
             rotations: Vec::new(),
@@ -34,12 +43,13 @@ impl AttentionTables {
         };
         for spec in &config.attention {
             if !tables.rotations.iter().any(|(rope, _)| *rope == spec.rope) {
-                let rotation = spec.rope.tables(longest, dtype, device)?;
+                let rotation = spec.rope.tables(past..past + longest, dtype, device)?;
                 tables.rotations.push((spec.rope.clone(), rotation));
             }
             for group in groups {
                 if let Entry::Vacant(slot) = tables.masks.entry((group.len, spec.window)) {
-                    slot.insert(causal_mask(group.len, spec.window, device)?.to_dtype(dtype)?);
+                    let mask = causal_mask(group.len, past, spec.window, device)?;
+                    slot.insert(mask.to_dtype(dtype)?);
                 }
             }
         }
@@ -60,19 +70,21 @@ impl AttentionTables {
     }
 }
 
-/// 0 where query i may see key j: `j <= i`, and in a window of w keys `i - j < w`; else -inf.
-fn causal_mask(len: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
+/// 0 where a query at position i may see key j: `j <= i`, and in a window of w keys `i - j < w`; else
+/// -inf. `[len, past + len]`.
+fn causal_mask(len: usize, past: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
+    let keys = past + len;
     let sees = |i: usize, j: usize| j <= i && window.is_none_or(|w| i - j < w);
-    let mask: Vec<f32> = (0..len * len)
+    let mask: Vec<f32> = (0..len * keys)
         .map(|at| {
-            if sees(at / len, at % len) {
+            if sees(past + at / keys, at % keys) {
                 0.0
             } else {
                 f32::NEG_INFINITY
             }
         })
         .collect();
-    Tensor::from_vec(mask, (len, len), device)
+    Tensor::from_vec(mask, (len, keys), device)
 }
 
 /// The weights of one layer's attention.
@@ -146,22 +158,30 @@ impl Attention {
         })
     }
 
-    /// `[tokens, d_model]` to the same shape; `groups` say which rows are one sequence.
+    /// `[tokens, d_model]` to the same shape; `groups` say which rows are one sequence. With a cache there
+    /// must be one group, whose keys and values follow those that the cache holds.
     pub fn forward(
         &self,
         x: &Tensor,
         groups: &[Group],
         tables: &AttentionTables,
+        cache: Option<&mut KvCache>,
     ) -> Result<Tensor> {
         let q = self.q.heads(x)?; // [tokens, n_heads, head_dim]
         let k = self.k.heads(x)?; // [tokens, n_kv, head_dim]
         let v = self.v.heads(x)?; // [tokens, n_kv, head_dim]
 
-        // Many small products: the groups share the cores better than each product would.
-        let outputs = groups
-            .par_iter()
-            .map(|group| self.attend_group(&q, &k, &v, group, tables))
-            .collect::<Result<Vec<_>>>()?;
+        let outputs = match (cache, groups) {
+            (Some(cache), [group]) => {
+                vec![self.attend_group(&q, &k, &v, group, tables, Some(cache))?]
+            }
+            (Some(_), _) => candle_core::bail!("a cache holds one group of sequences"),
+            // Many small products: the groups share the cores better than each product would.
+            (None, groups) => groups
+                .par_iter()
+                .map(|group| self.attend_group(&q, &k, &v, group, tables, None))
+                .collect::<Result<Vec<_>>>()?,
+        };
         linear(&Tensor::cat(&outputs, 0)?, &self.o_proj) // [tokens, d_model]
     }
 
@@ -173,6 +193,7 @@ impl Attention {
         v: &Tensor,
         group: &Group,
         tables: &AttentionTables,
+        cache: Option<&mut KvCache>,
     ) -> Result<Tensor> {
         let (n, len, width) = (group.sequences, group.len, self.head_dim);
         let (n_heads, n_kv) = (self.q.heads, self.k.heads);
@@ -186,18 +207,24 @@ impl Attention {
         };
         let q = rotate(&of_group(q, n_heads)?, rotation)?;
         let k = rotate(&of_group(k, n_kv)?, rotation)?;
-        let v = of_group(v, n_kv)?.reshape((n * n_kv, len, width))?;
+        let v = of_group(v, n_kv)?;
+        let (k, v) = match cache {
+            Some(cache) => cache.append(&k, &v)?, // [n, n_kv, keys, head_dim]
+            None => (k, v),
+        };
+        let keys = k.dim(2)?;
 
         let q = (q * self.scale)?.reshape((n * n_kv, shared * len, width))?;
-        let k = k.reshape((n * n_kv, len, width))?;
-        let mut scores = q.matmul(&k.t()?)?; // [n·n_kv, shared·len, len]
+        let k = k.reshape((n * n_kv, keys, width))?;
+        let v = v.reshape((n * n_kv, keys, width))?;
+        let mut scores = q.matmul(&k.t()?)?; // [n·n_kv, shared·len, keys]
         if let Some(cap) = self.softcap {
             scores = softcap(scores, cap)?;
         }
-        let scores = scores.reshape((n * n_heads, len, len))?;
+        let scores = scores.reshape((n * n_heads, len, keys))?;
         let scores = scores.broadcast_add(tables.mask(&self.spec, len)?)?;
         let pattern = candle_nn::ops::softmax_last_dim(&scores)?;
-        let pattern = pattern.reshape((n * n_kv, shared * len, len))?;
+        let pattern = pattern.reshape((n * n_kv, shared * len, keys))?;
         let z = pattern.matmul(&v)?; // [n·n_kv, shared·len, head_dim]
         z.reshape((n, n_heads, len, width))?
             .transpose(1, 2)?
@@ -222,15 +249,17 @@ fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor> {
 mod tests {
     use super::*;
 
+    fn seen(len: usize, past: usize, window: Option<usize>) -> Vec<usize> {
+        let mask = causal_mask(len, past, window, &Device::Cpu).unwrap();
+        let rows = mask.to_vec2::<f32>().unwrap();
+        let count = |row: &Vec<f32>| row.iter().filter(|v| **v == 0.0).count();
+        rows.iter().map(count).collect()
+    }
+
     #[test]
     fn a_window_of_w_sees_exactly_w_keys() {
-        let mask = causal_mask(5, Some(2), &Device::Cpu).unwrap();
-        let seen: Vec<usize> = mask
-            .to_vec2::<f32>()
-            .unwrap()
-            .iter()
-            .map(|row| row.iter().filter(|v| **v == 0.0).count())
-            .collect();
-        assert_eq!(seen, [1, 2, 2, 2, 2]);
+        assert_eq!(seen(5, 0, Some(2)), [1, 2, 2, 2, 2]);
+        assert_eq!(seen(2, 3, Some(3)), [3, 3]);
+        assert_eq!(seen(2, 3, None), [4, 5]);
     }
 }

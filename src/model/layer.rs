@@ -10,6 +10,7 @@
 //! Gemma 2 and 3 have all four norms, OLMo 2 the post-norms alone, the others only those before.
 
 use candle_core::{DType, Device, Result as TensorResult, Tensor};
+use candle_nn::kv_cache::KvCache;
 
 use super::ModelError;
 use super::attention::{Attention, AttentionTables};
@@ -94,15 +95,17 @@ impl Layer {
         })
     }
 
-    /// What attention adds to the residual: `[tokens, d_model]` -> `[tokens, d_model]`.
+    /// What attention adds to the residual: `[tokens, d_model]` -> `[tokens, d_model]`. A cache holds the keys
+    /// and values of the tokens before, and takes those of these.
     pub fn attn_out(
         &self,
         resid_pre: &Tensor,
         groups: &[Group],
         tables: &AttentionTables,
+        cache: Option<&mut KvCache>,
     ) -> TensorResult<Tensor> {
         let x = normed(resid_pre, self.input_layernorm.as_ref())?;
-        let out = self.self_attn.forward(&x, groups, tables)?; // [tokens, d_model]
+        let out = self.self_attn.forward(&x, groups, tables, cache)?; // [tokens, d_model]
         normed(&out, self.post_attention_norm.as_ref())
     }
 

@@ -2,6 +2,7 @@
 
 use std::f32::consts::TAU;
 use std::fmt;
+use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Tensor};
 use serde::Serialize;
@@ -68,15 +69,21 @@ impl fmt::Display for RopeSpec {
 }
 
 impl RopeSpec {
-    /// Cosines and sines, each `[len, width/2]`. Computed in f32 in the order of Hugging Face
-    /// transformers, so that late positions round the same way.
-    pub fn tables(&self, len: usize, dtype: DType, device: &Device) -> Result<(Tensor, Tensor)> {
+    /// Cosines and sines of some positions, each `[positions, width/2]`. Computed in f32 in the order of
+    /// Hugging Face transformers, so that late positions round the same way.
+    pub fn tables(
+        &self,
+        positions: Range<usize>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<(Tensor, Tensor)> {
         let inverse = self.inverse_frequencies();
         let inverse = Tensor::from_vec(inverse, (1, self.width / 2), device)?;
-        let positions = Tensor::arange(0u32, len as u32, device)?
+        let len = positions.len();
+        let positions = Tensor::arange(positions.start as u32, positions.end as u32, device)?
             .to_dtype(DType::F32)?
             .reshape((len, 1))?;
-        let angles = positions.matmul(&inverse)?; // [len, width/2]
+        let angles = positions.broadcast_mul(&inverse)?; // [positions, width/2]
         let place = |table: Tensor| (table * self.amplitude())?.to_dtype(dtype);
         Ok((place(angles.cos()?)?, place(angles.sin()?)?))
     }
@@ -192,7 +199,7 @@ mod tests {
                 amplitude: 1.5,
             },
         };
-        let (cos, sin) = spec.tables(2, DType::F32, &Device::Cpu).unwrap();
+        let (cos, sin) = spec.tables(0..2, DType::F32, &Device::Cpu).unwrap();
         let values = |table: &Tensor| table.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(values(&cos), [1.5, 1.5 * 0.5f32.cos()]);
         assert_eq!(values(&sin), [0.0, 1.5 * 0.5f32.sin()]);

@@ -143,11 +143,12 @@ fn each_attention_and_mlp_alone_equals_transformers() {
         for (p, prompt) in golden.prompts().iter().enumerate() {
             let batch = batch(std::slice::from_ref(prompt));
             let tables =
-                AttentionTables::new(config, batch.groups(), DType::F32, &Device::Cpu).unwrap();
+                AttentionTables::new(config, batch.groups(), 0, DType::F32, &Device::Cpu).unwrap();
             for l in 0..config.n_layers() {
                 let layer = Layer::load(&checkpoint, l, DType::F32, &Device::Cpu).unwrap();
                 let at = |site: &str| Site::of(&golden, &format!("p{p}.blocks.{l}.{site}"));
-                let attn_out = layer.attn_out(&at("hook_resid_pre").0, batch.groups(), &tables);
+                let attn_out =
+                    layer.attn_out(&at("hook_resid_pre").0, batch.groups(), &tables, None);
                 let (gate, up) = layer.gate_and_up(&at("hook_resid_mid").0).unwrap();
                 let mlp_out = layer.mlp_out(&at("mlp.hook_post").0);
                 for (found, site) in [
