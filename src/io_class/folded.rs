@@ -75,14 +75,18 @@ impl FoldedMlp<'_> {
     /// One vector of each of `neurons`, folded, one after the other: `[neurons, d_model]`.
     pub(super) fn vectors(&self, which: Vector, neurons: Range<usize>) -> Vec<f32> {
         let rows = neurons.start * self.d_model..neurons.end * self.d_model;
-        let (mut vectors, fold): (Vec<f32>, fn(&Folding, &mut [f32])) = match which {
-            Vector::Gate => (self.gate[rows].to_vec(), Folding::gate),
-            Vector::In => (self.up[rows].to_vec(), Folding::input),
-            Vector::Out => (self.columns(&neurons), Folding::output),
+        let mut vectors = match which {
+            Vector::Gate => self.gate[rows].to_vec(),
+            Vector::In => self.up[rows].to_vec(),
+            Vector::Out => self.columns(&neurons),
         };
-        vectors
-            .chunks_exact_mut(self.d_model)
-            .for_each(|vector| fold(&self.folding, vector));
+        for vector in vectors.chunks_exact_mut(self.d_model) {
+            match which {
+                Vector::Gate => self.folding.gate(vector),
+                Vector::In => self.folding.input(vector),
+                Vector::Out => self.folding.output(vector),
+            }
+        }
         vectors
     }
 
