@@ -7,6 +7,7 @@ mod effects_table;
 mod fetch;
 mod inspect;
 mod progress;
+mod published;
 mod setup;
 mod table;
 

@@ -8,6 +8,7 @@ mod goldens;
 mod hub;
 mod loading;
 mod oracle;
+mod published;
 mod recall;
 mod stages;
 mod tokenizers;
