@@ -37,6 +37,10 @@ struct Inspection {
     activation: Activation,
     tied_head: bool,
     attention: Vec<AttentionSpec>,
+    attention_softcap: Option<f64>,
+    final_softcap: Option<f64>,
+    clip_qkv: Option<f64>,
+    assumed: Vec<String>,
     stored_bytes: u64,
     stored_types: Vec<(String, usize)>,
     memory_f32: MemoryEstimate,
@@ -79,6 +83,10 @@ impl Inspection {
             activation: config.activation,
             tied_head: config.tied_head,
             attention: config.attention.clone(),
+            attention_softcap: config.attention_softcap,
+            final_softcap: config.final_softcap,
+            clip_qkv: config.clip_qkv,
+            assumed: config.assumed.clone(),
             stored_bytes: checkpoint.stored_bytes(),
             stored_types: checkpoint.stored_types(),
             memory_f32: MemoryEstimate::new(config, 4),
@@ -94,10 +102,7 @@ impl Inspection {
             .map(|(name, n)| format!("{name} ×{n}"))
             .collect();
         line("model", self.model.clone());
-        line(
-            "family",
-            format!("{}, {:?} gate", self.family, self.activation),
-        );
+        line("family", format!("{}, {}", self.family, self.activation));
         line("layers", self.layers.to_string());
         line("d_model", self.d_model.to_string());
         line(
@@ -122,7 +127,16 @@ impl Inspection {
         };
         line("vocabulary", format!("{}, {head}", count(self.vocab_size)));
         line("positions", count(self.max_positions));
-        line("rope", self.rope());
+        line("attention", self.rope());
+        for (name, value) in [
+            ("attention cap", self.attention_softcap),
+            ("logit cap", self.final_softcap),
+            ("q, k, v clip", self.clip_qkv),
+        ] {
+            if let Some(value) = value {
+                line(name, value.to_string());
+            }
+        }
         line(
             "BOS",
             self.bos.clone().unwrap_or("none is prepended".to_string()),
@@ -140,23 +154,26 @@ impl Inspection {
                 BinaryBytes(self.memory_f32.streamed_bytes)
             ),
         );
+        for assumed in &self.assumed {
+            line("assumed", assumed.clone());
+        }
     }
 
     /// Each distinct kind of attention with the number of its layers.
     fn rope(&self) -> String {
-        let mut kinds: Vec<(AttentionSpec, usize)> = Vec::new();
+        let mut kinds: Vec<(&AttentionSpec, usize)> = Vec::new();
         for spec in &self.attention {
-            match kinds.iter_mut().find(|(known, _)| known == spec) {
+            match kinds.iter_mut().find(|(known, _)| *known == spec) {
                 Some((_, layers)) => *layers += 1,
-                None => kinds.push((*spec, 1)),
+                None => kinds.push((spec, 1)),
             }
         }
-        let described = kinds.iter().map(|(spec, layers)| match spec.window {
-            None => format!("base {} in {layers} global layers", spec.rope.theta),
-            Some(window) => format!(
-                "base {} in {layers} layers with a window of {window}",
-                spec.rope.theta
-            ),
+        let described = kinds.iter().map(|(spec, layers)| {
+            let window = match spec.window {
+                None => "global".to_string(),
+                Some(window) => format!("in a window of {window}"),
+            };
+            format!("{layers} of {} layers {window}, {}", self.layers, spec.rope)
         });
         described.collect::<Vec<_>>().join("; ")
     }

@@ -6,6 +6,7 @@ mod classify;
 mod effects_table;
 mod fetch;
 mod inspect;
+mod models;
 mod progress;
 mod published;
 mod setup;
@@ -39,6 +40,7 @@ pub struct Cli {
 enum Command {
     Fetch(fetch::Fetch),
     Inspect(inspect::Inspect),
+    Models(models::Models),
     Classify(classify::Classify),
     Ablate(ablate::Ablate),
 }
@@ -49,6 +51,7 @@ impl Cli {
         match self.command {
             Command::Fetch(fetch) => fetch.run(),
             Command::Inspect(inspect) => inspect.run(),
+            Command::Models(models) => models.run(),
             Command::Classify(classify) => classify.run(),
             Command::Ablate(ablate) => ablate.run(),
         }

@@ -2,11 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
-/// A table whose first column is text and whose others are numbers. A header may have several lines.
-pub fn number_table<S: ToString>(
-    header: &[S],
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> Table {
+/// A table of text. Headers and cells may have several lines.
+pub fn text_table<S: ToString>(header: &[S], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_style(TableComponent::HeaderLines, '─');
@@ -15,6 +12,15 @@ pub fn number_table<S: ToString>(
     for row in rows {
         table.add_row(row);
     }
+    table
+}
+
+/// A table whose first column is text and whose others are numbers.
+pub fn number_table<S: ToString>(
+    header: &[S],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Table {
+    let mut table = text_table(header, rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

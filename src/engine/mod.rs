@@ -159,7 +159,7 @@ impl<'m> Engine<'m> {
             streams = after;
         }
         for stream in &streams {
-            pass.final_scale(stream, config.norm_eps)?;
+            pass.final_scale(self.model, stream)?;
         }
         if let Some(readout) = readout {
             head::read_logits(self.model, &mut streams, readout)?;
@@ -280,15 +280,11 @@ impl Pass<'_, '_> {
         Ok(streams)
     }
 
-    fn final_scale(&mut self, stream: &Stream, eps: f64) -> Result<(), EngineError> {
-        if self
-            .observers
-            .iter()
-            .any(|observer| observer.wants(HookPoint::FINAL_SCALE))
-        {
-            let x = stream.residual.to_dtype(candle_core::DType::F32)?;
-            let scale = (x.sqr()?.mean_keepdim(1)? + eps)?.sqrt()?; // [tokens, 1]
-            self.fire(HookPoint::FINAL_SCALE, &stream.conditions, &scale)?;
+    fn final_scale(&mut self, model: &Model, stream: &Stream) -> Result<(), EngineError> {
+        let point = HookPoint::FINAL_SCALE;
+        if self.observers.iter().any(|observer| observer.wants(point)) {
+            let scale = model.final_scale(&stream.residual)?; // [tokens, 1]
+            self.fire(point, &stream.conditions, &scale)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Layout, Storage, Tensor};
 
 use super::ClassError;
-use crate::model::Mlp;
+use crate::model::{Mlp, NormKind};
 
 /// The MLP weights of one layer, with the norms around it; any float type, on any device.
 ///
@@ -34,9 +34,9 @@ impl<'a> From<&'a Mlp> for MlpWeights<'a> {
             gate: &mlp.gate_proj,
             up: &mlp.up_proj,
             down: &mlp.down_proj,
-            pre_gain: Some(&mlp.pre_gain),
+            pre_gain: mlp.pre_gain.as_ref(),
             post_gain: mlp.post_gain.as_ref(),
-            centred: false, // no family of today has such a norm
+            centred: mlp.norm == NormKind::LayerNorm,
         }
     }
 }

@@ -6,15 +6,20 @@ use std::collections::hash_map::Entry;
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
+use super::ModelError;
 use super::config::{AttentionSpec, Config};
-use super::layer::Layer;
+use super::layer::LayerReader;
 use super::linear::linear;
+use super::norm::Norm;
+use super::rope::RopeSpec;
+use super::softcap::softcap;
+use super::tensors::LayerTensor;
 use crate::tokens::Group;
 
 /// What attention needs besides weights: rotations and masks for the lengths of one batch.
 pub struct AttentionTables {
-    /// Cosines and sines by the bits of the rope base.
-    rotations: HashMap<u64, (Tensor, Tensor)>,
+    /// Cosines and sines of each distinct rotation; a model has one or two.
+    rotations: Vec<(RopeSpec, (Tensor, Tensor))>,
     /// Additive masks `[len, len]` by length and window.
     masks: HashMap<(usize, Option<usize>), Tensor>,
 }
@@ -24,12 +29,13 @@ impl AttentionTables {
     pub fn new(config: &Config, groups: &[Group], dtype: DType, device: &Device) -> Result<Self> {
         let longest = groups.iter().map(|group| group.len).max().unwrap_or(0);
         let mut tables = Self {
-            rotations: HashMap::new(),
+            rotations: Vec::new(),
             masks: HashMap::new(),
         };
         for spec in &config.attention {
-            if let Entry::Vacant(slot) = tables.rotations.entry(spec.rope.theta.to_bits()) {
-                slot.insert(spec.rope.tables(config.head_dim, longest, dtype, device)?);
+            if !tables.rotations.iter().any(|(rope, _)| *rope == spec.rope) {
+                let rotation = spec.rope.tables(longest, dtype, device)?;
+                tables.rotations.push((spec.rope.clone(), rotation));
             }
             for group in groups {
                 if let Entry::Vacant(slot) = tables.masks.entry((group.len, spec.window)) {
@@ -40,9 +46,12 @@ impl AttentionTables {
         Ok(tables)
     }
 
+    /// Cosines and sines, each at least as long as the longest group.
     fn rotation(&self, spec: &AttentionSpec) -> Result<&(Tensor, Tensor)> {
-        let pair = self.rotations.get(&spec.rope.theta.to_bits());
-        pair.ok_or_else(|| candle_core::Error::msg("no rotation was prepared for this layer"))
+        let known = self.rotations.iter().find(|(rope, _)| *rope == spec.rope);
+        known
+            .map(|(_, tables)| tables)
+            .ok_or_else(|| candle_core::Error::msg("no rotation was prepared for this layer"))
     }
 
     fn mask(&self, spec: &AttentionSpec, len: usize) -> Result<&Tensor> {
@@ -66,37 +75,94 @@ fn causal_mask(len: usize, window: Option<usize>, device: &Device) -> Result<Ten
     Tensor::from_vec(mask, (len, len), device)
 }
 
-impl Layer {
-    /// Attention's output before `o_proj`: `[tokens, n_heads·head_dim]` from normed rows
-    /// `[tokens, d_model]`, where `groups` say which rows are one sequence.
-    pub(super) fn heads(
+/// The weights of one layer's attention.
+pub(super) struct Attention {
+    q: Projection,
+    k: Projection,
+    v: Projection,
+    o_proj: Tensor,
+    spec: AttentionSpec,
+    scale: f64,
+    softcap: Option<f64>,
+    head_dim: usize,
+}
+
+/// From rows of the residual to heads.
+struct Projection {
+    weight: Tensor, // [heads·head_dim, d_model]
+    bias: Option<Tensor>,
+    /// Over each head, or over all heads together, as wide as its gain.
+    norm: Option<Norm>,
+    clip: Option<f64>,
+    heads: usize,
+}
+
+impl Projection {
+    /// `[tokens, d_model]` to `[tokens, heads, head_dim]`.
+    fn heads(&self, x: &Tensor) -> Result<Tensor> {
+        let tokens = x.dim(0)?;
+        let mut x = linear(x, &self.weight)?; // [tokens, heads·head_dim]
+        if let Some(bias) = &self.bias {
+            x = x.broadcast_add(bias)?;
+        }
+        if let Some(clip) = self.clip {
+            x = x.clamp(-clip, clip)?;
+        }
+        if let Some(norm) = &self.norm {
+            x = norm.apply(&x.reshape((tokens, (), norm.width()?))?)?;
+        }
+        x.reshape((tokens, self.heads, ()))
+    }
+}
+
+impl Attention {
+    pub fn load(reader: &LayerReader) -> std::result::Result<Self, ModelError> {
+        use LayerTensor::*;
+        let c = reader.config();
+        let projection = |weight, bias, heads| -> std::result::Result<Projection, ModelError> {
+            Ok(Projection {
+                weight: reader.read(weight)?,
+                bias: reader.read_if_there(bias)?,
+                norm: None,
+                clip: c.clip_qkv,
+                heads,
+            })
+        };
+        Ok(Self {
+            q: Projection {
+                norm: reader.norm(QNorm)?,
+                ..projection(QProj, QBias, c.n_heads)?
+            },
+            k: Projection {
+                norm: reader.norm(KNorm)?,
+                ..projection(KProj, KBias, c.n_kv_heads)?
+            },
+            v: projection(VProj, VBias, c.n_kv_heads)?,
+            o_proj: reader.read(OProj)?,
+            spec: c.attention[reader.layer].clone(),
+            scale: c.attention_scale,
+            softcap: c.attention_softcap,
+            head_dim: c.head_dim,
+        })
+    }
+
+    /// `[tokens, d_model]` to the same shape; `groups` say which rows are one sequence.
+    pub fn forward(
         &self,
-        normed: &Tensor,
+        x: &Tensor,
         groups: &[Group],
         tables: &AttentionTables,
     ) -> Result<Tensor> {
-        let tokens = normed.dim(0)?;
-        let (n_heads, n_kv, width) = (self.n_heads, self.n_kv_heads, self.head_dim);
-        let q = linear(normed, &self.q_proj)?; // [tokens, n_heads·head_dim]
-        let k = linear(normed, &self.k_proj)?; // [tokens, n_kv·head_dim]
-        let v = linear(normed, &self.v_proj)?; // [tokens, n_kv·head_dim]
-        let q = self.norm_heads(q.reshape((tokens, n_heads, width))?, self.q_norm.as_ref())?;
-        let k = self.norm_heads(k.reshape((tokens, n_kv, width))?, self.k_norm.as_ref())?;
-        let v = v.reshape((tokens, n_kv, width))?;
+        let q = self.q.heads(x)?; // [tokens, n_heads, head_dim]
+        let k = self.k.heads(x)?; // [tokens, n_kv, head_dim]
+        let v = self.v.heads(x)?; // [tokens, n_kv, head_dim]
 
         // Many small products: the groups share the cores better than each product would.
         let outputs = groups
             .par_iter()
             .map(|group| self.attend_group(&q, &k, &v, group, tables))
             .collect::<Result<Vec<_>>>()?;
-        Tensor::cat(&outputs, 0) // [tokens, n_heads·head_dim]
-    }
-
-    fn norm_heads(&self, heads: Tensor, gain: Option<&Tensor>) -> Result<Tensor> {
-        match gain {
-            Some(gain) => candle_nn::ops::rms_norm(&heads, gain, self.norm_eps),
-            None => Ok(heads),
-        }
+        linear(&Tensor::cat(&outputs, 0)?, &self.o_proj) // [tokens, d_model]
     }
 
     /// q `[tokens, n_heads, head_dim]`, k and v `[tokens, n_kv, head_dim]` -> `[rows of the group, n_heads·head_dim]`.
@@ -109,24 +175,27 @@ impl Layer {
         tables: &AttentionTables,
     ) -> Result<Tensor> {
         let (n, len, width) = (group.sequences, group.len, self.head_dim);
-        let (n_heads, n_kv) = (self.n_heads, self.n_kv_heads);
+        let (n_heads, n_kv) = (self.q.heads, self.k.heads);
         let shared = n_heads / n_kv; // query heads per key head
-        let (cos, sin) = tables.rotation(&self.attention)?;
+        let rotation = tables.rotation(&self.spec)?;
         let of_group = |x: &Tensor, heads: usize| {
             x.narrow(0, group.first_row, n * len)?
                 .reshape((n, len, heads, width))?
                 .transpose(1, 2)?
                 .contiguous() // [n, heads, len, head_dim]
         };
-        let q = candle_nn::rotary_emb::rope(&of_group(q, n_heads)?, cos, sin)?;
-        let k = candle_nn::rotary_emb::rope(&of_group(k, n_kv)?, cos, sin)?;
+        let q = rotate(&of_group(q, n_heads)?, rotation)?;
+        let k = rotate(&of_group(k, n_kv)?, rotation)?;
         let v = of_group(v, n_kv)?.reshape((n * n_kv, len, width))?;
 
-        let q = (q * self.attention_scale)?.reshape((n * n_kv, shared * len, width))?;
+        let q = (q * self.scale)?.reshape((n * n_kv, shared * len, width))?;
         let k = k.reshape((n * n_kv, len, width))?;
-        let scores = q.matmul(&k.t()?)?; // [n·n_kv, shared·len, len]
+        let mut scores = q.matmul(&k.t()?)?; // [n·n_kv, shared·len, len]
+        if let Some(cap) = self.softcap {
+            scores = softcap(scores, cap)?;
+        }
         let scores = scores.reshape((n * n_heads, len, len))?;
-        let scores = scores.broadcast_add(tables.mask(&self.attention, len)?)?;
+        let scores = scores.broadcast_add(tables.mask(&self.spec, len)?)?;
         let pattern = candle_nn::ops::softmax_last_dim(&scores)?;
         let pattern = pattern.reshape((n * n_kv, shared * len, len))?;
         let z = pattern.matmul(&v)?; // [n·n_kv, shared·len, head_dim]
@@ -135,6 +204,18 @@ impl Layer {
             .contiguous()?
             .reshape((n * len, n_heads * width))
     }
+}
+
+/// Turns the first dimensions of each head, `[n, heads, len, head_dim]`, as many as the tables have pairs for.
+fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor> {
+    let (head_dim, turned) = (x.dim(3)?, 2 * cos.dim(1)?);
+    if turned == head_dim {
+        return candle_nn::rotary_emb::rope(x, cos, sin);
+    }
+    let first = x.narrow(3, 0, turned)?.contiguous()?;
+    let rest = x.narrow(3, turned, head_dim - turned)?;
+    let first = candle_nn::rotary_emb::rope(&first, cos, sin)?;
+    Tensor::cat(&[&first, &rest], 3)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What a checkpoint's configuration says, in one form for every family and file format.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::family::{EmbeddingScale, Family};
@@ -13,6 +15,16 @@ pub enum Activation {
     Silu,
     /// The tanh form of GELU: GeGLU.
     GeluTanh,
+}
+
+/// The kind of gated MLP that it makes, for a person.
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Activation::Silu => "SwiGLU",
+            Activation::GeluTanh => "GeGLU (tanh)",
+        })
+    }
 }
 
 impl Activation {
@@ -38,7 +50,7 @@ impl Activation {
 }
 
 /// How one layer attends.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttentionSpec {
     /// The rotation of queries and keys.
     pub rope: RopeSpec,
@@ -69,12 +81,20 @@ pub struct Config {
     pub norm_eps: f64,
     /// What query-key products are multiplied by.
     pub attention_scale: f64,
+    /// The soft cap of scaled query-key products.
+    pub attention_softcap: Option<f64>,
+    /// The soft cap of the logits.
+    pub final_softcap: Option<f64>,
+    /// Queries, keys and values are clamped to plus or minus this, before the rotation (OLMo).
+    pub clip_qkv: Option<f64>,
     /// The gate's activation.
     pub activation: Activation,
     /// Whether the output head is the embedding.
     pub tied_head: bool,
     /// One entry per layer.
     pub attention: Vec<AttentionSpec>,
+    /// What the files leave open and was taken as transformers or llama.cpp take it, for a person.
+    pub assumed: Vec<String>,
 }
 
 impl Config {
@@ -107,18 +127,6 @@ impl Config {
         let heads = 2 * self.n_heads + 2 * self.n_kv_heads;
         (self.d_model * (heads * self.head_dim + 3 * self.d_mlp)) as u64
     }
-}
-
-/// Local layers but for every `pattern`-th, which attends globally.
-pub(super) fn windowed_pattern(
-    n_layers: usize,
-    pattern: usize,
-    local: AttentionSpec,
-    global: AttentionSpec,
-) -> Vec<AttentionSpec> {
-    (1..=n_layers)
-        .map(|l| if l % pattern == 0 { global } else { local })
-        .collect()
 }
 
 #[cfg(test)]

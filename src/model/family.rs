@@ -2,13 +2,15 @@
 
 use super::config::Activation;
 
-/// How a norm's gain stands in safetensors. GGUF files always hold the gain itself.
+/// The norm of a family, and how its gain stands in safetensors. GGUF files always hold the gain itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NormGain {
-    /// The tensor is the gain.
-    Plain,
-    /// The gain is one plus the tensor (Gemma).
-    OnePlus,
+pub enum NormKind {
+    /// RMS norm; the tensor is the gain.
+    Rms,
+    /// RMS norm; the gain is one plus the tensor (Gemma).
+    RmsOnePlus,
+    /// LayerNorm without gain or bias (OLMo).
+    LayerNorm,
 }
 
 /// Where a layer has norms.
@@ -18,15 +20,49 @@ pub enum NormPlaces {
     Pre,
     /// Before and after attention, before and after the MLP (Gemma 2 and 3).
     PreAndPost,
+    /// After attention and after the MLP alone (OLMo 2).
+    Post,
 }
 
-/// Whether queries and keys are normalised.
+impl NormPlaces {
+    /// Whether attention and the MLP read normed rows.
+    pub fn before(self) -> bool {
+        self != NormPlaces::Post
+    }
+
+    /// Whether what attention and the MLP write is normed.
+    pub fn after(self) -> bool {
+        self != NormPlaces::Pre
+    }
+}
+
+/// Whether queries and keys are normalised, before the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QkNorm {
     /// They are not.
     None,
-    /// RMS norm over each head's width, before the rotation.
+    /// RMS norm over each head's width.
     PerHead,
+    /// RMS norm over all heads together (OLMo 2).
+    WholeWidth,
+}
+
+/// Which projections have a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Biases {
+    /// None.
+    None,
+    /// Those of queries, keys and values (Qwen 2).
+    Qkv,
+}
+
+/// How projections that read the same rows are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projections {
+    /// One tensor each.
+    Separate,
+    /// Queries, keys and values in one tensor; gate and up in one (Phi-3).
+    Fused,
 }
 
 /// What token embeddings are multiplied by.
@@ -38,13 +74,80 @@ pub enum EmbeddingScale {
     SqrtDModel,
 }
 
+/// What query-key products are divided by the square root of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionScale {
+    /// The width of a head.
+    HeadDim,
+    /// `query_pre_attn_scalar` (Gemma 2 and 3). GGUF files lack it: as in llama.cpp it is the width of a
+    /// head, but `d_model / n_heads` in the 27B model, which is known by its number of layers.
+    QueryPreAttnScalar {
+        /// Layers of the 27B model.
+        layers_of_27b: usize,
+    },
+}
+
+/// What is soft-capped: `cap·tanh(x / cap)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoftCaps {
+    /// Nothing.
+    None,
+    /// The logits, where the configuration gives a cap (Gemma 3).
+    Logits,
+    /// Query-key products and the logits; the configuration must say (Gemma 2).
+    AttentionAndLogits,
+}
+
+/// Which layers attend through a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// None.
+    Never,
+    /// All, unless the configuration says that there is no window.
+    EveryLayer {
+        /// The window of a `config.json` that does not say, as in transformers.
+        default: Option<usize>,
+    },
+    /// All but every n-th.
+    AllButEvery(usize),
+    /// Those from `max_window_layers` on, if `use_sliding_window` says so (Qwen).
+    FromLayer,
+}
+
+/// Where `config.json` names the activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivationKey {
+    /// `hidden_act`.
+    HiddenAct,
+    /// `hidden_activation` (Gemma 2 and 3).
+    HiddenActivation,
+}
+
 /// How a GGUF file orders the rows of the query and key projections within a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GgufQk {
     /// As in safetensors: first halves, then second halves of the rotated pairs.
     Halves,
-    /// Pairs interleaved, as llama.cpp's converter writes the `llama` architecture.
+    /// Pairs interleaved, as llama.cpp's converter writes the architectures `llama` and `olmo`.
     Interleaved,
+}
+
+/// What a family's numbers were held against: Hugging Face transformers 5.23 in f32, on these weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Check {
+    /// The weights.
+    pub weights: Weights,
+    /// The largest difference of a log-probability in nats, clean and ablated, rounded up; the tests hold it to this.
+    pub logprob_error: f64,
+}
+
+/// Weights of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// Those of the named model.
+    Real(&'static str),
+    /// Random ones of odd shapes, as safetensors and as GGUF.
+    Random,
 }
 
 /// One family of gated decoders.
@@ -52,60 +155,262 @@ pub enum GgufQk {
 pub struct Family {
     /// The name that `inspect` and `run.json` print.
     pub name: &'static str,
-    /// The values of `model_type` in `config.json` that mean this family.
-    pub model_types: &'static [&'static str],
+    /// The models that belong to it, for a person.
+    pub models: &'static str,
+    /// The value of `model_type` in `config.json`.
+    pub model_type: &'static str,
     /// The value of `general.architecture` in GGUF metadata.
     pub gguf_arch: &'static str,
     /// The activation where a file does not name one (GGUF never does).
     pub activation: Activation,
-    /// How norm gains stand in safetensors.
-    pub norm_gain: NormGain,
+    /// The key of `config.json` that names the activation; there may be another, which transformers ignores.
+    pub activation_key: ActivationKey,
+    /// The kind of its norms.
+    pub norm: NormKind,
     /// Where the norms are.
     pub norm_places: NormPlaces,
     /// Norms of queries and keys.
     pub qk_norm: QkNorm,
+    /// Biases.
+    pub biases: Biases,
+    /// How projections are stored.
+    pub projections: Projections,
     /// The scale of the embeddings.
     pub embedding_scale: EmbeddingScale,
+    /// The scale of attention.
+    pub attention_scale: AttentionScale,
+    /// Soft caps.
+    pub soft_caps: SoftCaps,
+    /// Windowed layers.
+    pub windows: Windows,
+    /// The rope base where `config.json` gives none: `None` where it must.
+    pub default_rope_theta: Option<f64>,
+    /// The rope base of windowed layers where the file gives none; `None`: that of the others.
+    pub local_rope_theta: Option<f64>,
     /// The order of query and key rows in GGUF.
     pub gguf_qk: GgufQk,
     /// Whether the output head shares the embedding where a config does not say.
     pub tied_by_default: bool,
-    /// The number of layers of which the last one attends globally, the others through a window;
-    /// `None` where every layer attends globally.
-    pub window_pattern: Option<usize>,
-    /// The rope base of windowed layers where the file does not give one.
-    pub local_rope_theta: f64,
+    /// How it was verified.
+    pub checks: &'static [Check],
 }
+
+const fn real(model: &'static str, logprob_error: f64) -> Check {
+    Check {
+        weights: Weights::Real(model),
+        logprob_error,
+    }
+}
+
+const fn random(logprob_error: f64) -> Check {
+    Check {
+        weights: Weights::Random,
+        logprob_error,
+    }
+}
+
+/// Llama: what most families differ from in a line or two.
+const LLAMA: Family = Family {
+    name: "llama",
+    models: "Llama 2, Llama 3, Yi, SmolLM2",
+    model_type: "llama",
+    gguf_arch: "llama",
+    activation: Activation::Silu,
+    activation_key: ActivationKey::HiddenAct,
+    norm: NormKind::Rms,
+    norm_places: NormPlaces::Pre,
+    qk_norm: QkNorm::None,
+    biases: Biases::None,
+    projections: Projections::Separate,
+    embedding_scale: EmbeddingScale::One,
+    attention_scale: AttentionScale::HeadDim,
+    soft_caps: SoftCaps::None,
+    windows: Windows::Never,
+    default_rope_theta: Some(10_000.0), // Llama 2's config.json is older than the key
+    local_rope_theta: None,
+    gguf_qk: GgufQk::Interleaved,
+    tied_by_default: false,
+    checks: &[real("SmolLM2 135M", 8e-5), random(4e-5)],
+};
+
+/// Gemma: what its three generations share.
+const GEMMA: Family = Family {
+    name: "gemma",
+    models: "Gemma 1",
+    model_type: "gemma",
+    gguf_arch: "gemma",
+    activation: Activation::GeluTanh,
+    norm: NormKind::RmsOnePlus,
+    embedding_scale: EmbeddingScale::SqrtDModel,
+    default_rope_theta: None,
+    gguf_qk: GgufQk::Halves,
+    tied_by_default: true,
+    checks: &[random(1e-5)],
+    ..LLAMA
+};
 
 /// Every family that this version runs.
 pub const FAMILIES: &[Family] = &[
+    LLAMA,
     Family {
-        name: "llama",
-        model_types: &["llama"],
-        gguf_arch: "llama",
-        activation: Activation::Silu,
-        norm_gain: NormGain::Plain,
-        norm_places: NormPlaces::Pre,
-        qk_norm: QkNorm::None,
-        embedding_scale: EmbeddingScale::One,
-        gguf_qk: GgufQk::Interleaved,
-        tied_by_default: false,
-        window_pattern: None,
-        local_rope_theta: 10_000.0,
+        name: "mistral",
+        models: "Mistral 7B",
+        model_type: "mistral",
+        windows: Windows::EveryLayer {
+            default: Some(4096),
+        },
+        default_rope_theta: None,
+        checks: &[random(1e-5)],
+        ..LLAMA
+    },
+    Family {
+        name: "qwen2",
+        models: "Qwen 2, Qwen 2.5",
+        model_type: "qwen2",
+        gguf_arch: "qwen2",
+        biases: Biases::Qkv,
+        windows: Windows::FromLayer,
+        default_rope_theta: None,
+        gguf_qk: GgufQk::Halves,
+        checks: &[random(2e-5)],
+        ..LLAMA
+    },
+    Family {
+        name: "qwen3",
+        models: "Qwen 3 (dense)",
+        model_type: "qwen3",
+        gguf_arch: "qwen3",
+        qk_norm: QkNorm::PerHead,
+        windows: Windows::FromLayer,
+        default_rope_theta: None,
+        gguf_qk: GgufQk::Halves,
+        checks: &[random(1e-5)],
+        ..LLAMA
+    },
+    GEMMA,
+    Family {
+        name: "gemma2",
+        models: "Gemma 2",
+        model_type: "gemma2",
+        gguf_arch: "gemma2",
+        activation_key: ActivationKey::HiddenActivation,
+        norm_places: NormPlaces::PreAndPost,
+        attention_scale: AttentionScale::QueryPreAttnScalar { layers_of_27b: 46 },
+        soft_caps: SoftCaps::AttentionAndLogits,
+        windows: Windows::AllButEvery(2),
+        checks: &[random(1e-5)],
+        ..GEMMA
     },
     Family {
         name: "gemma3",
-        model_types: &["gemma3_text"],
+        models: "Gemma 3 (text)",
+        model_type: "gemma3_text",
         gguf_arch: "gemma3",
-        activation: Activation::GeluTanh,
-        norm_gain: NormGain::OnePlus,
+        activation_key: ActivationKey::HiddenActivation,
         norm_places: NormPlaces::PreAndPost,
         qk_norm: QkNorm::PerHead,
-        embedding_scale: EmbeddingScale::SqrtDModel,
+        attention_scale: AttentionScale::QueryPreAttnScalar { layers_of_27b: 62 },
+        soft_caps: SoftCaps::Logits,
+        windows: Windows::AllButEvery(6),
+        local_rope_theta: Some(10_000.0),
+        checks: &[real("Gemma 3 270M", 5e-5), random(6e-5)],
+        ..GEMMA
+    },
+    Family {
+        name: "olmo",
+        models: "OLMo",
+        model_type: "olmo",
+        gguf_arch: "olmo",
+        norm: NormKind::LayerNorm,
+        default_rope_theta: None,
+        checks: &[random(2e-5)],
+        ..LLAMA
+    },
+    Family {
+        name: "olmo2",
+        models: "OLMo 2",
+        model_type: "olmo2",
+        gguf_arch: "olmo2",
+        norm_places: NormPlaces::Post,
+        qk_norm: QkNorm::WholeWidth,
+        default_rope_theta: None,
         gguf_qk: GgufQk::Halves,
-        tied_by_default: true,
-        window_pattern: Some(6),
-        local_rope_theta: 10_000.0,
+        checks: &[random(2e-5)],
+        ..LLAMA
+    },
+    Family {
+        name: "phi3",
+        models: "Phi-3, Phi-3.5, Phi-4",
+        model_type: "phi3",
+        gguf_arch: "phi3",
+        projections: Projections::Fused,
+        windows: Windows::EveryLayer { default: None },
+        default_rope_theta: None,
+        gguf_qk: GgufQk::Halves,
+        checks: &[random(3e-5)],
+        ..LLAMA
+    },
+];
+
+/// Models that people may come with and that do not run, with the reason.
+#[derive(Debug)]
+pub struct Refused {
+    /// The values of `model_type` in `config.json`, or of `general.architecture` in GGUF metadata.
+    pub names: &'static [&'static str],
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Refused by name; whatever is in neither table is unknown.
+pub const REFUSED: &[Refused] = &[
+    Refused {
+        names: &[
+            "gpt2",
+            "gpt_neo",
+            "gpt_neox",
+            "gptneox",
+            "gptj",
+            "opt",
+            "bloom",
+            "falcon",
+            "phi",
+            "phi2",
+            "starcoder2",
+        ],
+        reason: "its MLP has no gate, so a neuron has no w_gate and no input-output class",
+    },
+    Refused {
+        names: &[
+            "mixtral",
+            "qwen2_moe",
+            "qwen2moe",
+            "qwen3_moe",
+            "qwen3moe",
+            "olmoe",
+            "phimoe",
+            "deepseek_v2",
+            "deepseek2",
+            "deepseek_v3",
+            "gpt_oss",
+            "gpt-oss",
+            "llama4",
+        ],
+        reason: "a mixture of experts: which neurons run differs from token to token",
+    },
+    Refused {
+        names: &["gemma3", "mllama", "mistral3", "qwen2_vl", "qwen2_5_vl"],
+        reason: "a model of text and images; its text part runs from a GGUF file, if its family does",
+    },
+    Refused {
+        names: &[
+            "gemma3n",
+            "gemma3n_text",
+            "mamba",
+            "mamba2",
+            "recurrent_gemma",
+            "rwkv",
+        ],
+        reason: "not a plain stack of attention and gated MLP layers",
     },
 ];
 
@@ -114,11 +419,17 @@ impl Family {
     pub fn by_model_type(model_type: &str) -> Option<&'static Family> {
         FAMILIES
             .iter()
-            .find(|family| family.model_types.contains(&model_type))
+            .find(|family| family.model_type == model_type)
     }
 
-    /// The family of a GGUF architecture.
+    /// The family of a GGUF architecture; Mistral's files say `llama`.
     pub fn by_gguf_arch(arch: &str) -> Option<&'static Family> {
         FAMILIES.iter().find(|family| family.gguf_arch == arch)
+    }
+
+    /// The reason why a `model_type` or GGUF architecture is refused, if it is known.
+    pub fn refusal(name: &str) -> Option<&'static str> {
+        let refused = REFUSED.iter().find(|refused| refused.names.contains(&name));
+        refused.map(|refused| refused.reason)
     }
 }

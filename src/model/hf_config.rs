@@ -1,25 +1,27 @@
 //! `config.json` of a Hugging Face checkpoint, in both dialects: the older `rope_theta` beside
 //! `rope_scaling`, and the newer `rope_parameters`, which may differ by layer type.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::ModelError;
-use super::config::{Activation, AttentionSpec, Config, windowed_pattern};
-use super::family::{FAMILIES, Family};
-use super::rope::RopeSpec;
+use super::config::{Activation, AttentionSpec, Config};
+use super::family::{
+    ActivationKey, AttentionScale, FAMILIES, Family, NormKind, Projections, SoftCaps, Windows,
+};
+use super::hf_rope::{GLOBAL, LOCAL};
 
-const FILE: &str = "config.json";
-const GLOBAL: &str = "full_attention";
-const LOCAL: &str = "sliding_attention";
+pub(super) const FILE: &str = "config.json";
+
+/// OLMo's LayerNorm has this epsilon in transformers, whatever the file says.
+const LAYER_NORM_EPS: f64 = 1e-5;
 
 /// The keys that this version reads. Everything that changes the arithmetic and is not computed
-/// here stands in `refused`.
+/// here is refused.
 #[derive(Deserialize)]
-struct HfConfig {
+pub(super) struct HfConfig {
     model_type: Option<String>,
     hidden_size: Option<usize>,
     intermediate_size: Option<usize>,
@@ -28,25 +30,42 @@ struct HfConfig {
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
     vocab_size: Option<usize>,
-    max_position_embeddings: Option<usize>,
+    pub max_position_embeddings: Option<usize>,
+    pub original_max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f64>,
     hidden_act: Option<String>,
     hidden_activation: Option<String>,
     tie_word_embeddings: Option<bool>,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<Value>,
-    rope_parameters: Option<Value>,
-    rope_local_base_freq: Option<f64>,
+    pub rope_theta: Option<f64>,
+    pub rope_scaling: Option<Value>,
+    pub rope_parameters: Option<Value>,
+    pub rope_local_base_freq: Option<f64>,
+    pub partial_rotary_factor: Option<f64>,
     query_pre_attn_scalar: Option<f64>,
-    sliding_window: Option<usize>,
+    #[serde(default, deserialize_with = "present")]
+    sliding_window: Option<Option<usize>>,
     sliding_window_pattern: Option<usize>,
+    use_sliding_window: Option<bool>,
+    max_window_layers: Option<usize>,
     layer_types: Option<Vec<String>>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     rope_interleaved: Option<bool>,
     use_bidirectional_attention: Option<bool>,
-    attn_logit_softcapping: Option<f64>,
-    final_logit_softcapping: Option<f64>,
+    clip_qkv: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
+    attn_logit_softcapping: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "present")]
+    final_logit_softcapping: Option<Option<f64>>,
+}
+
+/// Tells a key that says null from one that is not there.
+fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(value).map(Some)
 }
 
 impl Config {
@@ -68,11 +87,12 @@ impl Config {
     fn from_hf_json(text: &str) -> Result<Config, HfError> {
         let raw: HfConfig = serde_json::from_str(text)?;
         let family = raw.family()?;
-        raw.refuse_unknown_arithmetic()?;
+        raw.refuse_unknown_arithmetic(family)?;
         let n_heads = need(raw.num_attention_heads, "num_attention_heads", family)?;
         let d_model = need(raw.hidden_size, "hidden_size", family)?;
         let head_dim = raw.head_dim.unwrap_or(d_model / n_heads.max(1));
-        let scalar = raw.query_pre_attn_scalar.unwrap_or(head_dim as f64);
+        let mut assumed = Vec::new();
+        let attention = raw.attention(family, head_dim, &mut assumed)?;
         Ok(Config {
             family,
             d_model,
@@ -81,16 +101,16 @@ impl Config {
             n_kv_heads: raw.num_key_value_heads.unwrap_or(n_heads),
             head_dim,
             vocab_size: need(raw.vocab_size, "vocab_size", family)?,
-            max_positions: need(
-                raw.max_position_embeddings,
-                "max_position_embeddings",
-                family,
-            )?,
-            norm_eps: need(raw.rms_norm_eps, "rms_norm_eps", family)?,
-            attention_scale: scalar.powf(-0.5),
-            activation: raw.activation(family)?,
+            max_positions: raw.max_positions(family)?,
+            norm_eps: raw.norm_eps(family)?,
+            attention_scale: raw.attention_scale(family, head_dim)?,
+            attention_softcap: raw.attention_softcap(family)?,
+            final_softcap: raw.final_softcap(family)?,
+            clip_qkv: raw.clip_qkv,
+            activation: raw.activation(family, &mut assumed)?,
             tied_head: raw.tie_word_embeddings.unwrap_or(family.tied_by_default),
-            attention: raw.attention(family)?,
+            attention,
+            assumed,
         })
     }
 }
@@ -98,18 +118,23 @@ impl Config {
 impl HfConfig {
     fn family(&self) -> Result<&'static Family, ModelError> {
         let found = self.model_type.as_deref().unwrap_or("(absent)");
-        Family::by_model_type(found).ok_or_else(|| {
-            let known: Vec<_> = FAMILIES
-                .iter()
-                .flat_map(|f| f.model_types)
-                .copied()
-                .collect();
-            unsupported("model_type", found, &known.join(", "))
+        let key = "model_type";
+        Family::by_model_type(found).ok_or_else(|| match Family::refusal(found) {
+            Some(reason) => ModelError::Refused {
+                file: FILE,
+                key,
+                value: found.to_string(),
+                reason,
+            },
+            None => {
+                let known: Vec<_> = FAMILIES.iter().map(|f| f.model_type).collect();
+                unsupported(key, found, &known.join(", "))
+            }
         })
     }
 
     /// A value that would change the numbers and is not computed must not pass unseen.
-    fn refuse_unknown_arithmetic(&self) -> Result<(), ModelError> {
+    fn refuse_unknown_arithmetic(&self, family: &Family) -> Result<(), ModelError> {
         for (key, value) in [
             ("attention_bias", self.attention_bias),
             ("mlp_bias", self.mlp_bias),
@@ -123,119 +148,189 @@ impl HfConfig {
                 return Err(unsupported(key, "true", "false"));
             }
         }
-        for (key, value) in [
-            ("attn_logit_softcapping", self.attn_logit_softcapping),
-            ("final_logit_softcapping", self.final_logit_softcapping),
-        ] {
-            if let Some(value) = value {
-                return Err(unsupported(key, &value.to_string(), "null"));
+        match self.clip_qkv {
+            Some(clip) if family.norm != NormKind::LayerNorm => {
+                Err(unsupported("clip_qkv", &clip.to_string(), "null"))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn activation(&self, family: &'static Family) -> Result<Activation, ModelError> {
-        // Gemma configs carry both keys; hidden_activation is the one that is used.
-        let Some(name) = self.hidden_activation.as_ref().or(self.hidden_act.as_ref()) else {
+    fn norm_eps(&self, family: &'static Family) -> Result<f64, ModelError> {
+        match family.norm {
+            NormKind::LayerNorm => Ok(LAYER_NORM_EPS),
+            NormKind::Rms | NormKind::RmsOnePlus => need(self.rms_norm_eps, "rms_norm_eps", family),
+        }
+    }
+
+    fn attention_scale(&self, family: &'static Family, head_dim: usize) -> Result<f64, ModelError> {
+        let scalar = match family.attention_scale {
+            AttentionScale::HeadDim => head_dim as f64,
+            AttentionScale::QueryPreAttnScalar { .. } => {
+                need(self.query_pre_attn_scalar, "query_pre_attn_scalar", family)?
+            }
+        };
+        Ok(scalar.powf(-0.5))
+    }
+
+    fn attention_softcap(&self, family: &'static Family) -> Result<Option<f64>, ModelError> {
+        let key = "attn_logit_softcapping";
+        match (family.soft_caps, self.attn_logit_softcapping) {
+            (SoftCaps::AttentionAndLogits, cap) => need(cap, key, family),
+            (_, Some(Some(cap))) => Err(unsupported(key, &cap.to_string(), "null")),
+            _ => Ok(None),
+        }
+    }
+
+    fn final_softcap(&self, family: &'static Family) -> Result<Option<f64>, ModelError> {
+        let key = "final_logit_softcapping";
+        match (family.soft_caps, self.final_logit_softcapping) {
+            (SoftCaps::AttentionAndLogits, cap) => need(cap, key, family),
+            (SoftCaps::None, Some(Some(cap))) => Err(unsupported(key, &cap.to_string(), "null")),
+            (_, cap) => Ok(cap.flatten()),
+        }
+    }
+
+    fn activation(
+        &self,
+        family: &'static Family,
+        assumed: &mut Vec<String>,
+    ) -> Result<Activation, ModelError> {
+        let (key, name) = match family.activation_key {
+            ActivationKey::HiddenAct => ("hidden_act", &self.hidden_act),
+            ActivationKey::HiddenActivation => ("hidden_activation", &self.hidden_activation),
+        };
+        let Some(name) = name else {
             return Ok(family.activation);
         };
+        let is_gemma_1 = family.activation == Activation::GeluTanh && key == "hidden_act";
+        if name == "gelu" && is_gemma_1 {
+            assumed.push(
+                "hidden_act = gelu means the tanh form in Gemma 1, as in transformers 5"
+                    .to_string(),
+            );
+            return Ok(Activation::GeluTanh);
+        }
         Activation::HF_NAMES
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, activation)| *activation)
             .ok_or_else(|| {
                 let names: Vec<_> = Activation::HF_NAMES.iter().map(|(name, _)| *name).collect();
-                unsupported("hidden_act", name, &names.join(", "))
+                unsupported(key, name, &names.join(", "))
             })
     }
 
-    fn attention(&self, family: &'static Family) -> Result<Vec<AttentionSpec>, ModelError> {
+    fn attention(
+        &self,
+        family: &'static Family,
+        head_dim: usize,
+        assumed: &mut Vec<String>,
+    ) -> Result<Vec<AttentionSpec>, ModelError> {
         let n_layers = need(self.num_hidden_layers, "num_hidden_layers", family)?;
+        let width = self.rotated_width(family, head_dim)?;
         let global = AttentionSpec {
-            rope: self.rope(GLOBAL, family)?,
+            rope: self.rope(GLOBAL, family, width, assumed)?,
             window: None,
         };
-        let Some(pattern) = family.window_pattern else {
+        let window = self.window(family, assumed);
+        let windowed = self.windowed_layers(family, window, n_layers)?;
+        if !windowed.contains(&true) {
             return Ok(vec![global; n_layers]);
-        };
-        let window = Some(need(self.sliding_window, "sliding_window", family)?);
+        }
+        let window = need(window, "sliding_window", family)?;
         let local = AttentionSpec {
-            rope: self.rope(LOCAL, family)?,
-            window,
+            rope: self.rope(LOCAL, family, width, assumed)?,
+            window: Some(window),
         };
+        let specs = windowed
+            .iter()
+            .map(|windowed| if *windowed { &local } else { &global });
+        Ok(specs.cloned().collect())
+    }
+
+    /// The window's width, where there is one.
+    fn window(&self, family: &Family, assumed: &mut Vec<String>) -> Option<usize> {
+        let given = self.sliding_window.flatten();
+        match (family.windows, self.sliding_window) {
+            (Windows::Never, _) => None,
+            (Windows::FromLayer, _) => given.filter(|_| self.use_sliding_window == Some(true)),
+            (
+                Windows::EveryLayer {
+                    default: Some(default),
+                },
+                None,
+            ) => {
+                assumed.push(format!(
+                    "config.json has no sliding_window: {default}, as in transformers"
+                ));
+                Some(default)
+            }
+            _ => given,
+        }
+    }
+
+    /// Which layers attend through a window: by `layer_types` where the file has them, else by the family's rule.
+    fn windowed_layers(
+        &self,
+        family: &'static Family,
+        window: Option<usize>,
+        n_layers: usize,
+    ) -> Result<Vec<bool>, ModelError> {
         let Some(types) = &self.layer_types else {
-            let pattern = self.sliding_window_pattern.unwrap_or(pattern).max(1);
-            return Ok(windowed_pattern(n_layers, pattern, local, global));
+            let first = match (family.windows, window) {
+                (Windows::FromLayer, Some(_)) => {
+                    need(self.max_window_layers, "max_window_layers", family)?
+                }
+                _ => 0,
+            };
+            let windowed = |l: usize| match family.windows {
+                Windows::Never => false,
+                Windows::EveryLayer { .. } | Windows::FromLayer => window.is_some() && l >= first,
+                Windows::AllButEvery(n) => {
+                    !(l + 1).is_multiple_of(self.sliding_window_pattern.unwrap_or(n).max(1))
+                }
+            };
+            return Ok((0..n_layers).map(windowed).collect());
         };
         if types.len() != n_layers {
             let count = format!("{} entries", types.len());
+            let expected = format!("{n_layers} entries");
+            return Err(unsupported("layer_types", &count, &expected));
+        }
+        let accepted = match family.windows {
+            Windows::Never => GLOBAL.to_string(),
+            _ => format!("{GLOBAL}, {LOCAL}"),
+        };
+        let windowed = types.iter().map(|kind| match kind.as_str() {
+            GLOBAL => Ok(false),
+            LOCAL if family.windows != Windows::Never => Ok(true),
+            other => Err(unsupported("layer_types", other, &accepted)),
+        });
+        windowed.collect()
+    }
+
+    /// How many dimensions of a head are rotated; Phi-4-mini turns three quarters of them.
+    fn rotated_width(&self, family: &Family, head_dim: usize) -> Result<usize, ModelError> {
+        let in_rope = self.rope_parameters.as_ref();
+        let in_rope = in_rope.and_then(|rope| rope.get("partial_rotary_factor")?.as_f64());
+        let share = in_rope.or(self.partial_rotary_factor).unwrap_or(1.0);
+        if share != 1.0 && family.projections != Projections::Fused {
             return Err(unsupported(
-                "layer_types",
-                &count,
-                &format!("{n_layers} entries"),
+                "partial_rotary_factor",
+                &share.to_string(),
+                "1",
             ));
         }
-        types
-            .iter()
-            .map(|kind| match kind.as_str() {
-                GLOBAL => Ok(global),
-                LOCAL => Ok(local),
-                other => Err(unsupported(
-                    "layer_types",
-                    other,
-                    &format!("{GLOBAL}, {LOCAL}"),
-                )),
-            })
-            .collect()
-    }
-
-    /// The rotation of one layer type, from whichever dialect the file speaks.
-    fn rope(&self, layer_type: &str, family: &'static Family) -> Result<RopeSpec, ModelError> {
-        if let Some(parameters) = &self.rope_parameters {
-            return self.rope_of_new_dialect(parameters, layer_type, family);
-        }
-        if let Some(scaling) = self.rope_scaling.as_ref().filter(|v| !v.is_null()) {
-            require_default_rope(scaling)?;
-        }
-        let theta = match layer_type {
-            LOCAL => self.rope_local_base_freq.unwrap_or(family.local_rope_theta),
-            _ => need(self.rope_theta, "rope_theta (or rope_parameters)", family)?,
-        };
-        Ok(RopeSpec { theta })
-    }
-
-    fn rope_of_new_dialect(
-        &self,
-        parameters: &Value,
-        layer_type: &str,
-        family: &'static Family,
-    ) -> Result<RopeSpec, ModelError> {
-        let by_type: BTreeMap<&str, &Value> = [GLOBAL, LOCAL]
-            .into_iter()
-            .filter_map(|kind| Some((kind, parameters.get(kind)?)))
-            .collect();
-        let key = format!("rope_parameters.{layer_type}");
-        let entry = match by_type.is_empty() {
-            true => parameters,
-            false => need(by_type.get(layer_type).copied(), &key, family)?,
-        };
-        require_default_rope(entry)?;
-        let theta = entry.get("rope_theta").and_then(Value::as_f64);
-        Ok(RopeSpec {
-            theta: need(theta, &format!("{key} rope_theta"), family)?,
-        })
+        Ok((head_dim as f64 * share) as usize)
     }
 }
 
-fn require_default_rope(entry: &Value) -> Result<(), ModelError> {
-    let kind = entry.get("rope_type").or_else(|| entry.get("type"));
-    match kind.and_then(Value::as_str) {
-        None | Some("default") => Ok(()),
-        Some(other) => Err(unsupported("rope_type", other, "default")),
-    }
-}
-
-fn need<T>(value: Option<T>, key: &str, family: &'static Family) -> Result<T, ModelError> {
+pub(super) fn need<T>(
+    value: Option<T>,
+    key: &str,
+    family: &'static Family,
+) -> Result<T, ModelError> {
     value.ok_or_else(|| ModelError::MissingKey {
         file: FILE,
         key: key.to_string(),
@@ -243,7 +338,7 @@ fn need<T>(value: Option<T>, key: &str, family: &'static Family) -> Result<T, Mo
     })
 }
 
-fn unsupported(key: &str, value: &str, accepted: &str) -> ModelError {
+pub(super) fn unsupported(key: &str, value: &str, accepted: &str) -> ModelError {
     ModelError::unsupported(FILE, key, value, accepted)
 }
 
@@ -258,6 +353,7 @@ enum HfError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rope::{RopeScaling, RopeSpec};
     use super::*;
 
     fn gemma(extra: &str) -> Result<Config, HfError> {
@@ -279,16 +375,88 @@ mod tests {
         )
         .unwrap();
         assert_eq!(old, new);
-        assert_eq!(
-            old.attention[5],
-            AttentionSpec {
-                rope: RopeSpec { theta: 1e6 },
-                window: None
-            }
-        );
-        assert_eq!(old.attention[6].rope.theta, 1e4);
+        let rope = |theta| RopeSpec {
+            theta,
+            width: 256,
+            scaling: RopeScaling::None,
+        };
+        assert_eq!(old.attention[5].rope, rope(1e6));
+        assert_eq!(old.attention[5].window, None);
+        assert_eq!(old.attention[6].rope, rope(1e4));
         assert_eq!(old.attention[6].window, Some(512));
         assert_eq!(old.attention_scale, 1.0 / 16.0);
+    }
+
+    #[test]
+    fn gemma3_scales_its_global_layers_alone() {
+        let old = gemma(
+            r#", "rope_theta": 1e6, "rope_local_base_freq": 1e4,
+                "rope_scaling": {"rope_type": "linear", "factor": 8.0}"#,
+        )
+        .unwrap();
+        let scaling = RopeScaling::Linear { factor: 8.0 };
+        assert_eq!(old.attention[5].rope.scaling, scaling);
+        assert_eq!(old.attention[4].rope.scaling, RopeScaling::None);
+    }
+
+    /// A config of some family with what most of them need.
+    fn read(family: &str, extra: &str) -> Result<Config, HfError> {
+        Config::from_hf_json(&format!(
+            r#"{{"model_type": "{family}", "hidden_size": 64, "intermediate_size": 128,
+                "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 300,
+                "max_position_embeddings": 4096, "rms_norm_eps": 1e-6 {extra}}}"#
+        ))
+    }
+
+    #[test]
+    fn llama_2_has_no_rope_base_and_says_what_was_taken() {
+        let config = read("llama", "").unwrap();
+        assert_eq!(config.attention[0].rope.theta, 10_000.0);
+        assert!(config.assumed[0].contains("rope_theta"));
+        let error = read("olmo2", "").unwrap_err().to_string();
+        assert!(error.contains("rope_theta"), "{error}");
+    }
+
+    #[test]
+    fn windows_of_each_family() {
+        let windows = |family: &str, extra: &str| -> Vec<Option<usize>> {
+            let config = read(family, &format!(r#", "rope_theta": 1e4 {extra}"#)).unwrap();
+            config.attention.iter().map(|spec| spec.window).collect()
+        };
+        let all = |window| vec![window; 4];
+        assert_eq!(windows("mistral", ""), all(Some(4096)));
+        assert_eq!(windows("mistral", r#", "sliding_window": null"#), all(None));
+        assert_eq!(windows("phi3", ""), all(None));
+        assert_eq!(
+            windows("phi3", r#", "sliding_window": 2047"#),
+            all(Some(2047))
+        );
+        let qwen = r#", "sliding_window": 8, "max_window_layers": 3, "use_sliding_window""#;
+        assert_eq!(windows("qwen2", &format!("{qwen}: false")), all(None));
+        assert_eq!(
+            windows("qwen2", &format!("{qwen}: true")),
+            [None, None, None, Some(8)]
+        );
+        let gemma2 = r#", "sliding_window": 8, "query_pre_attn_scalar": 16,
+            "attn_logit_softcapping": 50, "final_logit_softcapping": null"#;
+        assert_eq!(windows("gemma2", gemma2), [Some(8), None, Some(8), None]);
+    }
+
+    #[test]
+    fn longrope_holds_up_to_the_first_length() {
+        let scaling = r#""rope_scaling": {"type": "longrope", "short_factor": [1, 2, 3, 4, 5, 6],
+            "long_factor": [9, 9, 9, 9, 9, 9]}, "original_max_position_embeddings": 128,
+            "partial_rotary_factor": 0.75, "rope_theta": 1e4"#;
+        let config = read("phi3", &format!(", {scaling}")).unwrap();
+        assert_eq!(config.max_positions, 128);
+        let rope = &config.attention[0].rope;
+        assert_eq!(rope.width, 12);
+        let RopeScaling::Factors { factors, amplitude } = &rope.scaling else {
+            panic!("{rope:?}")
+        };
+        assert_eq!(factors[..], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        // sqrt(1 + ln 32 / ln 128) = sqrt(1 + 5/7)
+        assert!((amplitude - (12f64 / 7.0).sqrt()).abs() < 1e-12);
     }
 
     #[test]
@@ -310,7 +478,15 @@ mod tests {
                 r#", "rope_theta": 1e6, "layer_types": ["full_attention"]"#,
                 "layer_types",
             ),
-            (r#", "rope_theta": 1e6, "hidden_act": "relu""#, "relu"),
+            (
+                r#", "rope_theta": 1e6, "hidden_activation": "relu""#,
+                "relu",
+            ),
+            (r#", "rope_theta": 1e6, "clip_qkv": 8"#, "clip_qkv"),
+            (
+                r#", "rope_theta": 1e6, "partial_rotary_factor": 0.5"#,
+                "partial_rotary",
+            ),
             ("", "rope_theta"),
         ] {
             let error = gemma(extra).unwrap_err().to_string();
@@ -320,9 +496,10 @@ mod tests {
 
     #[test]
     fn an_unknown_family_lists_the_known_ones() {
-        let error = Config::from_hf_json(r#"{"model_type": "gpt2"}"#)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("gpt2") && error.contains("llama"), "{error}");
+        let error = |family| read(family, "").unwrap_err().to_string();
+        let unknown = error("nobody");
+        assert!(unknown.contains("nobody") && unknown.contains("llama"));
+        let refused = error("gpt2");
+        assert!(refused.contains("gpt2") && refused.contains("no gate"));
     }
 }

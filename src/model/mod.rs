@@ -11,9 +11,13 @@ mod estimate;
 mod family;
 mod gguf_config;
 mod hf_config;
+mod hf_rope;
 mod layer;
 mod linear;
+mod norm;
 mod rope;
+mod softcap;
+mod store;
 mod tensors;
 mod weights;
 
@@ -21,9 +25,10 @@ pub use attention::AttentionTables;
 pub use checkpoint::Checkpoint;
 pub use config::{Activation, AttentionSpec, Config};
 pub use estimate::{MemoryEstimate, Residency};
-pub use family::{FAMILIES, Family};
+pub use family::{Check, FAMILIES, Family, NormKind, REFUSED, Refused, Weights};
 pub use layer::Layer;
-pub use rope::RopeSpec;
+pub use rope::{RopeScaling, RopeSpec};
+pub use store::{Format, TensorStore};
 pub use tensors::{LayerTensor, ModelTensor};
 pub use weights::{LoadOptions, Mlp, Model};
 
@@ -32,7 +37,7 @@ use std::path::PathBuf;
 /// What can be wrong with a model's files.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// A file that could not be opened or mapped.
+    /// A file that could not be opened or read.
     #[error("cannot read {}: {why}", path.display())]
     Read {
         /// The file.
@@ -69,6 +74,18 @@ pub enum ModelError {
         key: String,
         /// The family that needs it.
         family: &'static str,
+    },
+    /// A kind of model that cannot run here.
+    #[error("{file}: {key} = {value} is not supported: {reason}; `gatelens models` lists what is")]
+    Refused {
+        /// Where the value stands.
+        file: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The value found.
+        value: String,
+        /// Why not.
+        reason: &'static str,
     },
     /// A tensor that the checkpoint does not have.
     #[error("the checkpoint has no tensor {name}")]

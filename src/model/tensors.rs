@@ -1,7 +1,9 @@
 //! The tensors of a gated decoder: their shapes, and their names in each file format.
 
+use std::ops::Range;
+
 use super::config::Config;
-use super::family::{Family, NormPlaces, QkNorm};
+use super::family::{Biases, Family, NormKind, NormPlaces, Projections, QkNorm};
 
 /// The tensors of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +18,15 @@ pub enum LayerTensor {
     VProj,
     /// Output projection of attention, `[d_model, n_heads·head_dim]`.
     OProj,
-    /// Gain of the query norm, `[head_dim]`.
+    /// Bias of the query projection, `[n_heads·head_dim]`.
+    QBias,
+    /// Bias of the key projection, `[n_kv_heads·head_dim]`.
+    KBias,
+    /// Bias of the value projection, `[n_kv_heads·head_dim]`.
+    VBias,
+    /// Gain of the query norm, `[head_dim]`, or `[n_heads·head_dim]` where all heads are normed together.
     QNorm,
-    /// Gain of the key norm, `[head_dim]`.
+    /// Gain of the key norm, `[head_dim]`, or `[n_kv_heads·head_dim]`.
     KNorm,
     /// Gain of the norm after attention, `[d_model]`.
     PostAttentionNorm,
@@ -32,6 +40,10 @@ pub enum LayerTensor {
     DownProj,
     /// Gain of the norm after the MLP, `[d_model]`.
     PostMlpNorm,
+    /// The rows of query, key and value projection in one tensor, where they are stored so (Phi-3).
+    QkvProj,
+    /// The rows of gate and up projection in one tensor, where they are stored so (Phi-3).
+    GateUpProj,
 }
 
 /// The tensors outside the layers.
@@ -39,7 +51,7 @@ pub enum LayerTensor {
 pub enum ModelTensor {
     /// Token embedding, `[vocab_size, d_model]`.
     Embedding,
-    /// Gain of the final norm, `[d_model]`.
+    /// Gain of the final norm, `[d_model]`, where it has one.
     FinalNorm,
     /// Output head, `[vocab_size, d_model]`; absent where it is the embedding.
     Head,
@@ -54,64 +66,103 @@ impl LayerTensor {
         )
     }
 
+    /// Whether this is a norm that the layer has and that has no parameters.
+    pub(super) fn has_ones_for_gain(self, c: &Config) -> bool {
+        let before = matches!(self, LayerTensor::AttentionNorm | LayerTensor::MlpNorm);
+        before && c.family.norm == NormKind::LayerNorm
+    }
+
     pub(super) fn shape(self, c: &Config) -> Vec<usize> {
         use LayerTensor::*;
         let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+        let whole_width = c.family.qk_norm == QkNorm::WholeWidth;
         match self {
             AttentionNorm | PostAttentionNorm | MlpNorm | PostMlpNorm => vec![c.d_model],
+            QNorm if whole_width => vec![q],
+            KNorm if whole_width => vec![kv],
             QNorm | KNorm => vec![c.head_dim],
+            QBias => vec![q],
+            KBias | VBias => vec![kv],
             QProj => vec![q, c.d_model],
             KProj | VProj => vec![kv, c.d_model],
             OProj => vec![c.d_model, q],
             GateProj | UpProj => vec![c.d_mlp, c.d_model],
             DownProj => vec![c.d_model, c.d_mlp],
+            QkvProj => vec![q + 2 * kv, c.d_model],
+            GateUpProj => vec![2 * c.d_mlp, c.d_model],
         }
+    }
+
+    /// The stored tensor that holds this one, and its rows there.
+    pub(super) fn stored(self, c: &Config) -> (LayerTensor, Range<usize>) {
+        use LayerTensor::*;
+        let rows = self.shape(c)[0];
+        let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+        let (whole, first) = match (c.family.projections, self) {
+            (Projections::Fused, QProj) => (QkvProj, 0),
+            (Projections::Fused, KProj) => (QkvProj, q),
+            (Projections::Fused, VProj) => (QkvProj, q + kv),
+            (Projections::Fused, GateProj) => (GateUpProj, 0),
+            (Projections::Fused, UpProj) => (GateUpProj, c.d_mlp),
+            _ => (self, 0),
+        };
+        (whole, first..first + rows)
     }
 
     /// The tensor's name in safetensors.
     pub(super) fn safetensors_name(self, layer: usize, family: &Family) -> String {
         use LayerTensor::*;
         let name = match self {
-            AttentionNorm => "input_layernorm",
-            QProj => "self_attn.q_proj",
-            KProj => "self_attn.k_proj",
-            VProj => "self_attn.v_proj",
-            OProj => "self_attn.o_proj",
-            QNorm => "self_attn.q_norm",
-            KNorm => "self_attn.k_norm",
-            PostAttentionNorm => "post_attention_layernorm",
+            AttentionNorm => "input_layernorm.weight",
+            QProj => "self_attn.q_proj.weight",
+            KProj => "self_attn.k_proj.weight",
+            VProj => "self_attn.v_proj.weight",
+            OProj => "self_attn.o_proj.weight",
+            QBias => "self_attn.q_proj.bias",
+            KBias => "self_attn.k_proj.bias",
+            VBias => "self_attn.v_proj.bias",
+            QNorm => "self_attn.q_norm.weight",
+            KNorm => "self_attn.k_norm.weight",
+            PostAttentionNorm => "post_attention_layernorm.weight",
             // Llama's name for the norm before the MLP is the one that Gemma gives to the norm after attention.
             MlpNorm => match family.norm_places {
-                NormPlaces::Pre => "post_attention_layernorm",
-                NormPlaces::PreAndPost => "pre_feedforward_layernorm",
+                NormPlaces::Pre => "post_attention_layernorm.weight",
+                NormPlaces::PreAndPost | NormPlaces::Post => "pre_feedforward_layernorm.weight",
             },
-            GateProj => "mlp.gate_proj",
-            UpProj => "mlp.up_proj",
-            DownProj => "mlp.down_proj",
-            PostMlpNorm => "post_feedforward_layernorm",
+            GateProj => "mlp.gate_proj.weight",
+            UpProj => "mlp.up_proj.weight",
+            DownProj => "mlp.down_proj.weight",
+            PostMlpNorm => "post_feedforward_layernorm.weight",
+            QkvProj => "self_attn.qkv_proj.weight",
+            GateUpProj => "mlp.gate_up_proj.weight",
         };
-        format!("model.layers.{layer}.{name}.weight")
+        format!("model.layers.{layer}.{name}")
     }
 
     /// The tensor's name in GGUF.
     pub(super) fn gguf_name(self, layer: usize) -> String {
         use LayerTensor::*;
         let name = match self {
-            AttentionNorm => "attn_norm",
-            QProj => "attn_q",
-            KProj => "attn_k",
-            VProj => "attn_v",
-            OProj => "attn_output",
-            QNorm => "attn_q_norm",
-            KNorm => "attn_k_norm",
-            PostAttentionNorm => "post_attention_norm",
-            MlpNorm => "ffn_norm",
-            GateProj => "ffn_gate",
-            UpProj => "ffn_up",
-            DownProj => "ffn_down",
-            PostMlpNorm => "post_ffw_norm",
+            AttentionNorm => "attn_norm.weight",
+            QProj => "attn_q.weight",
+            KProj => "attn_k.weight",
+            VProj => "attn_v.weight",
+            OProj => "attn_output.weight",
+            QBias => "attn_q.bias",
+            KBias => "attn_k.bias",
+            VBias => "attn_v.bias",
+            QNorm => "attn_q_norm.weight",
+            KNorm => "attn_k_norm.weight",
+            PostAttentionNorm => "post_attention_norm.weight",
+            MlpNorm => "ffn_norm.weight",
+            GateProj => "ffn_gate.weight",
+            UpProj => "ffn_up.weight",
+            DownProj => "ffn_down.weight",
+            PostMlpNorm => "post_ffw_norm.weight",
+            QkvProj => "attn_qkv.weight",
+            GateUpProj => "ffn_up.weight", // gate's rows first, as in safetensors
         };
-        format!("blk.{layer}.{name}.weight")
+        format!("blk.{layer}.{name}")
     }
 }
 
@@ -143,26 +194,35 @@ impl ModelTensor {
 }
 
 impl Family {
-    /// The tensors that each layer of this family has.
+    /// The tensors that each layer of this family stores.
     pub(super) fn layer_tensors(&self) -> Vec<LayerTensor> {
         use LayerTensor::*;
-        let mut tensors = vec![
-            AttentionNorm,
-            QProj,
-            KProj,
-            VProj,
-            OProj,
-            MlpNorm,
-            GateProj,
-            UpProj,
-            DownProj,
-        ];
-        if self.norm_places == NormPlaces::PreAndPost {
+        let mut tensors = match self.projections {
+            Projections::Separate => vec![QProj, KProj, VProj, GateProj, UpProj],
+            Projections::Fused => vec![QkvProj, GateUpProj],
+        };
+        tensors.extend([OProj, DownProj]);
+        if self.norm_places.before() && self.norm != NormKind::LayerNorm {
+            tensors.extend([AttentionNorm, MlpNorm]);
+        }
+        if self.norm_places.after() {
             tensors.extend([PostAttentionNorm, PostMlpNorm]);
         }
-        if self.qk_norm == QkNorm::PerHead {
+        if self.qk_norm != QkNorm::None {
             tensors.extend([QNorm, KNorm]);
         }
+        if self.biases == Biases::Qkv {
+            tensors.extend([QBias, KBias, VBias]);
+        }
         tensors
+    }
+
+    /// The tensors outside the layers; a tied head is stored as the embedding.
+    pub(super) fn model_tensors(&self) -> Vec<ModelTensor> {
+        use ModelTensor::*;
+        match self.norm {
+            NormKind::LayerNorm => vec![Embedding, Head],
+            NormKind::Rms | NormKind::RmsOnePlus => vec![Embedding, FinalNorm, Head],
+        }
     }
 }

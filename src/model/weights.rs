@@ -9,9 +9,11 @@ use super::ModelError;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::estimate::{ACTIVATION_BYTES, MemoryEstimate, PROGRAM_BYTES, Residency};
-use super::family::NormPlaces;
+use super::family::NormKind;
 use super::layer::Layer;
 use super::linear::linear;
+use super::norm::Norm;
+use super::softcap::softcap;
 use super::tensors::{LayerTensor, ModelTensor};
 
 /// How to hold a model.
@@ -60,7 +62,7 @@ impl LoadOptions {
 pub struct Model {
     checkpoint: Checkpoint,
     options: LoadOptions,
-    final_norm: Tensor,
+    final_norm: Norm,
     resident: Option<ResidentWeights>,
 }
 
@@ -74,7 +76,12 @@ impl Model {
     pub fn load(checkpoint: Checkpoint, options: LoadOptions) -> Result<Model, ModelError> {
         let residency = options.residency(checkpoint.config())?;
         let place = |t: Tensor| t.to_dtype(options.dtype)?.to_device(&options.device);
-        let final_norm = place(checkpoint.model_tensor(ModelTensor::FinalNorm)?)?;
+        let config = checkpoint.config();
+        let gain = match config.family.norm {
+            NormKind::LayerNorm => Tensor::ones(config.d_model, DType::F32, &Device::Cpu)?,
+            _ => checkpoint.model_tensor(ModelTensor::FinalNorm)?,
+        };
+        let final_norm = Norm::new(place(gain)?, config.norm_eps, config.family.norm);
         let resident = match residency {
             Residency::Streamed => None,
             Residency::Resident => Some(ResidentWeights {
@@ -149,14 +156,18 @@ impl Model {
         Ok(rows.broadcast_mul(&scale)?)
     }
 
-    fn final_norm(&self, rows: &Tensor) -> Result<Tensor, ModelError> {
-        let eps = self.config().norm_eps as f32;
-        Ok(candle_nn::ops::rms_norm(rows, &self.final_norm, eps)?)
+    /// What the final norm divides residual rows by: `[rows, d_model]` to `[rows, 1]`, in f32.
+    pub fn final_scale(&self, rows: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.final_norm.scale(rows)?)
     }
 
     /// Next-token logits `[rows, vocab_size]` of residual rows `[rows, d_model]`, by [`head`](Self::head).
     pub fn logits(&self, rows: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(linear(&self.final_norm(rows)?, head)?)
+        let logits = linear(&self.final_norm.apply(rows)?, head)?;
+        Ok(match self.config().final_softcap {
+            Some(cap) => softcap(logits, cap)?,
+            None => logits,
+        })
     }
 
     /// The output head, `[vocab_size, d_model]`, from memory or from the file.
@@ -179,25 +190,28 @@ pub struct Mlp {
     pub up_proj: Tensor,
     /// `[d_model, d_mlp]`.
     pub down_proj: Tensor,
-    /// Gain of the norm before the MLP, `[d_model]`.
-    pub pre_gain: Tensor,
+    /// Gain of the norm before the MLP, `[d_model]`, where there is one.
+    pub pre_gain: Option<Tensor>,
     /// Gain of the norm after the MLP, `[d_model]`, where there is one.
     pub post_gain: Option<Tensor>,
+    /// The kind of these norms.
+    pub norm: NormKind,
 }
 
 impl Mlp {
     /// Reads the MLP of layer `l`.
     pub fn load(checkpoint: &Checkpoint, l: usize) -> Result<Mlp, ModelError> {
+        let family = checkpoint.config().family;
+        let there = family.layer_tensors();
         let read = |tensor| checkpoint.layer_tensor(l, tensor);
-        let post_norm = checkpoint.config().family.norm_places == NormPlaces::PreAndPost;
+        let read_if_there = |tensor| there.contains(&tensor).then(|| read(tensor)).transpose();
         Ok(Mlp {
             gate_proj: read(LayerTensor::GateProj)?,
             up_proj: read(LayerTensor::UpProj)?,
             down_proj: read(LayerTensor::DownProj)?,
-            pre_gain: read(LayerTensor::MlpNorm)?,
-            post_gain: post_norm
-                .then(|| read(LayerTensor::PostMlpNorm))
-                .transpose()?,
+            pre_gain: read_if_there(LayerTensor::MlpNorm)?,
+            post_gain: read_if_there(LayerTensor::PostMlpNorm)?,
+            norm: family.norm,
         })
     }
 }

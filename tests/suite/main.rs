@@ -3,7 +3,10 @@
 
 mod cli;
 mod common;
+mod configs;
 mod engine;
+mod families;
+mod golden;
 mod goldens;
 mod hub;
 mod loading;

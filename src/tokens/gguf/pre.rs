@@ -55,6 +55,8 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Mistral's: words are cut where lower case turns to upper case.
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Phi-4-mini's, from GPT-4o (tiktoken's o200k_base): as Mistral's, with contractions kept at their word and digits by three.
+const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 const TABLE: &[Pre] = &[
     Pre {
@@ -106,6 +108,13 @@ const TABLE: &[Pre] = &[
         normal_form: NormalForm::AsWritten,
         whole_words: WholeWords::Taken,
         adds_bos: true,
+    },
+    Pre {
+        names: &["gpt-4o"],
+        cut: Cut::Regex(O200K),
+        normal_form: NormalForm::AsWritten,
+        whole_words: WholeWords::Merged,
+        adds_bos: false,
     },
 ];
 
@@ -164,7 +173,7 @@ mod tests {
 
     #[test]
     fn words_by_hand() {
-        let cases: [(&str, &[&str]); 5] = [
+        let cases: [(&str, &[&str]); 6] = [
             (
                 "gpt-2",
                 &["It", "'", "S", " camelCase", " 1234", "\n\n ", " foo"],
@@ -219,6 +228,12 @@ mod tests {
                 "tekken",
                 &[
                     "It", "'S", " camel", "Case", " ", "1", "2", "3", "4", "\n\n", " ", " foo",
+                ],
+            ),
+            (
+                "gpt-4o",
+                &[
+                    "It'S", " camel", "Case", " ", "123", "4", "\n\n", " ", " foo",
                 ],
             ),
         ];

@@ -1,0 +1,201 @@
+//! Golden numbers of Hugging Face transformers (`tests/goldens/make.py`), and a run held against them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{DType, Device, Tensor};
+use gatelens::hooks::{
+    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, Site,
+};
+use gatelens::model::Model;
+use gatelens::tokens::Positions;
+
+use super::common::{batch, first_row, goldens, max_difference, model, relative_difference, run};
+
+/// What a model's numbers may differ by from transformers' in f32, absolutely for log-probabilities
+/// and relative to the row's length elsewhere. Both sides sum in f32 in other orders: transformers'
+/// own distance to f64 is 1.1e-5 relative on the tiny models and 5e-5 in log-probabilities on the
+/// real ones.
+pub struct Tolerance {
+    pub logprob: f32,
+    pub relative: f64,
+}
+
+pub const TINY: Tolerance = Tolerance {
+    logprob: 2e-4,
+    relative: 1e-4,
+};
+pub const REAL: Tolerance = Tolerance {
+    logprob: 2e-3,
+    relative: 1e-3,
+};
+
+pub struct Golden {
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Golden {
+    pub fn read(name: &str) -> Self {
+        let path = goldens().join(format!("{name}.safetensors"));
+        Self {
+            tensors: candle_core::safetensors::load(path, &Device::Cpu).unwrap(),
+        }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Rows of a tensor `[rows, width]`; one of width 1 for a vector.
+    pub fn rows(&self, name: &str) -> Vec<Vec<f32>> {
+        let tensor = self.tensors[name].to_dtype(DType::F32).unwrap();
+        let tensor = if tensor.rank() == 1 {
+            tensor.unsqueeze(1).unwrap()
+        } else {
+            tensor
+        };
+        tensor.to_vec2().unwrap()
+    }
+
+    pub fn ints(&self, name: &str) -> Vec<u32> {
+        let values: Vec<i64> = self.tensors[name].flatten_all().unwrap().to_vec1().unwrap();
+        values.into_iter().map(|v| v as u32).collect()
+    }
+
+    pub fn prompts(&self) -> Vec<Vec<u32>> {
+        (0..)
+            .map(|p| format!("p{p}.ids"))
+            .take_while(|name| self.has(name))
+            .map(|name| self.ints(&name))
+            .collect()
+    }
+
+    fn ablation(&self, model: &Model) -> Condition {
+        let neurons = self.ints("ablation.neurons");
+        let neurons = neurons.chunks(2).map(|pair| Neuron {
+            layer: pair[0] as usize,
+            index: pair[1] as usize,
+        });
+        let config = model.config();
+        Condition::Edited(Edit {
+            label: "golden".to_string(),
+            neurons: NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap(),
+            mode: Mode::Zero,
+            positions: Positions::All,
+            when: SignCase::default(),
+        })
+    }
+
+    /// Every hook point that the golden file holds for prompt `p`.
+    fn points(&self, p: usize, n_layers: usize) -> Vec<HookPoint> {
+        let in_layers = (0..n_layers).flat_map(|l| {
+            Site::ALL[..8]
+                .iter()
+                .map(move |s| HookPoint::in_layer(l, *s))
+        });
+        in_layers
+            .chain([HookPoint::FINAL_SCALE])
+            .filter(|point| self.has(&format!("p{p}.{point}")))
+            .collect()
+    }
+}
+
+/// The largest difference of every kind of number, by its name; `run_name` may be another file of the same weights.
+fn differences(run_name: &str, golden_name: &str, longest: usize) -> BTreeMap<String, f64> {
+    let golden = Golden::read(golden_name);
+    let model = model(run_name);
+    let config = model.config().clone();
+    let mut prompts = golden.prompts();
+    prompts.retain(|prompt| prompt.len() <= longest);
+    let batch = batch(&prompts);
+    let points: Vec<Vec<HookPoint>> = (0..prompts.len())
+        .map(|p| golden.points(p, config.n_layers()))
+        .collect();
+    let mut recorder = Recorder::new(points.concat());
+    let conditions = [Condition::Clean, golden.ablation(&model)];
+    let (logprobs, counts) = run(&model, &batch, &conditions, &mut [&mut recorder]);
+    assert!(counts[1].changed > 0 && counts[1].changed <= counts[1].touched);
+
+    let mut worst: BTreeMap<String, f64> = BTreeMap::new();
+    let mut note = |kind: &str, difference: f64| {
+        let entry = worst.entry(kind.to_string()).or_insert(0.0);
+        // a NaN must not pass as the smaller one
+        *entry = if difference.is_nan() {
+            f64::NAN
+        } else {
+            entry.max(difference)
+        };
+    };
+    let vocab_ids = golden.ints("vocab_ids");
+    for (p, points) in points.iter().enumerate() {
+        let positions = golden.ints(&format!("p{p}.positions"));
+        let first = first_row(&batch, p);
+        for (condition, prefix) in [(0, format!("p{p}")), (1, format!("p{p}.ablated"))] {
+            let some = golden.rows(&format!("{prefix}.logprobs"));
+            let top_ids = golden.ints(&format!("{prefix}.top_ids"));
+            let top = golden.rows(&format!("{prefix}.top_logprobs"));
+            for (k, position) in positions.iter().enumerate() {
+                let found = logprobs.at(condition, first + *position as usize);
+                let at = |ids: &[u32]| ids.iter().map(|id| found[*id as usize]).collect::<Vec<_>>();
+                let kind = if condition == 0 {
+                    "logprobs"
+                } else {
+                    "ablated logprobs"
+                };
+                let width = top[k].len();
+                note(kind, f64::from(max_difference(&at(&vocab_ids), &some[k])));
+                note(
+                    kind,
+                    f64::from(max_difference(
+                        &at(&top_ids[k * width..(k + 1) * width]),
+                        &top[k],
+                    )),
+                );
+            }
+        }
+        for point in points {
+            let width = point.site.width(&config);
+            let rows = recorder.rows(*point, 0).unwrap();
+            let expected = golden.rows(&format!("p{p}.{point}"));
+            // the long prompt keeps residuals at its last position alone
+            let skipped = positions.len() - expected.len();
+            for (position, expected) in positions[skipped..].iter().zip(&expected) {
+                let row = first + *position as usize;
+                let found = &rows[row * width..(row + 1) * width];
+                note(point.site.suffix(), relative_difference(found, expected));
+            }
+        }
+    }
+    worst
+}
+
+/// Checks one file, on prompts of at most `longest` tokens, against the goldens of its weights and returns the largest difference of a log-probability.
+pub fn check(run_name: &str, golden_name: &str, longest: usize, tolerance: &Tolerance) -> f64 {
+    let differences = differences(run_name, golden_name, longest);
+    println!("{run_name} against transformers:");
+    for (kind, difference) in &differences {
+        println!("  {kind:<22} {difference:.1e}");
+        let allowed = if kind.contains("logprobs") {
+            f64::from(tolerance.logprob)
+        } else {
+            tolerance.relative
+        };
+        assert!(
+            *difference <= allowed,
+            "{run_name}: {kind} differs by {difference:.2e}, allowed {allowed:.0e}"
+        );
+    }
+    for kind in [
+        "logprobs",
+        "ablated logprobs",
+        "mlp.hook_post",
+        "mlp.hook_pre",
+        "mlp.hook_pre_linear",
+        "hook_resid_post",
+    ] {
+        assert!(
+            differences.contains_key(kind),
+            "{run_name}: nothing compared for {kind}"
+        );
+    }
+    differences["logprobs"].max(differences["ablated logprobs"])
+}
