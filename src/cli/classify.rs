@@ -2,21 +2,28 @@
 
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::args::{ClassArgs, ModelArg, OutputArgs};
+use super::progress::Meter;
+use super::published::PublishedReport;
 use super::setup::{find_model, run_info};
 use super::table::{count, number_table};
-use crate::io_class::{Class, ClassCounts, NeuronTable, check_threshold};
-use crate::model::Checkpoint;
+use crate::io_class::{
+    Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, check_threshold, mismatched_flop,
+    mismatched_regions,
+};
+use crate::model::{Checkpoint, Config};
 use crate::report::{classes_json, neurons_parquet};
 
 /// Sort every MLP neuron into an input-output class by the cosines between its weights
 ///
 /// For neuron n with w_gate, w_in (rows of gate_proj, up_proj) and w_out (column of down_proj), the
 /// signs of cos(w_in, w_out), cos(w_gate, w_out) and cos(w_gate, w_in) beyond the threshold give one
-/// of eleven classes. With --out: neurons.parquet, classes.json, run.json.
+/// of eleven classes. The last column says how many neurons have a cos(w_in, w_out) that chance does
+/// not explain. A model of the paper is compared with its published table. With --out:
+/// neurons.parquet, classes.json, run.json.
 #[derive(Args, Serialize)]
 pub struct Classify {
     #[command(flatten)]
@@ -25,9 +32,41 @@ pub struct Classify {
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
+    /// What a cosine is compared with to tell it from chance: random vectors (beta, costs nothing),
+    /// or also the layer's own mismatched neurons (mismatched: w_a of one and w_b of another, all
+    /// pairs); auto: mismatched too where that takes no more than 4 TFLOP (up to about 0.5 billion
+    /// parameters, half a minute on two cores).
+    #[arg(long, value_enum, default_value_t = Chance::Auto, hide_possible_values = true, value_name = "auto|beta|mismatched")]
+    chance: Chance,
     #[command(flatten)]
     #[serde(flatten)]
     output: OutputArgs,
+}
+
+/// Which chance levels are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Chance {
+    /// Mismatched too where it is cheap.
+    Auto,
+    /// Random vectors alone.
+    Beta,
+    /// Mismatched too.
+    Mismatched,
+}
+
+/// Up to so many floating-point operations the mismatched regions are computed without asking. A number of
+/// operations and no time, so that the same command writes the same file on every machine.
+const CHEAP_FLOP: f64 = 4e12;
+
+impl Chance {
+    fn is_mismatched(self, config: &Config) -> bool {
+        match self {
+            Chance::Auto => mismatched_flop(config) <= CHEAP_FLOP,
+            Chance::Beta => false,
+            Chance::Mismatched => true,
+        }
+    }
 }
 
 impl Classify {
@@ -38,6 +77,10 @@ impl Classify {
         let located = find_model(&self.model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
+        let chance = self.chance_levels(&checkpoint, &table)?;
+        let published = PublishedReport::new(&located, &checkpoint, &table)?;
+        let comparison = published.as_ref().and_then(|p| p.comparison.as_ref());
+        let classes = classes_json(&table, &chance, comparison)?;
         if let Some(out) = out {
             let settings = serde_json::to_value(&self)?;
             let mut info = run_info(
@@ -54,20 +97,66 @@ impl Classify {
             info.wall_s = start.elapsed().as_secs_f64();
             out.write(&[
                 ("neurons.parquet", neurons_parquet(&table)?),
-                ("classes.json", classes_json(&table)?),
+                ("classes.json", classes.clone()),
                 ("run.json", info.to_json()?),
             ])?;
         }
         if self.output.json {
-            println!("{}", String::from_utf8(classes_json(&table)?)?);
-        } else {
-            print(&table, &self.model.model);
+            println!("{}", String::from_utf8(classes)?);
+            return Ok(());
+        }
+        print(&table, &chance, &self.model.model);
+        println!("{}", self.chance_text(&chance, checkpoint.config()));
+        if let Some(published) = published {
+            println!("\n{}", published.text);
         }
         Ok(())
     }
+
+    fn chance_levels(
+        &self,
+        checkpoint: &Checkpoint,
+        table: &NeuronTable,
+    ) -> anyhow::Result<ChanceLevels> {
+        let config = checkpoint.config();
+        let regions = if self.chance.is_mismatched(config) {
+            let meter = Meter::new();
+            let regions = mismatched_regions(checkpoint, self.class.fold, &meter)?;
+            meter.clear();
+            Some(regions)
+        } else {
+            None
+        };
+        Ok(ChanceLevels::new(table, config.d_model, regions.as_deref()))
+    }
+
+    /// What the last column is, and what was not computed.
+    fn chance_text(&self, chance: &ChanceLevels, config: &Config) -> String {
+        let (d_model, beta) = (config.d_model, chance.beta.high);
+        let caption = "Beyond chance (%: -/+): neurons whose cos(w_in, w_out) lies below/above the range that holds 95 %\nof the cosines";
+        let expected = "By chance it would be 2.5/2.5.";
+        if self.chance.is_mismatched(config) {
+            return format!(
+                "{caption} of w_in of one neuron with w_out of another of the layer. {expected}\n\
+                 With random vectors of {d_model} numbers the range is ±{beta:.4} in every layer. Both are in classes.json,\n\
+                 for all three cosines."
+            );
+        }
+        let text =
+            format!("{caption} of random vectors of {d_model} numbers, ±{beta:.4}. {expected}");
+        match self.chance {
+            Chance::Auto => format!(
+                "{text}\nThe neurons of a layer may have more in common than random vectors: --chance mismatched compares with\n\
+                 mismatched neurons of the layer ({:.0} TFLOP here; up to {:.0} are done without asking).",
+                mismatched_flop(config) / 1e12,
+                CHEAP_FLOP / 1e12
+            ),
+            _ => text,
+        }
+    }
 }
 
-fn print(table: &NeuronTable, model: &str) {
+fn print(table: &NeuronTable, chance: &ChanceLevels, model: &str) {
     let totals = table.totals();
     let neurons = table.layers.iter().map(Vec::len).sum();
     println!(
@@ -84,18 +173,30 @@ fn print(table: &NeuronTable, model: &str) {
     let header: Vec<String> = ["layer".to_string()]
         .into_iter()
         .chain(names)
-        .chain(["median\ncos(in,\nout)".to_string()])
+        .chain(["median\ncos(in,\nout)", "beyond\nchance\n%: -/+"].map(str::to_string))
         .collect();
-    let row = |name: String, counts: &ClassCounts, last: String| -> Vec<String> {
+    let row = |name: String, counts: &ClassCounts, last: [String; 2]| -> Vec<String> {
         let counts = shown.iter().map(|class| count(counts[class]));
-        [name].into_iter().chain(counts).chain([last]).collect()
+        [name].into_iter().chain(counts).chain(last).collect()
     };
     let layers = table.counts_per_layer();
-    let rows = layers.iter().zip(table.median_in_out()).enumerate();
-    let rows =
-        rows.map(|(l, (counts, median))| row(l.to_string(), counts, format!("{median:+.3}")));
-    let all = row("all".to_string(), &totals, String::new());
-    println!("{}", number_table(&header, rows.chain([all])));
+    let last = table.median_in_out().into_iter().zip(chance.in_out());
+    let rows = layers.iter().zip(last).enumerate();
+    let rows = rows.map(|(l, (counts, (median, beyond)))| {
+        let last = [
+            format!("{median:+.3}"),
+            shares(beyond, table.layers[l].len()),
+        ];
+        row(l.to_string(), counts, last)
+    });
+    let all = row("all".to_string(), &totals, Default::default());
+    println!("{}\n", number_table(&header, rows.chain([all])));
+}
+
+/// Neurons below and above a region, in per cent.
+fn shares(beyond: Beyond, neurons: usize) -> String {
+    let percent = |count: usize| 100.0 * count as f64 / neurons as f64;
+    format!("{:.1}/{:.1}", percent(beyond.below), percent(beyond.above))
 }
 
 /// A class's name in a narrow column.

@@ -8,6 +8,7 @@ mod fetch;
 mod inspect;
 mod models;
 mod progress;
+mod published;
 mod setup;
 mod table;
 

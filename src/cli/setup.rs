@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 
 use anyhow::Context;
 use candle_core::quantized::gguf_file::Content;
@@ -26,15 +27,16 @@ pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
             config,
             ..
         } => Tokenizer::from_files(tokenizer, tokenizer_config.as_deref(), Some(config))?,
-        ModelFiles::Gguf(path) => {
-            let file =
-                File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let content = Content::read(&mut BufReader::new(file))
-                .with_context(|| format!("{} is not a whole GGUF file", path.display()))?;
-            Tokenizer::from_gguf(&content)?
-        }
+        ModelFiles::Gguf(path) => Tokenizer::from_gguf(&gguf_content(path)?)?,
     };
     Ok(tokenizer)
+}
+
+/// The metadata of a GGUF file.
+pub fn gguf_content(path: &Path) -> anyhow::Result<Content> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Content::read(&mut BufReader::new(file))
+        .with_context(|| format!("{} is not a whole GGUF file", path.display()))
 }
 
 /// A `run.json` with what every command knows; the others fill in the rest.

@@ -12,8 +12,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::fold::Folding;
-use super::weights::{gain, gate_shape, matrix, numbers};
+use super::folded::{FoldedMlp, Vector, with_folded};
 use super::{Class, ClassError, Fold, MlpWeights, check_threshold, class_of};
 use crate::hooks::neurons::Neuron;
 
@@ -64,80 +63,37 @@ pub fn classify_layer(
     threshold: f32,
 ) -> Result<Vec<NeuronRow>, ClassError> {
     check_threshold(threshold)?;
-    let (d_mlp, d_model) = gate_shape(layer, weights.gate)?;
-    let gate = matrix(layer, "gate_proj", weights.gate, (d_mlp, d_model))?;
-    let up = matrix(layer, "up_proj", weights.up, (d_mlp, d_model))?;
-    let down = matrix(layer, "down_proj", weights.down, (d_model, d_mlp))?;
-    let pre_gain = gain(layer, "norm before the MLP", weights.pre_gain, d_model)?;
-    let post_gain = gain(layer, "norm after the MLP", weights.post_gain, d_model)?;
-    let folding = Folding::new(fold, pre_gain, post_gain, weights.centred);
-
-    let tensor_error = |source| ClassError::Tensor { layer, source };
-    let (gate_storage, gate_layout) = gate.storage_and_layout();
-    let (up_storage, up_layout) = up.storage_and_layout();
-    let (down_storage, down_layout) = down.storage_and_layout();
-    let mlp = Mlp {
-        layer,
-        d_model,
-        d_mlp,
-        gate: numbers(&gate_storage, gate_layout).map_err(tensor_error)?,
-        up: numbers(&up_storage, up_layout).map_err(tensor_error)?,
-        down: numbers(&down_storage, down_layout).map_err(tensor_error)?,
-        folding,
-    };
-    // Collected before the errors are looked at, so that the same neuron is blamed each time.
-    let blocks: Vec<_> = (0..d_mlp.div_ceil(BLOCK))
-        .into_par_iter()
-        .map(|block| mlp.block(block * BLOCK..d_mlp.min((block + 1) * BLOCK), threshold))
-        .collect();
-    let rows: Result<Vec<Vec<NeuronRow>>, ClassError> = blocks.into_iter().collect();
-    Ok(rows?.concat())
+    with_folded(layer, weights, fold, |mlp| {
+        // Collected before the errors are looked at, so that the same neuron is blamed each time.
+        let blocks: Vec<_> = (0..mlp.d_mlp.div_ceil(BLOCK))
+            .into_par_iter()
+            .map(|b| block(mlp, b * BLOCK..mlp.d_mlp.min((b + 1) * BLOCK), threshold))
+            .collect();
+        let rows: Result<Vec<Vec<NeuronRow>>, ClassError> = blocks.into_iter().collect();
+        Ok(rows?.concat())
+    })
 }
 
-/// One layer as plain numbers.
-struct Mlp<'a> {
-    layer: usize,
-    d_model: usize,
-    d_mlp: usize,
-    gate: &'a [f32], // [d_mlp, d_model]
-    up: &'a [f32],   // [d_mlp, d_model]
-    down: &'a [f32], // [d_model, d_mlp]
-    folding: Folding,
-}
-
-impl Mlp<'_> {
-    fn block(&self, neurons: Range<usize>, threshold: f32) -> Result<Vec<NeuronRow>, ClassError> {
-        let mut columns = self.columns(&neurons); // [block, d_model]
-        let mut w_gate = vec![0.0; self.d_model];
-        let mut w_in = vec![0.0; self.d_model];
-        let each = neurons.zip(columns.chunks_exact_mut(self.d_model));
-        each.map(|(index, w_out)| {
-            let row = index * self.d_model..(index + 1) * self.d_model;
-            w_gate.copy_from_slice(&self.gate[row.clone()]);
-            w_in.copy_from_slice(&self.up[row]);
-            self.folding.gate(&mut w_gate);
-            self.folding.input(&mut w_in);
-            self.folding.output(w_out);
-            let products = Products::of(&w_gate, &w_in, w_out);
-            products.check(Neuron {
-                layer: self.layer,
-                index,
-            })?;
-            Ok(products.row(threshold))
-        })
-        .collect()
-    }
-
-    /// The columns `neurons` of `down_proj`, one after the other.
-    fn columns(&self, neurons: &Range<usize>) -> Vec<f32> {
-        let mut columns = vec![0.0; neurons.len() * self.d_model];
-        for (d, row) in self.down.chunks_exact(self.d_mlp).enumerate() {
-            for (i, &value) in row[neurons.clone()].iter().enumerate() {
-                columns[i * self.d_model + d] = value;
-            }
-        }
-        columns
-    }
+fn block(
+    mlp: &FoldedMlp,
+    neurons: Range<usize>,
+    threshold: f32,
+) -> Result<Vec<NeuronRow>, ClassError> {
+    let [w_gate, w_in, w_out] =
+        [Vector::Gate, Vector::In, Vector::Out].map(|which| mlp.vectors(which, neurons.clone())); // [block, d_model] each
+    let inputs = w_gate
+        .chunks_exact(mlp.d_model)
+        .zip(w_in.chunks_exact(mlp.d_model));
+    let each = inputs.zip(w_out.chunks_exact(mlp.d_model)).zip(neurons);
+    each.map(|(((w_gate, w_in), w_out), index)| {
+        let products = Products::of(w_gate, w_in, w_out);
+        products.check(Neuron {
+            layer: mlp.layer,
+            index,
+        })?;
+        Ok(products.row(threshold))
+    })
+    .collect()
 }
 
 /// The inner products of w_gate, w_in and w_out.
@@ -179,12 +135,13 @@ impl Products {
     /// A square is not finite exactly when one of its weights is not: f32 squares cannot overflow f64.
     fn check(&self, neuron: Neuron) -> Result<(), ClassError> {
         let squares = [
-            ("gate_proj", self.gate_gate),
-            ("up_proj", self.in_in),
-            ("down_proj", self.out_out),
+            (Vector::Gate, self.gate_gate),
+            (Vector::In, self.in_in),
+            (Vector::Out, self.out_out),
         ];
         let bad = squares.into_iter().find(|(_, square)| !square.is_finite());
-        bad.map_or(Ok(()), |(tensor, _)| {
+        bad.map_or(Ok(()), |(which, _)| {
+            let tensor = which.tensor();
             Err(ClassError::NotFinite { neuron, tensor })
         })
     }

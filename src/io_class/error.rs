@@ -63,6 +63,12 @@ pub enum ClassError {
         /// What candle said.
         source: candle_core::Error,
     },
+    /// The bundled figures of the paper are not what they should be.
+    #[error("the published tables that gatelens comes with cannot be read: {why}")]
+    Published {
+        /// What is wrong.
+        why: serde_json::Error,
+    },
     /// The text names no class and no union of classes.
     #[error(
         "unknown class `{name}`{}; accepted: {accepted}",

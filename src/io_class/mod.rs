@@ -5,15 +5,23 @@
 //! scales its gate direction, orthogonal output does none of these (Gerstner and Schütze, arXiv 2505.17936).
 //! [`classify_layer`] makes the rows of one layer, a [`NeuronTable`] holds them all, [`NeuronTable::select`]
 //! turns a [`ClassQuery`] into a set of neurons, and [`matched_draws`] gives the random sets that the class is compared with.
+//! [`ChanceLevels`] says how many cosines are larger than chance makes them, and [`PublishedTables`] holds the class
+//! counts of the paper's models.
 //!
 //! The stage sees weights only: no text, no activations, no edits. It never changes a weight; folding and
 //! signs are applied to copies of single rows while their cosines are taken.
 
+mod chance;
 mod class;
+mod comparison;
 mod cosines;
 mod error;
 mod fold;
+mod folded;
 mod matched;
+mod mismatched;
+mod model_name;
+mod published;
 mod query;
 mod select;
 mod table;
@@ -21,11 +29,18 @@ mod table;
 mod testing;
 mod weights;
 
+pub use chance::{Beyond, ChanceLevels, LayerChance, PerPair, Region, TAIL, beta_region};
 pub use class::{Class, check_threshold, class_of};
+pub use comparison::{
+    COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, PUBLISHED_THRESHOLD, Verdict,
+};
 pub use cosines::{Cosines, NeuronRow, classify_layer};
 pub use error::ClassError;
 pub use fold::Fold;
 pub use matched::{Match, MatchedDraws, Shortfall, matched_draws};
+pub use mismatched::{mismatched_flop, mismatched_layer, mismatched_regions};
+pub use model_name::ModelName;
+pub use published::{Published, PublishedTable, PublishedTables};
 pub use query::ClassQuery;
 pub use select::check_layers;
 pub use table::{ClassCounts, NeuronTable};

@@ -45,16 +45,19 @@ impl Layer {
         Self::new(&neurons)
     }
 
-    pub fn classify(&self, fold: Fold) -> Result<Vec<NeuronRow>, ClassError> {
-        let weights = MlpWeights {
+    pub fn weights(&self) -> MlpWeights<'_> {
+        MlpWeights {
             gate: &self.gate,
             up: &self.up,
             down: &self.down,
             pre_gain: self.pre_gain.as_ref(),
             post_gain: self.post_gain.as_ref(),
             centred: self.centred,
-        };
-        classify_layer(2, &weights, fold, 0.5)
+        }
+    }
+
+    pub fn classify(&self, fold: Fold) -> Result<Vec<NeuronRow>, ClassError> {
+        classify_layer(2, &self.weights(), fold, 0.5)
     }
 }
 

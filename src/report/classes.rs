@@ -1,26 +1,36 @@
-//! `classes.json`: counts per layer, totals and medians.
+//! `classes.json`: counts per layer, totals and medians, chance levels, and what the published table says.
 
 use serde::Serialize;
 
 use super::ReportError;
-use crate::io_class::NeuronTable;
+use crate::io_class::{ChanceLevels, ClassCounts, Comparison, NeuronTable};
+
+#[derive(Serialize)]
+struct Classes<'a> {
+    threshold: f32,
+    fold: String,
+    per_layer: Vec<ClassCounts>,
+    median_cos_in_out: Vec<f32>,
+    totals: ClassCounts,
+    chance: &'a ChanceLevels,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published: Option<&'a Comparison>,
+}
 
 /// The bytes of `classes.json` (format: DESIGN of the files in the README).
-pub fn classes_json(table: &NeuronTable) -> Result<Vec<u8>, ReportError> {
-    #[derive(Serialize)]
-    struct Classes<L, T> {
-        threshold: f32,
-        fold: String,
-        per_layer: L,
-        median_cos_in_out: Vec<f32>,
-        totals: T,
-    }
+pub fn classes_json(
+    table: &NeuronTable,
+    chance: &ChanceLevels,
+    published: Option<&Comparison>,
+) -> Result<Vec<u8>, ReportError> {
     let classes = Classes {
         threshold: table.threshold,
         fold: table.fold.to_string(),
         per_layer: table.counts_per_layer(),
         median_cos_in_out: table.median_in_out(),
         totals: table.totals(),
+        chance,
+        published,
     };
     serde_json::to_vec_pretty(&classes).map_err(|error| ReportError::Encode {
         name: "classes.json",

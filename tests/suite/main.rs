@@ -11,6 +11,7 @@ mod goldens;
 mod hub;
 mod loading;
 mod oracle;
+mod published;
 mod recall;
 mod stages;
 mod tokenizers;

@@ -1,0 +1,273 @@
+//! The published table of the model at hand: by which name it is found, and what the comparison says.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::setup::gguf_content;
+use super::table::{count, number_table};
+use crate::hub::{LocatedModel, ModelFiles};
+use crate::io_class::{
+    COUNT_TOLERANCE, Comparison, MEDIAN_TOLERANCE, ModelName, NeuronTable, PUBLISHED_THRESHOLD,
+    PublishedTables, Verdict,
+};
+use crate::model::Checkpoint;
+
+/// The paper, as a line of text names it.
+const PAPER: &str = "arXiv 2505.17936";
+
+/// What is said of the published table, if the model has one.
+pub struct PublishedReport {
+    /// For `classes.json`; absent where the table is for another fold or threshold.
+    pub comparison: Option<Comparison>,
+    /// For a person.
+    pub text: String,
+}
+
+impl PublishedReport {
+    /// Finds the model's published table and compares; `None` where there is none.
+    pub fn new(
+        located: &LocatedModel,
+        checkpoint: &Checkpoint,
+        table: &NeuronTable,
+    ) -> anyhow::Result<Option<Self>> {
+        let tables = PublishedTables::bundled()?;
+        let config = checkpoint.config();
+        if !tables.has_shape(config.n_layers(), config.d_mlp) {
+            return Ok(None); // the names need not be read
+        }
+        let names = names(located)?;
+        let Some(published) = tables.find(&names, config.n_layers(), config.d_mlp) else {
+            return Ok(None);
+        };
+        let comparison = published.compare(table);
+        let text = match &comparison {
+            Some(comparison) => comparison_text(comparison, published.name, &precision(checkpoint)),
+            None => format!(
+                "The published table of {} ({PAPER}) is for fold pre and threshold {PUBLISHED_THRESHOLD}: not compared.",
+                published.model
+            ),
+        };
+        Ok(Some(Self { comparison, text }))
+    }
+}
+
+/// How the weights are stored.
+#[derive(Debug, PartialEq)]
+enum Precision {
+    /// As in the original checkpoint.
+    Full,
+    /// Types that lose precision.
+    Quantized(String),
+}
+
+fn precision(checkpoint: &Checkpoint) -> Precision {
+    let types = checkpoint.stored_types().into_iter().map(|(name, _)| name);
+    let quantized: Vec<String> = types
+        .filter(|name| !["F64", "F32", "F16", "BF16"].contains(&name.as_str()))
+        .collect();
+    match quantized.is_empty() {
+        true => Precision::Full,
+        false => Precision::Quantized(quantized.join(", ")),
+    }
+}
+
+/// Every name that the model goes by, the most certain first. What a repository's config.json says of its origin is
+/// left out: a fine-tuned model often names the model that it came from.
+fn names(located: &LocatedModel) -> anyhow::Result<Vec<ModelName>> {
+    let names = match (&located.files, &located.revision) {
+        (ModelFiles::Folder { .. }, Some(_)) => vec![ModelName::HubId(located.name.clone())],
+        (ModelFiles::Folder { dir, config, .. }, None) => {
+            let folder = dir.canonicalize();
+            let folder = folder.context(format!("cannot read {}", dir.display()))?;
+            let names = [
+                last_part(&folder).map(ModelName::Folder),
+                config_name(config)?.map(ModelName::Config),
+            ];
+            names.into_iter().flatten().collect()
+        }
+        (ModelFiles::Gguf(path), _) => {
+            let content = gguf_content(path)?;
+            let stored = content.metadata.get("general.name");
+            let stored = stored.and_then(|name| name.to_string().ok()).cloned();
+            let names = [
+                last_part(&path.with_extension("")).map(ModelName::File),
+                stored.map(ModelName::Gguf),
+            ];
+            names.into_iter().flatten().collect()
+        }
+    };
+    Ok(names)
+}
+
+fn last_part(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+fn config_name(path: &Path) -> anyhow::Result<Option<String>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let text = fs::read(path).with_context(cannot)?;
+    let config: Value = serde_json::from_slice(&text).with_context(cannot)?;
+    Ok(config["_name_or_path"].as_str().map(str::to_string))
+}
+
+fn comparison_text(comparison: &Comparison, name: &ModelName, precision: &Precision) -> String {
+    let Comparison {
+        model, matched_by, ..
+    } = comparison;
+    let of = format!("the published table of {model} ({PAPER}; found by the {matched_by})");
+    match comparison.verdict {
+        Verdict::Agrees => format!(
+            "Agrees with {of}:\nno count of a class in a layer differs by more than {} (tolerance {COUNT_TOLERANCE}), \
+             no median by more than {:.4} (tolerance {MEDIAN_TOLERANCE}).",
+            comparison.largest_count(),
+            comparison.largest_median.size(),
+        ),
+        Verdict::Differs => format!(
+            "Differs from {of}:\n{} of {} counts by more than {COUNT_TOLERANCE}, {} of {} medians by more than \
+             {MEDIAN_TOLERANCE} (they were read from plots). Largest by class:\n\n{}\n{}",
+            comparison.counts_beyond_tolerance,
+            comparison.counts,
+            comparison.medians_beyond_tolerance,
+            comparison.medians,
+            worst_cells(comparison),
+            reason(name, precision),
+        ),
+    }
+}
+
+fn worst_cells(comparison: &Comparison) -> String {
+    let header = ["", "layer", "published", "here", "difference"];
+    let classes = comparison.largest_by_class.iter();
+    let classes = classes.filter(|(_, d)| d.size() > 0).map(|(class, d)| {
+        let sign = if d.found < d.published { '-' } else { '+' };
+        vec![
+            class.to_string(),
+            d.layer.to_string(),
+            count(d.published),
+            count(d.found),
+            format!("{sign}{}", count(d.size())),
+        ]
+    });
+    let median = comparison.largest_median;
+    let median = vec![
+        "median cos(in,out)".to_string(),
+        median.layer.to_string(),
+        format!("{:+.4}", median.published),
+        format!("{:+.4}", median.found),
+        format!("{:+.4}", median.found - median.published),
+    ];
+    number_table(&header, classes.chain([median])).to_string()
+}
+
+fn reason(name: &ModelName, precision: &Precision) -> String {
+    let quantized = match precision {
+        Precision::Full => String::new(),
+        Precision::Quantized(types) => format!(
+            "These weights are quantized ({types}), so differences are expected; compare the original checkpoint. "
+        ),
+    };
+    let origin = match name {
+        ModelName::HubId(id) if id.contains('@') => {
+            "The table is of the main revision; another one may differ."
+        }
+        ModelName::HubId(_) => "",
+        _ => "A fine-tuned model that kept the name of its origin would differ as well.",
+    };
+    let reason = format!("{quantized}{origin}");
+    match reason.trim_end() {
+        "" => reason,
+        reason => format!("\n{reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::io_class::{Class, Difference};
+
+    fn comparison(verdict: Verdict, found: usize) -> Comparison {
+        let cell = |layer, published, found| Difference {
+            layer,
+            published,
+            found,
+        };
+        Comparison {
+            model: "org/base".to_string(),
+            matched_by: "folder name base".to_string(),
+            source: "a paper".to_string(),
+            count_tolerance: COUNT_TOLERANCE,
+            median_tolerance: MEDIAN_TOLERANCE,
+            verdict,
+            counts: 176,
+            counts_beyond_tolerance: 1,
+            largest_by_class: BTreeMap::from([
+                (Class::Enrichment, cell(0, 4, 4)),
+                (Class::Depletion, cell(15, 1100, found)),
+            ]),
+            medians: 16,
+            medians_beyond_tolerance: 0,
+            largest_median: Difference {
+                layer: 3,
+                published: 0.25,
+                found: 0.2492,
+            },
+        }
+    }
+
+    fn text(
+        comparison: &Comparison,
+        name: fn(String) -> ModelName,
+        precision: Precision,
+    ) -> String {
+        comparison_text(comparison, &name("base".to_string()), &precision)
+    }
+
+    #[test]
+    fn agreement_is_said_with_its_size() {
+        let agrees = comparison(Verdict::Agrees, 1101);
+        let text = text(&agrees, ModelName::Folder, Precision::Full);
+        assert!(
+            text.starts_with("Agrees with the published table of org/base"),
+            "{text}"
+        );
+        for part in [
+            "found by the folder name base",
+            "more than 1 (tolerance 2)",
+            "0.0008",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn differences_are_said_with_their_places_and_a_reason() {
+        let differs = comparison(Verdict::Differs, 1080);
+        let precision = Precision::Quantized("Q4K, Q6K".to_string());
+        let quantized = text(&differs, ModelName::File, precision);
+        assert!(quantized.starts_with("Differs from the published table of org/base"));
+        let words = quantized.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "1 of 176 counts by more than 2",
+            "depletion 15 1,100 1,080 -20",
+            "median cos(in,out) 3 +0.2500 +0.2492 -0.0008",
+            "quantized (Q4K, Q6K)",
+            "fine-tuned",
+        ] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert!(
+            !words.contains("enrichment"),
+            "classes without a difference are left out"
+        );
+        let original = text(&differs, ModelName::HubId, Precision::Full);
+        assert!(!original.contains("quantized") && !original.contains("fine-tuned"));
+        let revision = |_| ModelName::HubId("org/base@step1000".to_string());
+        let revision = text(&differs, revision, Precision::Full);
+        assert!(revision.contains("main revision"), "{revision}");
+    }
+}
