@@ -12,17 +12,21 @@
 mod head;
 mod post;
 mod rows;
+mod session;
 mod stream;
 
 pub use head::{LogitBlock, Readout};
+pub use session::Session;
 
 use candle_core::Tensor;
+use candle_nn::kv_cache::KvCache;
 
 use crate::hooks::{Condition, Edit, EditCount, HookPoint, Observer, Site, SiteRows};
 use crate::model::{Activation, AttentionTables, Config, Layer, Model, ModelError};
-use crate::tokens::TokenBatch;
+use crate::tokens::{TokenBatch, TokenError};
 use post::PostPass;
 use rows::Rows;
+use session::Past;
 use stream::{Stream, fork};
 
 /// What can go wrong while a model runs.
@@ -71,6 +75,9 @@ pub enum EngineError {
         /// Entries of the embedding.
         vocab_size: usize,
     },
+    /// Tokens that do not make a batch.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The model's files.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -128,7 +135,21 @@ impl<'m> Engine<'m> {
         readout: Option<&mut dyn Readout>,
         progress: &dyn Progress,
     ) -> Result<Vec<EditCount>, EngineError> {
-        self.check(batch, conditions)?;
+        self.forward(batch, conditions, observers, readout, progress, None)
+    }
+
+    /// [`run`](Self::run), where the batch may continue a text that came before.
+    fn forward(
+        &self,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        observers: &mut [&mut dyn Observer],
+        readout: Option<&mut dyn Readout>,
+        progress: &dyn Progress,
+        mut past: Option<&mut Past>,
+    ) -> Result<Vec<EditCount>, EngineError> {
+        let before = past.as_ref().map_or(0, |past| past.tokens);
+        self.check(batch, conditions, before)?;
         let config = self.model.config();
         let mut pass = Pass {
             batch,
@@ -137,7 +158,7 @@ impl<'m> Engine<'m> {
             tables: AttentionTables::new(
                 config,
                 batch.groups(),
-                0,
+                before,
                 self.model.dtype(),
                 self.model.device(),
             )?,
@@ -153,7 +174,8 @@ impl<'m> Engine<'m> {
             let layer = self.model.layer(l)?;
             let mut after = Vec::with_capacity(streams.len());
             for stream in streams {
-                let forks = pass.through_layer(l, &layer, stream)?;
+                let cache = past.as_mut().map(|past| &mut past.caches[l]);
+                let forks = pass.through_layer(l, &layer, stream, cache)?;
                 progress.advance(1 + forks.len() as u64);
                 after.extend(forks);
             }
@@ -166,6 +188,9 @@ impl<'m> Engine<'m> {
             head::read_logits(self.model, &mut streams, readout)?;
         }
         progress.advance(HEAD_UNITS * streams.len() as u64);
+        if let Some(past) = past {
+            past.tokens += batch.tokens();
+        }
         Ok(pass.counts)
     }
 
@@ -184,9 +209,14 @@ impl<'m> Engine<'m> {
         units + HEAD_UNITS * streams.len() as u64
     }
 
-    fn check(&self, batch: &TokenBatch, conditions: &[Condition]) -> Result<(), EngineError> {
+    fn check(
+        &self,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        before: usize,
+    ) -> Result<(), EngineError> {
         let config = self.model.config();
-        let (tokens, max) = (batch.longest(), config.max_positions);
+        let (tokens, max) = (before + batch.longest(), config.max_positions);
         if tokens > max {
             return Err(EngineError::TooLong { tokens, max });
         }
@@ -245,13 +275,14 @@ impl Pass<'_, '_> {
         l: usize,
         layer: &Layer,
         stream: Stream,
+        cache: Option<&mut KvCache>,
     ) -> Result<Vec<Stream>, EngineError> {
         let sharing = &stream.conditions;
         let at = |site| HookPoint::in_layer(l, site);
 
         let resid_pre = &stream.residual; // [tokens, d_model]
         self.fire(at(Site::ResidPre), sharing, resid_pre)?;
-        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables, None)?; // [tokens, d_model]
+        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables, cache)?; // [tokens, d_model]
         self.fire(at(Site::AttnOut), sharing, &attn_out)?;
         let resid_mid = (resid_pre + attn_out)?; // [tokens, d_model]
         self.fire(at(Site::ResidMid), sharing, &resid_mid)?;

@@ -242,7 +242,7 @@ fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor> {
     let first = x.narrow(3, 0, turned)?.contiguous()?;
     let rest = x.narrow(3, turned, head_dim - turned)?;
     let first = candle_nn::rotary_emb::rope(&first, cos, sin)?;
-    Tensor::cat(&[&first, &rest], 3)
+    Tensor::cat(&[&first, &rest], 3)?.contiguous()
 }
 
 #[cfg(test)]

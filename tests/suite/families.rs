@@ -1,10 +1,11 @@
 //! Every family against Hugging Face transformers, on random checkpoints of odd shapes.
 
 use candle_core::{DType, Device, Tensor};
+use gatelens::engine::{Engine, Session};
 use gatelens::hooks::Condition;
 use gatelens::model::{AttentionTables, Config, FAMILIES, Layer, Model, Weights};
 
-use super::common::{batch, checkpoint, goldens, model, relative_difference, run};
+use super::common::{batch, checkpoint, goldens, model, relative_difference, run, sequence};
 use super::golden::{Golden, TINY, check};
 
 /// A variant of a family with a random checkpoint (`tests/goldens/variants.py`).
@@ -109,22 +110,41 @@ fn greedy(model: &Model, prompt: &[u32], tokens: usize) -> Vec<u32> {
             &[Condition::Clean],
             &mut [],
         );
-        let logprobs = logprobs.at(0, last);
-        let best = (0..logprobs.len()).max_by(|a, b| logprobs[*a].total_cmp(&logprobs[*b]));
-        ids.push(best.unwrap() as u32);
+        ids.push(argmax(logprobs.at(0, last)));
     }
     ids.split_off(prompt.len())
 }
 
+/// The same, each token once: keys and values are kept.
+fn cached_greedy(model: &Model, prompt: &[u32], tokens: usize) -> Vec<u32> {
+    let engine = Engine::new(model);
+    let mut session = Session::new(&engine, Condition::Clean);
+    let mut next = prompt.to_vec();
+    let mut found = Vec::new();
+    for _ in 0..tokens {
+        let (logits, _) = session.extend(sequence(0, &next)).unwrap();
+        next = vec![argmax(&logits)];
+        found.extend(&next);
+    }
+    found
+}
+
+fn argmax(values: &[f32]) -> u32 {
+    let best = (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]));
+    best.unwrap() as u32
+}
+
 #[test]
-fn greedy_continuations_equal_transformers() {
+fn greedy_continuations_equal_transformers_cached_or_not() {
     for variant in VARIANTS {
         let golden = Golden::read(variant.name);
         let model = model(variant.name);
         for (p, prompt) in golden.prompts().iter().enumerate() {
             let expected = golden.ints(&format!("p{p}.greedy"));
-            let found = greedy(&model, prompt, expected.len());
-            assert_eq!(found, expected, "{} prompt {p}", variant.name);
+            let name = format!("{} prompt {p}", variant.name);
+            assert_eq!(greedy(&model, prompt, expected.len()), expected, "{name}");
+            let cached = cached_greedy(&model, prompt, expected.len());
+            assert_eq!(cached, expected, "{name}, cached");
         }
     }
 }

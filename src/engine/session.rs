@@ -1,0 +1,86 @@
+//! One text under one condition, token after token: the keys and values of earlier tokens are kept, so
+//! that each token passes through the model once.
+
+use candle_nn::kv_cache::KvCache;
+
+use super::head::{LogitBlock, Readout};
+use super::{Engine, EngineError};
+use crate::hooks::{Condition, EditCount};
+use crate::tokens::{Positions, Sequence, TokenBatch};
+
+/// Keys and values are stored along this dimension of `[sequences, n_kv_heads, tokens, head_dim]`.
+const TOKENS: usize = 2;
+
+/// Tokens that a cache has room for at first, and grows by.
+const ROOM: usize = 256;
+
+/// What earlier tokens left behind.
+pub(super) struct Past {
+    /// One per layer.
+    pub caches: Vec<KvCache>,
+    /// How many tokens there were.
+    pub tokens: usize,
+}
+
+/// A text that grows.
+pub struct Session<'e, 'm> {
+    engine: &'e Engine<'m>,
+    condition: Condition,
+    past: Past,
+}
+
+impl<'e, 'm> Session<'e, 'm> {
+    /// An empty text under `condition`.
+    pub fn new(engine: &'e Engine<'m>, condition: Condition) -> Self {
+        let n_layers = engine.model.config().n_layers();
+        let past = Past {
+            caches: vec![KvCache::new(TOKENS, ROOM); n_layers],
+            tokens: 0,
+        };
+        Self {
+            engine,
+            condition,
+            past,
+        }
+    }
+
+    /// Appends the tokens of `sequence` and returns the logits of the token after its last, `[vocab_size]`,
+    /// with what the edit changed.
+    ///
+    /// An edit at particular positions of the prompt applies to the first sequence, which is the prompt, alone.
+    pub fn extend(&mut self, sequence: Sequence) -> Result<(Vec<f32>, EditCount), EngineError> {
+        let batch = TokenBatch::new(vec![sequence])?;
+        let condition = match &self.condition {
+            Condition::Edited(edit) if self.past.tokens > 0 && edit.positions != Positions::All => {
+                Condition::Clean
+            }
+            condition => condition.clone(),
+        };
+        let mut last = LastRow {
+            row: [batch.tokens() - 1],
+            logits: Vec::new(),
+        };
+        let readout: Option<&mut dyn Readout> = Some(&mut last);
+        let past = Some(&mut self.past);
+        let conditions = std::slice::from_ref(&condition);
+        let counts = self
+            .engine
+            .forward(&batch, conditions, &mut [], readout, &(), past)?;
+        Ok((last.logits, counts[0]))
+    }
+}
+
+struct LastRow {
+    row: [usize; 1],
+    logits: Vec<f32>,
+}
+
+impl Readout for LastRow {
+    fn rows(&self) -> &[usize] {
+        &self.row
+    }
+
+    fn read(&mut self, block: &LogitBlock<'_>) {
+        self.logits = block.logits.to_vec();
+    }
+}
