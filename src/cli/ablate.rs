@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::progress::Meter;
-use super::setup::{find_model, run_info, tokenizer};
+use super::setup::{check_memory, find_model, run_info, tokenizer};
 use crate::engine::Engine;
 use crate::experiment::{
     Ablation, AblationPlan, Effect, KnownByRelation, PromptSubset, Treatment, ablate, effects,
@@ -120,7 +120,7 @@ impl Ablate {
         check_threshold(self.class.threshold)?;
         let located = find_model(&self.model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
-        load_options.residency(checkpoint.config())?;
+        check_memory(&load_options, checkpoint.config())?;
         if let Some(layers) = &self.layers {
             check_layers(layers, checkpoint.config().n_layers())?;
         }
@@ -292,6 +292,7 @@ fn counts(
         "edited_prompts": ablation.edited_prompts,
         "conditions": plan.len(),
         "edits": ablation.changed,
+        "passes": ablation.passes,
         "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
         "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),
         "known_by_relation": relations,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::setup::{find_model, tokenizer};
 use super::table::count;
 use crate::hub::DEFAULT_MODEL;
-use crate::model::{Activation, AttentionSpec, Checkpoint, MemoryEstimate};
+use crate::model::{Activation, AttentionSpec, Checkpoint, LoadOptions, MemoryEstimate, Residency};
 use crate::tokens::BosPolicy;
 
 /// Print a model's family, shapes, memory per mode, rope and BOS; reads no weights
@@ -44,6 +44,8 @@ struct Inspection {
     stored_bytes: u64,
     stored_types: Vec<(String, usize)>,
     memory_f32: MemoryEstimate,
+    /// How it would be held now, without --max-memory; `null`: not at all.
+    residency: Option<Residency>,
     bos: Option<String>,
 }
 
@@ -90,6 +92,10 @@ impl Inspection {
             stored_bytes: checkpoint.stored_bytes(),
             stored_types: checkpoint.stored_types(),
             memory_f32: MemoryEstimate::new(config, 4),
+            residency: LoadOptions::default()
+                .plan(config)
+                .ok()
+                .map(|plan| plan.residency),
             bos,
         }
     }
@@ -149,11 +155,17 @@ impl Inspection {
         line(
             "memory in f32",
             format!(
-                "{} resident, {} streamed (--max-memory), and activations",
+                "{} with all layers, {} read layer by layer (--max-memory), and activations",
                 BinaryBytes(self.memory_f32.resident_bytes),
                 BinaryBytes(self.memory_f32.streamed_bytes)
             ),
         );
+        let now = match self.residency {
+            Some(Residency::Resident) => "all layers fit",
+            Some(Residency::Streamed) => "it would be read layer by layer",
+            None => "it does not fit",
+        };
+        line("memory now", now.to_string());
         for assumed in &self.assumed {
             line("assumed", assumed.clone());
         }

@@ -6,16 +6,33 @@ use std::path::Path;
 
 use anyhow::Context;
 use candle_core::quantized::gguf_file::Content;
+use indicatif::BinaryBytes;
 
 use super::args::{ClassArgs, ComputeArgs};
 use super::progress::Meter;
 use crate::hub::{LocatedModel, ModelFiles, locate};
+use crate::model::{Config, LoadOptions, MemoryEstimate, Residency};
 use crate::report::{FileHash, ModelInfo, RunInfo};
 use crate::tokens::Tokenizer;
 
 /// Finds the model, fetching it if needed.
 pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
     Ok(locate(name, &Meter::new())?)
+}
+
+/// Refuses a model that does not fit the memory in any way; says so where nobody asked for the layers
+/// to be read as the run reaches them, and they will be.
+pub fn check_memory(options: &LoadOptions, config: &Config) -> anyhow::Result<()> {
+    let plan = options.plan(config)?;
+    if plan.residency == Residency::Streamed && options.max_memory.is_none() {
+        let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
+        eprintln!(
+            "{} would hold the whole model, and less is free: layers are read from the files as the run \
+             reaches them, with the same results (--max-memory sets a limit)",
+            BinaryBytes(estimate.resident_bytes)
+        );
+    }
+    Ok(())
 }
 
 /// The tokenizer that belongs to the model.
@@ -44,7 +61,7 @@ pub fn run_info(
     command: &'static str,
     settings: serde_json::Value,
     located: &LocatedModel,
-    checkpoint: &crate::model::Config,
+    checkpoint: &Config,
     compute: Option<&ComputeArgs>,
     class: &ClassArgs,
 ) -> anyhow::Result<RunInfo> {

@@ -1,14 +1,12 @@
-//! The head, at the needed rows alone, in blocks small enough for a vocabulary of 262,144.
+//! The head, at the needed rows alone, in as few walks through it as the memory allows.
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::EngineError;
 use super::rows::Rows;
 use super::stream::Stream;
 use crate::model::Model;
-
-/// A block of logits takes this share of the memory for activations: the reader may keep a copy.
-pub(super) const BLOCK_SHARE: u64 = 8;
 
 /// Reads the logits of a run.
 pub trait Readout {
@@ -16,7 +14,8 @@ pub trait Readout {
     fn rows(&self) -> &[usize];
 
     /// Sees one block of rows under the conditions of one stream. A block is shown for every
-    /// stream, in the order of their first conditions, before the next block.
+    /// stream, in the order of their first conditions, before the next block. A copy of one
+    /// stream's block may be kept.
     fn read(&mut self, block: &LogitBlock<'_>);
 }
 
@@ -32,31 +31,195 @@ pub struct LogitBlock<'a> {
     pub vocab_size: usize,
 }
 
+/// What goes through the head together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    /// Rows of each stream.
+    rows: usize,
+    streams: usize,
+}
+
+impl Share {
+    /// As much as fits the memory.
+    fn of_memory(model: &Model, streams: &[Stream]) -> Share {
+        let config = model.config();
+        let residuals = streams.iter().map(|stream| stream.residual.elem_count());
+        let residual_bytes = (residuals.sum::<usize>() * model.dtype().size_in_bytes()) as u64;
+        // The logits, a block's part of them, and the row before and after its norm.
+        let per_row = 4 * (config.vocab_size + model.head_rows() + 2 * config.d_model) as u64;
+        let fit = model.logit_bytes(residual_bytes) / per_row;
+        Share::of_rows(fit as usize, streams.len())
+    }
+
+    /// Where `fit` rows of logits fit: as many rows of all streams, and room for the copy that a
+    /// reader may keep; where not one row of all streams does, a row of as many streams.
+    fn of_rows(fit: usize, streams: usize) -> Share {
+        Share {
+            rows: (fit / (streams + 1)).max(1),
+            streams: fit.saturating_sub(1).clamp(1, streams.max(1)),
+        }
+    }
+}
+
 pub(super) fn read_logits(
     model: &Model,
     streams: &mut [Stream],
     readout: &mut dyn Readout,
 ) -> Result<(), EngineError> {
-    let head = model.head()?; // [vocab, d_model]
-    let vocab_size = head.dim(0)?;
+    let share = Share::of_memory(model, streams);
+    read_in_shares(model, streams, readout, share)
+}
+
+fn read_in_shares(
+    model: &Model,
+    streams: &mut [Stream],
+    readout: &mut dyn Readout,
+    share: Share,
+) -> Result<(), EngineError> {
+    let vocab_size = model.config().vocab_size;
     let rows: Vec<u32> = readout.rows().iter().map(|row| *row as u32).collect();
-    let block_bytes = model.activation_bytes() / BLOCK_SHARE;
-    let block = (block_bytes as usize / (4 * vocab_size)).max(1);
     streams.sort_by_key(|stream| stream.conditions[0]);
-    for (index, rows) in rows.chunks(block).enumerate() {
+    for (index, rows) in rows.chunks(share.rows).enumerate() {
         let places = Tensor::new(rows, &Device::Cpu)?.to_device(model.device())?;
-        for stream in streams.iter() {
-            let last = stream.residual.index_select(&places, 0)?; // [block, d_model]
-            let logits = model.logits(&last, &head)?; // [block, vocab]
-            Rows::of(&logits)?.read(|logits| {
-                readout.read(&LogitBlock {
-                    conditions: &stream.conditions,
-                    first: index * block,
-                    logits,
-                    vocab_size,
-                })
+        for streams in streams.chunks(share.streams) {
+            let residuals = streams.iter().map(|s| s.residual.index_select(&places, 0));
+            let residuals = residuals.collect::<candle_core::Result<Vec<_>>>()?; // each [rows, d_model]
+            let logits = logits(model, &Tensor::cat(&residuals, 0)?)?;
+            logits.read(|logits| {
+                let of_streams = logits.chunks_exact(rows.len() * vocab_size);
+                for (stream, logits) in streams.iter().zip(of_streams) {
+                    readout.read(&LogitBlock {
+                        conditions: &stream.conditions,
+                        first: index * share.rows,
+                        logits,
+                        vocab_size,
+                    });
+                }
             })?;
         }
     }
     Ok(())
+}
+
+/// `[rows, d_model]` to `[rows, vocab_size]`, put together from the head's blocks.
+fn logits(model: &Model, residuals: &Tensor) -> Result<Rows, EngineError> {
+    let normed = model.final_norm(residuals)?;
+    let (rows, vocab_size) = (normed.dim(0)?, model.config().vocab_size);
+    let mut logits = Vec::new();
+    for block in model.head()? {
+        let block = block?;
+        let part = model.logits(&normed, &block.weights)?; // [rows, tokens of the block]
+        let tokens = part.dim(1)?;
+        let part = Rows::of(&part)?;
+        if tokens == vocab_size {
+            return Ok(part);
+        }
+        logits.resize(rows * vocab_size, 0.0);
+        part.read(|part| {
+            logits
+                .par_chunks_exact_mut(vocab_size)
+                .zip(part.par_chunks_exact(tokens))
+                .for_each(|(row, part)| {
+                    row[block.first..block.first + tokens].copy_from_slice(part);
+                });
+        })?;
+    }
+    Ok(Rows::of(&Tensor::from_vec(
+        logits,
+        (rows, vocab_size),
+        &Device::Cpu,
+    )?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::hub::ModelFiles;
+    use crate::model::{Checkpoint, LoadOptions};
+
+    /// Keeps the logits' bits in the order in which they are shown, with their places.
+    struct Bits {
+        rows: Vec<usize>,
+        seen: Vec<(usize, usize)>,
+        bits: Vec<((usize, usize), Vec<u32>)>,
+    }
+
+    impl Readout for Bits {
+        fn rows(&self) -> &[usize] {
+            &self.rows
+        }
+
+        fn read(&mut self, block: &LogitBlock<'_>) {
+            let first = block.conditions[0];
+            self.seen.push((block.first, first));
+            for (i, row) in block.logits.chunks_exact(block.vocab_size).enumerate() {
+                let bits = row.iter().map(|logit| logit.to_bits()).collect();
+                self.bits.push(((first, block.first + i), bits));
+            }
+        }
+    }
+
+    fn model(max_memory: Option<u64>) -> Model {
+        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
+        let options = LoadOptions {
+            max_memory,
+            ..LoadOptions::default()
+        };
+        Model::load(Checkpoint::open(&files).unwrap(), options).unwrap()
+    }
+
+    fn read(model: &Model, share: Option<Share>) -> Bits {
+        let d_model = model.config().d_model;
+        let mut streams: Vec<Stream> = (0..3)
+            .map(|s| {
+                let values = (0..7 * d_model).map(|i| ((i * (s + 3)) as f32 * 0.37).sin());
+                let residual =
+                    Tensor::from_vec(values.collect(), (7, d_model), &Device::Cpu).unwrap();
+                let conditions = vec![2 - s];
+                Stream {
+                    residual,
+                    conditions,
+                }
+            })
+            .collect();
+        let mut bits = Bits {
+            rows: vec![6, 0, 3, 4, 1],
+            seen: vec![],
+            bits: vec![],
+        };
+        let share = share.unwrap_or_else(|| Share::of_memory(model, &streams));
+        read_in_shares(model, &mut streams, &mut bits, share).unwrap();
+        assert!(
+            bits.seen.is_sorted(),
+            "every stream before the next rows: {:?}",
+            bits.seen
+        );
+        bits.bits.sort();
+        bits
+    }
+
+    #[test]
+    fn every_share_and_every_block_of_the_head_gives_the_same_bits() {
+        let (resident, streamed) = (model(None), model(Some(300 << 20)));
+        assert!(streamed.head().unwrap().count() > 1);
+        let expected = read(&resident, None).bits;
+        assert_eq!(expected.len(), 15);
+        for fit in 0..25 {
+            let share = Some(Share::of_rows(fit, 3));
+            assert!(read(&resident, share).bits == expected, "{share:?}");
+            assert!(read(&streamed, share).bits == expected, "{share:?}");
+        }
+    }
+
+    #[test]
+    fn all_streams_go_together_where_a_row_of_each_fits() {
+        let share = |rows, streams| Share { rows, streams };
+        assert_eq!(Share::of_rows(100, 4), share(20, 4));
+        assert_eq!(Share::of_rows(5, 4), share(1, 4));
+        assert_eq!(Share::of_rows(3, 4), share(1, 2));
+        assert_eq!(Share::of_rows(0, 4), share(1, 1));
+    }
 }

@@ -78,6 +78,19 @@ pub enum EngineError {
     /// Tokens that do not make a batch.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// Not even one prompt fits the memory.
+    #[error(
+        "a prompt of {tokens} tokens under {conditions} conditions needs {needed_mib} MiB in all: \
+         set --max-memory to at least that, shorten the prompt, or run fewer conditions at once (--classes, --draws)"
+    )]
+    Memory {
+        /// The prompt's length.
+        tokens: usize,
+        /// How many conditions.
+        conditions: usize,
+        /// What all of the run would take, MiB.
+        needed_mib: u64,
+    },
     /// The model's files.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -113,15 +126,41 @@ impl<'m> Engine<'m> {
         Self { model }
     }
 
-    /// How many tokens a batch may have so that the residual streams of `conditions` conditions
-    /// and the activations of one stream fit the model's memory limit.
-    pub fn tokens_per_pass(&self, conditions: usize) -> usize {
-        let config = self.model.config();
-        // In the widest moment a stream has its own residual, the one it came from, and five tensors of
-        // d_mlp (gate, up, post, the post that forks share, products). Two blocks of logits come on top.
-        let per_token = 4 * (2 * conditions * config.d_model + 5 * config.d_mlp);
-        let logits = 2 * self.model.activation_bytes() / head::BLOCK_SHARE;
-        ((self.model.activation_bytes() - logits) / per_token as u64).max(1) as usize
+    /// How many tokens of `batch` one pass may have, so that the residual streams of `conditions`
+    /// conditions and the activations of one stream fit the model's memory.
+    ///
+    /// # Errors
+    /// [`EngineError::Memory`] where not even the longest prompt alone fits.
+    pub fn tokens_per_pass(
+        &self,
+        batch: &TokenBatch,
+        conditions: usize,
+    ) -> Result<usize, EngineError> {
+        let plan = self.model.plan();
+        let (tokens, per_token) = (batch.longest(), self.bytes_per_token(batch, conditions));
+        let needed = tokens as u64 * per_token;
+        if needed > plan.activation_limit {
+            let needed_mib = (plan.held_bytes + needed).div_ceil(1 << 20);
+            return Err(EngineError::Memory {
+                tokens,
+                conditions,
+                needed_mib,
+            });
+        }
+        Ok(tokens.max((plan.activation_bytes / per_token) as usize))
+    }
+
+    /// What one token takes in the widest moment of a pass.
+    fn bytes_per_token(&self, batch: &TokenBatch, conditions: usize) -> u64 {
+        let c = self.model.config();
+        let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
+        // The residuals of all streams, and of one stream what it came from, its normed rows and a product.
+        let residuals = (conditions + 3) * c.d_model;
+        // Gate, up, the post that forks share, an edited post, and one to spare.
+        let mlp = 5 * c.d_mlp;
+        // Queries, keys and values as projected, by heads, rotated and scaled; scores in three steps.
+        let attention = 5 * q + 8 * kv + 3 * c.n_heads * batch.longest();
+        4 * (residuals + mlp.max(attention)) as u64
     }
 
     /// Runs `batch` under `conditions`. Observers see the sites they want, `readout` the logits at
@@ -170,8 +209,8 @@ impl<'m> Engine<'m> {
             residual,
             conditions: (0..conditions.len()).collect(),
         }];
-        for l in 0..config.n_layers() {
-            let layer = self.model.layer(l)?;
+        for (l, layer) in self.model.layers()?.enumerate() {
+            let layer = layer?;
             let mut after = Vec::with_capacity(streams.len());
             for stream in streams {
                 let cache = past.as_mut().map(|past| &mut past.caches[l]);

@@ -23,6 +23,8 @@ pub struct Ablation {
     pub edited_prompts: usize,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
+    /// How often the layers were walked through.
+    pub passes: usize,
 }
 
 /// Runs the plan: the clean model on all of `batch`, then every condition on the prompts of the
@@ -34,7 +36,9 @@ pub fn ablate(
     progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
     let planned = plan.conditions();
-    let mut clean = run(engine, batch, &planned[..1], progress)?.by_prompt(0);
+    engine.tokens_per_pass(batch, planned.len())?; // too little memory shows before anything runs
+    let unedited = run(engine, batch, &planned[..1], progress)?;
+    let mut clean = unedited.by_prompt(0);
     let known: BTreeSet<usize> = clean
         .iter()
         .filter(|(_, score)| score.first_rank == 1)
@@ -75,6 +79,7 @@ pub fn ablate(
         known: known.len(),
         edited_prompts: edited_prompts.len(),
         changed: edited.changed,
+        passes: unedited.passes + edited.passes,
     })
 }
 
@@ -83,6 +88,7 @@ struct Scored {
     prompts: Vec<usize>,
     scores: Vec<Vec<Score>>,
     changed: EditCount,
+    passes: usize,
 }
 
 impl Scored {
@@ -103,17 +109,21 @@ fn run(
     progress: &dyn Progress,
 ) -> Result<Scored, ExperimentError> {
     let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let parts = batch.split(engine.tokens_per_pass(conditions.len()))?;
-    let what = match conditions.len() {
+    let parts = batch.split(engine.tokens_per_pass(batch, conditions.len())?)?;
+    let mut what = match conditions.len() {
         1 => format!("{} prompts, clean", batch.sequences().len()),
         n => format!("{} prompts, {n} conditions", batch.sequences().len()),
     };
+    if parts.len() > 1 {
+        what += &format!(", {} passes", parts.len());
+    }
     let units = parts.len() as u64 * engine.work_units(&conditions);
     progress.start(&what, units);
     let mut scored = Scored {
         prompts: Vec::new(),
         scores: vec![Vec::new(); conditions.len()],
         changed: EditCount::default(),
+        passes: parts.len(),
     };
     let mut counts = vec![EditCount::default(); conditions.len()];
     for part in &parts {

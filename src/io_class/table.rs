@@ -20,7 +20,7 @@ pub struct NeuronTable {
 }
 
 impl NeuronTable {
-    /// Classifies every neuron of a checkpoint, reading one layer's MLP at a time.
+    /// Classifies every neuron of a checkpoint, reading one layer's MLP while the one before is worked on.
     ///
     /// # Errors
     /// A threshold outside 0 to 1, before anything is read; a tensor that cannot be read or has no finite values.
@@ -30,10 +30,9 @@ impl NeuronTable {
         threshold: f32,
     ) -> Result<Self, ClassError> {
         check_threshold(threshold)?;
-        let layers = (0..checkpoint.config().n_layers()).map(|l| {
-            let mlp = Mlp::load(checkpoint, l)?;
-            classify_layer(l, &MlpWeights::from(&mlp), fold, threshold)
-        });
+        let mlps = Mlp::all(checkpoint)?.enumerate();
+        let layers =
+            mlps.map(|(l, mlp)| classify_layer(l, &MlpWeights::from(&mlp?), fold, threshold));
         let layers = layers.collect::<Result<_, _>>()?;
         Ok(Self {
             fold,

@@ -4,7 +4,9 @@
 //! in GGUF, and Gemma's norm gains, which GGUF holds with the one added already.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -24,10 +26,11 @@ const UNUSED: &[&str] = &["lm_head.weight", "rotary_emb.inv_freq"];
 const OWN_HEAD: &str = "config.json says that the head is the embedding, but the file has another head: \
     that one, as in transformers 5 (older versions take the embedding)";
 
-/// A checkpoint's tensors with its configuration.
+/// A checkpoint's tensors with its configuration. Clones share the open files.
+#[derive(Clone)]
 pub struct Checkpoint {
     config: Config,
-    store: TensorStore,
+    store: Arc<TensorStore>,
 }
 
 impl Checkpoint {
@@ -47,12 +50,13 @@ impl Checkpoint {
     fn open_gguf(path: &Path) -> Result<Checkpoint, ModelError> {
         let (store, content) = TensorStore::open_gguf(path)?;
         let config = Config::from_gguf(&content, &store)?;
+        let store = Arc::new(store);
         Ok(Checkpoint { config, store })
     }
 
     fn open_safetensors(config: &Path, weights: &[PathBuf]) -> Result<Checkpoint, ModelError> {
         let config = Config::from_hf_file(config)?;
-        let store = TensorStore::open_safetensors(weights)?;
+        let store = Arc::new(TensorStore::open_safetensors(weights)?);
         let mut checkpoint = Checkpoint { config, store };
         checkpoint.untie_different_head()?;
         Ok(checkpoint)
@@ -126,6 +130,12 @@ impl Checkpoint {
             ModelTensor::FinalNorm => self.gain(raw),
             _ => Ok(raw),
         }
+    }
+
+    /// The rows of the head for some of the vocabulary, `[tokens, d_model]`.
+    pub fn head_rows(&self, tokens: Range<usize>) -> Result<Tensor, ModelError> {
+        self.store
+            .read_rows(self.model_name(ModelTensor::Head), tokens)
     }
 
     /// Rows of the embedding for the given token ids, `[ids, d_model]`, without reading the others.

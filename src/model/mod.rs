@@ -15,6 +15,7 @@ mod hf_rope;
 mod layer;
 mod linear;
 mod norm;
+mod read_ahead;
 mod rope;
 mod softcap;
 mod store;
@@ -24,13 +25,13 @@ mod weights;
 pub use attention::AttentionTables;
 pub use checkpoint::Checkpoint;
 pub use config::{Activation, AttentionSpec, Config};
-pub use estimate::{MemoryEstimate, Residency};
+pub use estimate::{MemoryEstimate, MemoryLimit, MemoryPlan, Residency};
 pub use family::{Check, FAMILIES, Family, NormKind, REFUSED, Refused, Weights};
 pub use layer::Layer;
 pub use rope::{RopeScaling, RopeSpec};
 pub use store::{Format, TensorStore};
 pub use tensors::{LayerTensor, ModelTensor};
-pub use weights::{LoadOptions, Mlp, Model};
+pub use weights::{HeadBlock, LoadOptions, Mlp, Model};
 
 use std::path::PathBuf;
 
@@ -114,14 +115,25 @@ pub enum ModelError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
-    /// The memory limit is below what even layer-by-layer reading needs.
+    /// The memory limit is below what even reading layer by layer needs.
     #[error(
-        "--max-memory {limit_mib} MiB is too little: reading one layer at a time needs {needed_mib} MiB; \
+        "--max-memory {limit_mib} MiB is too little: even read layer by layer this model needs {needed_mib} MiB; \
          raise it to at least that"
     )]
     Memory {
         /// The limit, MiB.
         limit_mib: u64,
+        /// What streamed mode needs, MiB.
+        needed_mib: u64,
+    },
+    /// The memory that is free is below what even reading layer by layer needs.
+    #[error(
+        "{usable_mib} MiB of memory can be used now, and even read layer by layer this model needs {needed_mib} MiB; \
+         close other programs, or insist with --max-memory {needed_mib}MiB and let the system swap"
+    )]
+    AvailableMemory {
+        /// What can be used, MiB.
+        usable_mib: u64,
         /// What streamed mode needs, MiB.
         needed_mib: u64,
     },

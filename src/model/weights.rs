@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
 
 use super::ModelError;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
-use super::estimate::{ACTIVATION_BYTES, MemoryEstimate, PROGRAM_BYTES, Residency};
+use super::estimate::{MemoryEstimate, MemoryLimit, MemoryPlan, Residency};
 use super::family::NormKind;
 use super::layer::Layer;
 use super::linear::linear;
 use super::norm::Norm;
+use super::read_ahead::InOrder;
 use super::softcap::softcap;
 use super::tensors::{LayerTensor, ModelTensor};
 
@@ -23,7 +23,7 @@ pub struct LoadOptions {
     pub dtype: DType,
     /// Where it computes.
     pub device: Device,
-    /// The most memory to use, bytes; `None`: all layers resident.
+    /// The most memory to use, bytes; `None`: what is available.
     pub max_memory: Option<u64>,
 }
 
@@ -38,23 +38,20 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// How a model would be held; an error when even one layer at a time is too much.
-    pub fn residency(&self, config: &Config) -> Result<Residency, ModelError> {
-        let Some(limit) = self.max_memory else {
-            return Ok(Residency::Resident);
-        };
+    /// How a model would be held.
+    ///
+    /// # Errors
+    /// Even reading layer by layer takes more memory than there is.
+    pub fn plan(&self, config: &Config) -> Result<MemoryPlan, ModelError> {
         let estimate = MemoryEstimate::new(config, self.dtype.size_in_bytes());
-        if estimate.resident_bytes + ACTIVATION_BYTES + PROGRAM_BYTES <= limit {
-            return Ok(Residency::Resident);
-        }
-        let needed = estimate.streamed_bytes + ACTIVATION_BYTES / 4 + PROGRAM_BYTES;
-        if needed <= limit {
-            return Ok(Residency::Streamed);
-        }
-        Err(ModelError::Memory {
-            limit_mib: limit >> 20,
-            needed_mib: needed.div_ceil(1 << 20),
-        })
+        let limit = match self.device {
+            Device::Cpu => MemoryLimit::new(self.max_memory),
+            // What this machine has says nothing of its accelerator's memory.
+            _ => self
+                .max_memory
+                .map_or(MemoryLimit::Unknown, MemoryLimit::Set),
+        };
+        MemoryPlan::new(&estimate, limit)
     }
 }
 
@@ -62,6 +59,7 @@ impl LoadOptions {
 pub struct Model {
     checkpoint: Checkpoint,
     options: LoadOptions,
+    plan: MemoryPlan,
     final_norm: Norm,
     resident: Option<ResidentWeights>,
 }
@@ -71,10 +69,24 @@ struct ResidentWeights {
     head: Tensor,
 }
 
+/// The head's rows for some of the vocabulary.
+pub struct HeadBlock {
+    /// The token id of the first row.
+    pub first: usize,
+    /// `[tokens, d_model]`.
+    pub weights: Tensor,
+}
+
+/// A block of the head takes at most this share of a layer's memory ...
+const HEAD_BLOCK_SHARE: u64 = 8;
+
+/// ... but holds this many rows: narrow products would be summed in another order.
+const FEWEST_HEAD_ROWS: usize = 256;
+
 impl Model {
     /// Chooses the residency by the memory limit, refuses a limit that is too small, and reads what stays resident.
     pub fn load(checkpoint: Checkpoint, options: LoadOptions) -> Result<Model, ModelError> {
-        let residency = options.residency(checkpoint.config())?;
+        let plan = options.plan(checkpoint.config())?;
         let place = |t: Tensor| t.to_dtype(options.dtype)?.to_device(&options.device);
         let config = checkpoint.config();
         let gain = match config.family.norm {
@@ -82,14 +94,13 @@ impl Model {
             _ => checkpoint.model_tensor(ModelTensor::FinalNorm)?,
         };
         let final_norm = Norm::new(place(gain)?, config.norm_eps, config.family.norm);
-        let resident = match residency {
+        let layer = |l| Layer::load(&checkpoint, l, options.dtype, &options.device).map(Arc::new);
+        let resident = match plan.residency {
             Residency::Streamed => None,
+            // One layer after the other: each tensor is read in parallel.
             Residency::Resident => Some(ResidentWeights {
-                layers: (0..checkpoint.config().n_layers())
-                    .into_par_iter()
-                    .map(|l| {
-                        Layer::load(&checkpoint, l, options.dtype, &options.device).map(Arc::new)
-                    })
+                layers: (0..config.n_layers())
+                    .map(layer)
                     .collect::<Result<_, _>>()?,
                 head: place(checkpoint.model_tensor(ModelTensor::Head)?)?,
             }),
@@ -97,6 +108,7 @@ impl Model {
         Ok(Model {
             checkpoint,
             options,
+            plan,
             final_norm,
             resident,
         })
@@ -107,12 +119,9 @@ impl Model {
         self.checkpoint.config()
     }
 
-    /// How the weights are held.
-    pub fn residency(&self) -> Residency {
-        match self.resident {
-            Some(_) => Residency::Resident,
-            None => Residency::Streamed,
-        }
+    /// How the weights are held, and what that leaves for activations.
+    pub fn plan(&self) -> &MemoryPlan {
+        &self.plan
     }
 
     /// Precision of weights and activations.
@@ -125,25 +134,62 @@ impl Model {
         &self.options.device
     }
 
-    /// The memory that may go to residual streams and activations, bytes.
-    pub fn activation_bytes(&self) -> u64 {
-        let estimate = MemoryEstimate::new(self.config(), self.dtype().size_in_bytes());
-        let weights = match self.residency() {
-            Residency::Resident => estimate.resident_bytes,
-            Residency::Streamed => estimate.streamed_bytes,
+    /// The memory that logits may take while residual streams of `residual_bytes` are held, bytes:
+    /// the layers are released by then.
+    pub fn logit_bytes(&self, residual_bytes: u64) -> u64 {
+        let config = self.config();
+        let released = match self.plan.residency {
+            Residency::Resident => 0,
+            Residency::Streamed => {
+                let weights = 2 * config.layer_parameters();
+                weights - weights / HEAD_BLOCK_SHARE
+            }
         };
-        match self.options.max_memory {
-            Some(limit) => limit.saturating_sub(weights + PROGRAM_BYTES),
-            None => ACTIVATION_BYTES,
-        }
+        let released = released * self.dtype().size_in_bytes() as u64;
+        (self.plan.activation_bytes + released).saturating_sub(residual_bytes)
     }
 
-    /// Layer `l`, from memory or from the file.
-    pub fn layer(&self, l: usize) -> Result<Arc<Layer>, ModelError> {
-        match &self.resident {
-            Some(weights) => Ok(weights.layers[l].clone()),
-            None => Layer::load(&self.checkpoint, l, self.dtype(), self.device()).map(Arc::new),
+    /// The layers from first to last, from memory or read ahead from the files.
+    pub fn layers(&self) -> Result<InOrder<Arc<Layer>>, ModelError> {
+        if let Some(weights) = &self.resident {
+            return Ok(InOrder::Held(weights.layers.clone().into_iter()));
         }
+        let (checkpoint, dtype, device) = self.source();
+        InOrder::read_ahead(self.config().n_layers(), move |l| {
+            Layer::load(&checkpoint, l, dtype, &device).map(Arc::new)
+        })
+    }
+
+    /// The output head, whole from memory, or in blocks of the vocabulary read ahead from the files.
+    pub fn head(&self) -> Result<InOrder<HeadBlock>, ModelError> {
+        if let Some(weights) = &self.resident {
+            let weights = weights.head.clone();
+            return Ok(InOrder::Held(
+                vec![HeadBlock { first: 0, weights }].into_iter(),
+            ));
+        }
+        let (checkpoint, dtype, device) = self.source();
+        let vocab_size = self.config().vocab_size;
+        let blocks = vocab_size.div_ceil(self.head_rows());
+        // Blocks of nearly equal size: none is much narrower than the others.
+        let bound = move |block: usize| block * vocab_size / blocks;
+        InOrder::read_ahead(blocks, move |block| {
+            let first = bound(block);
+            let weights = checkpoint.head_rows(first..bound(block + 1))?;
+            let weights = weights.to_dtype(dtype)?.to_device(&device)?;
+            Ok(HeadBlock { first, weights })
+        })
+    }
+
+    /// The most rows of the head that a block has.
+    pub fn head_rows(&self) -> usize {
+        let config = self.config();
+        let rows = config.layer_parameters() / HEAD_BLOCK_SHARE / config.d_model as u64;
+        (rows as usize).clamp(FEWEST_HEAD_ROWS, config.vocab_size.max(FEWEST_HEAD_ROWS))
+    }
+
+    fn source(&self) -> (Checkpoint, DType, Device) {
+        (self.checkpoint.clone(), self.dtype(), self.device().clone())
     }
 
     /// Token embeddings as the first layer sees them, `[ids, d_model]`.
@@ -161,24 +207,19 @@ impl Model {
         Ok(self.final_norm.scale(rows)?)
     }
 
-    /// Next-token logits `[rows, vocab_size]` of residual rows `[rows, d_model]`, by [`head`](Self::head).
-    pub fn logits(&self, rows: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = linear(&self.final_norm.apply(rows)?, head)?;
+    /// Residual rows as the head sees them, `[rows, d_model]` to the same shape.
+    pub fn final_norm(&self, rows: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(self.final_norm.apply(rows)?)
+    }
+
+    /// Next-token logits `[rows, tokens]` of [normed](Self::final_norm) rows `[rows, d_model]`, for the
+    /// tokens of a block of the head `[tokens, d_model]`.
+    pub fn logits(&self, normed: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {
+        let logits = linear(normed, head)?;
         Ok(match self.config().final_softcap {
             Some(cap) => softcap(logits, cap)?,
             None => logits,
         })
-    }
-
-    /// The output head, `[vocab_size, d_model]`, from memory or from the file.
-    pub fn head(&self) -> Result<Tensor, ModelError> {
-        match &self.resident {
-            Some(weights) => Ok(weights.head.clone()),
-            None => {
-                let head = self.checkpoint.model_tensor(ModelTensor::Head)?;
-                Ok(head.to_dtype(self.dtype())?.to_device(self.device())?)
-            }
-        }
     }
 }
 
@@ -199,6 +240,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
+    /// The MLPs of all layers from first to last, read ahead.
+    pub fn all(checkpoint: &Checkpoint) -> Result<InOrder<Mlp>, ModelError> {
+        let checkpoint = checkpoint.clone();
+        InOrder::read_ahead(checkpoint.config().n_layers(), move |l| {
+            Mlp::load(&checkpoint, l)
+        })
+    }
+
     /// Reads the MLP of layer `l`.
     pub fn load(checkpoint: &Checkpoint, l: usize) -> Result<Mlp, ModelError> {
         let family = checkpoint.config().family;

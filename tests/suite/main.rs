@@ -10,6 +10,7 @@ mod golden;
 mod goldens;
 mod hub;
 mod loading;
+mod memory;
 mod oracle;
 mod published;
 mod recall;
