@@ -7,6 +7,7 @@ mod effects_table;
 mod fetch;
 mod inspect;
 mod models;
+mod neuron;
 mod progress;
 mod published;
 mod setup;
@@ -41,6 +42,7 @@ enum Command {
     Fetch(fetch::Fetch),
     Inspect(inspect::Inspect),
     Models(models::Models),
+    Neuron(neuron::NeuronArgs),
     Classify(classify::Classify),
     Ablate(ablate::Ablate),
 }
@@ -52,6 +54,7 @@ impl Cli {
             Command::Fetch(fetch) => fetch.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
+            Command::Neuron(neuron) => neuron.run(),
             Command::Classify(classify) => classify.run(),
             Command::Ablate(ablate) => ablate.run(),
         }

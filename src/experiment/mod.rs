@@ -5,12 +5,14 @@
 
 mod ablate;
 mod effects;
+mod neuron;
 mod outcome;
 mod plan;
 mod score;
 
 pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
+pub use neuron::{Firing, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
 pub use score::{Score, Scorer};

@@ -17,6 +17,7 @@ mod cosines;
 mod error;
 mod fold;
 mod folded;
+mod lens;
 mod matched;
 mod published;
 mod query;
@@ -34,6 +35,7 @@ pub use class::{Class, check_threshold, class_of};
 pub use cosines::{Cosines, NeuronRow, classify_layer};
 pub use error::ClassError;
 pub use fold::Fold;
+pub use lens::{LensToken, NeuronLens, Ranked, neuron_lens};
 pub use matched::{Match, MatchedDraws, Shortfall, matched_draws};
 pub use published::{
     COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, ModelName, PUBLISHED_THRESHOLD,

@@ -132,10 +132,13 @@ impl Checkpoint {
         }
     }
 
-    /// The rows of the head for some of the vocabulary, `[tokens, d_model]`.
-    pub fn head_rows(&self, tokens: Range<usize>) -> Result<Tensor, ModelError> {
-        self.store
-            .read_rows(self.model_name(ModelTensor::Head), tokens)
+    /// The rows of the head or of the embedding for some of the vocabulary, `[tokens, d_model]`.
+    pub fn vocabulary_rows(
+        &self,
+        tensor: ModelTensor,
+        tokens: Range<usize>,
+    ) -> Result<Tensor, ModelError> {
+        self.store.read_rows(self.model_name(tensor), tokens)
     }
 
     /// Rows of the embedding for the given token ids, `[ids, d_model]`, without reading the others.

@@ -175,7 +175,7 @@ impl Model {
         let bound = move |block: usize| block * vocab_size / blocks;
         InOrder::read_ahead(blocks, move |block| {
             let first = bound(block);
-            let weights = checkpoint.head_rows(first..bound(block + 1))?;
+            let weights = checkpoint.vocabulary_rows(ModelTensor::Head, first..bound(block + 1))?;
             let weights = weights.to_dtype(dtype)?.to_device(&device)?;
             Ok(HeadBlock { first, weights })
         })
