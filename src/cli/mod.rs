@@ -3,6 +3,7 @@
 mod ablate;
 mod args;
 mod classify;
+mod edit_args;
 mod effects_table;
 mod fetch;
 mod inspect;
@@ -42,7 +43,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Models(models::Models),
     Classify(classify::Classify),
-    Ablate(ablate::Ablate),
+    Ablate(Box<ablate::Ablate>),
 }
 
 impl Cli {
