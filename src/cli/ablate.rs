@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
+use super::edit_args::{EditArgs, Recorded, print_reference, warn_of_values_kept};
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::progress::Meter;
 use super::setup::{check_memory, find_model, run_info, tokenizer};
@@ -18,7 +19,7 @@ use crate::experiment::{
     Ablation, AblationPlan, Effect, KnownByRelation, PromptSubset, Treatment, ablate, effects,
     known_by_relation,
 };
-use crate::hooks::{Mode, NeuronSet, SignCase};
+use crate::hooks::{ModeSpec, NeuronSet};
 use crate::io_class::{
     ClassQuery, Match, NeuronTable, check_layers, check_threshold, matched_draws,
 };
@@ -26,7 +27,7 @@ use crate::model::{Checkpoint, Model};
 use crate::prompts::PromptSet;
 use crate::report::{OutDir, PromptSetInfo, outcomes_parquet};
 use crate::stats::BootstrapSettings;
-use crate::tokens::{BosPolicy, Positions, Tokenizer, tokenize};
+use crate::tokens::{BosPolicy, Tokenizer, tokenize};
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
 ///
@@ -59,14 +60,13 @@ pub struct Ablate {
     /// Instead of classes: a file with one `layer.neuron` a line (# begins a comment).
     #[arg(long, value_name = "FILE", conflicts_with = "classes")]
     neurons: Option<PathBuf>,
-    /// What becomes of a neuron's activation act(gate)·up: zero, fixed=VALUE, multiply=FACTOR, clamp=LIMIT.
-    #[arg(long, default_value = "zero")]
-    #[serde(serialize_with = "as_text")]
-    mode: Mode,
+    #[command(flatten)]
+    #[serde(flatten)]
+    edit: EditArgs,
     /// Random sets per class.
     #[arg(long, default_value_t = 20)]
     draws: usize,
-    /// Seed of the random sets and of the bootstrap.
+    /// Seed of the random sets, of the prompts that --mode resample takes values from, and of the bootstrap.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// What the random sets share with the class: the layers, or also the norms of w_out.
@@ -80,14 +80,6 @@ pub struct Ablate {
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
     #[arg(long, value_parser = parse_layers, value_name = "A..B")]
     layers: Option<Range<usize>>,
-    /// At which tokens: all, subject, subject-last or last (of the prompt).
-    #[arg(long, default_value = "all")]
-    #[serde(serialize_with = "as_text")]
-    positions: Positions,
-    /// Only where gate and up have these signs, such as gate- or gate-,up+; read from the edited run itself.
-    #[arg(long, value_name = "SIGNS", allow_hyphen_values = true)]
-    #[serde(serialize_with = "as_optional_text")]
-    when: Option<SignCase>,
     /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
     #[arg(long, default_value = "known", value_name = "known|all")]
     #[serde(serialize_with = "as_text")]
@@ -111,6 +103,7 @@ impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
+        self.edit.check()?;
         let out = self.output.claim()?;
         let load_options = self.compute.load_options()?;
         let prompts = match &self.prompts {
@@ -134,14 +127,17 @@ impl Ablate {
         let neurons = neurons.transpose()?;
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
+        let config = checkpoint.config();
+        let (mode, recorded) = self.edit.read_mode(&located, config, &tokenizer)?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let plan = self.plan(&table, neurons)?;
+        let plan = self.plan(&table, neurons, mode)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         let meter = Meter::new();
         let ablation = ablate(&Engine::new(&model), &batch, &plan, &meter)?;
         meter.clear();
+        warn_of_values_kept(&ablation.changed);
         let settings = BootstrapSettings {
             seed: self.seed,
             ..BootstrapSettings::default()
@@ -165,7 +161,7 @@ impl Ablate {
                 name: prompts.name.clone(),
                 sha256: prompts.sha256.clone(),
             });
-            info.counts = counts(&ablation, &plan, &relations, &prompts);
+            info.counts = counts(&ablation, &plan, &relations, &prompts, recorded.as_ref());
             info.wall_s = start.elapsed().as_secs_f64();
             write(out, &ablation, &effects, &prompts, &tokenizer, info)?;
         }
@@ -175,6 +171,7 @@ impl Ablate {
         } else {
             print_relations(&relations);
             self.print_heading(&ablation, prompts.prompts.len());
+            print_reference(ablation.reference, recorded.as_ref());
             print_effects(&effects, self.subset);
             if let Some(out) = &out {
                 println!("files in {}", out.path().display());
@@ -187,6 +184,7 @@ impl Ablate {
         &self,
         table: &NeuronTable,
         from_file: Option<NeuronSet>,
+        mode: ModeSpec,
     ) -> anyhow::Result<AblationPlan> {
         let sets: Vec<(String, NeuronSet)> = match (from_file, &self.neurons) {
             (Some(set), Some(path)) => {
@@ -234,20 +232,21 @@ impl Ablate {
             .collect::<anyhow::Result<_>>()?;
         Ok(AblationPlan {
             treatments,
-            mode: self.mode,
-            positions: self.positions,
-            when: self.when.unwrap_or_default(),
+            mode,
+            positions: self.edit.positions,
+            when: self.edit.when(),
+            signs: self.edit.signs(table),
             subset: self.subset,
+            seed: self.seed,
         })
     }
 
     fn print_heading(&self, ablation: &Ablation, prompts: usize) {
         println!(
-            "\n{}: knows {} of {prompts} facts; {} ablation at {} positions on {} prompts, {} draws, fold {}",
+            "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
             self.model.model,
             ablation.known,
-            self.mode,
-            self.positions,
+            self.edit.in_words(),
             ablation.edited_prompts,
             self.draws,
             self.class.fold
@@ -285,13 +284,17 @@ fn counts(
     plan: &AblationPlan,
     relations: &[KnownByRelation],
     prompts: &PromptSet,
+    recorded: Option<&Recorded>,
 ) -> serde_json::Value {
+    let clean = ablation.reference.map(|clean| serde_json::json!(clean));
+    let recorded = recorded.map(|recorded| serde_json::json!(recorded));
     serde_json::json!({
         "prompts": prompts.prompts.len(),
         "known": ablation.known,
         "edited_prompts": ablation.edited_prompts,
         "conditions": plan.len(),
         "edits": ablation.changed,
+        "reference": clean.or(recorded),
         "passes": ablation.passes,
         "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
         "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),
@@ -304,11 +307,4 @@ fn as_texts<T: std::fmt::Display, S: serde::Serializer>(
     to: S,
 ) -> Result<S::Ok, S::Error> {
     to.collect_seq(values.iter().map(T::to_string))
-}
-
-fn as_optional_text<T: std::fmt::Display, S: serde::Serializer>(
-    value: &Option<T>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    as_text(&value.as_ref().map_or("any".to_string(), T::to_string), to)
 }

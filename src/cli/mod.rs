@@ -3,6 +3,7 @@
 mod ablate;
 mod args;
 mod classify;
+mod edit_args;
 mod effects_table;
 mod fetch;
 mod inspect;
@@ -44,7 +45,7 @@ enum Command {
     Models(models::Models),
     Neuron(neuron::NeuronArgs),
     Classify(classify::Classify),
-    Ablate(ablate::Ablate),
+    Ablate(Box<ablate::Ablate>),
 }
 
 impl Cli {

@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::ExperimentError;
 use super::outcome::{Arm, Outcome, PromptSubset};
 use super::plan::{AblationPlan, PlannedCondition};
+use super::reference::{CleanReference, PendingMode};
 use super::score::{Score, Scorer};
 use crate::engine::{Engine, Progress, check_edits};
-use crate::hooks::{Condition, EditCount};
+use crate::hooks::{Condition, EditCount, Observer};
 use crate::prompts::Prompt;
 use crate::tokens::TokenBatch;
 
@@ -23,6 +24,8 @@ pub struct Ablation {
     pub edited_prompts: usize,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
+    /// Where the values of the mode came from, if they came from these prompts.
+    pub reference: Option<CleanReference>,
     /// How often the layers were walked through.
     pub passes: usize,
 }
@@ -35,9 +38,11 @@ pub fn ablate(
     plan: &AblationPlan,
     progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
-    let planned = plan.conditions();
-    engine.tokens_per_pass(batch, planned.len())?; // too little memory shows before anything runs
-    let unedited = run(engine, batch, &planned[..1], progress)?;
+    engine.tokens_per_pass(batch, plan.len())?; // too little memory shows before anything runs
+    let mut pending = PendingMode::new(engine, plan);
+    let clean_only = [PlannedCondition::clean()];
+    let observers = &mut pending.observers();
+    let unedited = run(engine, batch, &clean_only, observers, progress)?;
     let mut clean = unedited.by_prompt(0);
     let known: BTreeSet<usize> = clean
         .iter()
@@ -54,7 +59,11 @@ pub fn ablate(
         });
     }
 
-    let edited = run(engine, &batch.subset(&edited_prompts)?, &planned, progress)?;
+    let edited_batch = batch.subset(&edited_prompts)?;
+    let resolved = pending.resolve(engine, plan, batch, &edited_batch, progress)?;
+    let planned = plan.conditions(&resolved.mode);
+    let engine = &engine.beside(resolved.bytes);
+    let edited = run(engine, &edited_batch, &planned, &mut [], progress)?;
     clean.extend(edited.by_prompt(0));
     let conditions = (1..planned.len()).map(|condition| edited.by_prompt(condition));
     let outcomes = std::iter::once(clean)
@@ -79,7 +88,8 @@ pub fn ablate(
         known: known.len(),
         edited_prompts: edited_prompts.len(),
         changed: edited.changed,
-        passes: unedited.passes + edited.passes,
+        reference: resolved.reference,
+        passes: unedited.passes + resolved.passes + edited.passes,
     })
 }
 
@@ -106,6 +116,7 @@ fn run(
     engine: &Engine<'_>,
     batch: &TokenBatch,
     planned: &[PlannedCondition],
+    observers: &mut [&mut dyn Observer],
     progress: &dyn Progress,
 ) -> Result<Scored, ExperimentError> {
     let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
@@ -128,7 +139,7 @@ fn run(
     let mut counts = vec![EditCount::default(); conditions.len()];
     for part in &parts {
         let mut scorer = Scorer::new(part, conditions.len());
-        let part_counts = engine.run(part, &conditions, &mut [], Some(&mut scorer), progress)?;
+        let part_counts = engine.run(part, &conditions, observers, Some(&mut scorer), progress)?;
         for (sum, count) in counts.iter_mut().zip(part_counts) {
             *sum += count;
         }

@@ -8,6 +8,7 @@ mod effects;
 mod neuron;
 mod outcome;
 mod plan;
+mod reference;
 mod score;
 
 pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
@@ -15,9 +16,11 @@ pub use effects::{ArmMeans, Effect, Metric, effects};
 pub use neuron::{Firing, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
+pub use reference::CleanReference;
 pub use score::{Score, Scorer};
 
 use crate::engine::EngineError;
+use crate::hooks::ReferenceError;
 use crate::io_class::ClassError;
 use crate::stats::StatsError;
 use crate::tokens::TokenError;
@@ -37,6 +40,9 @@ pub enum ExperimentError {
     /// A class or a baseline.
     #[error(transparent)]
     Class(#[from] ClassError),
+    /// The values of a mode.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// The run itself.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -4,6 +4,7 @@
 mod cli;
 mod common;
 mod configs;
+mod edits;
 mod engine;
 mod families;
 mod golden;
@@ -16,3 +17,4 @@ mod published;
 mod recall;
 mod stages;
 mod tokenizers;
+mod two_layer;
