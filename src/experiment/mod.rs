@@ -10,6 +10,7 @@ mod outcome;
 mod plan;
 mod reference;
 mod score;
+mod text;
 
 pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
@@ -18,6 +19,7 @@ pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use score::{Score, Scorer};
+pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects};
 
 use crate::engine::EngineError;
 use crate::hooks::ReferenceError;
@@ -36,6 +38,15 @@ pub enum ExperimentError {
     NothingKnown {
         /// How many prompts were run.
         prompts: usize,
+    },
+    /// A text without two tokens in a row.
+    #[error("no text has two tokens, so there is nothing to predict; give a longer one")]
+    NoTokens,
+    /// Rows that could not be kept.
+    #[error("{why}")]
+    Sink {
+        /// Why.
+        why: String,
     },
     /// A class or a baseline.
     #[error(transparent)]
