@@ -16,5 +16,6 @@ mod oracle;
 mod published;
 mod recall;
 mod stages;
+mod text;
 mod tokenizers;
 mod two_layer;
