@@ -10,7 +10,10 @@ mod models;
 mod progress;
 mod published;
 mod setup;
+mod sweep;
+mod sweep_table;
 mod table;
+mod treatments;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +22,7 @@ Examples:
   gatelens ablate
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
+  gatelens sweep --window 3 --draws 20 --out runs/layers
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
 
@@ -43,6 +47,7 @@ enum Command {
     Models(models::Models),
     Classify(classify::Classify),
     Ablate(ablate::Ablate),
+    Sweep(sweep::Sweep),
 }
 
 impl Cli {
@@ -54,6 +59,7 @@ impl Cli {
             Command::Models(models) => models.run(),
             Command::Classify(classify) => classify.run(),
             Command::Ablate(ablate) => ablate.run(),
+            Command::Sweep(sweep) => sweep.run(),
         }
     }
 }

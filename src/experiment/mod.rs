@@ -5,15 +5,20 @@
 
 mod ablate;
 mod effects;
+mod groups;
 mod outcome;
 mod plan;
 mod score;
+mod sweep;
 
 pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
 pub use score::{Score, Scorer};
+pub use sweep::{Cell, CellEffect, CellOutcomes, Evidence, SweepPlan, Versus, Window, windows};
+
+use std::ops::Range;
 
 use crate::engine::EngineError;
 use crate::io_class::ClassError;
@@ -31,6 +36,17 @@ pub enum ExperimentError {
     NothingKnown {
         /// How many prompts were run.
         prompts: usize,
+    },
+    /// A window of layers that is wider than the layers there are.
+    #[error(
+        "a window of {width} layers has no room in layers {}..{}; make --window smaller or --layers larger",
+        layers.start, layers.end
+    )]
+    WideWindow {
+        /// Layers of the window.
+        width: usize,
+        /// The layers to choose from.
+        layers: Range<usize>,
     },
     /// A class or a baseline.
     #[error(transparent)]

@@ -2,13 +2,15 @@
 //! [`OutDir`] touches the disk.
 
 mod classes;
+mod heat_map;
 mod out_dir;
 mod parquet;
 mod run_info;
 
 pub use classes::classes_json;
+pub use heat_map::heat_map_svg;
 pub use out_dir::{OutDir, Overwrite};
-pub use parquet::{neurons_parquet, outcomes_parquet};
+pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
 
 use std::path::PathBuf;

@@ -15,4 +15,5 @@ mod oracle;
 mod published;
 mod recall;
 mod stages;
+mod sweep;
 mod tokenizers;
