@@ -5,7 +5,8 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, SignCase, Site, SiteRows,
+    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, SignCase, SignConvention, Site,
+    SiteRows,
 };
 use gatelens::hub::{DEFAULT_MODEL, locate};
 use gatelens::io_class::{Fold, classify_layer};
@@ -65,6 +66,7 @@ fn zero(model: &Model, layers: std::ops::Range<usize>, per_layer: usize) -> Cond
         mode: Mode::Zero,
         positions: Positions::All,
         when: SignCase::default(),
+        signs: SignConvention::Raw,
     })
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
+use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::progress::Meter;
 use super::setup::run_info;
@@ -53,6 +54,7 @@ impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
+        self.treatments.check()?;
         let out = self.output.claim()?;
         let load_options = self.compute.load_options()?;
         let (checkpoint, ready) =
@@ -66,6 +68,7 @@ impl Ablate {
         let meter = Meter::new();
         let ablation = ablate(&Engine::new(&model), &ready.batch, &plan, &meter)?;
         meter.clear();
+        warn_of_values_kept(&ablation.changed);
         let settings = BootstrapSettings {
             seed: self.treatments.seed,
             ..BootstrapSettings::default()
@@ -84,7 +87,7 @@ impl Ablate {
                 &self.class,
             )?;
             self.treatments.describe(&mut info, &ready)?;
-            info.counts = counts(&ablation, &plan, &relations, prompts.len());
+            info.counts = counts(&ablation, &plan, &relations, &ready);
             info.wall_s = start.elapsed().as_secs_f64();
             write(out, &ablation, &effects, &ready, info)?;
         }
@@ -94,6 +97,7 @@ impl Ablate {
         } else {
             print_relations(&relations);
             self.print_heading(&ablation, prompts.len());
+            ready.print_reference(ablation.reference);
             print_effects(&effects, self.treatments.subset);
             if let Some(out) = &out {
                 println!("files in {}", out.path().display());
@@ -136,14 +140,15 @@ fn counts(
     ablation: &Ablation,
     plan: &AblationPlan,
     relations: &[KnownByRelation],
-    prompts: usize,
+    ready: &Ready,
 ) -> serde_json::Value {
     serde_json::json!({
-        "prompts": prompts,
+        "prompts": ready.prompts.prompts.len(),
         "known": ablation.known,
         "edited_prompts": ablation.edited_prompts,
         "conditions": plan.len(),
         "edits": ablation.changed,
+        "reference": ready.reference(ablation.reference),
         "passes": ablation.passes,
         "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
         "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),

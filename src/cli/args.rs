@@ -158,3 +158,11 @@ pub fn as_text<T: std::fmt::Display, S: serde::Serializer>(
 ) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
 }
+
+/// Serialises what prints as text, with `any` where there is nothing.
+pub fn as_optional_text<T: std::fmt::Display, S: serde::Serializer>(
+    value: &Option<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    as_text(&value.as_ref().map_or("any".to_string(), T::to_string), to)
+}

@@ -3,6 +3,7 @@
 mod ablate;
 mod args;
 mod classify;
+mod edit_args;
 mod effects_table;
 mod fetch;
 mod inspect;
@@ -46,8 +47,8 @@ enum Command {
     Inspect(inspect::Inspect),
     Models(models::Models),
     Classify(classify::Classify),
-    Ablate(ablate::Ablate),
-    Sweep(sweep::Sweep),
+    Ablate(Box<ablate::Ablate>),
+    Sweep(Box<sweep::Sweep>),
 }
 
 impl Cli {

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
+use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_relations, warn_of_baselines};
 use super::progress::Meter;
 use super::setup::run_info;
@@ -14,8 +16,8 @@ use super::sweep_table::print_cells;
 use super::treatments::{Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
-    Cell, CellEffect, CellOutcomes, KnownByRelation, SweepPlan, Window, ablate, effects,
-    known_by_relation, windows,
+    Cell, CellEffect, CellOutcomes, CleanReference, KnownByRelation, SweepPlan, Window, ablate,
+    effects, known_by_relation, windows,
 };
 use crate::hooks::EditCount;
 use crate::io_class::{NeuronTable, Shortfall};
@@ -67,6 +69,7 @@ struct Swept {
     outcomes: CellOutcomes,
     effects: Vec<CellEffect>,
     relations: Vec<KnownByRelation>,
+    reference: Option<CleanReference>,
     counts: Counts,
 }
 
@@ -78,6 +81,7 @@ struct Counts {
     edited_prompts: usize,
     conditions: usize,
     edits: EditCount,
+    reference: Option<Value>,
     passes: usize,
     cells: Vec<CellCount>,
     absent: Vec<Cell>,
@@ -96,6 +100,7 @@ impl Sweep {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
+        self.treatments.check()?;
         let out = self.output.claim()?;
         let load_options = self.compute.load_options()?;
         let (checkpoint, ready) =
@@ -124,7 +129,7 @@ impl Sweep {
             info.wall_s = start.elapsed().as_secs_f64();
             self.write(out, &swept, &ready, info)?;
         }
-        self.print(&swept, out.as_ref())
+        self.print(&swept, &ready, out.as_ref())
     }
 
     fn windows(&self, config: &Config) -> anyhow::Result<Vec<Window>> {
@@ -149,6 +154,7 @@ impl Sweep {
         let meter = Meter::new();
         let ablation = ablate(engine, &ready.batch, &plan.ablation, &meter)?;
         meter.clear();
+        warn_of_values_kept(&ablation.changed);
         let settings = BootstrapSettings {
             seed: self.treatments.seed,
             ..BootstrapSettings::default()
@@ -167,6 +173,7 @@ impl Sweep {
             edited_prompts: ablation.edited_prompts,
             conditions: plan.ablation.len(),
             edits: ablation.changed,
+            reference: ready.reference(ablation.reference),
             passes: ablation.passes,
             cells: cells.collect(),
             absent: plan.absent.clone(),
@@ -177,6 +184,7 @@ impl Sweep {
             outcomes: plan.outcomes(ablation.outcomes),
             plan,
             relations,
+            reference: ablation.reference,
             counts,
         })
     }
@@ -199,7 +207,7 @@ impl Sweep {
         ])?)
     }
 
-    fn print(&self, swept: &Swept, out: Option<&OutDir>) -> anyhow::Result<()> {
+    fn print(&self, swept: &Swept, ready: &Ready, out: Option<&OutDir>) -> anyhow::Result<()> {
         if self.output.json {
             let json = serde_json::json!({
                 "effects": swept.effects,
@@ -218,6 +226,7 @@ impl Sweep {
             swept.counts.cells.len(),
             swept.counts.conditions,
         );
+        ready.print_reference(swept.reference);
         print_cells(&swept.plan, &swept.effects);
         if let Some(out) = out {
             println!("files in {}", out.path().display());

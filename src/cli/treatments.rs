@@ -8,9 +8,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ModelArg, as_text, parse_layers};
+use super::edit_args::{EditArgs, Recorded, print_reference};
 use super::setup::{check_memory, find_model, tokenizer};
-use crate::experiment::{AblationPlan, PromptSubset, Treatment};
-use crate::hooks::{Mode, NeuronSet, SignCase};
+use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
+use crate::hooks::{ModeSpec, NeuronSet};
 use crate::hub::LocatedModel;
 use crate::io_class::{
     ClassQuery, Match, NeuronTable, check_layers, check_threshold, matched_draws,
@@ -18,7 +19,7 @@ use crate::io_class::{
 use crate::model::{Checkpoint, LoadOptions};
 use crate::prompts::PromptSet;
 use crate::report::{PromptSetInfo, RunInfo};
-use crate::tokens::{BosPolicy, Positions, TokenBatch, Tokenizer, tokenize};
+use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize};
 
 /// Which neurons are edited, how, and on which prompts.
 #[derive(Args, Serialize)]
@@ -42,11 +43,10 @@ pub struct TreatmentArgs {
     /// Instead of classes: a file with one `layer.neuron` a line (# begins a comment).
     #[arg(long, value_name = "FILE", conflicts_with = "classes")]
     neurons: Option<PathBuf>,
-    /// What becomes of a neuron's activation act(gate)·up: zero, fixed=VALUE, multiply=FACTOR, clamp=LIMIT.
-    #[arg(long, default_value = "zero")]
-    #[serde(serialize_with = "as_text")]
-    mode: Mode,
-    /// Seed of the random sets and of the bootstrap.
+    #[command(flatten)]
+    #[serde(flatten)]
+    edit: EditArgs,
+    /// Seed of the random sets, of the prompts that --mode resample takes values from, and of the bootstrap.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// What the random sets share with the class: the layers, or also the norms of w_out.
@@ -60,14 +60,6 @@ pub struct TreatmentArgs {
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
     #[arg(long, value_parser = parse_layers, value_name = "A..B")]
     pub layers: Option<Range<usize>>,
-    /// At which tokens: all, subject, subject-last or last (of the prompt).
-    #[arg(long, default_value = "all")]
-    #[serde(serialize_with = "as_text")]
-    positions: Positions,
-    /// Only where gate and up have these signs, such as gate- or gate-,up+; read from the edited run itself.
-    #[arg(long, value_name = "SIGNS", allow_hyphen_values = true)]
-    #[serde(serialize_with = "as_optional_text")]
-    when: Option<SignCase>,
     /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
     #[arg(long, default_value = "known", value_name = "known|all")]
     #[serde(serialize_with = "as_text")]
@@ -84,11 +76,32 @@ pub struct Ready {
     pub located: LocatedModel,
     pub tokenizer: Tokenizer,
     pub batch: TokenBatch,
+    mode: ModeSpec,
+    /// The folder that the mode's means come from, if any.
+    recorded: Option<Recorded>,
     /// The set that `--neurons` names.
     neurons: Option<(String, NeuronSet)>,
 }
 
+impl Ready {
+    /// Where the values of the mode came from, for `run.json`; `clean`: from the run's own prompts.
+    pub fn reference(&self, clean: Option<CleanReference>) -> Option<serde_json::Value> {
+        let recorded = self.recorded.as_ref().map(|r| serde_json::json!(r));
+        clean.map(|clean| serde_json::json!(clean)).or(recorded)
+    }
+
+    /// The same for a person.
+    pub fn print_reference(&self, clean: Option<CleanReference>) {
+        print_reference(clean, self.recorded.as_ref());
+    }
+}
+
 impl TreatmentArgs {
+    /// Refuses settings that would do nothing.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.edit.check()
+    }
+
     /// Reads and checks everything that can be wrong before a weight is read.
     pub fn prepare(
         &self,
@@ -110,11 +123,16 @@ impl TreatmentArgs {
         let neurons = self.neurons_of_file(&checkpoint)?;
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
+        let (mode, recorded) = self
+            .edit
+            .read_mode(&located, checkpoint.config(), &tokenizer)?;
         let ready = Ready {
             prompts,
             located,
             tokenizer,
             batch,
+            mode,
+            recorded,
             neurons,
         };
         Ok((checkpoint, ready))
@@ -155,10 +173,12 @@ impl TreatmentArgs {
         });
         Ok(AblationPlan {
             treatments: treatments.collect::<anyhow::Result<_>>()?,
-            mode: self.mode,
-            positions: self.positions,
-            when: self.when.unwrap_or_default(),
+            mode: ready.mode.clone(),
+            positions: self.edit.positions,
+            when: self.edit.when(),
+            signs: self.edit.signs(table),
             subset: self.subset,
+            seed: self.seed,
         })
     }
 
@@ -181,7 +201,7 @@ impl TreatmentArgs {
 
     /// The edit in a few words.
     pub fn in_words(&self) -> String {
-        format!("{} ablation at {} positions", self.mode, self.positions)
+        self.edit.in_words()
     }
 
     /// What these arguments add to `run.json`.
@@ -206,11 +226,4 @@ fn as_texts<T: std::fmt::Display, S: serde::Serializer>(
     to: S,
 ) -> Result<S::Ok, S::Error> {
     to.collect_seq(values.iter().map(T::to_string))
-}
-
-fn as_optional_text<T: std::fmt::Display, S: serde::Serializer>(
-    value: &Option<T>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    as_text(&value.as_ref().map_or("any".to_string(), T::to_string), to)
 }

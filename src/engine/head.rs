@@ -40,14 +40,14 @@ struct Share {
 }
 
 impl Share {
-    /// As much as fits the memory.
-    fn of_memory(model: &Model, streams: &[Stream]) -> Share {
+    /// As much as fits the memory beside `held` bytes.
+    fn of_memory(model: &Model, streams: &[Stream], held: u64) -> Share {
         let config = model.config();
         let residuals = streams.iter().map(|stream| stream.residual.elem_count());
         let residual_bytes = (residuals.sum::<usize>() * model.dtype().size_in_bytes()) as u64;
         // The logits, a block's part of them, and the row before and after its norm.
         let per_row = 4 * (config.vocab_size + model.head_rows() + 2 * config.d_model) as u64;
-        let fit = model.logit_bytes(residual_bytes) / per_row;
+        let fit = model.logit_bytes(residual_bytes + held) / per_row;
         Share::of_rows(fit as usize, streams.len())
     }
 
@@ -65,8 +65,9 @@ pub(super) fn read_logits(
     model: &Model,
     streams: &mut [Stream],
     readout: &mut dyn Readout,
+    held: u64,
 ) -> Result<(), EngineError> {
-    let share = Share::of_memory(model, streams);
+    let share = Share::of_memory(model, streams, held);
     read_in_shares(model, streams, readout, share)
 }
 
@@ -190,7 +191,7 @@ mod tests {
             seen: vec![],
             bits: vec![],
         };
-        let share = share.unwrap_or_else(|| Share::of_memory(model, &streams));
+        let share = share.unwrap_or_else(|| Share::of_memory(model, &streams, 0));
         read_in_shares(model, &mut streams, &mut bits, share).unwrap();
         assert!(
             bits.seen.is_sorted(),

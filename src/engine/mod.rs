@@ -21,7 +21,9 @@ pub use session::Session;
 use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
 
-use crate::hooks::{Condition, Edit, EditCount, HookPoint, Observer, Site, SiteRows};
+use crate::hooks::{
+    Condition, Edit, EditCount, HookPoint, Observer, ReferenceError, Site, SiteRows,
+};
 use crate::model::{Activation, AttentionTables, Config, Layer, Model, ModelError};
 use crate::tokens::{TokenBatch, TokenError};
 use post::PostPass;
@@ -34,14 +36,24 @@ use stream::{Stream, fork};
 pub enum EngineError {
     /// An edit that left every value as it was: its result would be a false null result.
     #[error(
-        "the edit `{label}` changed no value ({touched} values were in its neurons, positions and sign case); \
-         a result of it would say nothing: check the neurons, --positions and --when"
+        "the edit `{label}` changed no value ({} values were in its neurons, positions and sign case{}); \
+         a result of it would say nothing: check the neurons, --positions and --when",
+        count.touched,
+        without_value(count)
     )]
     NullEdit {
         /// The edit's label.
         label: String,
-        /// How many values it reached.
-        touched: u64,
+        /// What it reached.
+        count: EditCount,
+    },
+    /// Reference values that an edit cannot work with.
+    #[error("the edit `{label}`: {source}")]
+    Reference {
+        /// The edit's label.
+        label: String,
+        /// Why not.
+        source: ReferenceError,
     },
     /// A prompt with more tokens than the model was made for.
     #[error(
@@ -99,6 +111,14 @@ pub enum EngineError {
     Candle(#[from] candle_core::Error),
 }
 
+/// Why values stayed as they were, where it was not for their neurons, positions and sign case.
+fn without_value(count: &EditCount) -> String {
+    match count.no_sign + count.no_reference {
+        0 => String::new(),
+        stayed => format!(", {stayed} of them without a value in the reference"),
+    }
+}
+
 /// Is told how much of a run is done. One unit is half a layer for one stream.
 pub trait Progress {
     /// A run of `units` begins; `what` names it for a person.
@@ -118,12 +138,34 @@ const HEAD_UNITS: u64 = 2;
 /// Runs a model.
 pub struct Engine<'m> {
     model: &'m Model,
+    /// Bytes of the model's memory that the caller holds.
+    held: u64,
 }
 
 impl<'m> Engine<'m> {
     /// An engine for `model`.
     pub fn new(model: &'m Model) -> Self {
-        Self { model }
+        Self { model, held: 0 }
+    }
+
+    /// The same engine, where the caller holds `bytes` more of the memory.
+    pub fn beside(&self, bytes: u64) -> Self {
+        Self {
+            model: self.model,
+            held: self.held + bytes,
+        }
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &'m Config {
+        self.model.config()
+    }
+
+    /// How much of what activations should fit into is held by the caller.
+    fn held_of_activations(&self) -> u64 {
+        let plan = self.model.plan();
+        let to_spare = plan.activation_limit.saturating_sub(plan.activation_bytes);
+        self.held.saturating_sub(to_spare)
     }
 
     /// How many tokens of `batch` one pass may have, so that the residual streams of `conditions`
@@ -138,7 +180,7 @@ impl<'m> Engine<'m> {
     ) -> Result<usize, EngineError> {
         let plan = self.model.plan();
         let (tokens, per_token) = (batch.longest(), self.bytes_per_token(batch, conditions));
-        let needed = tokens as u64 * per_token;
+        let needed = self.held + tokens as u64 * per_token;
         if needed > plan.activation_limit {
             let needed_mib = (plan.held_bytes + needed).div_ceil(1 << 20);
             return Err(EngineError::Memory {
@@ -147,7 +189,10 @@ impl<'m> Engine<'m> {
                 needed_mib,
             });
         }
-        Ok(tokens.max((plan.activation_bytes / per_token) as usize))
+        let left = plan
+            .activation_bytes
+            .saturating_sub(self.held_of_activations());
+        Ok(tokens.max((left / per_token) as usize))
     }
 
     /// What one token takes in the widest moment of a pass.
@@ -224,7 +269,12 @@ impl<'m> Engine<'m> {
             pass.final_scale(self.model, stream)?;
         }
         if let Some(readout) = readout {
-            head::read_logits(self.model, &mut streams, readout)?;
+            head::read_logits(
+                self.model,
+                &mut streams,
+                readout,
+                self.held_of_activations(),
+            )?;
         }
         progress.advance(HEAD_UNITS * streams.len() as u64);
         if let Some(past) = past {
@@ -271,7 +321,15 @@ impl<'m> Engine<'m> {
         }
         conditions.iter().try_for_each(|condition| match condition {
             Condition::Clean => Ok(()),
-            Condition::Edited(edit) => check_neurons(edit, config),
+            Condition::Edited(edit) => {
+                check_neurons(edit, config)?;
+                let model = (config.n_layers(), config.d_mlp);
+                let failed = |source| EngineError::Reference {
+                    label: edit.label.clone(),
+                    source,
+                };
+                edit.check_reference(model, batch).map_err(failed)
+            }
         })
     }
 }
@@ -396,7 +454,7 @@ pub fn check_edits(conditions: &[Condition], counts: &[EditCount]) -> Result<(),
         {
             return Err(EngineError::NullEdit {
                 label: edit.label.clone(),
-                touched: count.touched,
+                count: *count,
             });
         }
     }

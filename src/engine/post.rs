@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::EngineError;
 use super::rows::Rows;
-use crate::hooks::{EditCount, LayerEdit};
+use crate::hooks::{BatchEdit, EditCount, LayerEdit};
 use crate::model::Activation;
-use crate::tokens::{Positions, TokenBatch};
+use crate::tokens::TokenBatch;
 
 /// `gate` and `up` of one stream in one layer, ready to give `post` under each edit.
 pub(super) struct PostPass {
@@ -51,19 +51,14 @@ impl PostPass {
         edit: Option<&LayerEdit<'_>>,
         batch: &TokenBatch,
     ) -> Result<(Tensor, EditCount), EngineError> {
-        let mask = edit
-            .filter(|edit| edit.positions != Positions::All)
-            .map(|edit| batch.mask(edit.positions));
-        let (rows, count) = self.fill(edit.map(|edit| (edit, mask.as_deref())))?;
+        let edit = edit.map(|edit| edit.over(batch));
+        let (rows, count) = self.fill(edit.as_ref())?;
         let shape = (rows.len() / self.width, self.width);
         let post = Tensor::from_vec(rows, shape, &Device::Cpu)?;
         Ok((post.to_dtype(self.dtype)?.to_device(&self.device)?, count))
     }
 
-    fn fill(
-        &self,
-        edit: Option<(&LayerEdit<'_>, Option<&[bool]>)>,
-    ) -> Result<(Vec<f32>, EditCount), EngineError> {
+    fn fill(&self, edit: Option<&BatchEdit<'_>>) -> Result<(Vec<f32>, EditCount), EngineError> {
         let filled = self
             .gate
             .read(|gate| self.up.read(|up| self.fill_rows(gate, up, edit)))??;
@@ -74,7 +69,7 @@ impl PostPass {
         &self,
         gate: &[f32],
         up: &[f32],
-        edit: Option<(&LayerEdit<'_>, Option<&[bool]>)>,
+        edit: Option<&BatchEdit<'_>>,
     ) -> (Vec<f32>, EditCount) {
         let width = self.width;
         let mut post = vec![0.0; gate.len()];
@@ -88,12 +83,9 @@ impl PostPass {
                     Some(base) => post.copy_from_slice(&base[at]),
                     None => gated_row(self.activation, gate, up, post),
                 }
-                match edit {
-                    Some((edit, mask)) if mask.is_none_or(|mask| mask[token]) => {
-                        edit.edit_row(gate, up, post)
-                    }
-                    _ => EditCount::default(),
-                }
+                edit.map_or(EditCount::default(), |edit| {
+                    edit.edit_row(token, gate, up, post)
+                })
             })
             .reduce(EditCount::default, |mut sum, count| {
                 sum += count;

@@ -8,9 +8,10 @@ use super::ExperimentError;
 use super::groups::groups;
 use super::outcome::{Arm, Outcome, PromptSubset};
 use super::plan::{AblationPlan, PlannedCondition};
+use super::reference::{CleanReference, PendingMode};
 use super::score::{Score, Scorer};
 use crate::engine::{Engine, Progress, check_edits};
-use crate::hooks::{Condition, EditCount};
+use crate::hooks::{Condition, EditCount, Observer};
 use crate::prompts::Prompt;
 use crate::tokens::TokenBatch;
 
@@ -24,6 +25,8 @@ pub struct Ablation {
     pub edited_prompts: usize,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
+    /// Where the values of the mode came from, if they came from these prompts.
+    pub reference: Option<CleanReference>,
     /// How often the layers were walked through.
     pub passes: usize,
 }
@@ -36,9 +39,12 @@ pub fn ablate(
     plan: &AblationPlan,
     progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
-    let planned = plan.conditions();
-    groups(engine, batch, &edits(&planned))?; // too little memory shows before anything runs
-    let unedited = run(engine, batch, &planned[..1], progress)?;
+    // Too little memory for one edit beside the clean run shows before anything runs.
+    engine.tokens_per_pass(batch, plan.len().min(2))?;
+    let mut pending = PendingMode::new(engine, plan);
+    let clean_only = [PlannedCondition::clean()];
+    let observers = &mut pending.observers();
+    let unedited = run(engine, batch, &clean_only, observers, progress)?;
     let mut clean = unedited.by_prompt(0);
     let known: BTreeSet<usize> = clean
         .iter()
@@ -55,7 +61,11 @@ pub fn ablate(
         });
     }
 
-    let edited = run(engine, &batch.subset(&edited_prompts)?, &planned, progress)?;
+    let edited_batch = batch.subset(&edited_prompts)?;
+    let resolved = pending.resolve(engine, plan, batch, &edited_batch, progress)?;
+    let planned = plan.conditions(&resolved.mode);
+    let engine = &engine.beside(resolved.bytes);
+    let edited = run(engine, &edited_batch, &planned, &mut [], progress)?;
     clean.extend(edited.by_prompt(0));
     let conditions = (1..planned.len()).map(|condition| edited.by_prompt(condition));
     let outcomes = std::iter::once(clean)
@@ -80,7 +90,8 @@ pub fn ablate(
         known: known.len(),
         edited_prompts: edited_prompts.len(),
         changed: edited.changed,
-        passes: unedited.passes + edited.passes,
+        reference: resolved.reference,
+        passes: unedited.passes + resolved.passes + edited.passes,
     })
 }
 
@@ -138,6 +149,7 @@ fn run(
     engine: &Engine<'_>,
     batch: &TokenBatch,
     planned: &[PlannedCondition],
+    observers: &mut [&mut dyn Observer],
     progress: &dyn Progress,
 ) -> Result<Scored, ExperimentError> {
     let conditions = edits(planned);
@@ -166,7 +178,7 @@ fn run(
             let part_counts = engine.run(
                 part,
                 &group.conditions,
-                &mut [],
+                observers,
                 Some(&mut scorer),
                 progress,
             )?;

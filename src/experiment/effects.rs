@@ -240,7 +240,7 @@ impl<'o> Paired<'o> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::{Mode, NeuronSet, SignCase};
+    use crate::hooks::{Mode, NeuronSet, SignCase, SignConvention};
     use crate::tokens::Positions;
 
     fn outcome(
@@ -291,10 +291,12 @@ mod tests {
         };
         let plan = AblationPlan {
             treatments: vec![treatment],
-            mode: Mode::Zero,
+            mode: Mode::Zero.into(),
             positions: Positions::All,
             when: SignCase::default(),
+            signs: SignConvention::Raw,
             subset: PromptSubset::All,
+            seed: 0,
         };
         (outcomes.collect(), plan)
     }

@@ -8,6 +8,7 @@ mod effects;
 mod groups;
 mod outcome;
 mod plan;
+mod reference;
 mod score;
 mod sweep;
 
@@ -15,12 +16,14 @@ pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
+pub use reference::CleanReference;
 pub use score::{Score, Scorer};
 pub use sweep::{Cell, CellEffect, CellOutcomes, Evidence, SweepPlan, Versus, Window, windows};
 
 use std::ops::Range;
 
 use crate::engine::EngineError;
+use crate::hooks::ReferenceError;
 use crate::io_class::ClassError;
 use crate::stats::StatsError;
 use crate::tokens::TokenError;
@@ -51,6 +54,9 @@ pub enum ExperimentError {
     /// A class or a baseline.
     #[error(transparent)]
     Class(#[from] ClassError),
+    /// The values of a mode.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// The run itself.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -1,7 +1,7 @@
 //! From neuron sets to conditions: each class beside its baseline draws.
 
 use super::outcome::{Arm, PromptSubset};
-use crate::hooks::{Condition, Edit, Mode, NeuronSet, SignCase};
+use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
 use crate::tokens::Positions;
 
@@ -36,13 +36,17 @@ pub struct AblationPlan {
     /// The classes.
     pub treatments: Vec<Treatment>,
     /// What becomes of an edited value.
-    pub mode: Mode,
+    pub mode: ModeSpec,
     /// At which tokens.
     pub positions: Positions,
     /// In which sign case.
     pub when: SignCase,
+    /// The convention of signs.
+    pub signs: SignConvention,
     /// On which prompts.
     pub subset: PromptSubset,
+    /// Of the choice of donors, where values are resampled.
+    pub seed: u64,
 }
 
 /// A condition with the columns that name it in `outcomes.parquet`.
@@ -53,6 +57,20 @@ pub(super) struct PlannedCondition {
     pub mode: String,
     pub neurons: u32,
     pub condition: Condition,
+}
+
+impl PlannedCondition {
+    /// The plain model.
+    pub(super) fn clean() -> Self {
+        Self {
+            class: String::new(),
+            arm: Arm::Clean,
+            draw: 0,
+            mode: String::new(),
+            neurons: 0,
+            condition: Condition::Clean,
+        }
+    }
 }
 
 impl AblationPlan {
@@ -70,20 +88,23 @@ impl AblationPlan {
         self.treatments.is_empty()
     }
 
-    /// All conditions, the clean one first.
-    pub(super) fn conditions(&self) -> Vec<PlannedCondition> {
-        let mut planned = vec![PlannedCondition {
-            class: String::new(),
-            arm: Arm::Clean,
-            draw: 0,
-            mode: String::new(),
-            neurons: 0,
-            condition: Condition::Clean,
-        }];
+    /// Every neuron that is edited in some condition, of a model with `n_layers` layers.
+    pub fn neurons(&self, n_layers: usize) -> NeuronSet {
+        let sets = || {
+            let treatments = self.treatments.iter();
+            treatments.flat_map(|t| std::iter::once(&t.neurons).chain(&t.baseline))
+        };
+        let layer = |l| sets().flat_map(|set| set.layer(l)).copied().collect();
+        NeuronSet::from_layers((0..n_layers).map(layer).collect())
+    }
+
+    /// All conditions with the plan's mode, now that it has its values; the clean one first.
+    pub(super) fn conditions(&self, mode: &Mode) -> Vec<PlannedCondition> {
+        let mut planned = vec![PlannedCondition::clean()];
         for treatment in &self.treatments {
-            planned.push(self.edit(treatment, Arm::Class, 0, &treatment.neurons));
+            planned.push(self.edit(treatment, Arm::Class, 0, &treatment.neurons, mode));
             for (draw, set) in treatment.baseline.iter().enumerate() {
-                planned.push(self.edit(treatment, Arm::Baseline, draw as u32, set));
+                planned.push(self.edit(treatment, Arm::Baseline, draw as u32, set, mode));
             }
         }
         planned
@@ -95,6 +116,7 @@ impl AblationPlan {
         arm: Arm,
         draw: u32,
         neurons: &NeuronSet,
+        mode: &Mode,
     ) -> PlannedCondition {
         let label = match arm {
             Arm::Baseline => format!("{}, baseline draw {draw}", treatment.class),
@@ -104,14 +126,15 @@ impl AblationPlan {
             class: treatment.class.clone(),
             arm,
             draw,
-            mode: self.mode.to_string(),
+            mode: mode.to_string(),
             neurons: neurons.len() as u32,
             condition: Condition::Edited(Edit {
                 label,
                 neurons: neurons.clone(),
-                mode: self.mode,
+                mode: mode.clone(),
                 positions: self.positions,
                 when: self.when,
+                signs: self.signs.clone(),
             }),
         }
     }

@@ -291,7 +291,7 @@ impl CellEffect {
 mod tests {
     use super::super::PromptSubset;
     use super::*;
-    use crate::hooks::{Mode, Neuron, SignCase};
+    use crate::hooks::{Mode, Neuron, SignCase, SignConvention};
     use crate::io_class::Shortfall;
     use crate::tokens::Positions;
 
@@ -318,10 +318,12 @@ mod tests {
                 treatment("a", set(&[(0, 1), (1, 2), (4, 3)]), set(&[(0, 5), (4, 6)])),
                 treatment("b", set(&[(3, 3)]), set(&[(3, 4)])),
             ],
-            mode: Mode::Zero,
+            mode: Mode::Zero.into(),
             positions: Positions::All,
             when: SignCase::default(),
+            signs: SignConvention::Raw,
             subset: PromptSubset::All,
+            seed: 0,
         }
     }
 

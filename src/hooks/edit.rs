@@ -1,161 +1,16 @@
 //! Edits of neurons at `hook_post`: which neurons, what becomes of their value, where, and in which sign case.
+//!
+//! An [`Edit`] is of a whole model, a [`LayerEdit`] is what one layer sees of it, and a [`BatchEdit`] is that
+//! on the rows of one batch. The edit is the last thing that happens to `post`; what its mode means is in
+//! [`Mode`], how signs are read in [`SignCase`].
 
-use std::fmt;
-use std::str::FromStr;
-
+use super::donors::DonorLayer;
+use super::means::NeuronMean;
+use super::mode::Mode;
 use super::neurons::NeuronSet;
-use crate::tokens::Positions;
-
-/// What becomes of a neuron's `post` value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mode {
-    /// It becomes 0.
-    Zero,
-    /// It becomes this value.
-    Fixed(f32),
-    /// It is multiplied by this factor.
-    Multiply(f32),
-    /// It is kept, but no larger than this.
-    ClampAbove(f32),
-}
-
-impl Mode {
-    /// The edited value.
-    #[inline(always)]
-    fn apply(self, post: f32) -> f32 {
-        match self {
-            Mode::Zero => 0.0,
-            Mode::Fixed(value) => value,
-            Mode::Multiply(factor) => post * factor,
-            Mode::ClampAbove(limit) => post.min(limit),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Mode::Zero => f.write_str("zero"),
-            Mode::Fixed(value) => write!(f, "fixed={value}"),
-            Mode::Multiply(factor) => write!(f, "multiply={factor}"),
-            Mode::ClampAbove(limit) => write!(f, "clamp={limit}"),
-        }
-    }
-}
-
-impl FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (text, None),
-        };
-        let number = || {
-            value
-                .and_then(|v| v.parse::<f32>().ok())
-                .filter(|v| v.is_finite())
-        };
-        let mode = match name {
-            "zero" if value.is_none() => Some(Mode::Zero),
-            "fixed" => number().map(Mode::Fixed),
-            "multiply" => number().map(Mode::Multiply),
-            "clamp" => number().map(Mode::ClampAbove),
-            _ => None,
-        };
-        mode.ok_or_else(|| {
-            format!(
-                "`{text}` is no edit; accepted: zero, fixed=VALUE, multiply=FACTOR, clamp=LIMIT"
-            )
-        })
-    }
-}
-
-/// The signs of `gate` and `up` for which an edit holds, strict, in raw sign (the weights as they
-/// are). They are read from the edited run's own activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct SignCase {
-    gate: Option<Sign>,
-    up: Option<Sign>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sign {
-    Positive,
-    Negative,
-}
-
-impl Sign {
-    fn holds(self, value: f32) -> bool {
-        match self {
-            Sign::Positive => value > 0.0,
-            Sign::Negative => value < 0.0,
-        }
-    }
-
-    fn symbol(self) -> char {
-        match self {
-            Sign::Positive => '+',
-            Sign::Negative => '-',
-        }
-    }
-}
-
-impl SignCase {
-    #[inline(always)]
-    fn holds(self, gate: f32, up: f32) -> bool {
-        self.gate.is_none_or(|sign| sign.holds(gate)) && self.up.is_none_or(|sign| sign.holds(up))
-    }
-}
-
-impl fmt::Display for SignCase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = [("gate", self.gate), ("up", self.up)];
-        let parts: Vec<String> = named
-            .iter()
-            .filter_map(|(name, sign)| Some(format!("{name}{}", (*sign)?.symbol())))
-            .collect();
-        f.write_str(
-            if parts.is_empty() {
-                "any".to_string()
-            } else {
-                parts.join(",")
-            }
-            .as_str(),
-        )
-    }
-}
-
-impl FromStr for SignCase {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut case = SignCase::default();
-        for part in text.split(',') {
-            let sign = match part.chars().last() {
-                Some('+') => Some(Sign::Positive),
-                Some('-') => Some(Sign::Negative),
-                _ => None,
-            };
-            let slot = match part.trim_end_matches(['+', '-']) {
-                "gate" => &mut case.gate,
-                "up" => &mut case.up,
-                _ => return Err(sign_case_help(text)),
-            };
-            if sign.is_none() || slot.is_some() {
-                return Err(sign_case_help(text));
-            }
-            *slot = sign;
-        }
-        Ok(case)
-    }
-}
-
-fn sign_case_help(text: &str) -> String {
-    format!(
-        "`{text}` is no sign case; accepted: gate+, gate-, up+, up-, and pairs such as gate-,up+"
-    )
-}
+use super::reference::ReferenceError;
+use super::sign_case::{RawCase, SignCase, SignConvention};
+use crate::tokens::{Positions, TokenBatch};
 
 /// One edit of a set of neurons.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,8 +23,43 @@ pub struct Edit {
     pub mode: Mode,
     /// At which tokens.
     pub positions: Positions,
-    /// In which sign case.
+    /// In which sign case of the edited run's own `gate`, `up` and `post`.
     pub when: SignCase,
+    /// The convention of `when`, and of the value of a fixed or clamped edit.
+    pub signs: SignConvention,
+}
+
+impl Edit {
+    /// Checks that signs and reference values are of a model of this shape (layers, neurons in each), and
+    /// that the reference has what a run over `batch` takes from it.
+    ///
+    /// # Errors
+    /// [`ReferenceError`].
+    pub fn check_reference(
+        &self,
+        model: (usize, usize),
+        batch: &TokenBatch,
+    ) -> Result<(), ReferenceError> {
+        let same = |what, found| match found == model {
+            true => Ok(()),
+            false => Err(ReferenceError::OtherModel {
+                what,
+                found,
+                expected: model,
+            }),
+        };
+        if let SignConvention::Reference(signs) = &self.signs {
+            same("reference signs", signs.shape())?;
+        }
+        match &self.mode {
+            Mode::Mean(means) | Mode::MeanBySign(means) => same("means", means.shape()),
+            Mode::Resample(donors) => {
+                same("donors", donors.shape())?;
+                donors.check(&self.neurons, self.positions, batch)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a run of the model does differently from the plain one.
@@ -189,10 +79,12 @@ impl Condition {
             Condition::Edited(edit) => {
                 let neurons = edit.neurons.layer(layer);
                 (!neurons.is_empty()).then_some(LayerEdit {
+                    layer,
                     neurons,
-                    mode: edit.mode,
+                    mode: &edit.mode,
                     positions: edit.positions,
                     when: edit.when,
+                    signs: &edit.signs,
                 })
             }
         }
@@ -203,28 +95,146 @@ impl Condition {
 /// conditions that agree here may go on sharing a stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerEdit<'a> {
-    /// Neurons of the layer, ascending.
-    pub neurons: &'a [u32],
-    /// What becomes of their values.
-    pub mode: Mode,
-    /// At which tokens.
-    pub positions: Positions,
-    /// In which sign case.
-    pub when: SignCase,
+    layer: usize,
+    neurons: &'a [u32], // ascending
+    mode: &'a Mode,
+    positions: Positions,
+    when: SignCase,
+    signs: &'a SignConvention,
 }
 
-impl LayerEdit<'_> {
-    /// Edits one token's `post` `[d_mlp]`, given its `gate` and `up` `[d_mlp]`.
+impl<'a> LayerEdit<'a> {
+    /// The edit on the rows of `batch`, which [`Edit::check_reference`] has seen.
+    pub fn over(&self, batch: &TokenBatch) -> BatchEdit<'a> {
+        let values = match self.mode {
+            Mode::Zero => Values::Zero,
+            Mode::Fixed(value) => Values::Fixed(*value),
+            Mode::Multiply(factor) => Values::Multiply(*factor),
+            Mode::ClampAbove(limit) => Values::ClampAbove(*limit),
+            Mode::Mean(means) => Values::Mean(means.layer(self.layer)),
+            Mode::MeanBySign(means) => Values::MeanBySign(means.layer(self.layer)),
+            Mode::Resample(donors) => {
+                Values::Resample(donors.layer(self.layer), donors.rows(batch))
+            }
+        };
+        BatchEdit {
+            neurons: self.neurons,
+            values,
+            when: self.when,
+            signs: self.signs.layer(self.layer),
+            mask: (self.positions != Positions::All).then(|| batch.mask(self.positions)),
+        }
+    }
+}
+
+/// An edit of one layer on the rows of one batch.
+pub struct BatchEdit<'a> {
+    neurons: &'a [u32],
+    values: Values<'a>,
+    when: SignCase,
+    signs: Option<&'a [i8]>,
+    mask: Option<Vec<bool>>,
+}
+
+/// A mode with its values for one layer and batch.
+enum Values<'a> {
+    Zero,
+    Fixed(f32),
+    Multiply(f32),
+    ClampAbove(f32),
+    Mean(&'a [NeuronMean]),
+    MeanBySign(&'a [NeuronMean]),
+    /// With the row of values that each row of the batch takes.
+    Resample(&'a DonorLayer, Vec<Option<u32>>),
+}
+
+/// One value that an edit reaches.
+struct Reached {
+    neuron: usize,
+    gate: f32,
+    up: f32,
+    post: f32,
+    /// 1, or the neuron's sign in reference sign.
+    sign: f32,
+}
+
+/// What becomes of it.
+enum Outcome {
+    Becomes(f32),
+    /// It stays: `gate` or `up` is exactly 0.
+    NoSign,
+    /// It stays: the reference has no value for it.
+    NoReference,
+}
+
+impl From<Option<f32>> for Outcome {
+    #[inline(always)]
+    fn from(value: Option<f32>) -> Self {
+        value.map_or(Outcome::NoReference, Outcome::Becomes)
+    }
+}
+
+impl BatchEdit<'_> {
+    /// Edits the `post` `[d_mlp]` of row `token` of the batch, given its `gate` and `up` `[d_mlp]`.
     #[inline]
-    pub fn edit_row(&self, gate: &[f32], up: &[f32], post: &mut [f32]) -> EditCount {
+    pub fn edit_row(&self, token: usize, gate: &[f32], up: &[f32], post: &mut [f32]) -> EditCount {
+        use Outcome::Becomes;
+        if self.mask.as_ref().is_some_and(|mask| !mask[token]) {
+            return EditCount::default();
+        }
+        // The mode is matched once a row, so that each has a loop of its own.
+        match &self.values {
+            Values::Zero => self.each(gate, up, post, |_| Becomes(0.0)),
+            Values::Fixed(value) => self.each(gate, up, post, |at| Becomes(at.sign * value)),
+            Values::Multiply(factor) => self.each(gate, up, post, |at| Becomes(at.post * factor)),
+            Values::ClampAbove(limit) => self.each(gate, up, post, |at| {
+                Becomes(at.sign * (at.sign * at.post).min(*limit))
+            }),
+            Values::Mean(means) => self.each(gate, up, post, |at| means[at.neuron].overall.into()),
+            Values::MeanBySign(means) => self.each(gate, up, post, |at| {
+                RawCase::of(at.gate, at.up).map_or(Outcome::NoSign, |case| {
+                    means[at.neuron].by_sign[case as usize].into()
+                })
+            }),
+            Values::Resample(donors, rows) => {
+                let row = rows[token];
+                self.each(gate, up, post, |at| {
+                    row.and_then(|row| donors.value(row, at.neuron)).into()
+                })
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn each(
+        &self,
+        gate: &[f32],
+        up: &[f32],
+        post: &mut [f32],
+        outcome: impl Fn(Reached) -> Outcome,
+    ) -> EditCount {
         let mut count = EditCount::default();
         for &neuron in self.neurons {
             let n = neuron as usize;
-            if self.when.holds(gate[n], up[n]) {
-                let edited = self.mode.apply(post[n]);
-                count.touched += 1;
-                count.changed += u64::from(edited != post[n]);
-                post[n] = edited;
+            let sign = self.signs.map_or(1.0, |signs| f32::from(signs[n]));
+            if !self.when.holds(gate[n], sign * up[n], sign * post[n]) {
+                continue;
+            }
+            count.touched += 1;
+            let reached = Reached {
+                neuron: n,
+                gate: gate[n],
+                up: up[n],
+                post: post[n],
+                sign,
+            };
+            match outcome(reached) {
+                Outcome::Becomes(edited) => {
+                    count.changed += u64::from(edited != post[n]);
+                    post[n] = edited;
+                }
+                Outcome::NoSign => count.no_sign += 1,
+                Outcome::NoReference => count.no_reference += 1,
             }
         }
         count
@@ -238,65 +248,142 @@ pub struct EditCount {
     pub touched: u64,
     /// Values that are different after the edit.
     pub changed: u64,
+    /// Values that stayed because `gate` or `up` was exactly 0, where the mean of a sign case was asked for.
+    pub no_sign: u64,
+    /// Values that stayed because the reference never saw the neuron (in that sign case).
+    pub no_reference: u64,
 }
 
 impl std::ops::AddAssign for EditCount {
     fn add_assign(&mut self, other: Self) {
         self.touched += other.touched;
         self.changed += other.changed;
+        self.no_sign += other.no_sign;
+        self.no_reference += other.no_reference;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn edit_with<'a>(mode: Mode, when: &str) -> LayerEdit<'a> {
-        let when = if when.is_empty() {
-            SignCase::default()
-        } else {
-            when.parse().unwrap()
+    use super::super::means::NeuronMeans;
+    use super::super::sign_case::ReferenceSigns;
+    use super::super::{ModeSpec, Neuron};
+    use super::*;
+    use crate::tokens::Sequence;
+
+    const GATE: [f32; 4] = [1.0, 1.0, -1.0, -2.0];
+    const UP: [f32; 4] = [3.0, 1.0, 2.0, -1.0];
+    const POST: [f32; 4] = [2.5, 0.5, -0.5, 0.25];
+
+    fn one_token() -> TokenBatch {
+        let sequence = Sequence {
+            prompt: 0,
+            ids: vec![7],
+            offsets: vec![None],
+            prompt_len: 1,
+            subject: 0..0,
+            target: vec![],
         };
-        LayerEdit {
+        TokenBatch::new(vec![sequence]).unwrap()
+    }
+
+    /// The row after an edit of neurons 0, 2 and 3, and what was counted.
+    fn edited(mode: Mode, when: &str, signs: SignConvention) -> ([f32; 4], EditCount) {
+        let edit = LayerEdit {
+            layer: 0,
             neurons: &[0, 2, 3],
-            mode,
+            mode: &mode,
             positions: Positions::All,
-            when,
-        }
+            when: when.parse().unwrap_or_default(),
+            signs: &signs,
+        };
+        let mut row = POST;
+        let count = edit.over(&one_token()).edit_row(0, &GATE, &UP, &mut row);
+        (row, count)
     }
 
     #[test]
     fn modes_and_sign_cases_by_hand() {
-        let (gate, up) = ([1.0, 1.0, -1.0, -2.0], [3.0, 1.0, 2.0, -1.0]);
-        let post = [2.5, 0.5, -0.5, 0.25];
         for (mode, when, expected, changed) in [
-            (Mode::Zero, "", [0.0, 0.5, 0.0, 0.0], 3),
-            (Mode::Fixed(2.5), "", [2.5, 0.5, 2.5, 2.5], 2),
-            (Mode::Multiply(-2.0), "", [-5.0, 0.5, 1.0, -0.5], 3),
-            (Mode::ClampAbove(0.25), "", [0.25, 0.5, -0.5, 0.25], 1),
-            (Mode::Zero, "gate-", [2.5, 0.5, 0.0, 0.0], 2),
-            (Mode::Zero, "gate-,up+", [2.5, 0.5, 0.0, 0.25], 1),
-            (Mode::Zero, "up-", [2.5, 0.5, -0.5, 0.0], 1),
+            ("zero", "", [0.0, 0.5, 0.0, 0.0], 3),
+            ("fixed=2.5", "", [2.5, 0.5, 2.5, 2.5], 2),
+            ("multiply=-2", "", [-5.0, 0.5, 1.0, -0.5], 3),
+            ("clamp=0.25", "", [0.25, 0.5, -0.5, 0.25], 1),
+            ("zero", "gate-", [2.5, 0.5, 0.0, 0.0], 2),
+            ("zero", "gate-,up+", [2.5, 0.5, 0.0, 0.25], 1),
+            ("zero", "up-", [2.5, 0.5, -0.5, 0.0], 1),
+            ("zero", "post-", [2.5, 0.5, 0.0, 0.25], 1),
+            ("zero", "gate-,post+", [2.5, 0.5, -0.5, 0.0], 1),
         ] {
-            let mut row = post;
-            let count = edit_with(mode, when).edit_row(&gate, &up, &mut row);
+            let Ok(ModeSpec::Ready(ready)) = mode.parse() else {
+                panic!("{mode} needs no reference");
+            };
+            let (row, count) = edited(ready, when, SignConvention::Raw);
             assert_eq!((row, count.changed), (expected, changed), "{mode} {when}");
         }
     }
 
     #[test]
-    fn names_round_trip_and_nonsense_is_refused() {
-        for name in ["zero", "fixed=0.5", "multiply=-1", "clamp=2"] {
-            assert_eq!(name.parse::<Mode>().unwrap().to_string(), name);
+    fn reference_signs_turn_cases_fixed_values_and_limits() {
+        let signs = ReferenceSigns::new(vec![vec![1, 1, -1, 1]]);
+        let signs = SignConvention::Reference(Arc::new(signs));
+        for (mode, when, expected) in [
+            (Mode::Zero, "gate-,post+", [2.5, 0.5, 0.0, 0.0]),
+            (Mode::Zero, "up-", [2.5, 0.5, 0.0, 0.0]),
+            (Mode::Fixed(1.0), "", [1.0, 0.5, -1.0, 1.0]),
+            (Mode::ClampAbove(0.25), "", [0.25, 0.5, -0.25, 0.25]),
+            (Mode::Multiply(2.0), "", [5.0, 0.5, -1.0, 0.5]),
+        ] {
+            let (row, _) = edited(mode.clone(), when, signs.clone());
+            assert_eq!(row, expected, "{mode} {when}");
         }
-        for name in ["", "zero=1", "fixed", "fixed=nan", "clamp=x", "mean"] {
-            assert!(name.parse::<Mode>().is_err(), "{name}");
+    }
+
+    #[test]
+    fn what_the_reference_never_saw_stays_and_is_counted() {
+        let mut means = NeuronMeans::absent(1, 4);
+        let mean = NeuronMean {
+            overall: Some(9.0),
+            by_sign: [Some(1.0), None, None, Some(4.0)],
+        };
+        for index in [0, 3] {
+            means.set(Neuron { layer: 0, index }, mean).unwrap();
         }
-        for name in ["gate+", "up-", "gate-,up+"] {
-            assert_eq!(name.parse::<SignCase>().unwrap().to_string(), name);
+        let means = Arc::new(means);
+        let (row, count) = edited(Mode::Mean(means.clone()), "", SignConvention::Raw);
+        assert_eq!(row, [9.0, 0.5, -0.5, 9.0]);
+        assert_eq!((count.touched, count.changed), (3, 2));
+        assert_eq!((count.no_sign, count.no_reference), (0, 1));
+        let (row, count) = edited(Mode::MeanBySign(means), "", SignConvention::Raw);
+        assert_eq!(row, [1.0, 0.5, -0.5, 4.0]);
+        assert_eq!((count.changed, count.no_reference), (2, 1));
+    }
+
+    #[test]
+    fn a_value_without_a_sign_has_no_mean_of_its_sign_case() {
+        let mut means = NeuronMeans::absent(1, 4);
+        let mean = NeuronMean {
+            overall: Some(9.0),
+            by_sign: [Some(1.0); 4],
+        };
+        for index in 0..4 {
+            means.set(Neuron { layer: 0, index }, mean).unwrap();
         }
-        for name in ["", "gate", "post+", "gate+,gate-"] {
-            assert!(name.parse::<SignCase>().is_err(), "{name}");
-        }
+        let (mode, signs) = (Mode::MeanBySign(Arc::new(means)), SignConvention::Raw);
+        let edit = LayerEdit {
+            layer: 0,
+            neurons: &[0, 1, 2],
+            mode: &mode,
+            positions: Positions::All,
+            when: SignCase::default(),
+            signs: &signs,
+        };
+        let mut row = [0.0, 0.0, 3.0];
+        let edit = edit.over(&one_token());
+        let count = edit.edit_row(0, &[0.0, 2.0, 2.0], &[5.0, 0.0, 1.0], &mut row);
+        assert_eq!(row, [0.0, 0.0, 1.0]);
+        assert_eq!((count.touched, count.changed, count.no_sign), (3, 1, 2));
     }
 }

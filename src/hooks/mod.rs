@@ -4,12 +4,22 @@
 //! them; an [`Edit`] changes chosen neurons at `hook_post` and nothing else. When each of them runs
 //! is the engine's business.
 
+mod donors;
 mod edit;
+mod means;
+mod mode;
 pub mod neurons;
 mod observer;
+mod reference;
+mod sign_case;
 mod site;
 
-pub use edit::{Condition, Edit, EditCount, LayerEdit, Mode, SignCase};
+pub use donors::{DonorRecording, Donors, choose_donors};
+pub use edit::{BatchEdit, Condition, Edit, EditCount, LayerEdit};
+pub use means::{MeanSums, NeuronMean, NeuronMeans};
+pub use mode::{MeanKind, Mode, ModeSpec};
 pub use neurons::{Neuron, NeuronError, NeuronSet};
 pub use observer::{Observer, Recorder, SiteRows};
+pub use reference::ReferenceError;
+pub use sign_case::{RawCase, ReferenceSigns, SignCase, SignConvention};
 pub use site::{HookError, HookPoint, Site};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Class, ClassError, Fold, MlpWeights, NeuronRow, check_threshold, classify_layer};
+use crate::hooks::ReferenceSigns;
 use crate::model::{Checkpoint, Mlp};
 
 /// Neurons per class; all eleven classes are there, in the published order, those without neurons with 0.
@@ -49,6 +50,12 @@ impl NeuronTable {
     /// How many neurons of each class the model has.
     pub fn totals(&self) -> ClassCounts {
         count(self.layers.iter().flatten())
+    }
+
+    /// The sign of every neuron, for reading others "in reference sign" (PAPER 1, Signs).
+    pub fn signs(&self) -> ReferenceSigns {
+        let of_layer = |layer: &Vec<NeuronRow>| layer.iter().map(|row| row.sign).collect();
+        ReferenceSigns::new(self.layers.iter().map(of_layer).collect())
     }
 
     /// The median of cos(w_in, w_out) in every layer; of an even number of neurons the mean of the two in the middle.

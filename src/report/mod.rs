@@ -5,12 +5,14 @@ mod classes;
 mod heat_map;
 mod out_dir;
 mod parquet;
+mod recording;
 mod run_info;
 
 pub use classes::classes_json;
 pub use heat_map::heat_map_svg;
 pub use out_dir::{OutDir, Overwrite};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
+pub use recording::Recording;
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
 
 use std::path::PathBuf;
@@ -37,6 +39,30 @@ pub enum ReportError {
         path: PathBuf,
         /// Why.
         why: std::io::Error,
+    },
+    /// A folder that `record` did not write, or a damaged one.
+    #[error("cannot read {}: {why}; --reference takes a folder that `gatelens record` wrote", path.display())]
+    Recording {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A folder that was recorded with another model or tokenizer.
+    #[error(
+        "{} was recorded with another {what}:\n  there: {recorded}\n  here:  {here}\n\
+         means of one model say nothing of another; record it again with this model",
+        path.display()
+    )]
+    OtherModel {
+        /// The folder.
+        path: PathBuf,
+        /// Model or tokenizer.
+        what: &'static str,
+        /// The files' hashes in the folder's `run.json`.
+        recorded: String,
+        /// Those of this run.
+        here: String,
     },
     /// A table that could not be encoded.
     #[error("cannot encode {name}: {why}")]

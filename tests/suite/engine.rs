@@ -2,7 +2,7 @@
 
 use gatelens::engine::{Engine, EngineError};
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, Site,
+    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, SignConvention, Site,
 };
 use gatelens::model::{LoadOptions, Model, Residency};
 use gatelens::tokens::Positions;
@@ -30,6 +30,7 @@ fn edit(model: &Model, neurons: &[(usize, usize)], mode: Mode) -> Condition {
         mode,
         positions: Positions::All,
         when: SignCase::default(),
+        signs: SignConvention::Raw,
     })
 }
 
@@ -266,6 +267,7 @@ fn edits_stay_in_their_positions_and_sign_cases() {
             } else {
                 when.parse().unwrap()
             },
+            signs: SignConvention::Raw,
         })
     };
     let conditions = [
@@ -339,6 +341,7 @@ fn tokens_and_neurons_of_another_model_are_refused() {
             mode: Mode::Zero,
             positions: Positions::All,
             when: SignCase::default(),
+            signs: SignConvention::Raw,
         });
         let error = engine
             .run(&batch(&prompts()), &[condition], &mut [], None, &())

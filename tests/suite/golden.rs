@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor};
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, Site,
+    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, SignConvention, Site,
 };
 use gatelens::model::Model;
 use gatelens::tokens::Positions;
@@ -82,6 +82,7 @@ impl Golden {
             mode: Mode::Zero,
             positions: Positions::All,
             when: SignCase::default(),
+            signs: SignConvention::Raw,
         })
     }
 

@@ -4,6 +4,7 @@
 mod cli;
 mod common;
 mod configs;
+mod edits;
 mod engine;
 mod families;
 mod golden;
@@ -17,3 +18,4 @@ mod recall;
 mod stages;
 mod sweep;
 mod tokenizers;
+mod two_layer;

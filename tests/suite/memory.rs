@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use gatelens::engine::{Engine, EngineError};
-use gatelens::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase};
+use gatelens::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
 use gatelens::hub::locate;
 use gatelens::io_class::{Fold, NeuronTable};
 use gatelens::model::{Checkpoint, LoadOptions, Model, ModelError, Residency};
@@ -41,6 +41,7 @@ fn edit(model: &Model, neurons: &[(usize, usize)]) -> Condition {
         mode: Mode::Zero,
         positions: Positions::All,
         when: SignCase::default(),
+        signs: SignConvention::Raw,
     })
 }
 

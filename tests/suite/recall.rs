@@ -2,7 +2,7 @@
 
 use gatelens::engine::Engine;
 use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Treatment, ablate, known_by_relation};
-use gatelens::hooks::{Mode, Neuron, NeuronSet, SignCase};
+use gatelens::hooks::{Mode, Neuron, NeuronSet, SignCase, SignConvention};
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::Model;
 use gatelens::prompts::PromptSet;
@@ -34,10 +34,12 @@ fn plan(model: &Model, subset: PromptSubset) -> AblationPlan {
             set(&[(3, 5), (9, 70)]),
             draws,
         )],
-        mode: Mode::Zero,
+        mode: Mode::Zero.into(),
         positions: Positions::All,
         when: SignCase::default(),
+        signs: SignConvention::Raw,
         subset,
+        seed: 0,
     }
 }
 
@@ -104,6 +106,7 @@ fn an_outcome_is_what_the_logits_say() {
             mode: Mode::Zero,
             positions: Positions::All,
             when: SignCase::default(),
+            signs: SignConvention::Raw,
         });
         let mut logprobs = LogProbs::of_all(&batch);
         engine

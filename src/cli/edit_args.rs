@@ -1,0 +1,179 @@
+//! The arguments that say what becomes of the neurons, where, and in which sign case.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::args::{as_optional_text, as_text};
+use super::table::count;
+use crate::experiment::CleanReference;
+use crate::hooks::{EditCount, Mode, ModeSpec, SignCase, SignConvention};
+use crate::hub::LocatedModel;
+use crate::io_class::NeuronTable;
+use crate::model::Config;
+use crate::report::Recording;
+use crate::tokens::{Positions, Tokenizer};
+
+/// What is done to the neurons.
+#[derive(Args, Serialize)]
+pub struct EditArgs {
+    /// What becomes of a neuron's activation, post = act(gate)·up. zero: 0. mean: its mean over all
+    /// tokens of a reference. mean-sign: its mean over the reference's tokens that have the same
+    /// signs of gate and up. resample: its value in another prompt, drawn with --seed, at the same
+    /// role (first token, last of the prompt, in the subject counted from its end, any other counted
+    /// from the prompt's end). fixed=VALUE. multiply=FACTOR. clamp=LIMIT: no larger than that.
+    #[arg(long, default_value = "zero", value_name = "MODE")]
+    #[serde(serialize_with = "as_text")]
+    pub mode: ModeSpec,
+    /// The reference of mean and mean-sign: a folder that `gatelens record` wrote with the same model
+    /// and tokenizer [default: the clean pass over all prompts of this run].
+    #[arg(long, value_name = "DIR")]
+    reference: Option<PathBuf>,
+    /// At which tokens: all, subject, subject-last or last (of the prompt).
+    #[arg(long, default_value = "all")]
+    #[serde(serialize_with = "as_text")]
+    pub positions: Positions,
+    /// Only where values have these signs: gate+, gate-, up+, up-, post+, post-, or several, such as
+    /// gate-,post+. Evaluated on the edited run's own gate and up, before the edit, token by token; a
+    /// value of exactly 0 is in no case. post has the sign of gate times up, since SiLU and GELU are
+    /// negative where the gate is.
+    #[arg(long, value_name = "SIGNS", allow_hyphen_values = true)]
+    #[serde(serialize_with = "as_optional_text")]
+    when: Option<SignCase>,
+    /// How signs are read: as the weights have them (raw), or with up and post times
+    /// s = sign(w_gate·w_in) of the neuron (reference; the paper's sign cases are gate and post in
+    /// reference sign). s is that of the weights as --fold folds them. It applies to --when and to
+    /// the values of fixed and clamp.
+    #[arg(long, value_enum, default_value_t = Sign::Raw)]
+    sign: Sign,
+}
+
+/// A convention of signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Sign {
+    Raw,
+    Reference,
+}
+
+impl EditArgs {
+    /// Refuses settings that would do nothing.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let means = matches!(self.mode, ModeSpec::Means(_));
+        anyhow::ensure!(
+            self.reference.is_none() || means,
+            "--reference gives means, and --mode {} takes none; use --mode mean or mean-sign, or drop it",
+            self.mode
+        );
+        let signed = matches!(
+            self.mode,
+            ModeSpec::Ready(Mode::Fixed(_) | Mode::ClampAbove(_))
+        );
+        anyhow::ensure!(
+            self.sign == Sign::Raw || self.when.is_some() || signed,
+            "--sign reference changes nothing with --mode {} and without --when; give a sign case such as \
+             --when gate-,post+",
+            self.mode
+        );
+        Ok(())
+    }
+
+    /// The sign case.
+    pub fn when(&self) -> SignCase {
+        self.when.unwrap_or_default()
+    }
+
+    /// The convention of signs, from the neurons' weights.
+    pub fn signs(&self, table: &NeuronTable) -> SignConvention {
+        match self.sign {
+            Sign::Raw => SignConvention::Raw,
+            Sign::Reference => SignConvention::Reference(Arc::new(table.signs())),
+        }
+    }
+
+    /// The mode, with the means of the reference folder where one is given.
+    pub fn read_mode(
+        &self,
+        located: &LocatedModel,
+        config: &Config,
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<(ModeSpec, Option<Recorded>)> {
+        let (ModeSpec::Means(kind), Some(dir)) = (&self.mode, &self.reference) else {
+            return Ok((self.mode.clone(), None));
+        };
+        let recording = Recording::open(dir)?;
+        recording.check(&located.sha256()?, tokenizer.sha256())?;
+        let (means, tokens) = recording.means(config.n_layers(), config.d_mlp)?;
+        let recorded = Recorded {
+            source: "recorded",
+            folder: dir.display().to_string(),
+            tokens,
+        };
+        Ok((kind.of(Arc::new(means)).into(), Some(recorded)))
+    }
+
+    /// The edit in a few words, such as `zero ablation at all positions where gate-,post+ (reference sign)`.
+    pub fn in_words(&self) -> String {
+        let case = match (self.when, self.sign) {
+            (Some(case), Sign::Raw) => format!(" where {case} (raw sign)"),
+            (Some(case), Sign::Reference) => format!(" where {case} (reference sign)"),
+            (None, Sign::Raw) => String::new(),
+            (None, Sign::Reference) => " (in reference sign)".to_string(),
+        };
+        format!(
+            "{} ablation at {} positions{case}",
+            self.mode, self.positions
+        )
+    }
+}
+
+/// Means that were read from a folder.
+#[derive(Serialize)]
+pub struct Recorded {
+    source: &'static str,
+    folder: String,
+    tokens: u64,
+}
+
+/// Where the values of a mode came from, in a line; nothing for modes that take none.
+pub fn print_reference(clean: Option<CleanReference>, recorded: Option<&Recorded>) {
+    if let Some(Recorded { folder, tokens, .. }) = recorded {
+        println!("means: over {} tokens, recorded in {folder}", many(*tokens));
+    }
+    match clean {
+        None => {}
+        Some(CleanReference::CleanMeans { prompts, tokens }) => println!(
+            "means: over {} tokens, the clean pass over all {} prompts",
+            many(tokens),
+            count(prompts)
+        ),
+        Some(CleanReference::Donors { prompts, seed }) => println!(
+            "donors: each of the {} prompts takes the values of another one at the same role (seed {seed})",
+            count(prompts)
+        ),
+    }
+}
+
+/// Says which values an edit reached and could not change.
+pub fn warn_of_values_kept(edits: &EditCount) {
+    let touched = many(edits.touched);
+    if edits.no_sign > 0 {
+        eprintln!(
+            "warning: {} of {touched} values stayed as they were: their gate or up is exactly 0, in no sign case",
+            many(edits.no_sign)
+        );
+    }
+    if edits.no_reference > 0 {
+        eprintln!(
+            "warning: {} of {touched} values stayed as they were: the reference never saw their neuron, or never \
+             in their sign case, and has no mean for them; a larger reference has more",
+            many(edits.no_reference)
+        );
+    }
+}
+
+fn many(n: u64) -> String {
+    indicatif::HumanCount(n).to_string()
+}

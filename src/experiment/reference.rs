@@ -1,0 +1,135 @@
+//! The reference values that an ablation takes from the clean runs of its own prompts.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::ExperimentError;
+use super::plan::AblationPlan;
+use crate::engine::{Engine, Progress};
+use crate::hooks::{
+    Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, Observer, choose_donors,
+};
+use crate::tokens::TokenBatch;
+
+/// What the values of a mode were taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "source", rename_all = "snake_case")]
+pub enum CleanReference {
+    /// Means over every token of the clean pass of all prompts.
+    CleanMeans {
+        /// How many prompts.
+        prompts: usize,
+        /// Their tokens: BOS, prompt, and the target tokens that are fed in.
+        tokens: u64,
+    },
+    /// Each edited prompt takes the values of another edited prompt.
+    Donors {
+        /// How many prompts.
+        prompts: usize,
+        /// Of the choice of donors.
+        seed: u64,
+    },
+}
+
+/// A plan's mode on its way to its values.
+pub(super) enum PendingMode {
+    Ready(Mode),
+    Means(MeanKind, MeanSums),
+    Resample,
+}
+
+/// A plan's mode with its values.
+pub(super) struct ResolvedMode {
+    pub mode: Mode,
+    pub reference: Option<CleanReference>,
+    /// Bytes that the values hold.
+    pub bytes: u64,
+    /// Passes that were run for them alone.
+    pub passes: usize,
+}
+
+impl PendingMode {
+    pub fn new(engine: &Engine<'_>, plan: &AblationPlan) -> Self {
+        let config = engine.config();
+        match &plan.mode {
+            ModeSpec::Ready(mode) => PendingMode::Ready(mode.clone()),
+            ModeSpec::Means(kind) => {
+                let neurons = plan.neurons(config.n_layers());
+                PendingMode::Means(*kind, MeanSums::new(neurons, config.d_mlp))
+            }
+            ModeSpec::Resample => PendingMode::Resample,
+        }
+    }
+
+    /// What has to watch the clean pass of all prompts.
+    pub fn observers(&mut self) -> Vec<&mut dyn Observer> {
+        match self {
+            PendingMode::Means(_, sums) => vec![sums],
+            PendingMode::Ready(_) | PendingMode::Resample => vec![],
+        }
+    }
+
+    /// The mode, after the clean pass over `all` prompts and before the edits of `edited` ones.
+    pub fn resolve(
+        self,
+        engine: &Engine<'_>,
+        plan: &AblationPlan,
+        all: &TokenBatch,
+        edited: &TokenBatch,
+        progress: &dyn Progress,
+    ) -> Result<ResolvedMode, ExperimentError> {
+        match self {
+            PendingMode::Ready(mode) => Ok(ResolvedMode {
+                mode,
+                reference: None,
+                bytes: 0,
+                passes: 0,
+            }),
+            PendingMode::Means(kind, sums) => Ok(ResolvedMode {
+                mode: kind.of(Arc::new(sums.means())),
+                reference: Some(CleanReference::CleanMeans {
+                    prompts: all.sequences().len(),
+                    tokens: sums.tokens(),
+                }),
+                bytes: 0,
+                passes: 0,
+            }),
+            PendingMode::Resample => resample(engine, plan, edited, progress),
+        }
+    }
+}
+
+/// Chooses donors and records their values in a clean pass of their own.
+fn resample(
+    engine: &Engine<'_>,
+    plan: &AblationPlan,
+    edited: &TokenBatch,
+    progress: &dyn Progress,
+) -> Result<ResolvedMode, ExperimentError> {
+    let donor_of = choose_donors(edited, plan.seed)?;
+    let config = engine.config();
+    let neurons = plan.neurons(config.n_layers());
+    let positions = plan.positions;
+    let mut recording = DonorRecording::new(edited, &donor_of, positions, neurons, config.d_mlp);
+    let bytes = recording.bytes();
+    let engine = engine.beside(bytes);
+    let conditions = [Condition::Clean];
+    let parts = edited.split(engine.tokens_per_pass(edited, conditions.len())?)?;
+    let units = parts.len() as u64 * engine.work_units(&conditions);
+    let prompts = edited.sequences().len();
+    progress.start(&format!("{prompts} prompts, clean, as donors"), units);
+    for part in &parts {
+        let mut recorder = recording.part(part);
+        engine.run(part, &conditions, &mut [&mut recorder], None, progress)?;
+    }
+    Ok(ResolvedMode {
+        mode: Mode::Resample(Arc::new(recording.finish()?)),
+        reference: Some(CleanReference::Donors {
+            prompts,
+            seed: plan.seed,
+        }),
+        bytes,
+        passes: parts.len(),
+    })
+}

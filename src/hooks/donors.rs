@@ -1,0 +1,349 @@
+//! Resampling: the values that a prompt's neurons had on another prompt, its donor, at the same role.
+//!
+//! Where a token finds its values in the donor (both prompts counted with BOS):
+//!
+//! | token | donor's token |
+//! |---|---|
+//! | the first of all | the first of all, which no other token takes: its activations are unlike all others |
+//! | the last of the prompt | the last of the prompt |
+//! | in the subject | in the subject, as far from the subject's end (the last from the last) |
+//! | of the target, as it is fed in | the same place of the target; the last of the prompt where nothing is fed |
+//! | any other | in the prompt, as far from its end |
+//!
+//! Distances are clipped: a subject or prompt that is shorter gives its foremost token after the first. A
+//! donor without a subject (or whose subject is its first token alone) counts from the prompt's end.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use super::neurons::NeuronSet;
+use super::observer::{Observer, SiteRows};
+use super::reference::ReferenceError;
+use super::site::{HookPoint, Site};
+use crate::tokens::{Positions, Sequence, TokenBatch};
+
+/// Mixed into every seed; a change of the procedure gets another tag.
+const SEED_TAG: &[u8] = b"gatelens donors 1";
+
+/// For each prompt the one that it takes values from: never itself, and each gives to exactly one. A
+/// uniformly random cycle through all prompts (Sattolo), by their indices and the seed alone.
+///
+/// # Errors
+/// [`ReferenceError::NoOtherPrompt`] for fewer than two prompts.
+pub fn choose_donors(
+    batch: &TokenBatch,
+    seed: u64,
+) -> Result<BTreeMap<usize, usize>, ReferenceError> {
+    let mut prompts: Vec<usize> = batch.sequences().iter().map(|s| s.prompt).collect();
+    prompts.sort_unstable();
+    if prompts.len() < 2 {
+        return Err(ReferenceError::NoOtherPrompt);
+    }
+    let hash = Sha256::new()
+        .chain_update(SEED_TAG)
+        .chain_update(seed.to_le_bytes());
+    let mut rng = ChaCha8Rng::from_seed(hash.finalize().into());
+    let mut donors = prompts.clone();
+    for last in (1..donors.len()).rev() {
+        donors.swap(last, rng.random_range(0..last));
+    }
+    Ok(prompts.into_iter().zip(donors).collect())
+}
+
+/// The position of `donor` whose values `position` of `sequence` takes.
+fn donor_position(sequence: &Sequence, position: usize, donor: &Sequence) -> usize {
+    let (last, donor_last) = (sequence.prompt_len - 1, donor.prompt_len - 1);
+    let donor_subject = donor.subject.start.max(1)..donor.subject.end;
+    if position == 0 {
+        0
+    } else if position > last {
+        (donor_last + position - last).min(donor.ids.len() - 1)
+    } else if position < last && sequence.subject.contains(&position) && !donor_subject.is_empty() {
+        from_end(&donor_subject, sequence.subject.end - 1 - position)
+    } else {
+        from_end(&(1.min(donor_last)..donor.prompt_len), last - position)
+    }
+}
+
+/// The position `distance` before the last one of a range that is not empty, or its first.
+fn from_end(range: &Range<usize>, distance: usize) -> usize {
+    (range.end - 1).saturating_sub(distance).max(range.start)
+}
+
+/// The values of some neurons on the donors of a batch.
+#[derive(Clone, Debug)]
+pub struct Donors {
+    d_mlp: usize,
+    /// By prompt, for each of its positions: the row of values that it takes, if it takes any.
+    takes: BTreeMap<usize, Vec<Option<u32>>>,
+    layers: Vec<DonorLayer>,
+}
+
+/// The values of one layer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DonorLayer {
+    /// By neuron, its column among the values.
+    columns: Vec<Option<u32>>,
+    width: usize,
+    values: Vec<f32>, // [rows, width]
+}
+
+impl DonorLayer {
+    /// The value of a recorded neuron.
+    #[inline(always)]
+    pub(super) fn value(&self, row: u32, neuron: usize) -> Option<f32> {
+        let column = self.columns[neuron]? as usize;
+        Some(self.values[row as usize * self.width + column])
+    }
+}
+
+impl Donors {
+    /// Layers, and neurons in each of them.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.layers.len(), self.d_mlp)
+    }
+
+    pub(super) fn layer(&self, layer: usize) -> &DonorLayer {
+        &self.layers[layer]
+    }
+
+    /// For each row of a batch the row of values that it takes.
+    pub(super) fn rows(&self, batch: &TokenBatch) -> Vec<Option<u32>> {
+        let of = |sequence: &Sequence| self.takes[&sequence.prompt].iter().copied();
+        batch.sequences().iter().flat_map(of).collect()
+    }
+
+    /// Checks that every value is there that an edit of `neurons` takes at the `positions` of a batch.
+    pub(super) fn check(
+        &self,
+        neurons: &NeuronSet,
+        positions: Positions,
+        batch: &TokenBatch,
+    ) -> Result<(), ReferenceError> {
+        let recorded = |neuron: &super::Neuron| {
+            let columns = &self.layers[neuron.layer].columns;
+            columns.get(neuron.index).copied().flatten().is_some()
+        };
+        if let Some(neuron) = neurons.iter().find(|neuron| !recorded(neuron)) {
+            return Err(ReferenceError::NoDonorNeuron { neuron });
+        }
+        let of_batch = |s: &&Sequence| {
+            let takes = self.takes.get(&s.prompt);
+            takes.is_none_or(|takes| takes.len() != s.ids.len())
+        };
+        if let Some(sequence) = batch.sequences().iter().find(of_batch) {
+            let prompt = sequence.prompt;
+            return Err(ReferenceError::NoDonor { prompt });
+        }
+        let mut rows = self.rows(batch).into_iter().zip(batch.mask(positions));
+        match rows.any(|(row, edited)| edited && row.is_none()) {
+            true => Err(ReferenceError::DonorPositions { positions }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The values of donors while they are recorded, part by part of a batch.
+pub struct DonorRecording {
+    donors: Donors,
+    neurons: NeuronSet,
+    /// By donor prompt: (position, row of values).
+    wanted: BTreeMap<usize, Vec<(usize, u32)>>,
+    rows: usize,
+    missing: usize, // rows times layers with neurons
+}
+
+impl DonorRecording {
+    /// Room for what edits of `neurons` (of a model with `d_mlp` neurons a layer) take at the `positions`
+    /// of `batch`, with the donors that [`choose_donors`] chose for it.
+    pub fn new(
+        batch: &TokenBatch,
+        donor_of: &BTreeMap<usize, usize>,
+        positions: Positions,
+        neurons: NeuronSet,
+        d_mlp: usize,
+    ) -> Self {
+        let by_prompt: BTreeMap<usize, &Sequence> =
+            batch.sequences().iter().map(|s| (s.prompt, s)).collect();
+        let mask = batch.mask(positions);
+        let mut wanted: BTreeMap<usize, Vec<(usize, u32)>> = BTreeMap::new();
+        let mut takes = BTreeMap::new();
+        let mut rows = 0;
+        for (i, sequence) in batch.sequences().iter().enumerate() {
+            let donor = by_prompt[&donor_of[&sequence.prompt]];
+            // Each prompt gives to one other, so a row is shared within one prompt alone.
+            let given = wanted.entry(donor.prompt).or_default();
+            let mut take = |position: usize| {
+                let from = donor_position(sequence, position, donor);
+                let known = given.iter().find(|(position, _)| *position == from);
+                known.map(|(_, row)| *row).unwrap_or_else(|| {
+                    given.push((from, rows));
+                    rows += 1;
+                    rows - 1
+                })
+            };
+            let first = batch.first_row(i);
+            let taken = (0..sequence.ids.len()).map(|p| mask[first + p].then(|| take(p)));
+            takes.insert(sequence.prompt, taken.collect());
+        }
+        let rows = rows as usize;
+        let layers: Vec<DonorLayer> = (0..neurons.n_layers())
+            .map(|l| donor_layer(neurons.layer(l), d_mlp, rows))
+            .collect();
+        let missing = rows * layers.iter().filter(|layer| layer.width > 0).count();
+        Self {
+            donors: Donors {
+                d_mlp,
+                takes,
+                layers,
+            },
+            neurons,
+            wanted,
+            rows,
+            missing,
+        }
+    }
+
+    /// Bytes that the values take.
+    pub fn bytes(&self) -> u64 {
+        4 * (self.rows * self.neurons.len()) as u64
+    }
+
+    /// An observer of one part of the batch, under condition 0, which should be the clean one.
+    pub fn part(&mut self, part: &TokenBatch) -> impl Observer {
+        let mut rows = Vec::new();
+        for (i, sequence) in part.sequences().iter().enumerate() {
+            let given = self.wanted.get(&sequence.prompt).into_iter().flatten();
+            rows.extend(given.map(|(position, row)| (part.first_row(i) + position, *row)));
+        }
+        PartRecorder {
+            recording: self,
+            rows,
+        }
+    }
+
+    /// The donors, all their values recorded.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Incomplete`] when some part of the batch was not run.
+    pub fn finish(self) -> Result<Donors, ReferenceError> {
+        match self.missing {
+            0 => Ok(self.donors),
+            missing => Err(ReferenceError::Incomplete { missing }),
+        }
+    }
+}
+
+fn donor_layer(neurons: &[u32], d_mlp: usize, rows: usize) -> DonorLayer {
+    let mut columns = vec![None; if neurons.is_empty() { 0 } else { d_mlp }];
+    for (column, &neuron) in (0..).zip(neurons) {
+        columns[neuron as usize] = Some(column);
+    }
+    DonorLayer {
+        columns,
+        width: neurons.len(),
+        values: vec![0.0; rows * neurons.len()],
+    }
+}
+
+struct PartRecorder<'a> {
+    recording: &'a mut DonorRecording,
+    /// (row of the part, row of values).
+    rows: Vec<(usize, u32)>,
+}
+
+impl Observer for PartRecorder<'_> {
+    fn wants(&self, point: HookPoint) -> bool {
+        let neurons = |layer| self.recording.neurons.layer(layer);
+        point.site == Site::Post && point.layer.is_some_and(|l| !neurons(l).is_empty())
+    }
+
+    fn observe(&mut self, seen: &SiteRows<'_>) {
+        let Some(layer) = seen.point.layer.filter(|_| seen.conditions[0] == 0) else {
+            return;
+        };
+        let neurons = self.recording.neurons.layer(layer);
+        let to = &mut self.recording.donors.layers[layer];
+        for &(from, row) in &self.rows {
+            let post = &seen.rows[from * seen.width..(from + 1) * seen.width];
+            let first = row as usize * to.width;
+            let values = to.values[first..first + to.width].iter_mut().zip(neurons);
+            values.for_each(|(value, &neuron)| *value = post[neuron as usize]);
+        }
+        self.recording.missing -= self.rows.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn sequence(prompt: usize, prompt_len: usize, subject: Range<usize>, fed: usize) -> Sequence {
+        let len = prompt_len + fed;
+        Sequence {
+            prompt,
+            ids: vec![1; len],
+            offsets: vec![None; len],
+            prompt_len,
+            subject,
+            target: vec![1; fed + 1],
+        }
+    }
+
+    fn positions(sequence: &Sequence, donor: &Sequence) -> Vec<usize> {
+        let positions = 0..sequence.ids.len();
+        positions
+            .map(|p| donor_position(sequence, p, donor))
+            .collect()
+    }
+
+    #[test]
+    fn roles_by_hand() {
+        // BOS, The, capital, of, two tokens of subject, is; two target tokens fed in
+        let long = sequence(0, 7, 4..6, 2);
+        // BOS, three tokens of subject, speaks; nothing fed in
+        let short = sequence(1, 5, 1..4, 0);
+        assert_eq!(positions(&long, &short), [0, 1, 1, 1, 2, 3, 4, 4, 4]);
+        assert_eq!(positions(&short, &long), [0, 4, 4, 5, 6]);
+        assert_eq!(positions(&long, &long), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn subjects_at_the_ends_and_without_tokens() {
+        let plain = sequence(0, 6, 2..4, 0);
+        let (at_front, at_end) = (sequence(1, 5, 0..1, 0), sequence(2, 5, 3..5, 0));
+        // a subject that is the first token alone gives nothing: from the prompt's end instead
+        assert_eq!(positions(&plain, &at_front), [0, 1, 1, 2, 3, 4]);
+        assert_eq!(positions(&at_front, &plain), [0, 2, 3, 4, 5]);
+        // a subject's last token that is the prompt's last goes by that role, but gives by both
+        assert_eq!(positions(&plain, &at_end), [0, 1, 3, 4, 3, 4]);
+        assert_eq!(positions(&at_end, &plain), [0, 2, 3, 2, 5]);
+        let (one, no_subject) = (sequence(3, 1, 0..1, 0), sequence(4, 3, 0..0, 0));
+        assert_eq!(positions(&plain, &one), [0; 6]);
+        assert_eq!(positions(&one, &plain), [0]);
+        assert_eq!(positions(&plain, &no_subject), [0, 1, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn donors_are_others_each_of_them_once_by_seed() {
+        for prompts in 2..40 {
+            let sequences = (0..prompts).map(|p| sequence(7 * p, 3, 1..2, 0));
+            let batch = TokenBatch::new(sequences.collect()).unwrap();
+            let donors = choose_donors(&batch, 3).unwrap();
+            assert!(donors.iter().all(|(prompt, donor)| prompt != donor));
+            let givers: BTreeSet<usize> = donors.values().copied().collect();
+            assert!(givers.into_iter().eq(donors.keys().copied()));
+            assert_eq!(donors, choose_donors(&batch, 3).unwrap());
+            assert!(prompts < 10 || donors != choose_donors(&batch, 4).unwrap());
+        }
+        let alone = TokenBatch::new(vec![sequence(0, 3, 1..2, 0)]).unwrap();
+        let error = choose_donors(&alone, 0).unwrap_err();
+        assert_eq!(error, ReferenceError::NoOtherPrompt);
+    }
+}

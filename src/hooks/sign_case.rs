@@ -1,0 +1,271 @@
+//! Signs: the cases that an edit is limited to, and the convention that they are read in.
+//!
+//! A sign case is read from the numbers of the run that is edited: its own `gate`, its own `up`, and the
+//! `post` that they give before the edit. All comparisons are strict, so a value of exactly 0 is in no case.
+//! Since `post = act(gate)·up` and SiLU and GELU keep the sign of `gate`, the sign of `post` is the product of
+//! the other two, except where `post` rounds to 0.
+//!
+//! Raw signs are those of the weights as they are. In reference sign (PAPER 1, Signs) `up` and `post` are first
+//! multiplied by the neuron's s = sign(w_gate·w_in), which makes neurons comparable whose w_in and w_out
+//! differ by a common factor of -1, the function being the same.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The sign that a value must have, strictly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Positive,
+    Negative,
+}
+
+impl Sign {
+    #[inline(always)]
+    fn holds(self, value: f32) -> bool {
+        match self {
+            Sign::Positive => value > 0.0,
+            Sign::Negative => value < 0.0,
+        }
+    }
+
+    fn symbol(self) -> char {
+        match self {
+            Sign::Positive => '+',
+            Sign::Negative => '-',
+        }
+    }
+}
+
+/// The signs of `gate`, `up` and `post` for which an edit holds; the default is every value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SignCase {
+    gate: Option<Sign>,
+    up: Option<Sign>,
+    post: Option<Sign>,
+}
+
+impl SignCase {
+    /// Whether values are in the case; `up` and `post` in the convention that is asked about.
+    #[inline(always)]
+    pub(super) fn holds(self, gate: f32, up: f32, post: f32) -> bool {
+        self.gate.is_none_or(|sign| sign.holds(gate))
+            && self.up.is_none_or(|sign| sign.holds(up))
+            && self.post.is_none_or(|sign| sign.holds(post))
+    }
+
+    /// Whether every value is in the case, whatever its signs.
+    pub fn is_any(self) -> bool {
+        self == SignCase::default()
+    }
+
+    /// Whether some value may be in the case: with all three signs given, post's must be the others' product.
+    fn is_possible(self) -> bool {
+        match (self.gate, self.up, self.post) {
+            (Some(gate), Some(up), Some(post)) => (gate == up) == (post == Sign::Positive),
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for SignCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [("gate", self.gate), ("up", self.up), ("post", self.post)];
+        let signs = named
+            .iter()
+            .filter_map(|(name, sign)| Some(format!("{name}{}", (*sign)?.symbol())));
+        match signs.collect::<Vec<_>>().join(",").as_str() {
+            "" => f.write_str("any"),
+            signs => f.write_str(signs),
+        }
+    }
+}
+
+impl FromStr for SignCase {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut case = SignCase::default();
+        for part in text.split(',') {
+            let (name, sign) = if let Some(name) = part.strip_suffix('+') {
+                (name, Sign::Positive)
+            } else if let Some(name) = part.strip_suffix('-') {
+                (name, Sign::Negative)
+            } else {
+                return Err(sign_case_help(text));
+            };
+            let slot = match name {
+                "gate" => &mut case.gate,
+                "up" => &mut case.up,
+                "post" => &mut case.post,
+                _ => return Err(sign_case_help(text)),
+            };
+            if slot.replace(sign).is_some() {
+                return Err(sign_case_help(text));
+            }
+        }
+        if !case.is_possible() {
+            return Err(format!(
+                "no value is in the sign case `{text}`: post has the sign of gate times up"
+            ));
+        }
+        Ok(case)
+    }
+}
+
+fn sign_case_help(text: &str) -> String {
+    format!(
+        "`{text}` is no sign case; accepted: gate+, gate-, up+, up-, post+, post-, and several of different \
+         names such as gate-,post+"
+    )
+}
+
+/// One of the four raw sign cases of `gate` and `up`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawCase {
+    /// Both positive.
+    GatePlusUpPlus,
+    /// `gate` positive, `up` negative.
+    GatePlusUpMinus,
+    /// `gate` negative, `up` positive.
+    GateMinusUpPlus,
+    /// Both negative.
+    GateMinusUpMinus,
+}
+
+impl RawCase {
+    /// All four; `case as usize` is its place here.
+    pub const ALL: [RawCase; 4] = [
+        RawCase::GatePlusUpPlus,
+        RawCase::GatePlusUpMinus,
+        RawCase::GateMinusUpPlus,
+        RawCase::GateMinusUpMinus,
+    ];
+
+    /// The case of two values; none where one of them is exactly 0.
+    #[inline(always)]
+    pub fn of(gate: f32, up: f32) -> Option<RawCase> {
+        if gate > 0.0 {
+            Self::with_up(up, RawCase::GatePlusUpPlus, RawCase::GatePlusUpMinus)
+        } else if gate < 0.0 {
+            Self::with_up(up, RawCase::GateMinusUpPlus, RawCase::GateMinusUpMinus)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn with_up(up: f32, plus: RawCase, minus: RawCase) -> Option<RawCase> {
+        if up > 0.0 {
+            Some(plus)
+        } else if up < 0.0 {
+            Some(minus)
+        } else {
+            None
+        }
+    }
+
+    /// What column names end in.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            RawCase::GatePlusUpPlus => "gp_up",
+            RawCase::GatePlusUpMinus => "gp_um",
+            RawCase::GateMinusUpPlus => "gm_up",
+            RawCase::GateMinusUpMinus => "gm_um",
+        }
+    }
+}
+
+/// The sign s = sign(w_gate·w_in) of every neuron of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceSigns {
+    layers: Vec<Vec<i8>>, // [n_layers][d_mlp], +1 or -1
+}
+
+impl ReferenceSigns {
+    /// From +1 or -1 by layer and neuron.
+    pub fn new(layers: Vec<Vec<i8>>) -> Self {
+        Self { layers }
+    }
+
+    /// Layers, and neurons in each of them where all have equally many.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        let neurons = self.layers.iter().map(Vec::len);
+        (self.layers.len(), neurons.min().unwrap_or(0))
+    }
+}
+
+/// The convention in which an edit reads the signs of `up` and `post`, and in which the value of
+/// [`Fixed`](super::Mode::Fixed) and the limit of [`ClampAbove`](super::Mode::ClampAbove) are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum SignConvention {
+    /// As the weights are.
+    #[default]
+    Raw,
+    /// `up` and `post` times the neuron's sign.
+    Reference(Arc<ReferenceSigns>),
+}
+
+impl SignConvention {
+    /// The signs of one layer; `None`: raw.
+    pub(super) fn layer(&self, layer: usize) -> Option<&[i8]> {
+        match self {
+            SignConvention::Raw => None,
+            SignConvention::Reference(signs) => Some(&signs.layers[layer]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_nonsense_is_refused() {
+        for name in [
+            "gate+",
+            "up-",
+            "post+",
+            "gate-,up+",
+            "gate-,post+",
+            "up-,post+",
+        ] {
+            assert_eq!(name.parse::<SignCase>().unwrap().to_string(), name);
+        }
+        assert!("gate-,up+,post-".parse::<SignCase>().is_ok());
+        for name in ["", "gate", "pre+", "gate+,gate-", "gate+-", "gate-, up+"] {
+            let message = name.parse::<SignCase>().unwrap_err();
+            assert!(message.contains("gate-,post+"), "{message}");
+        }
+        let message = "gate-,up+,post+".parse::<SignCase>().unwrap_err();
+        assert!(message.contains("no value"), "{message}");
+        assert_eq!(SignCase::default().to_string(), "any");
+    }
+
+    #[test]
+    fn a_case_is_strict() {
+        let case: SignCase = "gate-,post+".parse().unwrap();
+        for (gate, post, holds) in [
+            (-1.0, 2.0, true),
+            (-1.0, -2.0, false),
+            (1.0, 2.0, false),
+            (0.0, 2.0, false),
+            (-1.0, 0.0, false),
+        ] {
+            assert_eq!(case.holds(gate, 1.0, post), holds, "{gate} {post}");
+        }
+    }
+
+    #[test]
+    fn raw_cases_by_hand() {
+        let of = |gate, up| RawCase::of(gate, up).map(RawCase::suffix);
+        assert_eq!(of(1.0, 2.0), Some("gp_up"));
+        assert_eq!(of(1.0, -2.0), Some("gp_um"));
+        assert_eq!(of(-1.0, 2.0), Some("gm_up"));
+        assert_eq!(of(-1.0, -2.0), Some("gm_um"));
+        assert_eq!((of(0.0, 1.0), of(-1.0, -0.0)), (None, None));
+        for (place, case) in RawCase::ALL.into_iter().enumerate() {
+            assert_eq!(case as usize, place);
+        }
+    }
+}

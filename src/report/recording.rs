@@ -1,0 +1,184 @@
+//! What a run may take from a folder that `record` wrote.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Deserialize;
+
+use super::ReportError;
+use crate::hooks::{Neuron, NeuronMean, NeuronMeans, RawCase};
+
+/// A folder that `record` wrote.
+pub struct Recording {
+    path: PathBuf,
+    model: Vec<ModelFile>,
+    tokenizer_sha256: String,
+}
+
+/// What is read of `run.json`.
+#[derive(Deserialize)]
+struct RunJson {
+    model: ModelJson,
+    tokenizer_sha256: String,
+}
+
+#[derive(Deserialize)]
+struct ModelJson {
+    files: Vec<ModelFile>,
+}
+
+#[derive(Deserialize)]
+struct ModelFile {
+    path: PathBuf,
+    sha256: String,
+}
+
+const RUN: &str = "run.json";
+const SUMMARY: &str = "summary.parquet";
+
+impl Recording {
+    /// Reads the folder's `run.json`.
+    ///
+    /// # Errors
+    /// [`ReportError::Recording`] where that is missing, or not of a recording.
+    pub fn open(path: &Path) -> Result<Recording, ReportError> {
+        let file = path.join(RUN);
+        let text = std::fs::read(&file).map_err(|why| damaged(&file, why))?;
+        let run: RunJson = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
+        Ok(Recording {
+            path: path.to_owned(),
+            model: run.model.files,
+            tokenizer_sha256: run.tokenizer_sha256,
+        })
+    }
+
+    /// Checks that the model's files (with their hashes) and the tokenizer are those of the recording.
+    ///
+    /// # Errors
+    /// [`ReportError::OtherModel`], with both sides.
+    pub fn check(
+        &self,
+        model: &[(PathBuf, String)],
+        tokenizer_sha256: &str,
+    ) -> Result<(), ReportError> {
+        let other = |what, recorded, here| ReportError::OtherModel {
+            path: self.path.clone(),
+            what,
+            recorded,
+            here,
+        };
+        let recorded = self.model.iter().map(|file| &file.sha256);
+        if !recorded.eq(model.iter().map(|(_, sha256)| sha256)) {
+            let there = self.model.iter().map(|file| (&file.path, &file.sha256));
+            let here = model.iter().map(|(path, sha256)| (path, sha256));
+            return Err(other("model", hashes(there), hashes(here)));
+        }
+        if self.tokenizer_sha256 != tokenizer_sha256 {
+            let (there, here) = (&self.tokenizer_sha256, tokenizer_sha256);
+            let sha256 = |hash: &str| format!("sha256 {hash}");
+            return Err(other("tokenizer", sha256(there), sha256(here)));
+        }
+        Ok(())
+    }
+
+    /// The means of `summary.parquet` for a model of this shape, and how many tokens they are over (the
+    /// most of any neuron). A mean over no token is absent.
+    ///
+    /// # Errors
+    /// [`ReportError::Recording`] for a file that is missing, lacks a column, or names another model's neurons.
+    pub fn means(&self, n_layers: usize, d_mlp: usize) -> Result<(NeuronMeans, u64), ReportError> {
+        let path = self.path.join(SUMMARY);
+        let file = File::open(&path).map_err(|why| damaged(&path, why))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .and_then(|builder| builder.build())
+            .map_err(|why| damaged(&path, why))?;
+        let (mut means, mut most) = (NeuronMeans::absent(n_layers, d_mlp), 0);
+        for batch in reader {
+            let batch = batch.map_err(|why| damaged(&path, why))?;
+            let rows = Rows::of(&batch).map_err(|why| damaged(&path, why))?;
+            for row in 0..batch.num_rows() {
+                let neuron = rows.neuron(row);
+                most = most.max(rows.tokens.value(row));
+                means
+                    .set(neuron, rows.mean(row))
+                    .ok_or_else(|| damaged(&path, format!("this model has no neuron {neuron}")))?;
+            }
+        }
+        Ok((means, most))
+    }
+}
+
+/// The columns of some rows of `summary.parquet`.
+struct Rows<'a> {
+    layer: &'a PrimitiveArray<UInt16Type>,
+    neuron: &'a PrimitiveArray<UInt32Type>,
+    tokens: &'a PrimitiveArray<UInt64Type>,
+    mean: &'a PrimitiveArray<Float64Type>,
+    by_sign: Vec<(
+        &'a PrimitiveArray<UInt64Type>,
+        &'a PrimitiveArray<Float64Type>,
+    )>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, String> {
+        let by_sign = RawCase::ALL.into_iter().map(|case| {
+            let case = case.suffix();
+            Ok((
+                column(batch, &format!("count_{case}"))?,
+                column(batch, &format!("mean_post_{case}"))?,
+            ))
+        });
+        Ok(Self {
+            layer: column(batch, "layer")?,
+            neuron: column(batch, "neuron")?,
+            tokens: column(batch, "tokens")?,
+            mean: column(batch, "mean_post")?,
+            by_sign: by_sign.collect::<Result<_, String>>()?,
+        })
+    }
+
+    fn neuron(&self, row: usize) -> Neuron {
+        Neuron {
+            layer: self.layer.value(row) as usize,
+            index: self.neuron.value(row) as usize,
+        }
+    }
+
+    fn mean(&self, row: usize) -> NeuronMean {
+        let mean = |counts: &PrimitiveArray<UInt64Type>, means: &PrimitiveArray<Float64Type>| {
+            let seen = counts.value(row) > 0 && means.is_valid(row);
+            seen.then(|| means.value(row) as f32)
+                .filter(|mean| mean.is_finite())
+        };
+        NeuronMean {
+            overall: mean(self.tokens, self.mean),
+            by_sign: std::array::from_fn(|case| mean(self.by_sign[case].0, self.by_sign[case].1)),
+        }
+    }
+}
+
+fn column<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a PrimitiveArray<T>, String> {
+    let found = batch.column_by_name(name);
+    let found = found.and_then(|column| column.as_primitive_opt::<T>());
+    found.ok_or_else(|| format!("it has no column {name} of type {}", T::DATA_TYPE))
+}
+
+fn hashes<'a>(files: impl Iterator<Item = (&'a PathBuf, &'a String)>) -> String {
+    let files = files.map(|(path, sha256)| format!("{} (sha256 {sha256})", path.display()));
+    files.collect::<Vec<_>>().join(", ")
+}
+
+fn damaged(path: &Path, why: impl ToString) -> ReportError {
+    ReportError::Recording {
+        path: path.to_owned(),
+        why: why.to_string(),
+    }
+}
