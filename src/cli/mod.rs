@@ -12,7 +12,10 @@ mod neuron;
 mod progress;
 mod published;
 mod setup;
+mod sweep;
+mod sweep_table;
 mod table;
+mod treatments;
 
 use clap::{Parser, Subcommand};
 
@@ -21,6 +24,7 @@ Examples:
   gatelens ablate
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
+  gatelens sweep --window 3 --draws 20 --out runs/layers
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
 
@@ -46,6 +50,7 @@ enum Command {
     Neuron(neuron::NeuronArgs),
     Classify(classify::Classify),
     Ablate(Box<ablate::Ablate>),
+    Sweep(Box<sweep::Sweep>),
 }
 
 impl Cli {
@@ -58,6 +63,7 @@ impl Cli {
             Command::Neuron(neuron) => neuron.run(),
             Command::Classify(classify) => classify.run(),
             Command::Ablate(ablate) => ablate.run(),
+            Command::Sweep(sweep) => sweep.run(),
         }
     }
 }
