@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
+use super::ablate_text::TextArgs;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
@@ -27,7 +28,7 @@ use crate::stats::BootstrapSettings;
 /// with each class edited, and with as many random neurons of the same layers, several draws. The
 /// table gives mean log-probabilities of the target and the class's difference to the mean of the
 /// draws with its 95 % interval (over prompts and draws). With --out: outcomes.parquet,
-/// effects.json, run.json.
+/// effects.json, run.json. With --text the same is asked of running text, document by document.
 #[derive(Args, Serialize)]
 pub struct Ablate {
     #[command(flatten)]
@@ -36,6 +37,9 @@ pub struct Ablate {
     #[command(flatten)]
     #[serde(flatten)]
     treatments: TreatmentArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    text: TextArgs,
     /// Random sets per class.
     #[arg(long, default_value_t = 20)]
     draws: usize,
@@ -61,10 +65,19 @@ impl Ablate {
             self.treatments
                 .prepare(&self.model, &self.class, &load_options)?;
 
+        let asks_for_text = !self.text.text.is_empty();
+        let texts = asks_for_text.then(|| self.text.read(&self.treatments, &ready));
+        let texts = texts.transpose()?;
+
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let plan = self.treatments.plan(&table, &ready, self.draws)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
+        if let Some(texts) = texts {
+            let info = self.info(&model, &ready)?;
+            let output = (out.as_ref(), self.output.json);
+            return texts.ablate(&model, &plan, &ready, output, info, start);
+        }
         let meter = Meter::new();
         let ablation = ablate(&Engine::new(&model), &ready.batch, &plan, &meter)?;
         meter.clear();
@@ -78,15 +91,7 @@ impl Ablate {
         let relations = known_by_relation(&ablation.outcomes, prompts);
 
         if let Some(out) = &out {
-            let mut info = run_info(
-                "ablate",
-                serde_json::to_value(&self)?,
-                &ready.located,
-                model.config(),
-                Some(&self.compute),
-                &self.class,
-            )?;
-            self.treatments.describe(&mut info, &ready)?;
+            let mut info = self.info(&model, &ready)?;
             info.counts = counts(&ablation, &plan, &relations, &ready);
             info.wall_s = start.elapsed().as_secs_f64();
             write(out, &ablation, &effects, &ready, info)?;
@@ -104,6 +109,21 @@ impl Ablate {
             }
         }
         Ok(())
+    }
+
+    /// `run.json` but for the counts.
+    fn info(&self, model: &Model, ready: &Ready) -> anyhow::Result<RunInfo> {
+        let settings = serde_json::to_value(self)?;
+        let mut info = run_info(
+            "ablate",
+            settings,
+            &ready.located,
+            model.config(),
+            Some(&self.compute),
+            &self.class,
+        )?;
+        self.treatments.describe(&mut info, ready)?;
+        Ok(info)
     }
 
     fn print_heading(&self, ablation: &Ablation, prompts: usize) {

@@ -1,6 +1,7 @@
 //! The command line: arguments to calls, results to the terminal. No arithmetic.
 
 mod ablate;
+mod ablate_text;
 mod args;
 mod classify;
 mod edit_args;

@@ -67,7 +67,7 @@ pub struct TreatmentArgs {
     /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
     #[serde(serialize_with = "as_text")]
-    bos: BosPolicy,
+    pub bos: BosPolicy,
 }
 
 /// What a run needs besides the weights.
@@ -76,6 +76,8 @@ pub struct Ready {
     pub located: LocatedModel,
     pub tokenizer: Tokenizer,
     pub batch: TokenBatch,
+    /// The longest input that the model was made for, in tokens.
+    pub max_positions: usize,
     mode: ModeSpec,
     /// The folder that the mode's means come from, if any.
     recorded: Option<Recorded>,
@@ -131,6 +133,7 @@ impl TreatmentArgs {
             located,
             tokenizer,
             batch,
+            max_positions: checkpoint.config().max_positions,
             mode,
             recorded,
             neurons,

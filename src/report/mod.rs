@@ -7,6 +7,7 @@ mod out_dir;
 mod parquet;
 mod recording;
 mod run_info;
+mod text_outcomes;
 
 pub use classes::classes_json;
 pub use heat_map::heat_map_svg;
@@ -14,6 +15,7 @@ pub use out_dir::{OutDir, Overwrite};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use recording::Recording;
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
+pub use text_outcomes::TextOutcomes;
 
 use std::path::PathBuf;
 

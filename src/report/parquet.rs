@@ -121,7 +121,7 @@ fn outcome_columns(
     ]
 }
 
-fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
+pub(super) fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
     let mut builder = StringBuilder::new();
     values.for_each(|value| builder.append_value(value));
     Arc::new(builder.finish())
@@ -130,15 +130,19 @@ fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
 fn encode(name: &'static str, columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, ReportError> {
     let failed = |why: String| ReportError::Encode { name, why };
     let batch = RecordBatch::try_from_iter(columns).map_err(|error| failed(error.to_string()))?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties()))
         .map_err(|error| failed(error.to_string()))?;
     writer
         .write(&batch)
         .map_err(|error| failed(error.to_string()))?;
     writer.close().map_err(|error| failed(error.to_string()))?;
     Ok(bytes)
+}
+
+/// How every table is written.
+pub(super) fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build()
 }
