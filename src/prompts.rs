@@ -19,6 +19,9 @@
 //! Tokens are not this module's business: whether a subject has tokens is checked by the tokens stage.
 
 mod record;
+mod text;
+
+pub use text::{BadText, Document, Documents, TextError};
 
 use std::collections::HashMap;
 use std::fmt;

@@ -8,10 +8,14 @@ mod effects_table;
 mod fetch;
 mod inspect;
 mod models;
+mod neuron;
 mod progress;
 mod published;
 mod setup;
+mod sweep;
+mod sweep_table;
 mod table;
+mod treatments;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +24,7 @@ Examples:
   gatelens ablate
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
+  gatelens sweep --window 3 --draws 20 --out runs/layers
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
 
@@ -42,8 +47,10 @@ enum Command {
     Fetch(fetch::Fetch),
     Inspect(inspect::Inspect),
     Models(models::Models),
+    Neuron(neuron::NeuronArgs),
     Classify(classify::Classify),
     Ablate(Box<ablate::Ablate>),
+    Sweep(Box<sweep::Sweep>),
 }
 
 impl Cli {
@@ -53,8 +60,10 @@ impl Cli {
             Command::Fetch(fetch) => fetch.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
+            Command::Neuron(neuron) => neuron.run(),
             Command::Classify(classify) => classify.run(),
             Command::Ablate(ablate) => ablate.run(),
+            Command::Sweep(sweep) => sweep.run(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::ExperimentError;
+use super::groups::groups;
 use super::outcome::{Arm, Outcome, PromptSubset};
 use super::plan::{AblationPlan, PlannedCondition};
 use super::reference::{CleanReference, PendingMode};
@@ -38,7 +39,8 @@ pub fn ablate(
     plan: &AblationPlan,
     progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
-    engine.tokens_per_pass(batch, plan.len())?; // too little memory shows before anything runs
+    // Too little memory for one edit beside the clean run shows before anything runs.
+    engine.tokens_per_pass(batch, plan.len().min(2))?;
     let mut pending = PendingMode::new(engine, plan);
     let clean_only = [PlannedCondition::clean()];
     let observers = &mut pending.observers();
@@ -111,7 +113,38 @@ impl Scored {
     }
 }
 
-/// Runs a batch in as many passes as the memory limit asks for.
+fn edits(planned: &[PlannedCondition]) -> Vec<Condition> {
+    planned.iter().map(|p| p.condition.clone()).collect()
+}
+
+/// Some conditions with the parts of the batch that they run on.
+struct Passes {
+    members: Vec<usize>,
+    conditions: Vec<Condition>,
+    parts: Vec<TokenBatch>,
+}
+
+/// The passes over a batch, as many as the memory limit asks for.
+fn passes(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    conditions: &[Condition],
+) -> Result<Vec<Passes>, ExperimentError> {
+    let passes = groups(engine, batch, conditions)?
+        .into_iter()
+        .map(|members| {
+            let parts = batch.split(engine.tokens_per_pass(batch, members.len())?)?;
+            let conditions = members.iter().map(|&c| conditions[c].clone()).collect();
+            Ok(Passes {
+                members,
+                conditions,
+                parts,
+            })
+        });
+    passes.collect()
+}
+
+/// Runs a batch under the planned conditions.
 fn run(
     engine: &Engine<'_>,
     batch: &TokenBatch,
@@ -119,35 +152,45 @@ fn run(
     observers: &mut [&mut dyn Observer],
     progress: &dyn Progress,
 ) -> Result<Scored, ExperimentError> {
-    let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let parts = batch.split(engine.tokens_per_pass(batch, conditions.len())?)?;
+    let conditions = edits(planned);
+    let groups = passes(engine, batch, &conditions)?;
+    let passes = groups.iter().map(|group| group.parts.len()).sum();
     let mut what = match conditions.len() {
         1 => format!("{} prompts, clean", batch.sequences().len()),
         n => format!("{} prompts, {n} conditions", batch.sequences().len()),
     };
-    if parts.len() > 1 {
-        what += &format!(", {} passes", parts.len());
+    if passes > 1 {
+        what += &format!(", {passes} passes");
     }
-    let units = parts.len() as u64 * engine.work_units(&conditions);
-    progress.start(&what, units);
+    let units = |group: &Passes| group.parts.len() as u64 * engine.work_units(&group.conditions);
+    progress.start(&what, groups.iter().map(units).sum());
     let mut scored = Scored {
-        prompts: Vec::new(),
+        prompts: batch.sequences().iter().map(|s| s.prompt).collect(),
         scores: vec![Vec::new(); conditions.len()],
         changed: EditCount::default(),
-        passes: parts.len(),
+        passes,
     };
     let mut counts = vec![EditCount::default(); conditions.len()];
-    for part in &parts {
-        let mut scorer = Scorer::new(part, conditions.len());
-        let part_counts = engine.run(part, &conditions, observers, Some(&mut scorer), progress)?;
-        for (sum, count) in counts.iter_mut().zip(part_counts) {
-            *sum += count;
+    for group in &groups {
+        let mut scores = vec![Vec::new(); group.members.len()];
+        for part in &group.parts {
+            let mut scorer = Scorer::new(part, group.conditions.len());
+            let part_counts = engine.run(
+                part,
+                &group.conditions,
+                observers,
+                Some(&mut scorer),
+                progress,
+            )?;
+            for (&condition, count) in group.members.iter().zip(part_counts) {
+                counts[condition] += count;
+            }
+            for (all, new) in scores.iter_mut().zip(scorer.into_scores()) {
+                all.extend(new);
+            }
         }
-        scored
-            .prompts
-            .extend(part.sequences().iter().map(|sequence| sequence.prompt));
-        for (all, new) in scored.scores.iter_mut().zip(scorer.into_scores()) {
-            all.extend(new);
+        for (&condition, scores) in group.members.iter().zip(scores) {
+            scored.scores[condition] = scores;
         }
     }
     check_edits(&conditions, &counts)?;

@@ -13,14 +13,12 @@
 
 mod chance;
 mod class;
-mod comparison;
 mod cosines;
 mod error;
 mod fold;
 mod folded;
+mod lens;
 mod matched;
-mod mismatched;
-mod model_name;
 mod published;
 mod query;
 mod select;
@@ -29,18 +27,20 @@ mod table;
 mod testing;
 mod weights;
 
-pub use chance::{Beyond, ChanceLevels, LayerChance, PerPair, Region, TAIL, beta_region};
-pub use class::{Class, check_threshold, class_of};
-pub use comparison::{
-    COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, PUBLISHED_THRESHOLD, Verdict,
+pub use chance::{
+    Beyond, ChanceLevels, LayerChance, PerPair, Region, TAIL, beta_region, mismatched_flop,
+    mismatched_layer, mismatched_regions,
 };
+pub use class::{Class, check_threshold, class_of};
 pub use cosines::{Cosines, NeuronRow, classify_layer};
 pub use error::ClassError;
 pub use fold::Fold;
+pub use lens::{LensToken, NeuronLens, Ranked, neuron_lens};
 pub use matched::{Match, MatchedDraws, Shortfall, matched_draws};
-pub use mismatched::{mismatched_flop, mismatched_layer, mismatched_regions};
-pub use model_name::ModelName;
-pub use published::{Published, PublishedTable, PublishedTables};
+pub use published::{
+    COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, ModelName, PUBLISHED_THRESHOLD,
+    Published, PublishedTable, PublishedTables, Verdict,
+};
 pub use query::ClassQuery;
 pub use select::check_layers;
 pub use table::{ClassCounts, NeuronTable};

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 use super::ModelError;
 use super::config::Config;
-use super::family::{GgufQk, NormKind};
 use super::gguf_config::ROPE_TENSORS;
+use super::kinds::{GgufQk, NormKind};
 use super::store::{Format, TensorStore};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;
@@ -132,10 +132,13 @@ impl Checkpoint {
         }
     }
 
-    /// The rows of the head for some of the vocabulary, `[tokens, d_model]`.
-    pub fn head_rows(&self, tokens: Range<usize>) -> Result<Tensor, ModelError> {
-        self.store
-            .read_rows(self.model_name(ModelTensor::Head), tokens)
+    /// The rows of the head or of the embedding for some of the vocabulary, `[tokens, d_model]`.
+    pub fn vocabulary_rows(
+        &self,
+        tensor: ModelTensor,
+        tokens: Range<usize>,
+    ) -> Result<Tensor, ModelError> {
+        self.store.read_rows(self.model_name(tensor), tokens)
     }
 
     /// Rows of the embedding for the given token ids, `[ids, d_model]`, without reading the others.

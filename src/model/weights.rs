@@ -8,7 +8,7 @@ use super::ModelError;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::estimate::{MemoryEstimate, MemoryLimit, MemoryPlan, Residency};
-use super::family::NormKind;
+use super::kinds::NormKind;
 use super::layer::Layer;
 use super::linear::linear;
 use super::norm::Norm;
@@ -175,7 +175,7 @@ impl Model {
         let bound = move |block: usize| block * vocab_size / blocks;
         InOrder::read_ahead(blocks, move |block| {
             let first = bound(block);
-            let weights = checkpoint.head_rows(first..bound(block + 1))?;
+            let weights = checkpoint.vocabulary_rows(ModelTensor::Head, first..bound(block + 1))?;
             let weights = weights.to_dtype(dtype)?.to_device(&device)?;
             Ok(HeadBlock { first, weights })
         })

@@ -6,6 +6,10 @@ use super::batch::{Sequence, TokenBatch};
 use super::{BosPolicy, PromptProblem, TokenError, Tokenizer};
 use crate::prompts::{Prompt, PromptSet};
 
+/// What is wrong with a text that would begin with two BOS tokens.
+pub(super) const SECOND_BOS: &str = "its text already begins with the BOS token, which would stand there twice; \
+     remove it from the text or pass --bos never";
+
 /// Encodes prompts and targets, and finds the subjects' tokens.
 ///
 /// The target is encoded by itself ([`Tokenizer::encode_target`]) and its ids are put behind the prompt's. The
@@ -54,10 +58,7 @@ fn sequence(
         .encode_target(&prompt.target)
         .map_err(|e| e.to_string())?;
     if bos.is_some() && encoded.ids.first().copied() == bos {
-        return Err(
-            "its text already begins with the BOS token, which would stand there twice; remove it from the text or pass --bos never"
-                .to_owned(),
-        );
+        return Err(SECOND_BOS.to_owned());
     }
     if target.is_empty() {
         return Err(format!("the target {:?} has no tokens", prompt.target));

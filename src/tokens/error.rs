@@ -87,6 +87,14 @@ pub enum TokenError {
         /// Every problem, in the order of the set.
         problems: Vec<PromptProblem>,
     },
+    /// Windows of a text without room for one of its tokens.
+    #[error("--context {context} leaves no room for text; it must be at least {needed}")]
+    Context {
+        /// Tokens of a window.
+        context: usize,
+        /// The least that is of use.
+        needed: usize,
+    },
     /// A batch needs at least one sequence.
     #[error("no prompts are left to run; at least one is needed")]
     EmptyBatch,

@@ -17,6 +17,7 @@ mod fixtures;
 mod gguf;
 mod positions;
 mod tokenizer;
+mod windows;
 
 pub use batch::{Group, Sequence, TokenBatch};
 pub use bos::BosPolicy;
@@ -25,3 +26,4 @@ pub use error::{PromptProblem, TokenError};
 pub use gguf::GgufError;
 pub use positions::Positions;
 pub use tokenizer::{Encoded, Tokenizer};
+pub use windows::{Window, Windowing, windows};

@@ -181,3 +181,31 @@ fn a_tensor_that_the_family_has_no_place_for_is_refused() {
         "{error}"
     );
 }
+
+/// tiny-mistral with a configuration that says that its head is the embedding, and perhaps an equal one.
+fn tied(dir: &Path, head: Option<&str>) -> Checkpoint {
+    let tiny = goldens().join("tiny-mistral");
+    let config = fs::read_to_string(tiny.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["tie_word_embeddings"] = true.into();
+    fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    fs::copy(tiny.join("tokenizer.json"), dir.join("tokenizer.json")).unwrap();
+    let weights = tiny.join("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(weights, &Device::Cpu).unwrap();
+    if let Some(name) = head {
+        let head = tensors[name].clone();
+        tensors.insert("lm_head.weight".to_string(), head);
+    }
+    candle_core::safetensors::save(&tensors, dir.join("model.safetensors")).unwrap();
+    open(dir)
+}
+
+#[test]
+fn a_tied_checkpoint_with_a_head_of_its_own_is_untied_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = tied(dir.path(), None);
+    assert!(!other.config().tied_head);
+    assert!(other.config().assumed[0].contains("another head"));
+    let equal = tied(dir.path(), Some("model.embed_tokens.weight"));
+    assert!(equal.config().tied_head && equal.config().assumed.is_empty());
+}

@@ -3,11 +3,19 @@
 //! The figures (`published.json`, with their source) are class counts per layer at threshold 0.5 with the gain of
 //! the norm before the MLP folded in, and medians of cos(w_in, w_out) that were read from plots.
 
+mod comparison;
+mod model_name;
+
+pub use comparison::{
+    COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, PUBLISHED_THRESHOLD, Verdict,
+};
+pub use model_name::ModelName;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Class, ClassError, ModelName};
+use super::{Class, ClassError};
 
 /// The tables of all published models.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

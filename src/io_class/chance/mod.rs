@@ -2,7 +2,11 @@
 //!
 //! Two regions, each of which holds 95 % of such cosines, 2.5 % being below and 2.5 % above. *Beta*: the cosine of
 //! two random Gaussian vectors of d_model numbers. *Mismatched*: the cosines between vectors of different neurons of
-//! the layer ([`super::mismatched_regions`]), which also holds what all neurons of a layer have in common.
+//! the layer ([`mismatched_regions`]), which also holds what all neurons of a layer have in common.
+
+mod mismatched;
+
+pub use mismatched::{mismatched_flop, mismatched_layer, mismatched_regions};
 
 use serde::Serialize;
 use statrs::distribution::{Beta, ContinuousCDF};

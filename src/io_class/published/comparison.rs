@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Class, ClassCounts, Fold, NeuronTable, Published, PublishedTable};
+use super::super::{Class, ClassCounts, Fold, NeuronTable};
+use super::{Published, PublishedTable};
 
 /// The threshold of the published tables; their fold is [`Fold::Pre`].
 pub const PUBLISHED_THRESHOLD: f32 = 0.5;
@@ -178,8 +179,8 @@ fn largest_median(medians: Vec<Difference<f32>>) -> Option<Difference<f32>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::testing::row;
     use super::super::ModelName;
-    use super::super::testing::row;
     use super::*;
 
     /// Two layers of five neurons.

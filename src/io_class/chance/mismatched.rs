@@ -9,10 +9,10 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::chance::TAIL;
-use super::folded::{FoldedMlp, Vector, with_folded};
-use super::weights::numbers;
-use super::{ClassError, Fold, MlpWeights, PerPair, Region};
+use super::super::folded::{FoldedMlp, Vector, with_folded};
+use super::super::weights::numbers;
+use super::super::{ClassError, Fold, MlpWeights};
+use super::{PerPair, Region, TAIL};
 use crate::engine::Progress;
 use crate::hooks::neurons::Neuron;
 use crate::model::{Checkpoint, Config, Mlp};
@@ -232,8 +232,8 @@ fn sorted(bins: &[u64], place: u64) -> f64 {
 mod tests {
     use candle_core::DType;
 
+    use super::super::super::testing::{Layer, vector};
     use super::super::beta_region;
-    use super::super::testing::{Layer, vector};
     use super::*;
 
     /// The histogram's width, and a little for f32.
