@@ -47,9 +47,9 @@ pub struct Sweep {
     #[command(flatten)]
     #[serde(flatten)]
     treatments: TreatmentArgs,
-    /// Random sets per cell. Each costs as much as the class itself; with fewer than 5 the intervals are
-    /// too narrow, and few p-values survive the adjustment over so many cells: take 20 for a map to
-    /// publish. 0: compare with the clean model.
+    /// Random sets per cell. Each costs as much as the class itself. 5 are the fewest with honest
+    /// intervals; p-values of so few hardly survive the adjustment over all cells, so take 20 before
+    /// you write about one. 0: compare with the clean model alone.
     #[arg(long, default_value_t = 5)]
     draws: usize,
     #[command(flatten)]

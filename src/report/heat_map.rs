@@ -67,7 +67,7 @@ impl HeatMap {
                 subtitle: "minus clean",
                 cells: cells(plan, effects, class_ablated),
             }],
-            notes: vec!["Grey: the class has no neurons there.".to_string()],
+            notes: vec!["Grey: the class has no neurons there. Colours go with the square root of the number.".to_string()],
         };
         if plan.versus() == Versus::Baseline {
             map.panels.push(Panel {

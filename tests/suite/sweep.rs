@@ -163,7 +163,7 @@ fn absent_cells_are_named_and_grey() {
 
     let svg = std::fs::read_to_string(out.join("heat_map.svg")).unwrap();
     assert_eq!(
-        svg.matches(r##"fill="#DDDDDD""##).count(),
+        svg.matches(r##"fill="#E2E2E2""##).count(),
         3 * 4,
         "in each of three panels"
     );

@@ -14,7 +14,11 @@ use super::{HeatMap, Panel, Shown};
 const QUANTITY: &str = "change of the mean log-probability of the target";
 
 /// Of cells with nothing to show.
-const ABSENT: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+const ABSENT: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
+
+/// Where the colour bar has numbers, as shares of its limit, and the height that they need.
+const TICKS: [f64; 3] = [1.0, 0.4, 0.1];
+const ROOM_FOR_TICKS: i32 = 100;
 
 type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
@@ -37,7 +41,7 @@ impl<'a> Canvas<'a> {
             self.panel(map, panel, layout.panel_left(i))?;
         }
         self.colour_bar(layout.panel_left(map.panels.len()))?;
-        self.lines(&layout.notes, plain(SMALL), layout.bottom + LINE + 2, LINE)?;
+        self.lines(&layout.notes, plain(SMALL), layout.bottom + 2 * LINE, LINE)?;
         self.area.present()
     }
 
@@ -96,18 +100,34 @@ impl<'a> Canvas<'a> {
         let Layout { top, bottom, .. } = self.layout;
         let height = bottom - top;
         for y in 0..height {
-            let share = 1.0 - 2.0 * (f64::from(y) + 0.5) / f64::from(height);
-            let colour = self.scale.colour(share * self.scale.limit);
-            let corners = [(left, top + y), (left + BAR_WIDTH, top + y + 1)];
-            self.area.draw(&Rectangle::new(corners, colour.filled()))?;
+            let place = 1.0 - 2.0 * (f64::from(y) + 0.5) / f64::from(height);
+            let below = (top + y + 2).min(bottom); // an overlap leaves no seam when the picture is scaled
+            let corners = [(left, top + y), (left + BAR_WIDTH, below)];
+            let colour = Scale::colour_at(place).filled();
+            self.area.draw(&Rectangle::new(corners, colour))?;
         }
-        for (i, share) in [1.0, 0.5, 0.0, -0.5, -1.0].into_iter().enumerate() {
-            let at = (left + BAR_WIDTH + 5, top + i as i32 * height / 4);
-            let number = self.scale.number(share * self.scale.limit);
-            self.text(&number, plain(SMALL), HPos::Left, at)?;
+        let ticks = if height < ROOM_FOR_TICKS {
+            &TICKS[..1]
+        } else {
+            &TICKS
+        };
+        self.tick(0.0, left + BAR_WIDTH)?;
+        for share in ticks.iter().flat_map(|share| [-share, *share]) {
+            self.tick(share * self.scale.limit, left + BAR_WIDTH)?;
         }
         let x = left + BAR_WIDTH + BAR_LABELS - LINE / 2;
         self.upright("nats", (x, (top + bottom) / 2))
+    }
+
+    fn tick(&self, value: f64, left: i32) -> Drawn<'a> {
+        let Layout { top, bottom, .. } = self.layout;
+        let half = f64::from(bottom - top) / 2.0;
+        let y = f64::from(top) + half * (1.0 - self.scale.place(value));
+        let y = y.round() as i32;
+        let line = PathElement::new([(left, y), (left + 3, y)], BLACK);
+        self.area.draw(&line)?;
+        let number = self.scale.number(value);
+        self.text(&number, plain(SMALL), HPos::Left, (left + 6, y))
     }
 
     fn lines(&self, lines: &[String], style: TextStyle<'_>, first: i32, step: i32) -> Drawn<'a> {

@@ -8,7 +8,7 @@ const NARROWEST_CELL: i32 = 54;
 const NARROWEST_PANEL: i32 = 150;
 const GAP: i32 = 26;
 pub const BAR_WIDTH: i32 = 14;
-pub const BAR_LABELS: i32 = 64;
+pub const BAR_LABELS: i32 = 56;
 
 /// Sizes of text, and from one line to the next.
 pub const TITLE: i32 = 14;
@@ -52,7 +52,7 @@ impl Layout {
         let column_y = panel_title_y + LINE + 10 + column_lines * LINE;
         let top = column_y + LINE;
         let bottom = top + map.rows.len() as i32 * CELL_HEIGHT;
-        let height = bottom + (1 + notes.len() as i32) * LINE + MARGIN;
+        let height = bottom + (2 + notes.len() as i32) * LINE + MARGIN;
         Layout {
             size: (width as u32, height as u32),
             title,

@@ -21,7 +21,8 @@ const RED_TO_BLUE: [RGBColor; 11] = [
 /// Steps that a person reads easily.
 const ROUND: [f64; 8] = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0];
 
-/// Numbers from `-limit` to `limit`.
+/// Numbers from `-limit` to `limit`. The colour goes with the square root of the number, on either side
+/// of 0: one large cell, such as the last layer's, would otherwise leave all others pale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Scale {
     pub limit: f64,
@@ -42,11 +43,21 @@ impl Scale {
         }
     }
 
+    /// Where a value is between the ends of the scale: from -1 to 1.
+    pub fn place(self, value: f64) -> f64 {
+        let share = (value / self.limit).clamp(-1.0, 1.0);
+        share.abs().sqrt().copysign(share)
+    }
+
     /// The colour of a value.
     pub fn colour(self, value: f64) -> RGBColor {
+        Scale::colour_at(self.place(value))
+    }
+
+    /// The colour of a place between -1 and 1.
+    pub fn colour_at(place: f64) -> RGBColor {
         let steps = RED_TO_BLUE.len() - 1;
-        let place = (value / self.limit).clamp(-1.0, 1.0) / 2.0 + 0.5;
-        let place = place * steps as f64;
+        let place = (place / 2.0 + 0.5) * steps as f64;
         let below = (place as usize).min(steps - 1);
         mix(
             RED_TO_BLUE[below],
@@ -111,7 +122,8 @@ mod tests {
         assert_eq!(scale.colour(0.0), RED_TO_BLUE[5]);
         assert_eq!(scale.colour(-2.0), RED_TO_BLUE[0]);
         assert_eq!(scale.colour(9.0), RED_TO_BLUE[10]);
-        assert_eq!(scale.colour(0.2), mix(RED_TO_BLUE[5], RED_TO_BLUE[6], 0.5));
+        assert_eq!(scale.colour(0.02), mix(RED_TO_BLUE[5], RED_TO_BLUE[6], 0.5));
+        assert_eq!((scale.place(-0.5), scale.place(0.0)), (-0.5, 0.0));
         assert_eq!(
             (ink_on(scale.colour(0.0)), ink_on(scale.colour(2.0))),
             (BLACK, WHITE)
