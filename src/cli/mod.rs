@@ -7,6 +7,7 @@ mod classify;
 mod edit_args;
 mod effects_table;
 mod fetch;
+mod generate;
 mod inspect;
 mod models;
 mod neuron;
@@ -49,6 +50,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Models(models::Models),
     Neuron(neuron::NeuronArgs),
+    Generate(generate::Generate),
     Classify(classify::Classify),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
@@ -62,6 +64,7 @@ impl Cli {
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Neuron(neuron) => neuron.run(),
+            Command::Generate(generate) => generate.run(),
             Command::Classify(classify) => classify.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),

@@ -1,7 +1,7 @@
 //! What `ablate` and `sweep` share: which neurons are edited, how, and on which prompts.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -70,6 +70,9 @@ pub struct TreatmentArgs {
     pub bos: BosPolicy,
 }
 
+/// A set of neurons with its name in outputs.
+pub type Named = (String, NeuronSet);
+
 /// What a run needs besides the weights.
 pub struct Ready {
     pub prompts: PromptSet,
@@ -82,7 +85,7 @@ pub struct Ready {
     /// The folder that the mode's means come from, if any.
     recorded: Option<Recorded>,
     /// The set that `--neurons` names.
-    neurons: Option<(String, NeuronSet)>,
+    neurons: Option<Named>,
 }
 
 impl Ready {
@@ -122,7 +125,7 @@ impl TreatmentArgs {
         if let Some(layers) = &self.layers {
             check_layers(layers, checkpoint.config().n_layers())?;
         }
-        let neurons = self.neurons_of_file(&checkpoint)?;
+        let neurons = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), &checkpoint)?;
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
         let (mode, recorded) = self
@@ -141,27 +144,6 @@ impl TreatmentArgs {
         Ok((checkpoint, ready))
     }
 
-    fn neurons_of_file(
-        &self,
-        checkpoint: &Checkpoint,
-    ) -> anyhow::Result<Option<(String, NeuronSet)>> {
-        let Some(path) = &self.neurons else {
-            return Ok(None);
-        };
-        let config = checkpoint.config();
-        let mut set = NeuronSet::read(path, config.n_layers(), config.d_mlp)?;
-        if let Some(layers) = &self.layers {
-            set = set.restrict_layers(layers.clone());
-        }
-        anyhow::ensure!(
-            !set.is_empty(),
-            "{} names no neuron in the chosen layers",
-            path.display()
-        );
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        Ok(Some((name.into_owned(), set)))
-    }
-
     /// The classes, or the neuron file, with `draws` random sets each.
     pub fn plan(
         &self,
@@ -169,7 +151,14 @@ impl TreatmentArgs {
         ready: &Ready,
         draws: usize,
     ) -> anyhow::Result<AblationPlan> {
-        let treatments = self.sets(table, ready)?.into_iter().map(|(name, set)| {
+        let treatments = select(
+            table,
+            &self.classes,
+            ready.neurons.as_ref(),
+            self.layers.as_ref(),
+        )?
+        .into_iter()
+        .map(|(name, set)| {
             let draws = matched_draws(table, &set, draws, self.seed, self.matching)
                 .with_context(|| format!("baseline of {name}"))?;
             Ok(Treatment::new(name, set, draws))
@@ -183,23 +172,6 @@ impl TreatmentArgs {
             subset: self.subset,
             seed: self.seed,
         })
-    }
-
-    fn sets(&self, table: &NeuronTable, ready: &Ready) -> anyhow::Result<Vec<(String, NeuronSet)>> {
-        if let Some(named) = &ready.neurons {
-            return Ok(vec![named.clone()]);
-        }
-        let mut sets: Vec<(String, NeuronSet)> = Vec::new();
-        for query in &self.classes {
-            let name = query.name();
-            anyhow::ensure!(
-                sets.iter().all(|(earlier, _)| earlier != name),
-                "--classes names {name} twice (perhaps by an alias); name it once"
-            );
-            let set = table.select(*query, self.layers.clone())?;
-            sets.push((name.to_string(), set));
-        }
-        Ok(sets)
     }
 
     /// The edit in a few words.
@@ -222,6 +194,52 @@ impl TreatmentArgs {
         });
         Ok(())
     }
+}
+
+/// The neuron file, with the name that stands for a class; only neurons of `layers`.
+pub fn read_neurons(
+    path: Option<&Path>,
+    layers: Option<&Range<usize>>,
+    checkpoint: &Checkpoint,
+) -> anyhow::Result<Option<Named>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let config = checkpoint.config();
+    let mut set = NeuronSet::read(path, config.n_layers(), config.d_mlp)?;
+    if let Some(layers) = layers {
+        set = set.restrict_layers(layers.clone());
+    }
+    anyhow::ensure!(
+        !set.is_empty(),
+        "{} names no neuron in the chosen layers",
+        path.display()
+    );
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok(Some((name.into_owned(), set)))
+}
+
+/// The set of the neuron file, or else one for each class, in `layers`.
+pub fn select(
+    table: &NeuronTable,
+    classes: &[ClassQuery],
+    file: Option<&Named>,
+    layers: Option<&Range<usize>>,
+) -> anyhow::Result<Vec<Named>> {
+    if let Some(named) = file {
+        return Ok(vec![named.clone()]);
+    }
+    let mut sets: Vec<Named> = Vec::new();
+    for query in classes {
+        let name = query.name();
+        anyhow::ensure!(
+            sets.iter().all(|(earlier, _)| earlier != name),
+            "--classes names {name} twice (perhaps by an alias); name it once"
+        );
+        let set = table.select(*query, layers.cloned())?;
+        sets.push((name.to_string(), set));
+    }
+    Ok(sets)
 }
 
 fn as_texts<T: std::fmt::Display, S: serde::Serializer>(

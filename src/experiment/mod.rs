@@ -5,6 +5,7 @@
 
 mod ablate;
 mod effects;
+mod generate;
 mod groups;
 mod neuron;
 mod outcome;
@@ -16,6 +17,7 @@ mod text;
 
 pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
+pub use generate::{Choice, Generator};
 pub use neuron::{Firing, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
