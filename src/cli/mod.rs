@@ -9,6 +9,7 @@ mod inspect;
 mod models;
 mod progress;
 mod published;
+mod record;
 mod setup;
 mod table;
 
@@ -19,6 +20,7 @@ Examples:
   gatelens ablate
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
+  gatelens record --text neutral --out runs/neutral
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
 
@@ -42,6 +44,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Models(models::Models),
     Classify(classify::Classify),
+    Record(record::Record),
     Ablate(ablate::Ablate),
 }
 
@@ -53,6 +56,7 @@ impl Cli {
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Classify(classify) => classify.run(),
+            Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
         }
     }
