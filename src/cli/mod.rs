@@ -13,6 +13,7 @@ mod models;
 mod neuron;
 mod progress;
 mod published;
+mod record;
 mod setup;
 mod sweep;
 mod sweep_table;
@@ -27,6 +28,7 @@ Examples:
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
   gatelens sweep --window 3 --draws 20 --out runs/layers
+  gatelens record --text neutral --out runs/neutral
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
 
@@ -52,6 +54,7 @@ enum Command {
     Neuron(neuron::NeuronArgs),
     Generate(generate::Generate),
     Classify(classify::Classify),
+    Record(record::Record),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
 }
@@ -66,6 +69,7 @@ impl Cli {
             Command::Neuron(neuron) => neuron.run(),
             Command::Generate(generate) => generate.run(),
             Command::Classify(classify) => classify.run(),
+            Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),
         }

@@ -91,6 +91,8 @@ pub fn run_info(
         bos: None,
         seed: None,
         prompts: None,
+        texts: Vec::new(),
+        finished: true,
         counts: serde_json::Value::Null,
         wall_s: 0.0,
     })

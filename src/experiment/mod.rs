@@ -1,7 +1,8 @@
 //! Experiments: from a plan to outcomes per prompt and condition, and from those to estimates.
 //!
 //! [`ablate`] is the whole way of one experiment. It knows nothing of files: prompts come in as a
-//! batch, outcomes and effects go out as plain records, which `report` writes.
+//! batch, outcomes and effects go out as plain records, which `report` writes. [`record`] changes nothing
+//! and sums up what the neurons do.
 
 mod ablate;
 mod effects;
@@ -10,6 +11,7 @@ mod groups;
 mod neuron;
 mod outcome;
 mod plan;
+pub mod record;
 mod reference;
 mod score;
 mod sweep;
@@ -81,4 +83,12 @@ pub enum ExperimentError {
     /// The estimates.
     #[error(transparent)]
     Stats(#[from] StatsError),
+    /// Something that read the activations could not go on.
+    #[error(transparent)]
+    Reader(record::ReadError),
+    /// A saved state that belongs to another recording.
+    #[error(
+        "the saved state is not that of this recording; begin anew with --force and without --resume"
+    )]
+    OtherState,
 }

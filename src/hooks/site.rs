@@ -57,11 +57,16 @@ impl Site {
         }
     }
 
+    /// Whether its values are one per neuron of an MLP.
+    pub fn is_of_neurons(self) -> bool {
+        matches!(self, Site::Pre | Site::PreLinear | Site::Post)
+    }
+
     /// Values per token.
     pub fn width(self, config: &Config) -> usize {
         match self {
-            Site::Pre | Site::PreLinear | Site::Post => config.d_mlp,
             Site::FinalScale => 1,
+            site if site.is_of_neurons() => config.d_mlp,
             _ => config.d_model,
         }
     }

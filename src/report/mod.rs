@@ -1,18 +1,21 @@
 //! Outcomes and estimates to files. Exporters are pure functions from records to bytes; only
-//! [`OutDir`] touches the disk.
+//! [`OutDir`] touches the disk, and [`RecordFiles`], which writes while the engine runs.
 
 mod classes;
 mod heat_map;
 mod out_dir;
 mod parquet;
+mod record;
 mod recording;
 mod run_info;
+mod table;
 mod text_outcomes;
 
 pub use classes::classes_json;
 pub use heat_map::heat_map_svg;
-pub use out_dir::{OutDir, Overwrite};
+pub use out_dir::{OutDir, Overwrite, Staging};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
+pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes, saved_state};
 pub use recording::Recording;
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
 pub use text_outcomes::TextOutcomes;
@@ -27,6 +30,37 @@ pub enum ReportError {
     Finished {
         /// The folder.
         path: PathBuf,
+    },
+    /// The folder holds a run that was stopped.
+    #[error(
+        "{} holds an unfinished run; go on with the same command and --resume, or replace it with --force",
+        path.display()
+    )]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The disk is too small.
+    #[error(
+        "{} needs {:.1} GiB, and {:.1} GiB are free there; record less (--sites, --layers, --neurons, \
+         --positions, --max-tokens, --top), or choose another --out",
+        path.display(), gib(*needed), gib(*free)
+    )]
+    Space {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes that the files take.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A file of a run that cannot be gone on with.
+    #[error("cannot go on with {}: {why}; begin anew with --force and without --resume", path.display())]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// The folder holds something that gatelens did not write.
     #[error("{} exists and is not a run folder of gatelens (it has no run.json); choose another --out", path.display())]
@@ -74,4 +108,8 @@ pub enum ReportError {
         /// Why.
         why: String,
     },
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
 }

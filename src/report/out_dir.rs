@@ -1,4 +1,6 @@
 //! The folder of a run: all of it appears at once, or nothing.
+//!
+//! A run that can be stopped and gone on with leaves a folder too: its `run.json` says `"finished": false`.
 
 use std::fs;
 use std::io;
@@ -21,8 +23,28 @@ pub struct OutDir {
     path: PathBuf,
 }
 
-/// The file that marks a folder as a finished run of gatelens; written with the others.
+/// The file that marks a folder as a run of gatelens; written with the others.
 const MARK: &str = "run.json";
+
+/// A folder beside a run's place, in which its files are written until they are complete.
+#[derive(Debug)]
+pub struct Staging {
+    folder: tempfile::TempDir,
+}
+
+impl Staging {
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Whether the run in a folder came to its end; a folder without a readable mark counts as finished.
+fn is_finished(folder: &Path) -> bool {
+    let mark = fs::read(folder.join(MARK)).unwrap_or_default();
+    let mark: serde_json::Value = serde_json::from_slice(&mark).unwrap_or_default();
+    mark["finished"] != serde_json::Value::Bool(false)
+}
 
 impl OutDir {
     /// Checks, before any work, that the folder may be written and that nothing is lost by it.
@@ -37,12 +59,15 @@ impl OutDir {
         };
         match (occupied, path.join(MARK).is_file(), overwrite) {
             (true, false, _) => return Err(ReportError::Foreign { path: out.path }),
-            (true, true, Overwrite::Refuse) => {
+            (true, true, Overwrite::Refuse) if is_finished(path) => {
                 return Err(ReportError::Finished { path: out.path });
+            }
+            (true, true, Overwrite::Refuse) => {
+                return Err(ReportError::Unfinished { path: out.path });
             }
             _ => {}
         }
-        out.staging()?; // created and dropped: can we write here?
+        out.stage()?; // created and dropped: can we write here?
         Ok(out)
     }
 
@@ -53,7 +78,12 @@ impl OutDir {
 
     /// Writes all files beside the folder's final place, then moves them there.
     pub fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<(), ReportError> {
-        let staging = self.staging()?;
+        self.commit(self.stage()?, files)
+    }
+
+    /// Adds `files` to those that lie in the staging folder and moves all of them to the folder's place. What the
+    /// folder held before is gone then.
+    pub fn commit(&self, staging: Staging, files: &[(&str, Vec<u8>)]) -> Result<(), ReportError> {
         for (name, bytes) in files {
             let path = staging.path().join(name);
             fs::write(&path, bytes).map_err(|why| ReportError::Write {
@@ -63,11 +93,11 @@ impl OutDir {
         }
         let mut replaced = None;
         if self.path.exists() {
-            let aside = self.staging()?;
+            let aside = self.stage()?;
             fs::rename(&self.path, aside.path().join("replaced")).map_err(|e| self.failed(e))?;
             replaced = Some(aside); // removed when this function ends
         }
-        let made = staging.keep();
+        let made = staging.folder.keep();
         let moved = fs::rename(&made, &self.path).map_err(|e| self.failed(e));
         if moved.is_err() {
             // Nothing half-written stays behind; what it would replace goes back.
@@ -79,11 +109,9 @@ impl OutDir {
         moved
     }
 
-    fn staging(&self) -> Result<tempfile::TempDir, ReportError> {
-        let parent = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+    /// An empty folder beside this one, removed when it is dropped.
+    pub fn stage(&self) -> Result<Staging, ReportError> {
+        let parent = self.parent();
         fs::create_dir_all(parent).map_err(|e| self.failed(e))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".gatelens-");
@@ -93,7 +121,31 @@ impl OutDir {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o755));
         }
-        builder.tempdir_in(parent).map_err(|e| self.failed(e))
+        let folder = builder.tempdir_in(parent).map_err(|e| self.failed(e))?;
+        Ok(Staging { folder })
+    }
+
+    /// Whether the disk has room for so many bytes; not known, and not refused, on other systems than Unix.
+    ///
+    /// # Errors
+    /// [`ReportError::Space`] where it has not.
+    pub fn check_space(&self, needed: u64) -> Result<(), ReportError> {
+        #[cfg(unix)]
+        if let Ok(disk) = rustix::fs::statvfs(self.parent()) {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            if free < needed {
+                let path = self.path.clone();
+                return Err(ReportError::Space { path, needed, free });
+            }
+        }
+        Ok(())
+    }
+
+    fn parent(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
     }
 
     fn failed(&self, why: io::Error) -> ReportError {
@@ -132,6 +184,28 @@ mod tests {
         ));
         let left: Vec<_> = fs::read_dir(root.path().join("deep")).unwrap().collect();
         assert_eq!(left.len(), 1, "no staging folder stays behind");
+    }
+
+    #[test]
+    fn an_unfinished_run_is_not_taken_for_a_finished_one() {
+        let root = tempfile::tempdir().unwrap();
+        let out = OutDir::claim(&root.path().join("run"), Overwrite::Refuse).unwrap();
+        out.write(&[("run.json", br#"{"finished": false}"#.to_vec())])
+            .unwrap();
+        let error = OutDir::claim(out.path(), Overwrite::Refuse).unwrap_err();
+        assert!(error.to_string().contains("--resume"), "{error}");
+        OutDir::claim(out.path(), Overwrite::Replace).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_is_too_small_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let out = OutDir::claim(&root.path().join("run"), Overwrite::Refuse).unwrap();
+        out.check_space(1).unwrap();
+        if cfg!(unix) {
+            let error = out.check_space(u64::MAX).unwrap_err().to_string();
+            assert!(error.contains("GiB"), "{error}");
+        }
     }
 
     #[test]

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBuilder, StringBuilder};
-use arrow_array::{ArrayRef, Float32Array, Float64Array, RecordBatch, UInt16Array, UInt32Array};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
+use arrow_array::builder::BooleanBuilder;
+use arrow_array::{ArrayRef, Float32Array, Float64Array, UInt16Array, UInt32Array};
 
 use super::ReportError;
+use super::table::{Column, TableWriter, strings};
 use crate::experiment::{CellOutcomes, Outcome, Window};
 use crate::io_class::{NeuronRow, NeuronTable};
 use crate::prompts::Prompt;
@@ -26,7 +24,7 @@ pub fn neurons_parquet(table: &NeuronTable) -> Result<Vec<u8>, ReportError> {
         ))
     };
     let class = rows().map(|(_, _, row)| row.class.as_str());
-    let columns: Vec<(&str, ArrayRef)> = vec![
+    let columns: Vec<(&'static str, ArrayRef)> = vec![
         (
             "layer",
             Arc::new(UInt16Array::from_iter_values(
@@ -121,28 +119,13 @@ fn outcome_columns(
     ]
 }
 
-pub(super) fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
-    let mut builder = StringBuilder::new();
-    values.for_each(|value| builder.append_value(value));
-    Arc::new(builder.finish())
-}
-
-fn encode(name: &'static str, columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, ReportError> {
-    let failed = |why: String| ReportError::Encode { name, why };
-    let batch = RecordBatch::try_from_iter(columns).map_err(|error| failed(error.to_string()))?;
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties()))
-        .map_err(|error| failed(error.to_string()))?;
-    writer
-        .write(&batch)
-        .map_err(|error| failed(error.to_string()))?;
-    writer.close().map_err(|error| failed(error.to_string()))?;
-    Ok(bytes)
-}
-
-/// How every table is written.
-pub(super) fn properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .build()
+fn encode(
+    name: &'static str,
+    columns: Vec<(&'static str, ArrayRef)>,
+) -> Result<Vec<u8>, ReportError> {
+    let columns = columns.into_iter();
+    let columns = columns.map(|(name, values)| Column::required(name, values));
+    let mut table = TableWriter::new(name, Vec::new());
+    table.write(columns.collect())?;
+    table.close()
 }

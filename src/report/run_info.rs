@@ -25,10 +25,10 @@ pub struct ModelInfo {
     pub files: Vec<FileHash>,
 }
 
-/// The prompts that were run.
+/// The prompts or texts that were run.
 #[derive(Clone, Debug, Serialize)]
 pub struct PromptSetInfo {
-    /// File name, or the name of the bundled set.
+    /// File name, or the name of the bundled set or text.
     pub name: String,
     /// Of the file's bytes, lower-case hex.
     pub sha256: String,
@@ -65,6 +65,11 @@ pub struct RunInfo {
     /// The prompts; absent where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<PromptSetInfo>,
+    /// The text files; empty where prompts or nothing was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<PromptSetInfo>,
+    /// Whether the run came to its end; if not, it was stopped and can be gone on with.
+    pub finished: bool,
     /// Counts of the run, by name.
     pub counts: Value,
     /// Seconds from start to the writing of the files.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, RecordBatch, UInt32Array};
-use parquet::arrow::ArrowWriter;
+use arrow_array::{ArrayRef, Float64Array, UInt32Array};
 
 use super::ReportError;
-use super::parquet::{properties, strings};
+use super::table::{Column, TableWriter, strings};
 use crate::experiment::TokenOutcome;
 use crate::prompts::Document;
 use crate::tokens::Tokenizer;
@@ -17,7 +16,7 @@ const NAME: &str = "outcomes_text.parquet";
 pub struct TextOutcomes<'a> {
     documents: Vec<&'a Document>,
     tokenizer: &'a Tokenizer,
-    writer: Option<ArrowWriter<Vec<u8>>>,
+    writer: TableWriter<Vec<u8>>,
 }
 
 impl<'a> TextOutcomes<'a> {
@@ -26,7 +25,7 @@ impl<'a> TextOutcomes<'a> {
         Self {
             documents,
             tokenizer,
-            writer: None,
+            writer: TableWriter::new(NAME, Vec::new()),
         }
     }
 
@@ -35,18 +34,10 @@ impl<'a> TextOutcomes<'a> {
     /// # Errors
     /// Rows that cannot be encoded.
     pub fn push(&mut self, rows: &[TokenOutcome<'_>]) -> Result<(), ReportError> {
-        let batch = RecordBatch::try_from_iter(self.columns(rows)).map_err(failed)?;
-        if self.writer.is_none() {
-            let writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties()));
-            self.writer = Some(writer.map_err(failed)?);
-        }
-        match &mut self.writer {
-            Some(writer) => writer.write(&batch).map_err(failed),
-            None => Ok(()),
-        }
+        self.writer.write(self.columns(rows))
     }
 
-    fn columns(&self, rows: &[TokenOutcome<'_>]) -> Vec<(&'static str, ArrayRef)> {
+    fn columns(&self, rows: &[TokenOutcome<'_>]) -> Vec<Column> {
         let uints = |value: fn(&TokenOutcome<'_>) -> u32| -> ArrayRef {
             Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
         };
@@ -55,7 +46,7 @@ impl<'a> TextOutcomes<'a> {
         };
         let id = |row: &TokenOutcome<'_>| self.documents[row.document].id.as_str();
         let token = |row: &TokenOutcome<'_>| self.tokenizer.token_text(row.token);
-        vec![
+        let columns = vec![
             ("document_id", strings(rows.iter().map(id))),
             ("window", uints(|row| row.window as u32)),
             ("position", uints(|row| row.position as u32)),
@@ -70,7 +61,11 @@ impl<'a> TextOutcomes<'a> {
             ("entropy", floats(|row| row.score.entropy_nats)),
             ("rank", uints(|row| row.score.rank)),
             ("log_scale", floats(|row| row.score.log_scale)),
-        ]
+        ];
+        let columns = columns.into_iter();
+        columns
+            .map(|(name, values)| Column::required(name, values))
+            .collect()
     }
 
     /// The bytes of the file.
@@ -78,12 +73,6 @@ impl<'a> TextOutcomes<'a> {
     /// # Errors
     /// A table without rows, or one that cannot be encoded.
     pub fn finish(self) -> Result<Vec<u8>, ReportError> {
-        let writer = self.writer.ok_or_else(|| failed("it has no rows"))?;
-        writer.into_inner().map_err(failed)
+        self.writer.close()
     }
-}
-
-fn failed(why: impl ToString) -> ReportError {
-    let why = why.to_string();
-    ReportError::Encode { name: NAME, why }
 }

@@ -58,7 +58,7 @@ impl Sequence {
     }
 
     /// The chosen positions of this sequence.
-    fn positions(&self, positions: Positions) -> Range<usize> {
+    pub fn positions(&self, positions: Positions) -> Range<usize> {
         match positions {
             Positions::All => 0..self.ids.len(),
             Positions::Subject => self.subject.clone(),

@@ -1,0 +1,461 @@
+//! `record`: what the neurons do while the model reads.
+
+mod resume;
+mod stop;
+mod view;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
+use super::progress::Meter;
+use super::setup::{check_memory, find_model, run_info, tokenizer};
+use crate::engine::{Engine, Progress};
+use crate::experiment::Treatment;
+use crate::experiment::record::{
+    Activity, ClassSets, PassBudget, RecordInput, Recording, class_view,
+};
+use crate::hooks::{Condition, HookPoint, NeuronSet, Site};
+use crate::io_class::{
+    Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, check_threshold,
+    matched_draws,
+};
+use crate::model::{Checkpoint, Config, Model};
+use crate::prompts::{Documents, PromptSet};
+use crate::report::{
+    DensePlan, PromptSetInfo, RecordFiles, RunInfo, Start, expected_bytes, saved_state,
+};
+use crate::stats::BootstrapSettings;
+use crate::tokens::{BosPolicy, Positions, Tokenizer, Windowing, tokenize, windows};
+use resume::{Place, claim};
+use stop::Stop;
+
+/// Tokens of a window of text, where the model can read as many.
+const CONTEXT: usize = 1024;
+
+const AFTER_HELP: &str = "\
+Examples:
+  gatelens record --out runs/facts
+  gatelens record --text neutral --max-tokens 20000 --out runs/neutral
+  gatelens record --text a.txt --text b.jsonl --top 0 --out runs/texts
+  gatelens record --dense --sites mlp.hook_post,hook_resid_post --layers 10..12 --positions last --out runs/dense
+
+Texts: a plain text file is one document, or several with a line of only --- between them; a JSON Lines file
+has one document a line in the field `text`. A document longer than --context is cut into windows without overlap,
+each read by itself, with a BOS token in front where --bos says so.
+
+Roles of tokens (the first that holds): first (of the prompt or window), last (of the prompt), subject-last,
+subject, other. Texts have first and other.
+
+Ctrl-C stops after the pass that is running and keeps what was recorded; the same command with --resume goes on.";
+
+/// Record what every neuron does while the model reads prompts or texts
+///
+/// One pass over the input, in memory that does not grow with it. Prints what each class does beside as many
+/// random neurons of the same layers: how often gate is positive, how strong act(gate)·up is, and how much it
+/// writes. With --out: tokens.parquet, activations.parquet (the strongest neurons of each token and layer),
+/// summary.parquet and top_tokens.parquet (every neuron), class_activity.json, run.json, and with --dense
+/// activations.safetensors (whole tensors).
+#[derive(Args, Serialize)]
+#[command(after_help = AFTER_HELP)]
+pub struct Record {
+    #[command(flatten)]
+    #[serde(flatten)]
+    model: ModelArg,
+    /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
+    /// with the fields of known_1000 or CounterFact; the targets are not read [default: the bundled facts].
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Texts instead of prompts: a plain text or JSON Lines file, or `neutral` for the bundled text. May be
+    /// given several times.
+    #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
+    text: Vec<PathBuf>,
+    /// Read no more than so many tokens: whole prompts, and of texts the beginning.
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Tokens of a window of text, BOS included [default: 1024, or what the model can read].
+    #[arg(long, value_name = "N", requires = "text")]
+    context: Option<usize>,
+    /// The strongest neurons, by |post|, that activations.parquet holds of each token and layer (16 bytes each);
+    /// 0: no such file.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    top: usize,
+    /// Also write whole tensors of --sites, one per site and layer, f32, a row per recorded token.
+    #[arg(long, requires = "out")]
+    dense: bool,
+    /// Sites of --dense, by name (of all layers) or full name (of one): hook_resid_pre, hook_attn_out,
+    /// hook_resid_mid, mlp.hook_pre (gate), mlp.hook_pre_linear (up), mlp.hook_post (post), hook_mlp_out,
+    /// hook_resid_post, ln_final.hook_scale; such as mlp.hook_post,blocks.3.hook_resid_mid.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "A,B",
+        default_value = "mlp.hook_post",
+        requires = "dense"
+    )]
+    sites: Vec<SiteChoice>,
+    /// Neurons of --dense, for its mlp sites: a file with one `layer.neuron` a line (# begins a comment) [default: all].
+    #[arg(long, value_name = "FILE", requires = "dense")]
+    neurons: Option<PathBuf>,
+    /// Record these layers alone, in all files: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    layers: Option<Range<usize>>,
+    /// Record these tokens of the prompts alone, in all files: all, subject, subject-last or last.
+    #[arg(long, default_value = "all", conflicts_with = "text")]
+    #[serde(serialize_with = "as_text")]
+    positions: Positions,
+    /// Random sets that each class is compared with.
+    #[arg(long, default_value_t = 20)]
+    draws: usize,
+    /// Seed of the random sets and of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// What the random sets share with the class: the layers, or also the norms of w_out.
+    #[arg(
+        long = "match",
+        default_value = "layer",
+        value_name = "layer|layer+norm"
+    )]
+    #[serde(serialize_with = "as_text")]
+    matching: Match,
+    /// Whether prompts and windows begin with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    #[serde(serialize_with = "as_text")]
+    bos: BosPolicy,
+    /// Go on with the run that was stopped in --out; every other setting must be the same.
+    #[arg(long, requires = "out", conflicts_with = "force")]
+    resume: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    class: ClassArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    output: OutputArgs,
+}
+
+/// A site of all recorded layers, or of one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SiteChoice {
+    EveryLayer(Site),
+    One(HookPoint),
+}
+
+impl FromStr for SiteChoice {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let mut in_layers = Site::ALL
+            .into_iter()
+            .filter(|site| *site != Site::FinalScale);
+        match in_layers.find(|site| site.suffix() == name) {
+            Some(site) => Ok(SiteChoice::EveryLayer(site)),
+            None => Ok(SiteChoice::One(name.parse().map_err(|e| format!("{e}"))?)),
+        }
+    }
+}
+
+impl Serialize for SiteChoice {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            SiteChoice::EveryLayer(site) => to.serialize_str(site.suffix()),
+            SiteChoice::One(point) => to.collect_str(point),
+        }
+    }
+}
+
+/// Where the input comes from, for `run.json`.
+#[derive(Default)]
+struct Sources {
+    prompts: Option<PromptSetInfo>,
+    texts: Vec<PromptSetInfo>,
+}
+
+/// Everything that is known before a weight is read.
+struct Plan {
+    input: RecordInput,
+    layers: Range<usize>,
+    dense: Option<DensePlan>,
+    tokenizer: Tokenizer,
+}
+
+impl Record {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        // Everything that can be wrong is found before a weight is read.
+        let place = claim(&self.output, self.resume)?;
+        let load_options = self.compute.load_options()?;
+        let located = find_model(&self.model.model)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        check_memory(&load_options, checkpoint.config())?;
+        let (plan, mut info) = self.plan(&located, checkpoint.config())?;
+        place.check(&info)?;
+        if let Some(out) = &place.out {
+            let rows = plan.input.rows(plan.input.sequences().len());
+            let dense = plan.dense.as_ref().filter(|_| place.start == Start::Anew);
+            out.check_space(expected_bytes(rows, plan.layers.len(), self.top, dense))?;
+        }
+
+        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
+        let sets = ClassSets::new(self.treatments(&table, &plan.layers)?, &table);
+        let d_mlp = checkpoint.config().d_mlp;
+        let mut recording = Recording::new(plan.layers.clone(), d_mlp, &sets, &plan.input);
+        let model = Model::load(checkpoint, load_options)?;
+        let stop = Stop::on_signals(place.out.is_some())?;
+        let files = self.record(&place, &plan, &table, &model, &mut recording, &stop)?;
+
+        let whole = plan.input.sequences().len();
+        anyhow::ensure!(
+            recording.sequences > 0,
+            "stopped before anything was recorded"
+        );
+        let settings = BootstrapSettings {
+            seed: self.seed,
+            ..BootstrapSettings::default()
+        };
+        let view = class_view(&recording.activity, &settings)?;
+        info.finished = recording.sequences == whole;
+        info.counts = counts(&plan, recording.sequences, &sets);
+        info.wall_s = start.elapsed().as_secs_f64() + place.wall_s();
+        if let Some(files) = files {
+            files.finish(&mut recording, &view, &info)?;
+        }
+        if let (Some(out), false) = (&place.out, info.finished) {
+            return Err(stopped(&plan.input, recording.sequences, out.path()));
+        }
+        self.print(&view, &plan, &sets)?;
+        if let (Some(out), false) = (&place.out, self.output.json) {
+            println!("files in {}", out.path().display());
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        located: &crate::hub::LocatedModel,
+        config: &Config,
+    ) -> anyhow::Result<(Plan, RunInfo)> {
+        check_threshold(self.class.threshold)?;
+        let layers = self.layers.clone().unwrap_or(0..config.n_layers());
+        check_layers(&layers, config.n_layers())?;
+        let neurons = self.neurons.as_deref();
+        let neurons = neurons.map(|path| NeuronSet::read(path, config.n_layers(), config.d_mlp));
+        let neurons = neurons.transpose()?;
+        let points = self.points(&layers, config)?;
+        let tokenizer = tokenizer(located)?;
+        let (input, sources) = self.input(&tokenizer, config)?;
+        let rows = input.rows(input.sequences().len());
+        let dense = DensePlan::new(&points, neurons.as_ref(), rows, config);
+        anyhow::ensure!(
+            !(self.dense && dense.is_empty()),
+            "--neurons names no neuron in the layers of --sites and --layers"
+        );
+        let settings = serde_json::to_value(self)?;
+        let compute = Some(&self.compute);
+        let mut info = run_info("record", settings, located, config, compute, &self.class)?;
+        info.tokenizer_sha256 = Some(tokenizer.sha256().to_string());
+        info.bos = Some(match tokenizer.bos_for(self.bos)? {
+            Some(id) => format!("{}: token {id} is prepended", self.bos),
+            None => format!("{}: none is prepended", self.bos),
+        });
+        info.seed = Some(self.seed);
+        info.prompts = sources.prompts;
+        info.texts = sources.texts;
+        let plan = Plan {
+            input,
+            layers,
+            dense: self.dense.then_some(dense),
+            tokenizer,
+        };
+        Ok((plan, info))
+    }
+
+    fn points(&self, layers: &Range<usize>, config: &Config) -> anyhow::Result<Vec<HookPoint>> {
+        let of_choice = |choice: &SiteChoice| match *choice {
+            SiteChoice::EveryLayer(site) => {
+                let points = layers.clone().map(|layer| HookPoint::in_layer(layer, site));
+                points.collect()
+            }
+            SiteChoice::One(point) => vec![point],
+        };
+        let mut points: Vec<HookPoint> = self.sites.iter().flat_map(of_choice).collect();
+        points.iter().try_for_each(|point| point.check(config))?;
+        points.sort_unstable();
+        points.dedup();
+        Ok(points)
+    }
+
+    fn input(
+        &self,
+        tokenizer: &Tokenizer,
+        config: &Config,
+    ) -> anyhow::Result<(RecordInput, Sources)> {
+        let too_few = || match self.max_tokens {
+            Some(max) => format!("nothing to record in --max-tokens {max}"),
+            None => "nothing to record".to_string(),
+        };
+        let mut sources = Sources::default();
+        let input = if self.text.is_empty() {
+            let set = match &self.prompts {
+                Some(path) => PromptSet::read(path)?,
+                None => PromptSet::bundled()?,
+            };
+            sources.prompts = Some(source(&set.name, &set.sha256));
+            let batch = tokenize(&set, tokenizer, self.bos)?;
+            RecordInput::of_prompts(&set, &batch, self.positions, self.max_tokens)
+        } else {
+            let files = Documents::read_all(&self.text)?;
+            let texts = files.iter().map(|file| source(&file.name, &file.sha256));
+            sources.texts = texts.collect();
+            let cut = Windowing {
+                bos: self.bos,
+                context: self.context(config)?,
+                max_tokens: self.max_tokens,
+            };
+            let windows = windows(&files, tokenizer, cut)?;
+            RecordInput::of_texts(files, windows)
+        };
+        Ok((input.with_context(too_few)?, sources))
+    }
+
+    fn context(&self, config: &Config) -> anyhow::Result<usize> {
+        let max = config.max_positions;
+        let context = self.context.unwrap_or(CONTEXT.min(max));
+        anyhow::ensure!(
+            context <= max,
+            "--context {context} is more than this model was made for; use at most {max}"
+        );
+        Ok(context)
+    }
+
+    /// The classes that have neurons in the recorded layers, each with its draws.
+    fn treatments(
+        &self,
+        table: &NeuronTable,
+        layers: &Range<usize>,
+    ) -> anyhow::Result<Vec<Treatment>> {
+        let of_class = |class: Class| {
+            let set = match table.select(class.into(), Some(layers.clone())) {
+                Err(ClassError::EmptyClass { .. }) => return None,
+                set => set,
+            };
+            Some(set.and_then(|set| {
+                let draws = match matched_draws(table, &set, self.draws, self.seed, self.matching) {
+                    // A class that is all there is has figures, and nothing to compare them with.
+                    Err(ClassError::NothingOutside { .. }) => MatchedDraws {
+                        sets: Vec::new(),
+                        shortfall: Vec::new(),
+                    },
+                    draws => draws?,
+                };
+                Ok(Treatment::new(class.to_string(), set, draws))
+            }))
+        };
+        let treatments = Class::ALL.into_iter().filter_map(of_class);
+        Ok(treatments.collect::<Result<_, ClassError>>()?)
+    }
+
+    /// Runs the passes, until the end or a signal.
+    fn record<'a>(
+        &self,
+        place: &'a Place,
+        plan: &'a Plan,
+        table: &'a NeuronTable,
+        model: &Model,
+        recording: &mut Recording<'_>,
+        stop: &Stop,
+    ) -> anyhow::Result<Option<RecordFiles<'a>>> {
+        let input = &plan.input;
+        let what = (self.top, plan.dense.as_ref());
+        let open = |out| RecordFiles::open(out, input, table, &plan.tokenizer, what, place.start);
+        let mut files = place.out.as_ref().map(open).transpose()?;
+        if let (Some(out), Start::Resumed) = (&place.out, place.start) {
+            recording.resume(&saved_state(out.path())?)?;
+        }
+        let engine = Engine::new(model);
+        let passes = input.passes(recording.sequences, PassBudget::of(model, input)?);
+        let meter = Meter::new();
+        let left = input.tokens(input.sequences().len()) - input.tokens(recording.sequences);
+        let units = passes.len() as u64 * engine.work_units(&[Condition::Clean]);
+        meter.start(&format!("{left} tokens"), units);
+        for sequences in passes {
+            if stop.requested() {
+                break;
+            }
+            let pass = input.pass(sequences)?;
+            let readers = files.as_mut().map(|files| files.readers(&pass));
+            let (layers, sites) = readers.map_or_else(Default::default, |r| (r.layers, r.sites));
+            recording.pass(&engine, &pass, layers, sites, &meter)?;
+            if let Some(files) = &mut files {
+                files.end_pass(&pass)?;
+            }
+        }
+        meter.clear();
+        Ok(files)
+    }
+
+    fn print(&self, view: &[Activity], plan: &Plan, sets: &ClassSets) -> anyhow::Result<()> {
+        if self.output.json {
+            println!("{}", serde_json::to_string_pretty(view)?);
+            return Ok(());
+        }
+        let input = &plan.input;
+        let heading = view::Heading {
+            model: &self.model.model,
+            units: input.units.len(),
+            unit_name: input.kind.units(),
+            tokens: input.rows(input.sequences().len()),
+            layers: plan.layers.clone(),
+            fold: self.class.fold,
+            draws: self.draws,
+        };
+        view::print(view, &heading, sets);
+        Ok(())
+    }
+}
+
+fn source(name: &str, sha256: &str) -> PromptSetInfo {
+    PromptSetInfo {
+        name: name.to_string(),
+        sha256: sha256.to_string(),
+    }
+}
+
+fn counts(plan: &Plan, sequences: usize, sets: &ClassSets) -> serde_json::Value {
+    let input = &plan.input;
+    let whole = input.sequences().len();
+    let treatments = sets.treatments();
+    let neurons = treatments.iter().map(|t| (&t.class, t.neurons.len()));
+    let shortfall = treatments.iter().map(|t| (&t.class, &t.shortfall));
+    serde_json::json!({
+        "units": input.units.len(),
+        "kind": input.kind.units(),
+        "sequences": {"read": sequences, "of": whole},
+        "tokens": {"read": input.tokens(sequences), "of": input.tokens(whole)},
+        "rows": input.rows(sequences),
+        "layers": [plan.layers.start, plan.layers.end],
+        "neurons": neurons.collect::<std::collections::BTreeMap<_, _>>(),
+        "shortfall": shortfall.collect::<std::collections::BTreeMap<_, _>>(),
+    })
+}
+
+fn stopped(input: &RecordInput, sequences: usize, folder: &std::path::Path) -> anyhow::Error {
+    let whole = input.sequences().len();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    arguments.retain(|argument| argument != "--resume" && argument != "--force");
+    anyhow::anyhow!(
+        "stopped after {} of {} tokens; what was recorded is in {}. Go on with\n  gatelens {} --resume",
+        input.tokens(sequences),
+        input.tokens(whole),
+        folder.display(),
+        arguments.join(" "),
+    )
+}

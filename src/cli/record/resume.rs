@@ -1,0 +1,169 @@
+//! Going on with a run that was stopped: only with the same settings, model and input.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::super::args::OutputArgs;
+use crate::report::{OutDir, Overwrite, ReportError, RunInfo, Start};
+
+/// Settings that do not change a result.
+const FREE: [&str; 7] = [
+    "out",
+    "force",
+    "json",
+    "resume",
+    "threads",
+    "max_memory",
+    "model",
+];
+
+/// What of `run.json`, besides the settings, must be the same.
+const SAME: [&str; 8] = [
+    "/command",
+    "/version",
+    "/model/files",
+    "/tokenizer_sha256",
+    "/dtype",
+    "/device",
+    "/prompts",
+    "/texts",
+];
+
+/// Where the files go, and from where the run goes on.
+pub(super) struct Place {
+    pub out: Option<OutDir>,
+    pub start: Start,
+    /// `run.json` of the stopped run.
+    earlier: Value,
+}
+
+/// Claims the folder before any work is done. With `resume` it may hold a run that was stopped.
+pub(super) fn claim(output: &OutputArgs, resume: bool) -> anyhow::Result<Place> {
+    let mark = output.out.as_deref().map(|path| path.join("run.json"));
+    let (Some(path), Some(mark), true) = (output.out.as_deref(), mark, resume) else {
+        return Ok(anew(output.claim()?));
+    };
+    if !mark.exists() {
+        let out = OutDir::claim(path, Overwrite::Refuse)?;
+        eprintln!("nothing was recorded in {}: beginning anew", path.display());
+        return Ok(anew(Some(out)));
+    }
+    // Refuses what is no run folder; an unfinished run is what is looked for.
+    match OutDir::claim(path, Overwrite::Refuse) {
+        Err(ReportError::Unfinished { .. }) => {}
+        Err(ReportError::Finished { .. }) => {
+            anyhow::bail!(
+                "the run in {} is finished; there is nothing to resume",
+                path.display()
+            )
+        }
+        other => {
+            return Err(other
+                .err()
+                .map_or_else(|| anyhow::anyhow!("lost"), Into::into));
+        }
+    }
+    Ok(Place {
+        out: Some(OutDir::claim(path, Overwrite::Replace)?),
+        start: Start::Resumed,
+        earlier: read(&mark)?,
+    })
+}
+
+fn anew(out: Option<OutDir>) -> Place {
+    Place {
+        out,
+        start: Start::Anew,
+        earlier: Value::Null,
+    }
+}
+
+fn read(mark: &Path) -> anyhow::Result<Value> {
+    let bytes = std::fs::read(mark).with_context(|| mark.display().to_string())?;
+    serde_json::from_slice(&bytes).with_context(|| mark.display().to_string())
+}
+
+impl Place {
+    /// Whether the stopped run, if there is one, is this one.
+    pub fn check(&self, info: &RunInfo) -> anyhow::Result<()> {
+        if self.start == Start::Anew {
+            return Ok(());
+        }
+        // Through bytes, so that both have been read from text.
+        let now: Value = serde_json::from_slice(&info.to_json()?)?;
+        let differences = differences(&self.earlier, &now);
+        anyhow::ensure!(
+            differences.is_empty(),
+            "--resume goes on with the same run only, and this one differs in\n  {}\nuse the settings of the stopped \
+             run (run.json in the folder), or begin anew with --force and without --resume",
+            differences.join("\n  ")
+        );
+        Ok(())
+    }
+
+    /// Seconds that the stopped run took.
+    pub fn wall_s(&self) -> f64 {
+        self.earlier["wall_s"].as_f64().unwrap_or(0.0)
+    }
+}
+
+fn differences(earlier: &Value, now: &Value) -> Vec<String> {
+    let empty = serde_json::Map::new();
+    let [then_set, now_set] =
+        [earlier, now].map(|run| run["settings"].as_object().unwrap_or(&empty));
+    let keys: std::collections::BTreeSet<&String> = then_set.keys().chain(now_set.keys()).collect();
+    let absent = Value::Null;
+    let of = |settings: &serde_json::Map<String, Value>, key: &String| {
+        settings.get(key).unwrap_or(&absent).to_string()
+    };
+    let settings = keys.into_iter().filter(|key| !FREE.contains(&key.as_str()));
+    let settings = settings
+        .filter(|key| then_set.get(*key) != now_set.get(*key))
+        .map(|key| {
+            let flag = key.replace('_', "-");
+            format!(
+                "--{flag}: {} now, {} then",
+                of(now_set, key),
+                of(then_set, key)
+            )
+        });
+    let hashes = |run: &Value, place: &str| sha256_only(run.pointer(place).unwrap_or(&absent));
+    let others = SAME
+        .into_iter()
+        .filter(|place| hashes(earlier, place) != hashes(now, place))
+        .map(|place| place.trim_start_matches('/').replace('/', " "));
+    settings.chain(others).collect()
+}
+
+/// Files are the same wherever they lie: of those only the hash counts.
+fn sha256_only(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sha256_only).collect(),
+        Value::Object(fields) => fields.get("sha256").cloned().unwrap_or(value.clone()),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_changes_a_result_counts() {
+        let run = |top: usize, out: &str, path: &str, hash: &str| {
+            json!({
+                "command": "record",
+                "settings": {"top": top, "out": out, "max_memory": null, "match": "layer"},
+                "model": {"files": [{"path": path, "sha256": hash}]},
+                "texts": [{"name": path, "sha256": "b"}],
+            })
+        };
+        let earlier = run(16, "a", "x", "1");
+        assert!(differences(&earlier, &run(16, "b", "y", "1")).is_empty());
+        let found = differences(&earlier, &run(8, "a", "x", "2"));
+        assert_eq!(found, ["--top: 8 now, 16 then", "model files"]);
+    }
+}

@@ -1,0 +1,110 @@
+//! One layer of a pass at a time: `gate`, `up` and `post` together, for whoever wants to read them.
+
+use std::ops::Range;
+
+use super::{Pass, ReadError};
+use crate::hooks::{HookPoint, Observer, Site, SiteRows};
+
+/// The MLP of one layer on the tokens of one pass. Each slice is `[tokens of the batch, d_mlp]`, row-major, in the
+/// order of the batch; [`Pass::rows`] tells which of them are recorded.
+pub struct LayerRows<'a> {
+    /// The layer.
+    pub layer: usize,
+    /// d_mlp.
+    pub width: usize,
+    /// `hook_pre`.
+    pub gate: &'a [f32],
+    /// `hook_pre_linear`.
+    pub up: &'a [f32],
+    /// `hook_post`.
+    pub post: &'a [f32],
+}
+
+impl LayerRows<'_> {
+    /// `gate`, `up` and `post` of some neurons at a row of the batch.
+    #[inline(always)]
+    pub fn at(&self, packed: usize, neurons: Range<usize>) -> [&[f32]; 3] {
+        let at = packed * self.width + neurons.start..packed * self.width + neurons.end;
+        [&self.gate[at.clone()], &self.up[at.clone()], &self.post[at]]
+    }
+}
+
+/// Reads the layers of a pass as the engine goes through them.
+pub trait LayerReader {
+    /// Sees one layer.
+    ///
+    /// # Errors
+    /// Whatever stops the recording, such as a full disk.
+    fn read(&mut self, rows: &LayerRows<'_>, pass: &Pass) -> Result<(), ReadError>;
+}
+
+/// Joins the three sites of a layer for its readers.
+pub(super) struct MlpObserver<'a, 'r> {
+    layers: Range<usize>,
+    pass: &'a Pass,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    readers: Vec<&'r mut dyn LayerReader>,
+    failed: Option<ReadError>,
+}
+
+impl<'a, 'r> MlpObserver<'a, 'r> {
+    pub fn new(
+        layers: Range<usize>,
+        pass: &'a Pass,
+        readers: Vec<&'r mut dyn LayerReader>,
+    ) -> Self {
+        Self {
+            layers,
+            pass,
+            gate: Vec::new(),
+            up: Vec::new(),
+            readers,
+            failed: None,
+        }
+    }
+
+    /// The first error of a reader, after the run.
+    pub fn finish(self) -> Result<(), ReadError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    fn read(&mut self, layer: usize, seen: &SiteRows<'_>) {
+        let rows = LayerRows {
+            layer,
+            width: seen.width,
+            gate: &self.gate,
+            up: &self.up,
+            post: seen.rows,
+        };
+        let pass = self.pass;
+        let mut readers = self.readers.iter_mut();
+        let read = readers.try_for_each(|reader| reader.read(&rows, pass));
+        self.failed = read.err();
+    }
+}
+
+fn keep(kept: &mut Vec<f32>, rows: &[f32]) {
+    kept.clear();
+    kept.extend_from_slice(rows);
+}
+
+impl Observer for MlpObserver<'_, '_> {
+    fn wants(&self, point: HookPoint) -> bool {
+        let is_mlp = matches!(point.site, Site::Pre | Site::PreLinear | Site::Post);
+        is_mlp
+            && self.failed.is_none()
+            && point
+                .layer
+                .is_some_and(|layer| self.layers.contains(&layer))
+    }
+
+    fn observe(&mut self, seen: &SiteRows<'_>) {
+        match (seen.point.site, seen.point.layer) {
+            (Site::Pre, _) => keep(&mut self.gate, seen.rows),
+            (Site::PreLinear, _) => keep(&mut self.up, seen.rows),
+            (Site::Post, Some(layer)) => self.read(layer, seen),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What every neuron did over all recorded tokens, in memory that does not depend on how many these are.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::moments::{CASES, LANES, Moments, Row};
+use super::state::{Field, Stateful};
+use super::{LayerReader, LayerRows, Pass, ReadError};
+
+/// The strongest tokens that are kept of each neuron.
+pub const TOP_TOKENS: usize = 16;
+
+/// Neurons of a task: their stretch of a row is a few cache lines.
+const BLOCK: usize = 64;
+
+/// Rows of a chunk: with a block's neurons they fit the second cache, and their counts 32 bits.
+const CHUNK: usize = 64;
+
+/// A neuron over all recorded tokens. Signs are raw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NeuronSummary<'s> {
+    /// Recorded tokens.
+    pub tokens: u64,
+    /// Those with gate > 0.
+    pub fired: u64,
+    /// Mean of post; absent without tokens.
+    pub mean_post: Option<f64>,
+    /// Sample variance of post (divisor n - 1); absent with fewer than 2 tokens.
+    pub var_post: Option<f64>,
+    /// Largest |post|.
+    pub max_abs_post: f32,
+    /// The sign cases (gate, up): (+, +), (+, -), (-, +), (-, -), strict. A token where one of them is 0 is in none.
+    pub cases: [CaseSummary; CASES],
+    /// The strongest tokens; `max_abs_post` is that of the first.
+    pub top: &'s TopTokens,
+}
+
+/// A sign case of a neuron.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CaseSummary {
+    /// Tokens in it.
+    pub count: u64,
+    /// Mean of post; absent without tokens.
+    pub mean_post: Option<f64>,
+    /// Largest |post|; absent without tokens.
+    pub max_abs_post: Option<f32>,
+}
+
+/// The tokens with the largest |post| that is not 0, strongest first; of equal ones the earlier row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TopTokens {
+    len: u64,
+    values: [f32; TOP_TOKENS],
+    rows: [u64; TOP_TOKENS],
+}
+
+impl TopTokens {
+    /// post and row of each.
+    pub fn iter(&self) -> impl Iterator<Item = (f32, u64)> + '_ {
+        let values = self.values.iter().copied();
+        values
+            .zip(self.rows.iter().copied())
+            .take(self.len as usize)
+    }
+
+    /// A |post| must be larger than this to come in.
+    fn least(&self) -> f32 {
+        match (self.len as usize).checked_sub(TOP_TOKENS) {
+            Some(_) => self.values[TOP_TOKENS - 1].abs(),
+            None => 0.0,
+        }
+    }
+
+    /// Rows must come in ascending order.
+    fn add(&mut self, post: f32, row: u64) {
+        let place = self.iter().take_while(|(held, _)| held.abs() >= post.abs());
+        let place = place.count();
+        if place == TOP_TOKENS {
+            return;
+        }
+        let len = (self.len as usize + 1).min(TOP_TOKENS);
+        self.values.copy_within(place..len - 1, place + 1);
+        self.rows.copy_within(place..len - 1, place + 1);
+        (self.values[place], self.rows[place]) = (post, row);
+        self.len = len as u64;
+    }
+}
+
+/// Neurons side by side.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Group {
+    moments: Moments,
+    top: [TopTokens; LANES],
+}
+
+/// The neurons of one layer.
+#[derive(Clone, Debug, PartialEq)]
+struct LayerSummary {
+    tokens: u64,
+    groups: Vec<Group>,
+}
+
+/// The neurons of the recorded layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    layers: Range<usize>,
+    d_mlp: usize,
+    of_layer: Vec<LayerSummary>,
+}
+
+impl Summary {
+    /// Of `layers`, each with `d_mlp` neurons; nothing seen yet.
+    pub fn new(layers: Range<usize>, d_mlp: usize) -> Self {
+        let layer = LayerSummary {
+            tokens: 0,
+            groups: vec![Group::default(); d_mlp.div_ceil(LANES)],
+        };
+        Self {
+            of_layer: vec![layer; layers.len()],
+            layers,
+            d_mlp,
+        }
+    }
+
+    /// The recorded layers.
+    pub fn layers(&self) -> Range<usize> {
+        self.layers.clone()
+    }
+
+    /// Every neuron of a recorded layer, in order.
+    pub fn neurons(&self, layer: usize) -> impl Iterator<Item = NeuronSummary<'_>> {
+        let of_layer = &self.of_layer[layer - self.layers.start];
+        (0..self.d_mlp).map(|neuron| of_layer.neuron(neuron))
+    }
+}
+
+impl LayerSummary {
+    fn neuron(&self, neuron: usize) -> NeuronSummary<'_> {
+        let (group, k) = (&self.groups[neuron / LANES], neuron % LANES);
+        let (moments, n) = (&group.moments, self.tokens as f64);
+        let top = &group.top[k];
+        NeuronSummary {
+            tokens: self.tokens,
+            fired: moments.fired[k],
+            mean_post: (self.tokens > 0).then_some(moments.mean[k]),
+            var_post: (self.tokens > 1).then(|| moments.squares[k] / (n - 1.0)),
+            max_abs_post: top.iter().next().map_or(0.0, |(post, _)| post.abs()),
+            cases: moments.cases.map(|case| CaseSummary {
+                count: case.count[k],
+                mean_post: (case.count[k] > 0).then(|| case.sum[k] / case.count[k] as f64),
+                max_abs_post: (case.count[k] > 0).then_some(case.max_abs[k]),
+            }),
+            top,
+        }
+    }
+}
+
+impl LayerReader for Summary {
+    fn read(&mut self, rows: &LayerRows<'_>, pass: &Pass) -> Result<(), ReadError> {
+        let layer = &mut self.of_layer[rows.layer - self.layers.start];
+        let before = layer.tokens;
+        let simd = pulp::Arch::new();
+        let blocks = layer.groups.par_chunks_mut(BLOCK / LANES).enumerate();
+        blocks.for_each(|(block, groups)| {
+            simd.dispatch(Block {
+                groups,
+                first: block * BLOCK,
+                rows,
+                pass,
+                before,
+            });
+        });
+        layer.tokens += pass.rows.len() as u64;
+        Ok(())
+    }
+}
+
+/// All recorded rows, for the neurons from `first` on. A type of its own, since a closure would not be compiled
+/// for the instructions that are dispatched to.
+struct Block<'b> {
+    groups: &'b mut [Group],
+    first: usize,
+    rows: &'b LayerRows<'b>,
+    pass: &'b Pass,
+    before: u64,
+}
+
+impl pulp::WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let rows = self.rows;
+        let mut chunk_rows = Vec::with_capacity(CHUNK);
+        for (index, chunk) in self.pass.rows.chunks(CHUNK).enumerate() {
+            let seen = (index * CHUNK) as u64;
+            for (place, group) in self.groups.iter_mut().enumerate() {
+                let at = self.first + place * LANES;
+                let neurons = at..rows.width.min(at + LANES);
+                chunk_rows.clear();
+                for row in chunk {
+                    chunk_rows.push(rows.at(row.packed, neurons.clone()).map(lanes));
+                }
+                group.moments.add(&chunk_rows, self.before + seen);
+                group.keep_strongest(&chunk_rows, self.pass.first_row + seen);
+            }
+        }
+    }
+}
+
+/// As many values as there are lanes; where a layer ends within the lanes, the others are 0.
+#[inline(always)]
+fn lanes(values: &[f32]) -> [f32; LANES] {
+    values.try_into().unwrap_or_else(|_| {
+        let mut padded = [0.0; LANES];
+        padded[..values.len()].copy_from_slice(values);
+        padded
+    })
+}
+
+impl Group {
+    #[inline(always)]
+    fn keep_strongest(&mut self, rows: &[Row], first_row: u64) {
+        let mut least: [f32; LANES] = std::array::from_fn(|k| self.top[k].least());
+        for (row, [_, _, post]) in (first_row..).zip(rows) {
+            // One jump that is hardly ever taken, not one for each lane.
+            let mut stronger = false;
+            for k in 0..LANES {
+                stronger |= post[k].abs() > least[k];
+            }
+            if stronger {
+                self.keep_row(post, row, &mut least);
+            }
+        }
+    }
+
+    #[cold]
+    fn keep_row(&mut self, post: &[f32; LANES], row: u64, least: &mut [f32; LANES]) {
+        for k in 0..LANES {
+            if post[k].abs() > least[k] {
+                self.top[k].add(post[k], row);
+                least[k] = self.top[k].least();
+            }
+        }
+    }
+}
+
+impl Stateful for Summary {
+    fn visit(&mut self, visit: &mut dyn FnMut(Field<'_>)) {
+        for layer in &mut self.of_layer {
+            visit(Field::U64(std::slice::from_mut(&mut layer.tokens)));
+            for group in &mut layer.groups {
+                let moments = &mut group.moments;
+                visit(Field::U64(&mut moments.fired));
+                visit(Field::F64(&mut moments.mean));
+                visit(Field::F64(&mut moments.squares));
+                for case in &mut moments.cases {
+                    visit(Field::U64(&mut case.count));
+                    visit(Field::F64(&mut case.sum));
+                    visit(Field::F32(&mut case.max_abs));
+                }
+                for top in &mut group.top {
+                    visit(Field::U64(std::slice::from_mut(&mut top.len)));
+                    visit(Field::F32(&mut top.values));
+                    visit(Field::U64(&mut top.rows));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strongest_are_kept_in_order_and_the_first_of_equals() {
+        let mut top = TopTokens::default();
+        assert_eq!(top.least(), 0.0);
+        let posts = [1.0, -3.0, 2.0, 3.0, -1.0];
+        for (row, post) in (10..).zip(posts) {
+            top.add(post, row);
+        }
+        let held: Vec<_> = top.iter().collect();
+        let expected = [(-3.0, 11), (3.0, 13), (2.0, 12), (1.0, 10), (-1.0, 14)];
+        assert_eq!(held, expected);
+        for row in 20..60 {
+            top.add(2.5, row);
+        }
+        assert_eq!(top.iter().count(), TOP_TOKENS);
+        assert_eq!(top.iter().nth(2), Some((2.5, 20)));
+        assert_eq!(top.iter().last(), Some((2.5, 33)));
+        assert_eq!(top.least(), 2.5);
+    }
+}

@@ -1,0 +1,290 @@
+//! The class view: how often, how strongly and to what effect the neurons of a class fire, against matched
+//! random neurons of the same layers.
+//!
+//! Every figure is a ratio: a sum over tokens and neurons, by the number of both. Units (prompts or
+//! documents) differ in length, so the ratio R = Σsᵢ / Σtᵢ is no mean over units; its linearised values
+//! zᵢ = R + (sᵢ - R·tᵢ)·U/T are: their mean is R, and their spread is that of R (Cochran 1977, "Sampling
+//! Techniques", chapter 6). These go into the contrast of a class with its draws.
+
+use serde::{Serialize, Serializer};
+
+use super::activity::{ClassActivity, QUANTITIES, Sums, slots_of};
+use super::input::Role;
+use crate::experiment::{ExperimentError, Treatment};
+use crate::stats::{
+    BootstrapSettings, Interval, contrast, holm_present, mean, permutation_floor, permutation_p,
+    sample_sd,
+};
+
+/// What a class is measured by; a mean over its neurons and the recorded tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Share with gate > 0.
+    Frequency,
+    /// |post|.
+    MeanAbsPost,
+    /// |post| times the length of w_out, as folded: the length of what the neuron writes.
+    Contribution,
+}
+
+impl Quantity {
+    /// In the order of the sums.
+    pub const ALL: [Quantity; QUANTITIES] = [
+        Quantity::Frequency,
+        Quantity::MeanAbsPost,
+        Quantity::Contribution,
+    ];
+}
+
+/// Over which tokens and layers a figure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All recorded tokens and layers.
+    All,
+    /// The tokens of one role.
+    Role(Role),
+    /// One layer.
+    Layer(usize),
+}
+
+/// Means of the two arms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Levels {
+    /// Of the class.
+    pub class: f64,
+    /// Mean of the draws; absent without draws.
+    pub baseline: Option<f64>,
+}
+
+/// One class, quantity and scope; an entry of `class_activity.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Activity {
+    /// The class.
+    pub class: String,
+    /// What is measured.
+    pub quantity: Quantity,
+    /// The role, or `all`.
+    #[serde(serialize_with = "role_name")]
+    pub role: Option<Role>,
+    /// The layer; absent over all layers.
+    pub layer: Option<usize>,
+    /// Neurons of the class here.
+    pub neurons: usize,
+    /// Neurons of a draw; fewer where the class fills more than half of a layer.
+    pub baseline_neurons: usize,
+    /// Draws.
+    pub draws: usize,
+    /// Tokens.
+    pub tokens: u64,
+    /// Units of the bootstrap that have such tokens.
+    pub units: usize,
+    /// The figures.
+    pub means: Levels,
+    /// Class minus the mean of the draws.
+    pub difference_to_baseline: Option<f64>,
+    /// 95 % interval, over units and draws; absent by layer, with one unit, and where nothing varies.
+    pub baseline_ci: Option<Interval>,
+    /// p of the difference, two-sided; absent as the interval is.
+    pub p: Option<f64>,
+    /// The same, Holm-adjusted over all tests of the run.
+    pub p_adjusted: Option<f64>,
+    /// Two-sided permutation p among the draws.
+    pub permutation_p: Option<f64>,
+    /// The smallest that so many draws can give.
+    pub permutation_floor: Option<f64>,
+    /// Standard deviation over the draws.
+    pub sd_draws: Option<f64>,
+}
+
+impl Activity {
+    /// Over what this figure is.
+    pub fn scope(&self) -> Scope {
+        match (self.role, self.layer) {
+            (_, Some(layer)) => Scope::Layer(layer),
+            (Some(role), None) => Scope::Role(role),
+            (None, None) => Scope::All,
+        }
+    }
+}
+
+fn role_name<S: Serializer>(role: &Option<Role>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(role.map_or("all", Role::as_str))
+}
+
+/// The figures of every class, in the order of the classes: over everything, by role, by layer.
+///
+/// # Errors
+/// Values that are not finite, which a run in half precision may give.
+pub fn class_view(
+    activity: &ClassActivity<'_>,
+    settings: &BootstrapSettings,
+) -> Result<Vec<Activity>, ExperimentError> {
+    let roles = Role::ALL.map(Scope::Role);
+    let mut view = Vec::new();
+    let mut slot = 0;
+    for (class, treatment) in activity.sets.treatments().iter().enumerate() {
+        let of_class = OfClass {
+            activity,
+            treatment,
+            slots: slot..slot + slots_of(treatment),
+            neurons: activity.sets.compared_neurons(class),
+        };
+        for scope in [Scope::All].into_iter().chain(roles) {
+            view.extend(of_class.estimates(scope, settings)?);
+        }
+        let layers = 0..treatment.neurons.n_layers();
+        view.extend(layers.flat_map(|layer| of_class.in_layer(layer)));
+        slot = of_class.slots.end;
+    }
+    let raw: Vec<Option<f64>> = view.iter().map(|activity| activity.p).collect();
+    for (activity, adjusted) in view.iter_mut().zip(holm_present(&raw)) {
+        activity.p_adjusted = adjusted;
+    }
+    Ok(view)
+}
+
+struct OfClass<'a> {
+    activity: &'a ClassActivity<'a>,
+    treatment: &'a Treatment,
+    slots: std::ops::Range<usize>,
+    neurons: f64,
+}
+
+impl OfClass<'_> {
+    /// The three quantities over one scope; none where it has no token.
+    fn estimates(
+        &self,
+        scope: Scope,
+        settings: &BootstrapSettings,
+    ) -> Result<Vec<Activity>, ExperimentError> {
+        let units = self.units(scope);
+        let tokens: u64 = units.iter().map(|(tokens, _)| tokens).sum();
+        if tokens == 0 {
+            return Ok(Vec::new());
+        }
+        let mut estimates = Vec::new();
+        for (at, quantity) in Quantity::ALL.into_iter().enumerate() {
+            let arms = (0..self.slots.len()).map(|slot| self.linearised(&units, slot, at));
+            let mut arms: Vec<Vec<f64>> = arms.collect();
+            let class = arms.remove(0);
+            let against = (!arms.is_empty()).then(|| contrast(&class, &arms, settings));
+            let against = against.transpose()?;
+            let level = mean(&class).unwrap_or(f64::NAN);
+            estimates.push(Activity {
+                units: units.len(),
+                means: Levels {
+                    class: level,
+                    baseline: against.map(|against| level - against.estimate),
+                },
+                difference_to_baseline: against.map(|against| against.estimate),
+                baseline_ci: against.and_then(|against| against.interval),
+                p: against.and_then(|against| against.p),
+                permutation_p: against.and_then(|against| against.permutation_p),
+                permutation_floor: against.map(|against| against.permutation_floor),
+                sd_draws: against.and_then(|against| against.sd_draws),
+                ..self.blank(quantity, scope, tokens)
+            });
+        }
+        Ok(estimates)
+    }
+
+    /// Of each unit with such tokens their number, and the sums of every arm.
+    fn units(&self, scope: Scope) -> Vec<(u64, Vec<Sums>)> {
+        let roles = match scope {
+            Scope::Role(role) => vec![role],
+            _ => Role::ALL.to_vec(),
+        };
+        let slots = self.activity.sets.slots();
+        let unit = |block: usize| {
+            let mut tokens = 0;
+            let mut sums = vec![Sums::default(); self.slots.len()];
+            for role in &roles {
+                let cell = ClassActivity::cell(block, *role);
+                tokens += self.activity.tokens[cell];
+                let here = &self.activity.by_block[cell * slots..][self.slots.clone()];
+                for (sum, here) in sums.iter_mut().zip(here) {
+                    super::activity::add(sum, *here);
+                }
+            }
+            (tokens, sums)
+        };
+        let units = (0..self.activity.blocks()).map(unit);
+        units.filter(|(tokens, _)| *tokens > 0).collect()
+    }
+
+    /// zᵢ of one arm (see the module).
+    fn linearised(&self, units: &[(u64, Vec<Sums>)], slot: usize, quantity: usize) -> Vec<f64> {
+        let sum = |(_, sums): &(u64, Vec<Sums>)| sums[slot][quantity] / self.neurons;
+        let tokens: u64 = units.iter().map(|(tokens, _)| tokens).sum();
+        let tokens = tokens as f64;
+        let ratio = units.iter().map(sum).sum::<f64>() / tokens;
+        let scale = units.len() as f64 / tokens;
+        let z = |unit: &(u64, Vec<Sums>)| ratio + (sum(unit) - ratio * unit.0 as f64) * scale;
+        units.iter().map(z).collect()
+    }
+
+    fn in_layer(&self, layer: usize) -> Vec<Activity> {
+        let tokens: u64 = self.activity.tokens.iter().sum();
+        let neurons = self.treatment.neurons.layer(layer).len();
+        let drawn = self.treatment.baseline.first();
+        let drawn = drawn.map_or(0, |draw| draw.layer(layer).len());
+        if neurons == 0 || tokens == 0 {
+            return Vec::new();
+        }
+        let slots = self.activity.sets.slots();
+        let here = &self.activity.by_layer[layer * slots..][self.slots.clone()];
+        let scope = Scope::Layer(layer);
+        let level = |at: usize, sums: &Sums, of: usize| sums[at] / (of as f64 * tokens as f64);
+        let quantities = Quantity::ALL.into_iter().enumerate();
+        let figures = quantities.map(|(at, quantity)| {
+            let class = level(at, &here[0], neurons);
+            let draws = here[1..].iter().filter(|_| drawn > 0);
+            let draws: Vec<f64> = draws.map(|sums| level(at, sums, drawn)).collect();
+            let baseline = mean(&draws);
+            Activity {
+                neurons,
+                baseline_neurons: drawn,
+                means: Levels { class, baseline },
+                difference_to_baseline: baseline.map(|baseline| class - baseline),
+                permutation_p: permutation_p(class, &draws),
+                permutation_floor: baseline.map(|_| permutation_floor(draws.len())),
+                sd_draws: sample_sd(&draws),
+                ..self.blank(quantity, scope, tokens)
+            }
+        });
+        figures.collect()
+    }
+
+    /// An entry without figures.
+    fn blank(&self, quantity: Quantity, scope: Scope, tokens: u64) -> Activity {
+        let (role, layer) = match scope {
+            Scope::All => (None, None),
+            Scope::Role(role) => (Some(role), None),
+            Scope::Layer(layer) => (None, Some(layer)),
+        };
+        let baseline = &self.treatment.baseline;
+        Activity {
+            class: self.treatment.class.clone(),
+            quantity,
+            role,
+            layer,
+            neurons: self.treatment.neurons.len(),
+            baseline_neurons: baseline.first().map_or(0, |draw| draw.len()),
+            draws: baseline.len(),
+            tokens,
+            units: self.activity.blocks(),
+            means: Levels {
+                class: f64::NAN,
+                baseline: None,
+            },
+            difference_to_baseline: None,
+            baseline_ci: None,
+            p: None,
+            p_adjusted: None,
+            permutation_p: None,
+            permutation_floor: None,
+            sd_draws: None,
+        }
+    }
+}

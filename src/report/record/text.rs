@@ -1,0 +1,91 @@
+//! From rows back to text.
+
+use crate::experiment::record::RecordInput;
+use crate::tokens::Tokenizer;
+
+/// Tokens before and after the one that a context is for.
+const BEFORE: usize = 12;
+const AFTER: usize = 4;
+
+/// What stands around the token in its context.
+const MARKS: [char; 2] = ['⟦', '⟧'];
+
+/// A recorded token between ⟦ and ⟧, with some of the text before and after it that the model read with it.
+pub fn context_of(input: &RecordInput, row: u64, tokenizer: &Tokenizer) -> String {
+    let (at, position) = input.place(row);
+    let sequence = &input.sequences()[at];
+    let text = &input.units[input.origin(at).unit].text;
+    let first = position.saturating_sub(BEFORE);
+    let last = (position + AFTER).min(sequence.ids.len() - 1);
+    let part = |start: usize, end: usize| text.get(start..end.max(start)).unwrap_or_default();
+    let [open, close] = MARKS;
+    let until = sequence.offsets[last].as_ref().map(|range| range.end);
+    match &sequence.offsets[position] {
+        Some(token) => {
+            let mut before = sequence.offsets[first..position].iter().flatten();
+            let from = before.next().map_or(token.start, |range| range.start);
+            let before = part(from, token.start);
+            let after = part(token.end, until.unwrap_or(token.end));
+            format!(
+                "{before}{open}{}{close}{after}",
+                part(token.start, token.end)
+            )
+        }
+        None => {
+            // BOS has no place in the text: it stands before the first token that has one.
+            let mut following = sequence.offsets[position..].iter().flatten();
+            let from = following.next().map_or(0, |range| range.start);
+            let token = tokenizer.token_text(sequence.ids[position]);
+            format!("{open}{token}{close}{}", part(from, until.unwrap_or(from)))
+        }
+    }
+}
+
+/// Byte places to character places of one text, for places that come in about ascending order.
+#[derive(Default)]
+pub(super) struct CharCounter {
+    unit: usize,
+    byte: usize,
+    chars: u32,
+}
+
+impl CharCounter {
+    /// The character places of a byte range of a unit's text.
+    pub fn chars(&mut self, unit: usize, text: &str, range: &std::ops::Range<usize>) -> (u32, u32) {
+        if self.unit != unit || range.start < self.byte {
+            *self = Self {
+                unit,
+                ..Self::default()
+            };
+        }
+        let count = |from: usize, to: usize| {
+            let bytes = text.as_bytes().get(from..to).unwrap_or_default();
+            // every byte but those that continue a character
+            bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u32
+        };
+        self.chars += count(self.byte, range.start);
+        self.byte = range.start;
+        (self.chars, self.chars + count(range.start, range.end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_counted_forwards_and_anew_after_a_step_back() {
+        let text = "aé€ b";
+        let mut counter = CharCounter::default();
+        for (range, expected) in [
+            (0..1, (0, 1)),
+            (1..3, (1, 2)),
+            (3..6, (2, 3)),
+            (3..7, (2, 4)),
+        ] {
+            assert_eq!(counter.chars(0, text, &range), expected);
+        }
+        assert_eq!(counter.chars(0, text, &(1..3)), (1, 2));
+        assert_eq!(counter.chars(1, "ééé", &(4..6)), (2, 3));
+    }
+}

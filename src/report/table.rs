@@ -1,0 +1,146 @@
+//! A Parquet table that is written batch by batch.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::StringBuilder;
+use arrow_array::{ArrayRef, RecordBatch};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use super::ReportError;
+
+/// A column of a batch.
+pub(super) struct Column {
+    name: &'static str,
+    values: ArrayRef,
+    may_be_null: bool,
+}
+
+impl Column {
+    /// A column without absent values.
+    pub fn required(name: &'static str, values: ArrayRef) -> Self {
+        Self {
+            name,
+            values,
+            may_be_null: false,
+        }
+    }
+
+    /// A column in which values may be absent, in this batch or another.
+    pub fn optional(name: &'static str, values: ArrayRef) -> Self {
+        Self {
+            may_be_null: true,
+            ..Self::required(name, values)
+        }
+    }
+}
+
+/// Values of any array that is made from an iterator.
+pub(super) fn values<A, T>(values: impl IntoIterator<Item = T>) -> ArrayRef
+where
+    A: arrow_array::Array + FromIterator<T> + 'static,
+{
+    Arc::new(values.into_iter().collect::<A>())
+}
+
+/// Text values.
+pub(super) fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
+    let mut builder = StringBuilder::new();
+    values.for_each(|value| builder.append_value(value));
+    Arc::new(builder.finish())
+}
+
+/// Writes batches of one table. The columns of the first are those of all.
+pub(super) struct TableWriter<W: Write + Send> {
+    name: &'static str,
+    state: State<W>,
+}
+
+enum State<W: Write + Send> {
+    /// Nothing is written yet.
+    New(W),
+    Open(Box<ArrowWriter<W>>),
+    /// An error left it unusable.
+    Lost,
+}
+
+impl<W: Write + Send> TableWriter<W> {
+    /// A table that goes to `to`.
+    pub fn new(name: &'static str, to: W) -> Self {
+        Self {
+            name,
+            state: State::New(to),
+        }
+    }
+
+    /// Adds rows.
+    pub fn write(&mut self, columns: Vec<Column>) -> Result<(), ReportError> {
+        let columns = columns.into_iter();
+        let columns = columns.map(|column| (column.name, column.values, column.may_be_null));
+        let batch = RecordBatch::try_from_iter_with_nullable(columns);
+        self.write_batch(&batch.map_err(|error| self.failed(error))?)
+    }
+
+    fn write_batch(&mut self, batch: &RecordBatch) -> Result<(), ReportError> {
+        let mut writer = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Open(writer) => writer,
+            State::New(to) => {
+                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+                let writer = ArrowWriter::try_new(to, batch.schema(), Some(properties.build()));
+                Box::new(writer.map_err(|error| self.failed(error))?)
+            }
+            State::Lost => return Err(self.failed("an earlier part was not written")),
+        };
+        writer.write(batch).map_err(|error| self.failed(error))?;
+        self.state = State::Open(writer);
+        Ok(())
+    }
+
+    /// Writes what is held back and the end of the file; a table without rows is an error.
+    pub fn close(self) -> Result<W, ReportError> {
+        let name = self.name;
+        let failed = |why: String| ReportError::Encode { name, why };
+        match self.state {
+            State::Open(writer) => writer.into_inner().map_err(|e| failed(e.to_string())),
+            _ => Err(failed("it has no rows".to_string())),
+        }
+    }
+
+    fn failed(&self, why: impl ToString) -> ReportError {
+        ReportError::Encode {
+            name: self.name,
+            why: why.to_string(),
+        }
+    }
+}
+
+impl TableWriter<File> {
+    /// A table in a new file of `folder`.
+    pub fn create(folder: &Path, name: &'static str) -> Result<Self, ReportError> {
+        let path = folder.join(name);
+        let file = File::create(&path).map_err(|why| ReportError::Write { path, why })?;
+        Ok(Self::new(name, file))
+    }
+
+    /// Takes over the rows of another file of this name.
+    pub fn copy_from(&mut self, folder: &Path) -> Result<(), ReportError> {
+        let path = folder.join(self.name);
+        let unreadable = |why: String| ReportError::Resume {
+            path: path.clone(),
+            why,
+        };
+        let file = File::open(&path).map_err(|e| unreadable(e.to_string()))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .and_then(|builder| builder.build())
+            .map_err(|e| unreadable(e.to_string()))?;
+        for batch in reader {
+            self.write_batch(&batch.map_err(|e| unreadable(e.to_string()))?)?;
+        }
+        Ok(())
+    }
+}
