@@ -2,7 +2,7 @@
 //!
 //! `cargo bench` prints each; quote ratios from one run only.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{
     Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, SignCase, SignConvention, Site,
@@ -100,9 +100,18 @@ fn forward(criterion: &mut Criterion) {
     group.bench_function("zeroing 100 neurons in every layer", |b| {
         b.iter(|| run(&everywhere, &mut []))
     });
+    group.finish();
+
     let sweep: Vec<Condition> = (0..layers).map(|l| zero(&model, l..l + 1, 100)).collect();
-    group.bench_function("sweep: 30 conditions, one layer each", |b| {
-        b.iter(|| run(&sweep, &mut []))
+    let mut group = criterion.benchmark_group("30 ablations of one layer each, the same prompts");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.bench_function("in one run", |b| b.iter(|| run(&sweep, &mut [])));
+    group.bench_function("in 30 runs", |b| {
+        b.iter(|| {
+            for condition in &sweep {
+                run(std::slice::from_ref(condition), &mut []);
+            }
+        })
     });
     group.finish();
 }

@@ -50,11 +50,59 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
         "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
     );
     println!("{}", number_table(&header, rows));
+    print_tests(effects);
+}
+
+/// What the adjusted and the permutation p mean.
+fn print_tests(effects: &[Effect]) {
     let tests = effects.iter().filter(|effect| effect.p.is_some()).count();
     if let Some(floor) = effects.iter().find_map(|effect| effect.permutation_floor) {
         println!("\nHolm: adjusted over all {tests} tests of the run.");
         println!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
     }
+}
+
+/// The effects on text: loss and entropy, a line per class each.
+pub fn print_text_effects(effects: &[Effect]) {
+    for (metric, name) in [
+        (
+            Metric::Loss,
+            "loss (minus log-probability of the next token)",
+        ),
+        (Metric::TokenEntropy, "entropy of the prediction"),
+    ] {
+        let of_metric = effects.iter().filter(|effect| effect.metric == metric);
+        let rows = of_metric.map(|effect| {
+            vec![
+                effect.class.clone(),
+                count(effect.neurons),
+                format!("{:.3}", effect.means.clean),
+                format!("{:.3}", effect.means.class),
+                effect
+                    .means
+                    .baseline
+                    .map_or(ABSENT.to_string(), |mean| format!("{mean:.3}")),
+                difference(effect),
+                p_value(effect.p),
+                p_value(effect.p_adjusted),
+                p_value(effect.permutation_p),
+            ]
+        });
+        let header = [
+            "class",
+            "neurons",
+            "clean",
+            "class\noff",
+            "baseline\noff",
+            "difference to baseline\n[95 % interval]",
+            "p",
+            "p\n(Holm)",
+            "p\n(perm.)",
+        ];
+        println!("\n{name}, mean over documents, nats\n");
+        println!("{}", number_table(&header, rows));
+    }
+    print_tests(effects);
 }
 
 const ABSENT: &str = "–";

@@ -1,18 +1,23 @@
 //! The command line: arguments to calls, results to the terminal. No arithmetic.
 
 mod ablate;
+mod ablate_text;
 mod args;
 mod classify;
 mod edit_args;
 mod effects_table;
 mod fetch;
+mod generate;
 mod inspect;
 mod models;
 mod neuron;
 mod progress;
 mod published;
 mod setup;
+mod sweep;
+mod sweep_table;
 mod table;
+mod treatments;
 
 use clap::{Parser, Subcommand};
 
@@ -21,6 +26,7 @@ Examples:
   gatelens ablate
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
+  gatelens sweep --window 3 --draws 20 --out runs/layers
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
 
@@ -44,8 +50,10 @@ enum Command {
     Inspect(inspect::Inspect),
     Models(models::Models),
     Neuron(neuron::NeuronArgs),
+    Generate(generate::Generate),
     Classify(classify::Classify),
     Ablate(Box<ablate::Ablate>),
+    Sweep(Box<sweep::Sweep>),
 }
 
 impl Cli {
@@ -56,8 +64,10 @@ impl Cli {
             Command::Inspect(inspect) => inspect.run(),
             Command::Models(models) => models.run(),
             Command::Neuron(neuron) => neuron.run(),
+            Command::Generate(generate) => generate.run(),
             Command::Classify(classify) => classify.run(),
             Command::Ablate(ablate) => ablate.run(),
+            Command::Sweep(sweep) => sweep.run(),
         }
     }
 }

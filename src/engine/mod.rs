@@ -9,115 +9,24 @@
 //! There is no second forward pass: a plain run is one [`Condition::Clean`], no observers and a
 //! [`Readout`].
 
+mod error;
 mod head;
+mod pass;
 mod post;
 mod rows;
 mod session;
 mod stream;
 
+pub use error::EngineError;
 pub use head::{LogitBlock, Readout};
 pub use session::Session;
 
-use candle_core::Tensor;
-use candle_nn::kv_cache::KvCache;
-
-use crate::hooks::{
-    Condition, Edit, EditCount, HookPoint, Observer, ReferenceError, Site, SiteRows,
-};
-use crate::model::{Activation, AttentionTables, Config, Layer, Model, ModelError};
-use crate::tokens::{TokenBatch, TokenError};
-use post::PostPass;
-use rows::Rows;
+use crate::hooks::{Condition, Edit, EditCount, Observer};
+use crate::model::{AttentionTables, Config, Model};
+use crate::tokens::TokenBatch;
+use pass::Pass;
 use session::Past;
 use stream::{Stream, fork};
-
-/// What can go wrong while a model runs.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// An edit that left every value as it was: its result would be a false null result.
-    #[error(
-        "the edit `{label}` changed no value ({} values were in its neurons, positions and sign case{}); \
-         a result of it would say nothing: check the neurons, --positions and --when",
-        count.touched,
-        without_value(count)
-    )]
-    NullEdit {
-        /// The edit's label.
-        label: String,
-        /// What it reached.
-        count: EditCount,
-    },
-    /// Reference values that an edit cannot work with.
-    #[error("the edit `{label}`: {source}")]
-    Reference {
-        /// The edit's label.
-        label: String,
-        /// Why not.
-        source: ReferenceError,
-    },
-    /// A prompt with more tokens than the model was made for.
-    #[error(
-        "the longest prompt has {tokens} tokens, the model was made for at most {max}; shorten or remove it"
-    )]
-    TooLong {
-        /// Its length.
-        tokens: usize,
-        /// The model's limit.
-        max: usize,
-    },
-    /// A neuron set made for a model of another shape.
-    #[error(
-        "the edit `{label}` is for a model of {found}, this one has {expected}; make the set from this model"
-    )]
-    OtherModel {
-        /// The edit's label.
-        label: String,
-        /// What the neuron set asks for.
-        found: String,
-        /// What the model has.
-        expected: String,
-    },
-    /// A token id that the model has no embedding for.
-    #[error(
-        "token id {id} is beyond the model's vocabulary of {vocab_size}: the tokenizer belongs to another model"
-    )]
-    Vocabulary {
-        /// The id.
-        id: u32,
-        /// Entries of the embedding.
-        vocab_size: usize,
-    },
-    /// Tokens that do not make a batch.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// Not even one prompt fits the memory.
-    #[error(
-        "a prompt of {tokens} tokens under {conditions} conditions needs {needed_mib} MiB in all: \
-         set --max-memory to at least that, shorten the prompt, or run fewer conditions at once (--classes, --draws)"
-    )]
-    Memory {
-        /// The prompt's length.
-        tokens: usize,
-        /// How many conditions.
-        conditions: usize,
-        /// What all of the run would take, MiB.
-        needed_mib: u64,
-    },
-    /// The model's files.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The tensor library.
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
-}
-
-/// Why values stayed as they were, where it was not for their neurons, positions and sign case.
-fn without_value(count: &EditCount) -> String {
-    match count.no_sign + count.no_reference {
-        0 => String::new(),
-        stayed => format!(", {stayed} of them without a value in the reference"),
-    }
-}
 
 /// Is told how much of a run is done. One unit is half a layer for one stream.
 pub trait Progress {
@@ -353,97 +262,6 @@ fn check_neurons(edit: &Edit, config: &Config) -> Result<(), EngineError> {
         found,
         expected,
     })
-}
-
-/// The state of one run.
-struct Pass<'a, 'o> {
-    batch: &'a TokenBatch,
-    conditions: &'a [Condition],
-    observers: &'a mut [&'o mut dyn Observer],
-    tables: AttentionTables,
-    activation: Activation,
-    counts: Vec<EditCount>,
-}
-
-impl Pass<'_, '_> {
-    /// One layer for one stream: what is shared once, then one continuation per different edit.
-    fn through_layer(
-        &mut self,
-        l: usize,
-        layer: &Layer,
-        stream: Stream,
-        cache: Option<&mut KvCache>,
-    ) -> Result<Vec<Stream>, EngineError> {
-        let sharing = &stream.conditions;
-        let at = |site| HookPoint::in_layer(l, site);
-
-        let resid_pre = &stream.residual; // [tokens, d_model]
-        self.fire(at(Site::ResidPre), sharing, resid_pre)?;
-        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables, cache)?; // [tokens, d_model]
-        self.fire(at(Site::AttnOut), sharing, &attn_out)?;
-        let resid_mid = (resid_pre + attn_out)?; // [tokens, d_model]
-        self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
-
-        let (gate, up) = layer.gate_and_up(&resid_mid)?; // [tokens, d_mlp] both
-        self.fire(at(Site::Pre), sharing, &gate)?;
-        self.fire(at(Site::PreLinear), sharing, &up)?;
-
-        let forks = fork(self.conditions, sharing, l);
-        let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
-        let mut streams = Vec::with_capacity(forks.len());
-        for fork in forks {
-            let (post, count) = post_pass.post(fork.edit.as_ref(), self.batch)?; // [tokens, d_mlp]
-            for &condition in &fork.conditions {
-                self.counts[condition] += count;
-            }
-            self.fire(at(Site::Post), &fork.conditions, &post)?;
-            let mlp_out = layer.mlp_out(&post)?; // [tokens, d_model]
-            self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
-            let residual = (&resid_mid + mlp_out)?; // [tokens, d_model]
-            self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
-            streams.push(Stream {
-                residual,
-                conditions: fork.conditions,
-            });
-        }
-        Ok(streams)
-    }
-
-    fn final_scale(&mut self, model: &Model, stream: &Stream) -> Result<(), EngineError> {
-        let point = HookPoint::FINAL_SCALE;
-        if self.observers.iter().any(|observer| observer.wants(point)) {
-            let scale = model.final_scale(&stream.residual)?; // [tokens, 1]
-            self.fire(point, &stream.conditions, &scale)?;
-        }
-        Ok(())
-    }
-
-    /// Shows a tensor to the observers that want it; costs nothing where none does.
-    fn fire(
-        &mut self,
-        point: HookPoint,
-        conditions: &[usize],
-        tensor: &Tensor,
-    ) -> Result<(), EngineError> {
-        if !self.observers.iter().any(|observer| observer.wants(point)) {
-            return Ok(());
-        }
-        let width = tensor.dim(1)?;
-        Rows::of(tensor)?.read(|rows| {
-            let seen = SiteRows {
-                point,
-                conditions,
-                rows,
-                width,
-            };
-            let wanting = self
-                .observers
-                .iter_mut()
-                .filter(|observer| observer.wants(point));
-            wanting.for_each(|observer| observer.observe(&seen));
-        })?;
-        Ok(())
-    }
 }
 
 /// An edit that changed no value in a whole experiment is an error, not a null result.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::ExperimentError;
+use super::groups::groups;
 use super::outcome::{Arm, Outcome, PromptSubset};
 use super::plan::{AblationPlan, PlannedCondition};
 use super::reference::{CleanReference, PendingMode};
 use super::score::{Score, Scorer};
-use crate::engine::{Engine, Progress, check_edits};
+use crate::engine::{Engine, Progress, Readout, check_edits};
 use crate::hooks::{Condition, EditCount, Observer};
 use crate::prompts::Prompt;
 use crate::tokens::TokenBatch;
@@ -38,7 +39,8 @@ pub fn ablate(
     plan: &AblationPlan,
     progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
-    engine.tokens_per_pass(batch, plan.len())?; // too little memory shows before anything runs
+    // Too little memory for one edit beside the clean run shows before anything runs.
+    engine.tokens_per_pass(batch, plan.len().min(2))?;
     let mut pending = PendingMode::new(engine, plan);
     let clean_only = [PlannedCondition::clean()];
     let observers = &mut pending.observers();
@@ -111,7 +113,57 @@ impl Scored {
     }
 }
 
-/// Runs a batch in as many passes as the memory limit asks for.
+/// Some conditions with the parts of the batch that they run on.
+struct Group {
+    members: Vec<usize>,
+    conditions: Vec<Condition>,
+    parts: Vec<TokenBatch>,
+}
+
+impl Group {
+    fn new(
+        engine: &Engine<'_>,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        members: Vec<usize>,
+    ) -> Result<Group, ExperimentError> {
+        Ok(Group {
+            parts: batch.split(engine.tokens_per_pass(batch, members.len())?)?,
+            conditions: members.iter().map(|&c| conditions[c].clone()).collect(),
+            members,
+        })
+    }
+
+    fn units(&self, engine: &Engine<'_>) -> u64 {
+        self.parts.len() as u64 * engine.work_units(&self.conditions)
+    }
+
+    /// Scores by member, then by prompt, and what the members' edits changed.
+    fn run(
+        &self,
+        engine: &Engine<'_>,
+        observers: &mut [&mut dyn Observer],
+        progress: &dyn Progress,
+    ) -> Result<(Vec<Vec<Score>>, Vec<EditCount>), ExperimentError> {
+        let mut scores = vec![Vec::new(); self.members.len()];
+        let mut counts = vec![EditCount::default(); self.members.len()];
+        for part in &self.parts {
+            let mut scorer = Scorer::new(part, self.members.len());
+            let readout = Some(&mut scorer as &mut dyn Readout);
+            let changed = engine.run(part, &self.conditions, observers, readout, progress)?;
+            for (sum, count) in counts.iter_mut().zip(changed) {
+                *sum += count;
+            }
+            for (all, new) in scores.iter_mut().zip(scorer.into_scores()) {
+                all.extend(new);
+            }
+        }
+        Ok((scores, counts))
+    }
+}
+
+/// Runs a batch under the planned conditions, in as many passes as the memory limit asks for.
+/// Observers see the clean condition in every group of conditions.
 fn run(
     engine: &Engine<'_>,
     batch: &TokenBatch,
@@ -120,37 +172,46 @@ fn run(
     progress: &dyn Progress,
 ) -> Result<Scored, ExperimentError> {
     let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let parts = batch.split(engine.tokens_per_pass(batch, conditions.len())?)?;
+    let groups = groups(engine, batch, &conditions)?;
+    run_groups(engine, batch, &conditions, groups, observers, progress)
+}
+
+fn run_groups(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    conditions: &[Condition],
+    groups: Vec<Vec<usize>>,
+    observers: &mut [&mut dyn Observer],
+    progress: &dyn Progress,
+) -> Result<Scored, ExperimentError> {
+    let groups = groups.into_iter();
+    let groups = groups.map(|members| Group::new(engine, batch, conditions, members));
+    let groups = groups.collect::<Result<Vec<_>, _>>()?;
+    let passes = groups.iter().map(|group| group.parts.len()).sum();
     let mut what = match conditions.len() {
         1 => format!("{} prompts, clean", batch.sequences().len()),
         n => format!("{} prompts, {n} conditions", batch.sequences().len()),
     };
-    if parts.len() > 1 {
-        what += &format!(", {} passes", parts.len());
+    if passes > 1 {
+        what += &format!(", {passes} passes");
     }
-    let units = parts.len() as u64 * engine.work_units(&conditions);
-    progress.start(&what, units);
+    progress.start(&what, groups.iter().map(|group| group.units(engine)).sum());
     let mut scored = Scored {
-        prompts: Vec::new(),
+        prompts: batch.sequences().iter().map(|s| s.prompt).collect(),
         scores: vec![Vec::new(); conditions.len()],
         changed: EditCount::default(),
-        passes: parts.len(),
+        passes,
     };
     let mut counts = vec![EditCount::default(); conditions.len()];
-    for part in &parts {
-        let mut scorer = Scorer::new(part, conditions.len());
-        let part_counts = engine.run(part, &conditions, observers, Some(&mut scorer), progress)?;
-        for (sum, count) in counts.iter_mut().zip(part_counts) {
-            *sum += count;
-        }
-        scored
-            .prompts
-            .extend(part.sequences().iter().map(|sequence| sequence.prompt));
-        for (all, new) in scored.scores.iter_mut().zip(scorer.into_scores()) {
-            all.extend(new);
+    for group in &groups {
+        let (scores, changed) = group.run(engine, observers, progress)?;
+        let of_members = scores.into_iter().zip(changed);
+        for (&condition, (scores, changed)) in group.members.iter().zip(of_members) {
+            scored.scores[condition] = scores;
+            counts[condition] = changed;
         }
     }
-    check_edits(&conditions, &counts)?;
+    check_edits(conditions, &counts)?;
     for count in counts {
         scored.changed += count;
     }
@@ -188,4 +249,69 @@ pub fn known_by_relation(outcomes: &[Outcome], prompts: &[Prompt]) -> Vec<KnownB
         relations[at].known += usize::from(outcome.known);
     }
     relations
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::hooks::{Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
+    use crate::hub::ModelFiles;
+    use crate::model::{Checkpoint, LoadOptions, Model};
+    use crate::tokens::{Positions, Sequence};
+
+    fn zero(layer: usize) -> Condition {
+        let neurons = (0..20).map(|index| Neuron { layer, index });
+        Condition::Edited(Edit {
+            label: format!("layer {layer}"),
+            neurons: NeuronSet::from_neurons(4, 80, neurons).unwrap(),
+            mode: Mode::Zero,
+            positions: Positions::All,
+            when: SignCase::default(),
+            signs: SignConvention::Raw,
+        })
+    }
+
+    #[test]
+    fn groups_of_conditions_give_what_all_together_give() {
+        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
+        let model = Model::load(Checkpoint::open(&files).unwrap(), LoadOptions::default()).unwrap();
+        let sequences = (0..6).map(|prompt| Sequence {
+            prompt,
+            ids: (0..3 + prompt % 3)
+                .map(|i| (7 * prompt + 5 * i + 3) as u32)
+                .collect(),
+            offsets: vec![None; 3 + prompt % 3],
+            prompt_len: 3 + prompt % 3,
+            subject: 0..0,
+            target: vec![11],
+        });
+        let batch = TokenBatch::new(sequences.collect()).unwrap();
+        let conditions = [Condition::Clean, zero(0), zero(1), zero(3)];
+        let run = |groups: &[&[usize]]| {
+            let groups = groups.iter().map(|group| group.to_vec()).collect();
+            run_groups(
+                &Engine::new(&model),
+                &batch,
+                &conditions,
+                groups,
+                &mut [],
+                &(),
+            )
+            .unwrap()
+        };
+        let together = run(&[&[0, 1, 2, 3]]);
+        let apart = run(&[&[0, 1], &[0, 2, 3]]);
+        assert_eq!((together.passes, apart.passes), (1, 2));
+        assert_eq!(together.prompts, apart.prompts);
+        assert_eq!(together.scores, apart.scores);
+        assert_eq!(together.changed, apart.changed);
+        assert!(
+            together.scores[1..]
+                .iter()
+                .all(|scores| *scores != together.scores[0])
+        );
+    }
 }

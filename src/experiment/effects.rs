@@ -25,28 +25,29 @@ pub enum Metric {
     Entropy,
     /// KL divergence from the clean distribution at the last prompt token, nats.
     Kl,
+    /// Of text: mean over a document's tokens of minus the log-probability of the next one, nats.
+    Loss,
+    /// Of text: mean entropy of the predictions, nats.
+    TokenEntropy,
+    /// Of text: mean rank of the next token.
+    Rank,
+    /// Of text: mean natural log of what the final norm divides by.
+    LogScale,
 }
 
-impl Metric {
-    /// Every metric, in the order of `effects.json`.
-    pub const ALL: [Metric; 5] = [
-        Metric::TargetLogprob,
-        Metric::FirstLogprob,
-        Metric::Top1,
-        Metric::Entropy,
-        Metric::Kl,
-    ];
+/// A metric's value in a prompt's score.
+type OfScore = fn(&Score) -> f64;
 
-    fn of(self, score: &Score) -> f64 {
-        match self {
-            Metric::TargetLogprob => score.target_logprob,
-            Metric::FirstLogprob => score.first_logprob,
-            Metric::Top1 => f64::from(u8::from(score.first_rank == 1)),
-            Metric::Entropy => score.entropy_nats,
-            Metric::Kl => score.kl_nats,
-        }
-    }
-}
+/// The metrics of recall, in the order of `effects.json`.
+const RECALL: [(Metric, OfScore); 5] = [
+    (Metric::TargetLogprob, |score| score.target_logprob),
+    (Metric::FirstLogprob, |score| score.first_logprob),
+    (Metric::Top1, |score| {
+        f64::from(u8::from(score.first_rank == 1))
+    }),
+    (Metric::Entropy, |score| score.entropy_nats),
+    (Metric::Kl, |score| score.kl_nats),
+];
 
 /// Means over the prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -125,22 +126,23 @@ pub fn effects(
             let Some(paired) = Paired::new(outcomes, treatment, subset) else {
                 continue;
             };
-            for metric in Metric::ALL {
-                effects.push(paired.effect(
-                    treatment,
-                    plan.mode.to_string(),
-                    metric,
-                    subset,
-                    settings,
-                )?);
+            for (metric, of) in RECALL {
+                let mode = plan.mode.to_string();
+                let arms = paired.arms(of);
+                effects.push(arms.effect(treatment, mode, metric, subset, settings)?);
             }
         }
     }
+    adjust(&mut effects);
+    Ok(effects)
+}
+
+/// Adjusts the p of all tests of a run.
+pub(super) fn adjust(effects: &mut [Effect]) {
     let raw: Vec<Option<f64>> = effects.iter().map(|effect| effect.p).collect();
     for (effect, adjusted) in effects.iter_mut().zip(holm_present(&raw)) {
         effect.p_adjusted = adjusted;
     }
-    Ok(effects)
 }
 
 /// The scores of one treatment, prompt by prompt in the same order in every arm.
@@ -184,22 +186,38 @@ impl<'o> Paired<'o> {
         })
     }
 
-    fn effect(
-        &self,
+    fn arms(&self, of: OfScore) -> Arms {
+        let values = |scores: &Vec<&Score>| scores.iter().map(|score| of(score)).collect();
+        Arms {
+            clean: values(&self.clean),
+            class: values(&self.class),
+            draws: self.draws.iter().map(values).collect(),
+        }
+    }
+}
+
+/// A number per unit, prompt or document, in the same order in every arm.
+pub(super) struct Arms {
+    pub clean: Vec<f64>,
+    pub class: Vec<f64>,
+    pub draws: Vec<Vec<f64>>,
+}
+
+impl Arms {
+    /// The comparison of the class with clean and with the draws.
+    pub fn effect(
+        self,
         treatment: &Treatment,
         mode: String,
         metric: Metric,
         subset: PromptSubset,
         settings: &BootstrapSettings,
     ) -> Result<Effect, ExperimentError> {
-        let values = |scores: &[&Score]| {
-            scores
-                .iter()
-                .map(|score| metric.of(score))
-                .collect::<Vec<_>>()
-        };
-        let (clean, class) = (values(&self.clean), values(&self.class));
-        let draws: Vec<Vec<f64>> = self.draws.iter().map(|draw| values(draw)).collect();
+        let Arms {
+            clean,
+            class,
+            draws,
+        } = self;
         let to_clean: Vec<f64> = class
             .iter()
             .zip(&clean)
@@ -305,7 +323,7 @@ mod tests {
     fn means_and_differences_by_hand() {
         let (outcomes, plan) = example();
         let effects = effects(&outcomes, &plan, &BootstrapSettings::default()).unwrap();
-        assert_eq!(effects.len(), 2 * Metric::ALL.len(), "known and all");
+        assert_eq!(effects.len(), 2 * RECALL.len(), "known and all");
         let close = |found: f64, expected: f64| {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}")
         };

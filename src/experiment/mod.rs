@@ -5,19 +5,28 @@
 
 mod ablate;
 mod effects;
+mod generate;
+mod groups;
 mod neuron;
 mod outcome;
 mod plan;
 mod reference;
 mod score;
+mod sweep;
+mod text;
 
 pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
+pub use generate::{Choice, Generator};
 pub use neuron::{Firing, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use score::{Score, Scorer};
+pub use sweep::{Cell, CellEffect, CellOutcomes, Evidence, SweepPlan, Versus, Window, windows};
+pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects};
+
+use std::ops::Range;
 
 use crate::engine::EngineError;
 use crate::hooks::ReferenceError;
@@ -36,6 +45,26 @@ pub enum ExperimentError {
     NothingKnown {
         /// How many prompts were run.
         prompts: usize,
+    },
+    /// A text without two tokens in a row.
+    #[error("no text has two tokens, so there is nothing to predict; give a longer one")]
+    NoTokens,
+    /// Rows that could not be kept.
+    #[error("{why}")]
+    Sink {
+        /// Why.
+        why: String,
+    },
+    /// A window of layers that is wider than the layers there are.
+    #[error(
+        "a window of {width} layers has no room in layers {}..{}; make --window smaller or --layers larger",
+        layers.start, layers.end
+    )]
+    WideWindow {
+        /// Layers of the window.
+        width: usize,
+        /// The layers to choose from.
+        layers: Range<usize>,
     },
     /// A class or a baseline.
     #[error(transparent)]

@@ -144,7 +144,7 @@ fn score_row(target: &Target, logits: &[f32], clean: &[f32]) -> RowScore {
     })
 }
 
-fn log_sum_exp(logits: &[f32]) -> f64 {
+pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits
         .iter()
@@ -154,7 +154,7 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
 }
 
 /// H = log Z - sum p·logit, in nats.
-fn entropy(logits: &[f32], log_z: f64) -> f64 {
+pub(super) fn entropy(logits: &[f32], log_z: f64) -> f64 {
     let mean_logit: f64 = logits
         .iter()
         .map(|logit| {

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 use super::ModelError;
 use super::config::Config;
-use super::family::{GgufQk, NormKind};
 use super::gguf_config::ROPE_TENSORS;
+use super::kinds::{GgufQk, NormKind};
 use super::store::{Format, TensorStore};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;

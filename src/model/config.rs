@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::family::{EmbeddingScale, Family};
+use super::family::Family;
+use super::kinds::EmbeddingScale;
 use super::rope::RopeSpec;
 
 /// The gate's activation.

@@ -4,7 +4,8 @@ use candle_core::quantized::gguf_file::{Content, Value};
 
 use super::ModelError;
 use super::config::{AttentionSpec, Config};
-use super::family::{AttentionScale, FAMILIES, Family, NormKind, SoftCaps, Windows};
+use super::family::{FAMILIES, Family};
+use super::kinds::{AttentionScale, NormKind, SoftCaps, Windows};
 use super::rope::{RopeScaling, RopeSpec};
 use super::store::TensorStore;
 

@@ -8,10 +8,9 @@ use serde_json::Value;
 
 use super::ModelError;
 use super::config::{Activation, AttentionSpec, Config};
-use super::family::{
-    ActivationKey, AttentionScale, FAMILIES, Family, NormKind, Projections, SoftCaps, Windows,
-};
+use super::family::{FAMILIES, Family};
 use super::hf_rope::{GLOBAL, LOCAL};
+use super::kinds::{ActivationKey, AttentionScale, NormKind, Projections, SoftCaps, Windows};
 
 pub(super) const FILE: &str = "config.json";
 

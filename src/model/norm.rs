@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::family::NormKind;
+use super::kinds::NormKind;
 
 /// A norm over the last dimension: `x / sqrt(mean(x²) + eps) · gain`, of the centred `x` where it is a LayerNorm.
 pub(super) struct Norm {

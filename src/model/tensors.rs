@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::config::Config;
-use super::family::{Biases, Family, NormKind, NormPlaces, Projections, QkNorm};
+use super::family::Family;
+use super::kinds::{Biases, NormKind, NormPlaces, Projections, QkNorm};
 
 /// The tensors of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::ModelError;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::estimate::{MemoryEstimate, MemoryLimit, MemoryPlan, Residency};
-use super::family::NormKind;
+use super::kinds::NormKind;
 use super::layer::Layer;
 use super::linear::linear;
 use super::norm::Norm;

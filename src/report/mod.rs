@@ -2,16 +2,20 @@
 //! [`OutDir`] touches the disk.
 
 mod classes;
+mod heat_map;
 mod out_dir;
 mod parquet;
 mod recording;
 mod run_info;
+mod text_outcomes;
 
 pub use classes::classes_json;
+pub use heat_map::heat_map_svg;
 pub use out_dir::{OutDir, Overwrite};
-pub use parquet::{neurons_parquet, outcomes_parquet};
+pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use recording::Recording;
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
+pub use text_outcomes::TextOutcomes;
 
 use std::path::PathBuf;
 

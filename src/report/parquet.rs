@@ -9,7 +9,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use super::ReportError;
-use crate::experiment::Outcome;
+use crate::experiment::{CellOutcomes, Outcome, Window};
 use crate::io_class::{NeuronRow, NeuronTable};
 use crate::prompts::Prompt;
 use crate::tokens::Tokenizer;
@@ -57,6 +57,35 @@ pub fn outcomes_parquet(
     prompts: &[Prompt],
     tokenizer: &Tokenizer,
 ) -> Result<Vec<u8>, ReportError> {
+    encode(
+        "outcomes.parquet",
+        outcome_columns(outcomes, prompts, tokenizer),
+    )
+}
+
+/// A sweep's `outcomes.parquet`: the same columns, and the layers of the edit, both null for the clean model.
+pub fn sweep_outcomes_parquet(
+    cells: &CellOutcomes,
+    prompts: &[Prompt],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<u8>, ReportError> {
+    let layers = |value: fn(Window) -> usize| -> ArrayRef {
+        let layers = cells.windows.iter().map(|window| window.map(value));
+        Arc::new(UInt16Array::from_iter(
+            layers.map(|layer| layer.map(|layer| layer as u16)),
+        ))
+    };
+    let mut columns = outcome_columns(&cells.outcomes, prompts, tokenizer);
+    columns.push(("first_layer", layers(|window| window.first)));
+    columns.push(("last_layer", layers(|window| window.last)));
+    encode("outcomes.parquet", columns)
+}
+
+fn outcome_columns(
+    outcomes: &[Outcome],
+    prompts: &[Prompt],
+    tokenizer: &Tokenizer,
+) -> Vec<(&'static str, ArrayRef)> {
     let uints = |value: fn(&Outcome) -> u32| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(outcomes.iter().map(value)))
     };
@@ -65,7 +94,7 @@ pub fn outcomes_parquet(
     };
     let mut known = BooleanBuilder::new();
     known.append_slice(&outcomes.iter().map(|o| o.known).collect::<Vec<_>>());
-    let columns: Vec<(&str, ArrayRef)> = vec![
+    vec![
         (
             "prompt_id",
             strings(outcomes.iter().map(|o| prompts[o.prompt].id.as_str())),
@@ -89,11 +118,10 @@ pub fn outcomes_parquet(
                     .map(|o| tokenizer.token_text(o.score.top_token)),
             ),
         ),
-    ];
-    encode("outcomes.parquet", columns)
+    ]
 }
 
-fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
+pub(super) fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
     let mut builder = StringBuilder::new();
     values.for_each(|value| builder.append_value(value));
     Arc::new(builder.finish())
@@ -102,15 +130,19 @@ fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRef {
 fn encode(name: &'static str, columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, ReportError> {
     let failed = |why: String| ReportError::Encode { name, why };
     let batch = RecordBatch::try_from_iter(columns).map_err(|error| failed(error.to_string()))?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties()))
         .map_err(|error| failed(error.to_string()))?;
     writer
         .write(&batch)
         .map_err(|error| failed(error.to_string()))?;
     writer.close().map_err(|error| failed(error.to_string()))?;
     Ok(bytes)
+}
+
+/// How every table is written.
+pub(super) fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build()
 }

@@ -26,6 +26,18 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// Plain ids without text: no offsets, no subject, no target.
+    pub fn of_ids(prompt: usize, ids: Vec<u32>) -> Self {
+        Self {
+            prompt,
+            offsets: vec![None; ids.len()],
+            prompt_len: ids.len(),
+            subject: 0..0,
+            target: Vec::new(),
+            ids,
+        }
+    }
+
     fn check(&self) -> Result<(), TokenError> {
         let fed_target = self.target.len().saturating_sub(1);
         let reason = if self.prompt_len == 0 {

@@ -211,6 +211,12 @@ impl Tokenizer {
         anchored.unwrap_or_else(|| self.decode(&[id]))
     }
 
+    /// Whether a token is no text, but an end of text, the turn of a speaker and the like.
+    pub fn is_special(&self, id: u32) -> bool {
+        let token = self.inner.id_to_token(id);
+        token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+    }
+
     /// Number of ids, added tokens included. A model's embedding may have more rows (padding).
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)

@@ -15,13 +15,13 @@ SITES_MLP = ["mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post"]
 
 class Capture:
     """Forward hooks that keep every site of a run, named as in TransformerLens, and that can
-    zero neurons (`hook_post`) at every position."""
+    edit neurons (`hook_post`) at every position."""
 
     def __init__(self, model):
         self.model = model
         self.family = family_of(model.config)
         self.sites = {}
-        self.ablated = {}  # layer -> neurons
+        self.edits = {}  # layer -> (neurons, function of post, gate and up)
         self.handles = []
 
     def keep(self, name, value):
@@ -42,16 +42,18 @@ class Capture:
             self.keep(second, b)
         self.handles.append(module.register_forward_hook(hook))
 
-    def ablate(self, layer):
+    def edit(self, layer):
         def hook(_, args):
             x = args[0].clone()
-            x[..., self.ablated.get(layer, [])] = 0.0
+            neurons, value = self.edits.get(layer, ([], zero))
+            gate, up = (self.sites[f"blocks.{layer}.{site}"] for site in SITES_MLP[:2])
+            x[..., neurons] = value(x[..., neurons], gate[:, neurons], up[:, neurons])
             return (x,)
         return hook
 
     def hook_layer(self, i, block):
         b, mlp = f"blocks.{i}", block.mlp
-        self.handles.append(mlp.down_proj.register_forward_pre_hook(self.ablate(i)))
+        self.handles.append(mlp.down_proj.register_forward_pre_hook(self.edit(i)))
         self.on_input(block, f"{b}.hook_resid_pre")
         self.on_output(block, f"{b}.hook_resid_post")
         if self.family.fused:
@@ -76,10 +78,10 @@ class Capture:
                 h.remove()
             self.handles = []
 
-    def run(self, ids, positions, ablated=None):
+    def run(self, ids, positions, edits=None):
         """Runs the prompt; returns log-probabilities [k, vocab] in float64."""
         self.sites = {}
-        self.ablated = ablated or {}
+        self.edits = edits or {}
         with self.hooked():
             hidden = self.model.model(torch.tensor([ids]), use_cache=False).last_hidden_state
         for i in range(self.model.config.num_hidden_layers):
@@ -132,8 +134,73 @@ def top(logprobs):
     return ids[:, :TOP], values[:, :TOP].float()
 
 
+def zero(post, gate, up):
+    return torch.zeros_like(post)
+
+
+CLAMP = 0.05
+
+
+def clamp(post, gate, up):
+    return post.clamp(max=CLAMP)
+
+
+def sign_case(gate, up):
+    """0 to 3: gate and up positive, gate alone, up alone, neither; 4 where one of them is 0."""
+    case = 2 * (gate < 0).long() + (up < 0).long()
+    return torch.where((gate == 0) | (up == 0), 4, case)
+
+
+class Means:
+    """The means of some neurons of a layer: over all tokens, and over those of each sign case."""
+
+    def __init__(self):
+        self.rows = []  # of (post, gate, up), each [tokens, neurons]
+
+    def add(self, *rows):
+        self.rows.append([r.double() for r in rows])
+
+    def values(self):
+        """[neurons, 5]: the mean over all tokens, then by sign case; nan for a case never seen."""
+        post, gate, up = (torch.cat(rows) for rows in zip(*self.rows))
+        case = sign_case(gate, up)
+        by_case = [torch.where(case == c, post, 0).sum(0) / (case == c).sum(0) for c in range(4)]
+        return torch.stack([post.mean(0), *by_case], dim=1)
+
+    def overall(self, post, gate, up):
+        return self.values()[:, 0].float().expand_as(post)
+
+    def by_sign(self, post, gate, up):
+        values = torch.cat([self.values(), torch.full((post.shape[-1], 1), torch.nan)], dim=1)
+        mean = values[:, 1:].T.gather(0, sign_case(gate, up)).float()
+        return torch.where(mean.isnan(), post[0], mean)[None]
+
+
+def golden_edits(capture, prompts, positions_of, vocab_ids, ablated):
+    """Clamp, mean and mean per sign case; the means are over all tokens of all prompts."""
+    means = {layer: Means() for layer in ablated}
+    for ids in prompts:
+        capture.run(ids, [0])
+        for layer, neurons in ablated.items():
+            gate, up, post = (capture.sites[f"blocks.{layer}.{site}"][:, neurons]
+                              for site in SITES_MLP)
+            means[layer].add(post, gate, up)
+    values = [means[layer].values() for layer in sorted(ablated)]
+    out = {"ablation.means": torch.cat(values).float()}
+    modes = {"clamp": lambda layer: clamp,
+             "mean": lambda layer: means[layer].overall,
+             "mean-sign": lambda layer: means[layer].by_sign}
+    for p, ids in enumerate(prompts):
+        for mode, of in modes.items():
+            edits = {layer: (neurons, of(layer)) for layer, neurons in ablated.items()}
+            logprobs = capture.run(ids, positions_of(len(ids)), edits)
+            out[f"p{p}.{mode}.logprobs"] = logprobs[:, vocab_ids].float()
+            out[f"p{p}.{mode}.top_ids"], out[f"p{p}.{mode}.top_logprobs"] = top(logprobs)
+    return out
+
+
 def golden_tensors(model, prompts, positions_of, vocab_ids, neurons, resid_at, inside_at,
-                   inside_layers):
+                   inside_layers, edits=False):
     """Every golden tensor of one model.
 
     prompts       lists of token ids
@@ -142,6 +209,7 @@ def golden_tensors(model, prompts, positions_of, vocab_ids, neurons, resid_at, i
     resid_at      {prompt: positions} where the residual stream is stored (all layers)
     inside_at     prompts for which MLP and sublayer outputs are stored
     inside_layers layers for which they are
+    edits         whether there are runs under other edits than zero
     """
     capture = Capture(model)
     ablated = {int(layer): neurons[neurons[:, 0] == layer, 1] for layer in set(neurons[:, 0])}
@@ -164,9 +232,12 @@ def golden_tensors(model, prompts, positions_of, vocab_ids, neurons, resid_at, i
                 for site in SITES_MLP + SITES_OUT:
                     out[f"p{p}.{b}.{site}"] = capture.sites[f"{b}.{site}"][positions]
 
-        logprobs = capture.run(ids, positions, ablated)
+        edits_to_zero = {layer: (of_layer, zero) for layer, of_layer in ablated.items()}
+        logprobs = capture.run(ids, positions, edits_to_zero)
         out[f"p{p}.ablated.logprobs"] = logprobs[:, vocab_ids].float()
         out[f"p{p}.ablated.top_ids"], out[f"p{p}.ablated.top_logprobs"] = top(logprobs)
+    if edits:
+        out |= golden_edits(capture, prompts, positions_of, vocab_ids, ablated)
     return out
 
 

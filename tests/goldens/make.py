@@ -87,7 +87,7 @@ def make_real(alias, path, config, tokenizer, bos, long_length, stride, inside_l
         neurons=pick_neurons(ablation_layers, 40, config.intermediate_size),
         resid_at={0: sorted({0, len(prompts[0]) // 2, len(prompts[0]) - 1}),
                   4: [long_length - 1]},
-        inside_at=[0, 4], inside_layers=inside_layers)
+        inside_at=[0, 4], inside_layers=inside_layers, edits=True)
     for i in inside_layers:
         tensors[f"blocks.{i}.cos"] = torch.from_numpy(cosines(model, i, "pre")).float()
     write_tensors(out_dir / f"{alias}.safetensors", tensors)

@@ -16,7 +16,7 @@ fn gatelens() -> Command {
 }
 
 /// Standard output of a call that must succeed.
-fn succeed(args: &[&str]) -> String {
+pub fn succeed(args: &[&str]) -> String {
     let output = gatelens().args(args).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "gatelens {args:?}: {stderr}");
@@ -24,7 +24,7 @@ fn succeed(args: &[&str]) -> String {
 }
 
 /// The message of a call that must fail with exit code 1, in one line without a panic.
-fn fail(args: &[&str]) -> String {
+pub fn fail(args: &[&str]) -> String {
     let output = gatelens().args(args).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "gatelens {args:?}: {stderr}");
@@ -40,20 +40,20 @@ fn tiny(name: &str) -> String {
 }
 
 /// A few facts that SmolLM2 knows, and one that it does not.
-const FACTS: &str = r#"{"id": "fr", "prompt": "The capital of France is", "subject": "France", "target": "Paris", "relation": "capital"}
+pub const FACTS: &str = r#"{"id": "fr", "prompt": "The capital of France is", "subject": "France", "target": "Paris", "relation": "capital"}
 {"id": "water", "prompt": "Water is made of hydrogen and", "subject": "Water", "target": "oxygen", "relation": "made-of"}
 {"id": "jp", "prompt": "The capital city of Japan is called", "subject": "Japan", "target": "Tokyo", "relation": "capital"}
 {"id": "it", "prompt": "The capital of Italy is", "subject": "Italy", "target": "Rome", "relation": "capital"}
 {"id": "odd", "prompt": "The capital of Peru is", "subject": "Peru", "target": "Quagmire City", "relation": "capital"}
 "#;
 
-fn file(dir: &TempDir, name: &str, text: &str) -> String {
+pub fn file(dir: &TempDir, name: &str, text: &str) -> String {
     let path = dir.path().join(name);
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_string()
 }
 
-fn columns(path: &Path) -> (Vec<(String, String)>, arrow_array::RecordBatch) {
+pub fn columns(path: &Path) -> (Vec<(String, String)>, arrow_array::RecordBatch) {
     let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
     let fields = reader.schema().fields().clone();
     let columns = fields
@@ -70,14 +70,14 @@ fn columns(path: &Path) -> (Vec<(String, String)>, arrow_array::RecordBatch) {
     (columns, batch)
 }
 
-fn named(columns: &[(&str, &str)]) -> Vec<(String, String)> {
+pub fn named(columns: &[(&str, &str)]) -> Vec<(String, String)> {
     columns
         .iter()
         .map(|(name, kind)| (name.to_string(), kind.to_string()))
         .collect()
 }
 
-fn json(path: &Path) -> Value {
+pub fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 

@@ -41,14 +41,7 @@ pub fn model(name: &str) -> Model {
 
 /// A prompt of plain token ids, without subject or target.
 pub fn sequence(prompt: usize, ids: &[u32]) -> Sequence {
-    Sequence {
-        prompt,
-        ids: ids.to_vec(),
-        offsets: vec![None; ids.len()],
-        prompt_len: ids.len(),
-        subject: 0..0,
-        target: vec![],
-    }
+    Sequence::of_ids(prompt, ids.to_vec())
 }
 
 pub fn batch(prompts: &[Vec<u32>]) -> TokenBatch {

@@ -69,7 +69,7 @@ impl Golden {
             .collect()
     }
 
-    fn ablation(&self, model: &Model) -> Condition {
+    pub fn ablation(&self, model: &Model) -> Condition {
         let neurons = self.ints("ablation.neurons");
         let neurons = neurons.chunks(2).map(|pair| Neuron {
             layer: pair[0] as usize,

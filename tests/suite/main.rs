@@ -16,5 +16,7 @@ mod oracle;
 mod published;
 mod recall;
 mod stages;
+mod sweep;
+mod text;
 mod tokenizers;
 mod two_layer;

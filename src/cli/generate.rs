@@ -1,0 +1,340 @@
+//! `generate`: what the model says, with and without some neurons.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use candle_transformers::generation::Sampling;
+use clap::Args;
+use console::{Term, style};
+use serde_json::json;
+
+use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
+use super::edit_args::EditArgs;
+use super::setup::{check_memory, find_model, tokenizer};
+use super::table::{count, wrapped_table};
+use super::treatments::{read_neurons, select};
+use crate::engine::Engine;
+use crate::experiment::{Choice, Generator};
+use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet};
+use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
+use crate::model::{Checkpoint, Model};
+use crate::tokens::{BosPolicy, Positions, Tokenizer};
+
+/// Write on from a prompt, greedily or by sampling, with or without some neurons edited
+///
+/// Without --classes or --neurons the model is as it is. With them the text is that of the edited model;
+/// --compare writes both. Keys and values are kept, so each token passes through the model once.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  gatelens generate --prompt 'The capital of France is'
+  gatelens generate --prompt 'Once upon a time' --classes conditional-depletion --compare
+  gatelens generate --prompt 'Dear' --temperature 0.8 --top-p 0.95 --seed 7")]
+pub struct Generate {
+    #[command(flatten)]
+    model: ModelArg,
+    /// The text to go on from.
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// Stop after so many tokens; a special token, such as the end of text, stops before.
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    max_tokens: usize,
+    /// Sample at this temperature; 0 always takes the most probable token.
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    temperature: f64,
+    /// Sample from the K most probable tokens only.
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Sample from the most probable tokens that together have this probability.
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Seed of the sampling.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Edit the neurons of these classes, all of them together.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "A,B",
+        conflicts_with = "neurons"
+    )]
+    classes: Vec<ClassQuery>,
+    /// Edit the neurons of this file, one `layer.neuron` a line.
+    #[arg(long, value_name = "FILE")]
+    neurons: Option<PathBuf>,
+    /// Only neurons of these layers: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    layers: Option<Range<usize>>,
+    #[command(flatten)]
+    edit: EditArgs,
+    /// Write the unedited and the edited text side by side.
+    #[arg(long)]
+    compare: bool,
+    /// Whether the prompt begins with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    bos: BosPolicy,
+    #[command(flatten)]
+    class: ClassArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// Print JSON for a machine instead.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The name of an arm and its condition.
+type Arm = (&'static str, Condition);
+
+impl Generate {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        self.check()?;
+        let options = self.compute.load_options()?;
+        let located = find_model(&self.model.model)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        check_memory(&options, checkpoint.config())?;
+        if let Some(layers) = &self.layers {
+            check_layers(layers, checkpoint.config().n_layers())?;
+        }
+        let tokenizer = tokenizer(&located)?;
+        let prompt = self.prompt_ids(&tokenizer)?;
+        let (mode, _) = self
+            .edit
+            .read_mode(&located, checkpoint.config(), &tokenizer)?;
+        let arms = self.arms(&checkpoint, mode)?;
+        let model = Model::load(checkpoint, options)?;
+        let engine = Engine::new(&model);
+        let texts = arms
+            .into_iter()
+            .map(|(name, condition)| self.write(&engine, name, condition, &prompt, &tokenizer));
+        let texts = texts.collect::<anyhow::Result<Vec<_>>>()?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&self.as_json(&texts))?);
+        } else if let [clean, edited] = &texts[..] {
+            self.print_side_by_side(clean, edited, &tokenizer);
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        check_threshold(self.class.threshold)?;
+        self.edit.check()?;
+        anyhow::ensure!(
+            !self.prompt.is_empty(),
+            "--prompt is empty; write some text to go on from"
+        );
+        anyhow::ensure!(
+            self.temperature > 0.0 || (self.top_k.is_none() && self.top_p.is_none()),
+            "--top-k and --top-p change nothing at temperature 0; add --temperature 0.8"
+        );
+        anyhow::ensure!(
+            self.edits() || !self.compare,
+            "--compare needs something to edit; name --classes or --neurons"
+        );
+        anyhow::ensure!(
+            matches!(self.edit.positions, Positions::All | Positions::Last),
+            "--positions {} needs prompts whose subject is known; use all or last",
+            self.edit.positions
+        );
+        Ok(())
+    }
+
+    fn edits(&self) -> bool {
+        !self.classes.is_empty() || self.neurons.is_some()
+    }
+
+    fn prompt_ids(&self, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
+        let encoded = tokenizer.encode(&self.prompt)?;
+        let bos = tokenizer.bos_for(self.bos)?;
+        anyhow::ensure!(
+            bos.is_none() || encoded.ids.first().copied() != bos,
+            "--prompt already begins with the BOS token; leave it out or pass --bos never"
+        );
+        Ok(bos.into_iter().chain(encoded.ids).collect())
+    }
+
+    /// What is written: the clean text, the edited one, or both.
+    fn arms(&self, checkpoint: &Checkpoint, mode: ModeSpec) -> anyhow::Result<Vec<Arm>> {
+        let clean = ("clean", Condition::Clean);
+        if !self.edits() {
+            return Ok(vec![clean]);
+        }
+        let mode = self.ready(mode)?;
+        let file = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), checkpoint)?;
+        let table = NeuronTable::classify(checkpoint, self.class.fold, self.class.threshold)?;
+        let sets = select(&table, &self.classes, file.as_ref(), self.layers.as_ref())?;
+        let names: Vec<_> = sets.iter().map(|(name, _)| name.as_str()).collect();
+        let label = names.join(" + ");
+        let layer = |l| {
+            sets.iter()
+                .flat_map(|(_, set)| set.layer(l))
+                .copied()
+                .collect()
+        };
+        let neurons =
+            NeuronSet::from_layers((0..checkpoint.config().n_layers()).map(layer).collect());
+        eprintln!(
+            "{label}: {} neurons, {}",
+            count(neurons.len()),
+            self.edit.in_words()
+        );
+        let edit = Edit {
+            label,
+            neurons,
+            mode,
+            positions: self.edit.positions,
+            when: self.edit.when(),
+            signs: self.edit.signs(&table),
+        };
+        let edited = ("edited", Condition::Edited(edit));
+        Ok(if self.compare {
+            vec![clean, edited]
+        } else {
+            vec![edited]
+        })
+    }
+
+    fn ready(&self, mode: ModeSpec) -> anyhow::Result<Mode> {
+        match mode {
+            ModeSpec::Ready(mode) => Ok(mode),
+            ModeSpec::Means(_) => anyhow::bail!(
+                "--mode {} needs means; give a folder of `gatelens record` with --reference",
+                self.edit.mode
+            ),
+            ModeSpec::Resample => {
+                anyhow::bail!("--mode resample needs other prompts; use zero, fixed or mean")
+            }
+        }
+    }
+
+    fn choice(&self) -> Choice {
+        let temperature = self.temperature;
+        let sampling = match (self.top_k, self.top_p) {
+            _ if temperature <= 0.0 => Sampling::ArgMax,
+            (None, None) => Sampling::All { temperature },
+            (Some(k), None) => Sampling::TopK { k, temperature },
+            (None, Some(p)) => Sampling::TopP { p, temperature },
+            (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
+        };
+        Choice {
+            sampling,
+            seed: self.seed,
+        }
+    }
+
+    /// Writes one text, to the terminal as it comes where it is the only one.
+    fn write(
+        &self,
+        engine: &Engine<'_>,
+        name: &'static str,
+        condition: Condition,
+        prompt: &[u32],
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<Text> {
+        let edits = condition != Condition::Clean;
+        let mut generator = Generator::new(engine, condition, prompt.to_vec(), self.choice());
+        let mut text = Text::new(name, prompt, tokenizer);
+        let shown = !self.json && !self.compare;
+        if shown {
+            print!("{}", style(&self.prompt).dim());
+        }
+        for _ in 0..self.max_tokens {
+            let token = generator.next_token()?;
+            if tokenizer.is_special(token) {
+                break;
+            }
+            let new = text.push(token, tokenizer);
+            if shown {
+                print!("{new}");
+                std::io::stdout().flush()?;
+            }
+        }
+        if shown {
+            println!();
+        }
+        anyhow::ensure!(
+            !edits || generator.changed().changed > 0,
+            "the edit changed no value ({} were in its neurons, positions and sign case): this text says nothing",
+            generator.changed().touched
+        );
+        Ok(text)
+    }
+
+    fn print_side_by_side(&self, clean: &Text, edited: &Text, tokenizer: &Tokenizer) {
+        println!("{}\n", style(&self.prompt).dim());
+        let width = Term::stdout().size().1.clamp(60, 160);
+        println!(
+            "{}",
+            wrapped_table(
+                &["clean", "edited"],
+                vec![clean.written.clone(), edited.written.clone()],
+                width
+            )
+        );
+        let same = clean
+            .ids
+            .iter()
+            .zip(&edited.ids)
+            .take_while(|(a, b)| a == b)
+            .count();
+        let word = |text: &Text| match text.ids.get(same) {
+            Some(token) => format!("{:?}", tokenizer.token_text(*token)),
+            None => "the end".to_string(),
+        };
+        match same == clean.ids.len() && same == edited.ids.len() {
+            true => println!("\nBoth texts are the same."),
+            false => println!(
+                "\nThe first {same} tokens are the same; then {} against {}.",
+                word(clean),
+                word(edited)
+            ),
+        }
+    }
+
+    fn as_json(&self, texts: &[Text]) -> serde_json::Value {
+        let texts = texts
+            .iter()
+            .map(|text| json!({"arm": text.name, "text": text.written, "tokens": text.ids}));
+        json!({
+            "model": self.model.model, "prompt": self.prompt, "temperature": self.temperature,
+            "seed": self.seed, "edit": self.edits().then(|| self.edit.in_words()),
+            "texts": texts.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What was written after a prompt.
+struct Text {
+    name: &'static str,
+    prompt: Vec<u32>,
+    ids: Vec<u32>,
+    before: String,
+    written: String,
+}
+
+impl Text {
+    fn new(name: &'static str, prompt: &[u32], tokenizer: &Tokenizer) -> Self {
+        Self {
+            name,
+            prompt: prompt.to_vec(),
+            ids: Vec::new(),
+            before: tokenizer.decode(prompt),
+            written: String::new(),
+        }
+    }
+
+    /// Appends a token and returns the text that it completes: nothing while a character is not whole.
+    fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> String {
+        self.ids.push(token);
+        let all = tokenizer.decode(&[&self.prompt[..], &self.ids[..]].concat());
+        let written = all.strip_prefix(self.before.as_str()).unwrap_or(&all);
+        if written.ends_with('\u{fffd}') {
+            return String::new();
+        }
+        let new = written
+            .strip_prefix(self.written.as_str())
+            .unwrap_or("")
+            .to_string();
+        self.written = written.to_string();
+        new
+    }
+}

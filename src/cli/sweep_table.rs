@@ -1,0 +1,91 @@
+//! What a sweep prints for a person.
+
+use super::table::{count, number_table};
+use crate::experiment::{CellEffect, Evidence, SweepPlan, Versus, Window};
+
+const ABSENT: &str = "–";
+
+/// A line per window: each class's difference on the target's log-probability, and its neurons.
+pub fn print_cells(plan: &SweepPlan, effects: &[CellEffect]) {
+    let versus = plan.versus();
+    println!(
+        "mean log-probability of the target in nats, {}\n",
+        compared(versus)
+    );
+    let columns = plan
+        .classes
+        .iter()
+        .flat_map(|class| [class.replace('-', "-\n"), "neurons".to_string()]);
+    let header: Vec<String> = std::iter::once("layer".to_string())
+        .chain(columns)
+        .collect();
+    let by_cell = plan.on_target(effects);
+    let rows = plan.windows.iter().map(|&window| {
+        let cells =
+            plan.classes
+                .iter()
+                .flat_map(|class| match by_cell.get(&(class.as_str(), window)) {
+                    Some(cell) => [number(cell, versus), count(cell.effect.neurons)],
+                    None => [format!("{ABSENT}  "), ABSENT.to_string()],
+                });
+        std::iter::once(window.short()).chain(cells).collect()
+    });
+    println!("{}\n", number_table(&header, rows));
+    print_marks(effects, versus);
+    print_absent(plan);
+}
+
+fn compared(versus: Versus) -> &'static str {
+    match versus {
+        Versus::Baseline => {
+            "class ablated minus as many random neurons of the same layers ablated (mean of the draws)"
+        }
+        Versus::Clean => "class ablated minus clean model",
+    }
+}
+
+/// The difference with its mark, so wide that the numbers stand in line.
+fn number(cell: &CellEffect, versus: Versus) -> String {
+    match cell.difference(versus) {
+        Some(d) => format!("{d:+.3}{:<2}", cell.evidence(versus).mark()),
+        None => format!("{ABSENT}  "),
+    }
+}
+
+fn print_marks(effects: &[CellEffect], versus: Versus) {
+    let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
+    println!("{interval:<2} the 95 % interval does not contain 0");
+    if versus == Versus::Baseline {
+        let tests = effects.iter().filter(|e| e.effect.p.is_some()).count();
+        println!(
+            "{adjusted:<2} also p < 0.05 after Holm's adjustment over all {tests} tests of the run"
+        );
+    }
+}
+
+/// Which cells there are not, class by class, in one line.
+fn print_absent(plan: &SweepPlan) {
+    let of_class = |class: &String| {
+        let cells = plan.absent.iter().filter(|cell| cell.class == *class);
+        let windows: Vec<Window> = cells.map(|cell| cell.layers).collect();
+        (!windows.is_empty()).then(|| format!("{class} in {}", runs(&windows)))
+    };
+    let absent: Vec<String> = plan.classes.iter().filter_map(of_class).collect();
+    if !absent.is_empty() {
+        println!("{ABSENT}  no neurons: {}", absent.join("; "));
+    }
+}
+
+/// Windows as a person lists them, neighbouring single layers as one: `0–4, 7`.
+fn runs(windows: &[Window]) -> String {
+    let mut runs: Vec<Window> = Vec::new();
+    for window in windows {
+        let next = |run: &&mut Window| window.first == window.last && run.last + 1 == window.first;
+        match runs.last_mut().filter(next) {
+            Some(run) => run.last = window.last,
+            None => runs.push(*window),
+        }
+    }
+    let texts: Vec<String> = runs.into_iter().map(Window::short).collect();
+    texts.join(", ")
+}

@@ -1,0 +1,250 @@
+//! What `ablate` and `sweep` share: which neurons are edited, how, and on which prompts.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{ClassArgs, ModelArg, as_text, parse_layers};
+use super::edit_args::{EditArgs, Recorded, print_reference};
+use super::setup::{check_memory, find_model, tokenizer};
+use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
+use crate::hooks::{ModeSpec, NeuronSet};
+use crate::hub::LocatedModel;
+use crate::io_class::{
+    ClassQuery, Match, NeuronTable, check_layers, check_threshold, matched_draws,
+};
+use crate::model::{Checkpoint, LoadOptions};
+use crate::prompts::PromptSet;
+use crate::report::{PromptSetInfo, RunInfo};
+use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize};
+
+/// Which neurons are edited, how, and on which prompts.
+#[derive(Args, Serialize)]
+pub struct TreatmentArgs {
+    /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
+    /// with the fields of known_1000 or CounterFact [default: the bundled facts].
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Classes: enrichment, conditional-enrichment, depletion, conditional-depletion,
+    /// proportional-change, each also with atypical-, and orthogonal-output; unions: any-enrichment,
+    /// any-depletion, any-proportional-change. Strengthening and weakening are accepted for
+    /// enrichment and depletion.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "A,B",
+        default_value = "enrichment,conditional-enrichment,depletion,conditional-depletion"
+    )]
+    #[serde(serialize_with = "as_texts")]
+    classes: Vec<ClassQuery>,
+    /// Instead of classes: a file with one `layer.neuron` a line (# begins a comment).
+    #[arg(long, value_name = "FILE", conflicts_with = "classes")]
+    neurons: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    edit: EditArgs,
+    /// Seed of the random sets, of the prompts that --mode resample takes values from, and of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// What the random sets share with the class: the layers, or also the norms of w_out.
+    #[arg(
+        long = "match",
+        default_value = "layer",
+        value_name = "layer|layer+norm"
+    )]
+    #[serde(serialize_with = "as_text")]
+    matching: Match,
+    /// Only neurons of these layers: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    pub layers: Option<Range<usize>>,
+    /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
+    #[arg(long, default_value = "known", value_name = "known|all")]
+    #[serde(serialize_with = "as_text")]
+    pub subset: PromptSubset,
+    /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    #[serde(serialize_with = "as_text")]
+    pub bos: BosPolicy,
+}
+
+/// A set of neurons with its name in outputs.
+pub type Named = (String, NeuronSet);
+
+/// What a run needs besides the weights.
+pub struct Ready {
+    pub prompts: PromptSet,
+    pub located: LocatedModel,
+    pub tokenizer: Tokenizer,
+    pub batch: TokenBatch,
+    /// The longest input that the model was made for, in tokens.
+    pub max_positions: usize,
+    mode: ModeSpec,
+    /// The folder that the mode's means come from, if any.
+    recorded: Option<Recorded>,
+    /// The set that `--neurons` names.
+    neurons: Option<Named>,
+}
+
+impl Ready {
+    /// Where the values of the mode came from, for `run.json`; `clean`: from the run's own prompts.
+    pub fn reference(&self, clean: Option<CleanReference>) -> Option<serde_json::Value> {
+        let recorded = self.recorded.as_ref().map(|r| serde_json::json!(r));
+        clean.map(|clean| serde_json::json!(clean)).or(recorded)
+    }
+
+    /// The same for a person.
+    pub fn print_reference(&self, clean: Option<CleanReference>) {
+        print_reference(clean, self.recorded.as_ref());
+    }
+}
+
+impl TreatmentArgs {
+    /// Refuses settings that would do nothing.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.edit.check()
+    }
+
+    /// Reads and checks everything that can be wrong before a weight is read.
+    pub fn prepare(
+        &self,
+        model: &ModelArg,
+        class: &ClassArgs,
+        load_options: &LoadOptions,
+    ) -> anyhow::Result<(Checkpoint, Ready)> {
+        let prompts = match &self.prompts {
+            Some(path) => PromptSet::read(path)?,
+            None => PromptSet::bundled()?,
+        };
+        check_threshold(class.threshold)?;
+        let located = find_model(&model.model)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        check_memory(load_options, checkpoint.config())?;
+        if let Some(layers) = &self.layers {
+            check_layers(layers, checkpoint.config().n_layers())?;
+        }
+        let neurons = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), &checkpoint)?;
+        let tokenizer = tokenizer(&located)?;
+        let batch = tokenize(&prompts, &tokenizer, self.bos)?;
+        let (mode, recorded) = self
+            .edit
+            .read_mode(&located, checkpoint.config(), &tokenizer)?;
+        let ready = Ready {
+            prompts,
+            located,
+            tokenizer,
+            batch,
+            max_positions: checkpoint.config().max_positions,
+            mode,
+            recorded,
+            neurons,
+        };
+        Ok((checkpoint, ready))
+    }
+
+    /// The classes, or the neuron file, with `draws` random sets each.
+    pub fn plan(
+        &self,
+        table: &NeuronTable,
+        ready: &Ready,
+        draws: usize,
+    ) -> anyhow::Result<AblationPlan> {
+        let treatments = select(
+            table,
+            &self.classes,
+            ready.neurons.as_ref(),
+            self.layers.as_ref(),
+        )?
+        .into_iter()
+        .map(|(name, set)| {
+            let draws = matched_draws(table, &set, draws, self.seed, self.matching)
+                .with_context(|| format!("baseline of {name}"))?;
+            Ok(Treatment::new(name, set, draws))
+        });
+        Ok(AblationPlan {
+            treatments: treatments.collect::<anyhow::Result<_>>()?,
+            mode: ready.mode.clone(),
+            positions: self.edit.positions,
+            when: self.edit.when(),
+            signs: self.edit.signs(table),
+            subset: self.subset,
+            seed: self.seed,
+        })
+    }
+
+    /// The edit in a few words.
+    pub fn in_words(&self) -> String {
+        self.edit.in_words()
+    }
+
+    /// What these arguments add to `run.json`.
+    pub fn describe(&self, info: &mut RunInfo, ready: &Ready) -> anyhow::Result<()> {
+        let bos = match ready.tokenizer.bos_for(self.bos)? {
+            Some(id) => format!("{}: token {id} is prepended", self.bos),
+            None => format!("{}: none is prepended", self.bos),
+        };
+        info.tokenizer_sha256 = Some(ready.tokenizer.sha256().to_string());
+        info.bos = Some(bos);
+        info.seed = Some(self.seed);
+        info.prompts = Some(PromptSetInfo {
+            name: ready.prompts.name.clone(),
+            sha256: ready.prompts.sha256.clone(),
+        });
+        Ok(())
+    }
+}
+
+/// The neuron file, with the name that stands for a class; only neurons of `layers`.
+pub fn read_neurons(
+    path: Option<&Path>,
+    layers: Option<&Range<usize>>,
+    checkpoint: &Checkpoint,
+) -> anyhow::Result<Option<Named>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let config = checkpoint.config();
+    let mut set = NeuronSet::read(path, config.n_layers(), config.d_mlp)?;
+    if let Some(layers) = layers {
+        set = set.restrict_layers(layers.clone());
+    }
+    anyhow::ensure!(
+        !set.is_empty(),
+        "{} names no neuron in the chosen layers",
+        path.display()
+    );
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok(Some((name.into_owned(), set)))
+}
+
+/// The set of the neuron file, or else one for each class, in `layers`.
+pub fn select(
+    table: &NeuronTable,
+    classes: &[ClassQuery],
+    file: Option<&Named>,
+    layers: Option<&Range<usize>>,
+) -> anyhow::Result<Vec<Named>> {
+    if let Some(named) = file {
+        return Ok(vec![named.clone()]);
+    }
+    let mut sets: Vec<Named> = Vec::new();
+    for query in classes {
+        let name = query.name();
+        anyhow::ensure!(
+            sets.iter().all(|(earlier, _)| earlier != name),
+            "--classes names {name} twice (perhaps by an alias); name it once"
+        );
+        let set = table.select(*query, layers.cloned())?;
+        sets.push((name.to_string(), set));
+    }
+    Ok(sets)
+}
+
+fn as_texts<T: std::fmt::Display, S: serde::Serializer>(
+    values: &[T],
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    to.collect_seq(values.iter().map(T::to_string))
+}

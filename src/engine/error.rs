@@ -1,0 +1,93 @@
+//! What can go wrong while a model runs.
+
+use crate::hooks::{EditCount, ReferenceError};
+use crate::model::ModelError;
+use crate::tokens::TokenError;
+
+/// What can go wrong while a model runs.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// An edit that left every value as it was: its result would be a false null result.
+    #[error(
+        "the edit `{label}` changed no value ({} values were in its neurons, positions and sign case{}); \
+         a result of it would say nothing: check the neurons, --positions and --when",
+        count.touched,
+        without_value(count)
+    )]
+    NullEdit {
+        /// The edit's label.
+        label: String,
+        /// What it reached.
+        count: EditCount,
+    },
+    /// Reference values that an edit cannot work with.
+    #[error("the edit `{label}`: {source}")]
+    Reference {
+        /// The edit's label.
+        label: String,
+        /// Why not.
+        source: ReferenceError,
+    },
+    /// A prompt with more tokens than the model was made for.
+    #[error(
+        "the longest prompt has {tokens} tokens, the model was made for at most {max}; shorten or remove it"
+    )]
+    TooLong {
+        /// Its length.
+        tokens: usize,
+        /// The model's limit.
+        max: usize,
+    },
+    /// A neuron set made for a model of another shape.
+    #[error(
+        "the edit `{label}` is for a model of {found}, this one has {expected}; make the set from this model"
+    )]
+    OtherModel {
+        /// The edit's label.
+        label: String,
+        /// What the neuron set asks for.
+        found: String,
+        /// What the model has.
+        expected: String,
+    },
+    /// A token id that the model has no embedding for.
+    #[error(
+        "token id {id} is beyond the model's vocabulary of {vocab_size}: the tokenizer belongs to another model"
+    )]
+    Vocabulary {
+        /// The id.
+        id: u32,
+        /// Entries of the embedding.
+        vocab_size: usize,
+    },
+    /// Tokens that do not make a batch.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Not even one prompt fits the memory.
+    #[error(
+        "a prompt of {tokens} tokens under {conditions} conditions needs {needed_mib} MiB in all: \
+         set --max-memory to at least that, shorten the prompt, or run fewer conditions at once (--classes, --draws)"
+    )]
+    Memory {
+        /// The prompt's length.
+        tokens: usize,
+        /// How many conditions.
+        conditions: usize,
+        /// What all of the run would take, MiB.
+        needed_mib: u64,
+    },
+    /// The model's files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tensor library.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Why values stayed as they were, where it was not for their neurons, positions and sign case.
+fn without_value(count: &EditCount) -> String {
+    match count.no_sign + count.no_reference {
+        0 => String::new(),
+        stayed => format!(", {stayed} of them without a value in the reference"),
+    }
+}

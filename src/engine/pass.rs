@@ -1,0 +1,103 @@
+//! One run on its way through the layers.
+
+use candle_core::Tensor;
+use candle_nn::kv_cache::KvCache;
+
+use super::EngineError;
+use super::post::PostPass;
+use super::rows::Rows;
+use super::stream::{Stream, fork};
+use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
+use crate::model::{Activation, AttentionTables, Layer, Model};
+use crate::tokens::TokenBatch;
+
+/// The state of one run.
+pub(super) struct Pass<'a, 'o> {
+    pub batch: &'a TokenBatch,
+    pub conditions: &'a [Condition],
+    pub observers: &'a mut [&'o mut dyn Observer],
+    pub tables: AttentionTables,
+    pub activation: Activation,
+    pub counts: Vec<EditCount>,
+}
+
+impl Pass<'_, '_> {
+    /// One layer for one stream: what is shared once, then one continuation per different edit.
+    pub fn through_layer(
+        &mut self,
+        l: usize,
+        layer: &Layer,
+        stream: Stream,
+        cache: Option<&mut KvCache>,
+    ) -> Result<Vec<Stream>, EngineError> {
+        let sharing = &stream.conditions;
+        let at = |site| HookPoint::in_layer(l, site);
+
+        let resid_pre = &stream.residual; // [tokens, d_model]
+        self.fire(at(Site::ResidPre), sharing, resid_pre)?;
+        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables, cache)?; // [tokens, d_model]
+        self.fire(at(Site::AttnOut), sharing, &attn_out)?;
+        let resid_mid = (resid_pre + attn_out)?; // [tokens, d_model]
+        self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
+
+        let (gate, up) = layer.gate_and_up(&resid_mid)?; // [tokens, d_mlp] both
+        self.fire(at(Site::Pre), sharing, &gate)?;
+        self.fire(at(Site::PreLinear), sharing, &up)?;
+
+        let forks = fork(self.conditions, sharing, l);
+        let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
+        let mut streams = Vec::with_capacity(forks.len());
+        for fork in forks {
+            let (post, count) = post_pass.post(fork.edit.as_ref(), self.batch)?; // [tokens, d_mlp]
+            for &condition in &fork.conditions {
+                self.counts[condition] += count;
+            }
+            self.fire(at(Site::Post), &fork.conditions, &post)?;
+            let mlp_out = layer.mlp_out(&post)?; // [tokens, d_model]
+            self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
+            let residual = (&resid_mid + mlp_out)?; // [tokens, d_model]
+            self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
+            streams.push(Stream {
+                residual,
+                conditions: fork.conditions,
+            });
+        }
+        Ok(streams)
+    }
+
+    pub fn final_scale(&mut self, model: &Model, stream: &Stream) -> Result<(), EngineError> {
+        let point = HookPoint::FINAL_SCALE;
+        if self.observers.iter().any(|observer| observer.wants(point)) {
+            let scale = model.final_scale(&stream.residual)?; // [tokens, 1]
+            self.fire(point, &stream.conditions, &scale)?;
+        }
+        Ok(())
+    }
+
+    /// Shows a tensor to the observers that want it; costs nothing where none does.
+    fn fire(
+        &mut self,
+        point: HookPoint,
+        conditions: &[usize],
+        tensor: &Tensor,
+    ) -> Result<(), EngineError> {
+        if !self.observers.iter().any(|observer| observer.wants(point)) {
+            return Ok(());
+        }
+        let width = tensor.dim(1)?;
+        Rows::of(tensor)?.read(|rows| {
+            let seen = SiteRows {
+                point,
+                conditions,
+                rows,
+                width,
+            };
+            let wanting = self
+                .observers
+                .iter_mut()
+                .filter(|observer| observer.wants(point));
+            wanting.for_each(|observer| observer.observe(&seen));
+        })?;
+        Ok(())
+    }
+}

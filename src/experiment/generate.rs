@@ -1,0 +1,63 @@
+//! Text that the model writes, token by token, under one condition.
+
+use candle_core::{Device, Tensor};
+use candle_transformers::generation::{LogitsProcessor, Sampling};
+
+use super::ExperimentError;
+use crate::engine::{Engine, EngineError, Session};
+use crate::hooks::{Condition, EditCount};
+use crate::tokens::Sequence;
+
+/// How a token is chosen from the logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The rule, candle_transformers'.
+    pub sampling: Sampling,
+    /// Of what is random in it.
+    pub seed: u64,
+}
+
+/// A text that is being written.
+pub struct Generator<'e, 'm> {
+    session: Session<'e, 'm>,
+    processor: LogitsProcessor,
+    /// What the session has not read yet.
+    unread: Vec<u32>,
+    changed: EditCount,
+}
+
+impl<'e, 'm> Generator<'e, 'm> {
+    /// Continues `prompt` (BOS included where the model wants one) under `condition`.
+    pub fn new(
+        engine: &'e Engine<'m>,
+        condition: Condition,
+        prompt: Vec<u32>,
+        choice: Choice,
+    ) -> Self {
+        Self {
+            session: Session::new(engine, condition),
+            processor: LogitsProcessor::from_sampling(choice.seed, choice.sampling),
+            unread: prompt,
+            changed: EditCount::default(),
+        }
+    }
+
+    /// The next token.
+    ///
+    /// # Errors
+    /// Those of the engine, of a text longer than the model was made for among them.
+    pub fn next_token(&mut self) -> Result<u32, ExperimentError> {
+        let sequence = Sequence::of_ids(0, std::mem::take(&mut self.unread));
+        let (logits, changed) = self.session.extend(sequence)?;
+        self.changed += changed;
+        let logits = Tensor::new(logits, &Device::Cpu).map_err(EngineError::from)?;
+        let token = self.processor.sample(&logits).map_err(EngineError::from)?;
+        self.unread = vec![token];
+        Ok(token)
+    }
+
+    /// What the edit changed so far.
+    pub fn changed(&self) -> EditCount {
+        self.changed
+    }
+}

@@ -1,0 +1,378 @@
+//! The sweep: an ablation by single layers, or by windows of neighbouring layers.
+//!
+//! Each class in each window is a *cell*, and each cell a treatment of one [`AblationPlan`]. So one run
+//! has them all, and shares every layer before a cell's first. A cell's draws are those of the whole
+//! class, restricted like it; since a draw is seeded layer by layer, they are also those of
+//! an ablation of that window alone.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Serialize, Serializer};
+
+use super::ExperimentError;
+use super::effects::{Effect, Metric};
+use super::outcome::Outcome;
+use super::plan::{AblationPlan, Treatment};
+use crate::hooks::NeuronSet;
+
+/// Neighbouring layers, from `first` to `last`, both included; serialised as `[first, last]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// The first layer.
+    pub first: usize,
+    /// The last layer; the first one again in a window of one.
+    pub last: usize,
+}
+
+impl Window {
+    /// The layers as a range, the end excluded.
+    pub fn layers(self) -> Range<usize> {
+        self.first..self.last + 1
+    }
+
+    /// As a table has it: `3` or `3–5`.
+    pub fn short(self) -> String {
+        let Window { first, last } = self;
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}–{last}")
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Window { first, last } = *self;
+        if first == last {
+            write!(f, "layer {first}")
+        } else {
+            write!(f, "layers {first} to {last}")
+        }
+    }
+}
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        [self.first, self.last].serialize(to)
+    }
+}
+
+/// The windows of `width` layers that lie in `layers`, each `stride` layers after the one before.
+///
+/// # Errors
+/// [`ExperimentError::WideWindow`] where not one has room.
+pub fn windows(
+    layers: Range<usize>,
+    width: usize,
+    stride: usize,
+) -> Result<Vec<Window>, ExperimentError> {
+    if width > layers.len() {
+        return Err(ExperimentError::WideWindow { width, layers });
+    }
+    let firsts = (layers.start..=layers.end - width).step_by(stride);
+    Ok(firsts
+        .map(|first| Window {
+            first,
+            last: first + width - 1,
+        })
+        .collect())
+}
+
+/// A class in a window of layers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Cell {
+    /// The class's name, or the neuron file's stem.
+    pub class: String,
+    /// Where its neurons are edited.
+    pub layers: Window,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.class, self.layers)
+    }
+}
+
+/// An ablation plan by cells.
+#[derive(Clone, Debug)]
+pub struct SweepPlan {
+    /// A treatment per cell, named by it; window by window, in each the classes in their order.
+    pub ablation: AblationPlan,
+    /// The windows, in order.
+    pub windows: Vec<Window>,
+    /// The classes, in order.
+    pub classes: Vec<String>,
+    /// The cells of the treatments, in the same order.
+    pub cells: Vec<Cell>,
+    /// Cells without neurons, which have no treatment.
+    pub absent: Vec<Cell>,
+}
+
+impl SweepPlan {
+    /// Every class of `whole` in every window. Where nothing is left of the draws (the class holds the whole of
+    /// the window's layers), the treatment has none.
+    pub fn new(mut whole: AblationPlan, windows: &[Window]) -> SweepPlan {
+        let classes = std::mem::take(&mut whole.treatments);
+        let mut plan = SweepPlan {
+            ablation: whole,
+            windows: windows.to_vec(),
+            classes: classes.iter().map(|t| t.class.clone()).collect(),
+            cells: Vec::new(),
+            absent: Vec::new(),
+        };
+        for &layers in windows {
+            for class in &classes {
+                plan.add(class, layers);
+            }
+        }
+        plan
+    }
+
+    fn add(&mut self, class: &Treatment, layers: Window) {
+        let cell = Cell {
+            class: class.class.clone(),
+            layers,
+        };
+        let treatment = restrict(class, &cell);
+        if treatment.neurons.is_empty() {
+            self.absent.push(cell);
+        } else {
+            self.ablation.treatments.push(treatment);
+            self.cells.push(cell);
+        }
+    }
+
+    /// What the cells are compared with.
+    pub fn versus(&self) -> Versus {
+        let mut draws = self.ablation.treatments.iter().map(|t| t.baseline.len());
+        match draws.any(|draws| draws > 0) {
+            true => Versus::Baseline,
+            false => Versus::Clean,
+        }
+    }
+
+    /// Outcomes of the plan with the names of their classes, and their windows (none for the clean model).
+    pub fn outcomes(&self, outcomes: Vec<Outcome>) -> CellOutcomes {
+        let cells = self.by_name();
+        let of_cell = |mut outcome: Outcome| {
+            let cell = cells.get(&outcome.class);
+            if let Some(cell) = cell {
+                outcome.class = cell.class.clone();
+            }
+            (outcome, cell.map(|cell| cell.layers))
+        };
+        let (outcomes, windows) = outcomes.into_iter().map(of_cell).unzip();
+        CellOutcomes { outcomes, windows }
+    }
+
+    /// Effects of the plan with the names of their classes, and their windows.
+    pub fn effects(&self, effects: Vec<Effect>) -> Vec<CellEffect> {
+        let cells = self.by_name();
+        let of_cell = |mut effect: Effect| {
+            let cell = cells.get(&effect.class)?;
+            effect.class = cell.class.clone();
+            let layers = cell.layers;
+            Some(CellEffect { layers, effect })
+        };
+        effects.into_iter().filter_map(of_cell).collect()
+    }
+
+    /// What tables and pictures show: the effects on the target's log-probability, over the prompts that
+    /// were asked for, by class and window.
+    pub fn on_target<'e>(
+        &self,
+        effects: &'e [CellEffect],
+    ) -> HashMap<(&'e str, Window), &'e CellEffect> {
+        let shown = effects.iter().filter(|e| {
+            e.effect.metric == Metric::TargetLogprob && e.effect.subset == self.ablation.subset
+        });
+        shown
+            .map(|e| ((e.effect.class.as_str(), e.layers), e))
+            .collect()
+    }
+
+    fn by_name(&self) -> HashMap<String, &Cell> {
+        let named = self.cells.iter().map(|cell| (cell.to_string(), cell));
+        named.collect()
+    }
+}
+
+fn restrict(class: &Treatment, cell: &Cell) -> Treatment {
+    let layers = cell.layers.layers();
+    let within = |set: &NeuronSet| set.restrict_layers(layers.clone());
+    let mut baseline: Vec<NeuronSet> = class.baseline.iter().map(within).collect();
+    baseline.retain(|set| !set.is_empty()); // all draws are empty, or none is
+    let shortfall = class.shortfall.iter().copied();
+    Treatment {
+        class: cell.to_string(),
+        neurons: within(&class.neurons),
+        baseline,
+        shortfall: shortfall.filter(|s| layers.contains(&s.layer)).collect(),
+    }
+}
+
+/// What the prompts did, cell by cell.
+#[derive(Clone, Debug)]
+pub struct CellOutcomes {
+    /// One record per prompt and condition: clean first, then condition by condition.
+    pub outcomes: Vec<Outcome>,
+    /// The layers of each record's edit; none for the clean model.
+    pub windows: Vec<Option<Window>>,
+}
+
+/// The effect of one cell on one metric; an entry of a sweep's `effects.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CellEffect {
+    /// Where the class was edited.
+    pub layers: Window,
+    /// The effect.
+    #[serde(flatten)]
+    pub effect: Effect,
+}
+
+/// What the cells of a sweep are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versus {
+    /// The mean of the draws.
+    Baseline,
+    /// The clean model, in a sweep without draws.
+    Clean,
+}
+
+/// How well a difference is told from none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Its 95 % interval contains 0, or there is none.
+    Weak,
+    /// Its 95 % interval does not contain 0.
+    Interval,
+    /// Its p is below 0.05, too, after Holm's adjustment over all tests of the run.
+    Adjusted,
+}
+
+impl Evidence {
+    /// The mark behind a number.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Evidence::Weak => "",
+            Evidence::Interval => "*",
+            Evidence::Adjusted => "**",
+        }
+    }
+}
+
+impl CellEffect {
+    /// The class minus what it is compared with, mean over prompts; absent where a cell has no baseline.
+    pub fn difference(&self, versus: Versus) -> Option<f64> {
+        match versus {
+            Versus::Baseline => self.effect.difference_to_baseline,
+            Versus::Clean => Some(self.effect.difference_to_clean),
+        }
+    }
+
+    /// How well that difference is told from none.
+    pub fn evidence(&self, versus: Versus) -> Evidence {
+        let (interval, p) = match versus {
+            Versus::Baseline => (self.effect.baseline_ci, self.effect.p_adjusted),
+            Versus::Clean => (self.effect.clean_ci, None),
+        };
+        match (interval, p) {
+            (_, Some(p)) if p < 0.05 => Evidence::Adjusted,
+            (Some(ci), _) if !ci.contains(0.0) => Evidence::Interval,
+            _ => Evidence::Weak,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PromptSubset;
+    use super::*;
+    use crate::hooks::{Mode, Neuron, SignCase, SignConvention};
+    use crate::io_class::Shortfall;
+    use crate::tokens::Positions;
+
+    fn set(neurons: &[(usize, usize)]) -> NeuronSet {
+        let neurons = neurons
+            .iter()
+            .map(|&(layer, index)| Neuron { layer, index });
+        NeuronSet::from_neurons(5, 9, neurons).unwrap()
+    }
+
+    fn plan() -> AblationPlan {
+        let treatment = |class: &str, neurons, baseline| Treatment {
+            class: class.to_string(),
+            neurons,
+            baseline: vec![baseline],
+            shortfall: vec![Shortfall {
+                layer: 1,
+                class: 9,
+                available: 0,
+            }],
+        };
+        AblationPlan {
+            treatments: vec![
+                treatment("a", set(&[(0, 1), (1, 2), (4, 3)]), set(&[(0, 5), (4, 6)])),
+                treatment("b", set(&[(3, 3)]), set(&[(3, 4)])),
+            ],
+            mode: Mode::Zero.into(),
+            positions: Positions::All,
+            when: SignCase::default(),
+            signs: SignConvention::Raw,
+            subset: PromptSubset::All,
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn windows_slide_and_end_within_the_layers() {
+        let spans = |layers, width, stride| {
+            let windows = windows(layers, width, stride).unwrap();
+            windows
+                .iter()
+                .map(|w| (w.first, w.last))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(spans(0..3, 1, 1), [(0, 0), (1, 1), (2, 2)]);
+        assert_eq!(spans(2..6, 3, 1), [(2, 4), (3, 5)]);
+        assert_eq!(spans(0..7, 2, 3), [(0, 1), (3, 4)]);
+        assert_eq!(spans(1..3, 2, 9), [(1, 2)]);
+        let error = windows(3..5, 3, 1).unwrap_err().to_string();
+        assert!(
+            error.contains("3 layers") && error.contains("3..5"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_cell_is_the_class_in_its_window() {
+        let sweep = SweepPlan::new(plan(), &windows(0..5, 2, 2).unwrap());
+        let names: Vec<_> = sweep.cells.iter().map(Cell::to_string).collect();
+        assert_eq!(names, ["a, layers 0 to 1", "b, layers 2 to 3"]);
+        let absent: Vec<_> = sweep.absent.iter().map(Cell::to_string).collect();
+        assert_eq!(absent, ["b, layers 0 to 1", "a, layers 2 to 3"]);
+        let first = &sweep.ablation.treatments[0];
+        assert_eq!(first.class, names[0]);
+        assert_eq!(first.neurons, set(&[(0, 1), (1, 2)]));
+        assert_eq!(first.baseline, [set(&[(0, 5)])]);
+        assert_eq!(
+            (
+                first.shortfall.len(),
+                sweep.ablation.treatments[1].shortfall.len()
+            ),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn a_class_that_fills_its_layer_has_no_baseline_there() {
+        let sweep = SweepPlan::new(plan(), &windows(0..5, 1, 1).unwrap());
+        assert_eq!(sweep.cells[1].to_string(), "a, layer 1");
+        let full = &sweep.ablation.treatments[1];
+        assert!(full.baseline.is_empty() && full.shortfall.len() == 1);
+        assert_eq!(sweep.ablation.treatments[0].baseline.len(), 1);
+    }
+}

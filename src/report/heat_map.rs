@@ -1,0 +1,142 @@
+//! `heat_map.svg`: the effect of every cell of a sweep, windows from top to bottom, classes side by side.
+//!
+//! Three panels share one scale of colours: what ablating the class does, what ablating as many random
+//! neurons of the same layers does (the mean of the draws), and the difference of the two, with marks
+//! for what is told from chance. A sweep without draws has the first panel alone.
+
+mod draw;
+mod layout;
+mod palette;
+
+use plotters::prelude::{IntoDrawingArea, SVGBackend};
+
+use draw::Canvas;
+use layout::Layout;
+use palette::Scale;
+
+use super::ReportError;
+use crate::experiment::{CellEffect, Evidence, SweepPlan, Versus, Window};
+
+/// The bytes of `heat_map.svg`; `title` says what was ablated in which model.
+///
+/// # Errors
+/// Those of the drawing library.
+pub fn heat_map_svg(
+    plan: &SweepPlan,
+    effects: &[CellEffect],
+    title: &str,
+) -> Result<Vec<u8>, ReportError> {
+    let map = HeatMap::new(plan, effects, title);
+    map.svg().map_err(|why| ReportError::Encode {
+        name: "heat_map.svg",
+        why,
+    })
+}
+
+/// What the picture shows.
+struct HeatMap {
+    title: String,
+    rows: Vec<String>,
+    /// Names in lines.
+    columns: Vec<Vec<String>>,
+    panels: Vec<Panel>,
+    notes: Vec<String>,
+}
+
+struct Panel {
+    title: &'static str,
+    subtitle: &'static str,
+    /// `[rows][columns]`; none where there is nothing to show.
+    cells: Vec<Vec<Option<Shown>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Shown {
+    nats: f64,
+    mark: &'static str,
+}
+
+impl HeatMap {
+    fn new(plan: &SweepPlan, effects: &[CellEffect], title: &str) -> HeatMap {
+        let mut map = HeatMap {
+            title: title.to_string(),
+            rows: plan.windows.iter().map(|w| w.short()).collect(),
+            columns: plan.classes.iter().map(|c| in_lines(c)).collect(),
+            panels: vec![Panel {
+                title: "class ablated",
+                subtitle: "minus clean",
+                cells: cells(plan, effects, class_ablated),
+            }],
+            notes: vec!["Grey: the class has no neurons there. Colours go with the square root of the number.".to_string()],
+        };
+        if plan.versus() == Versus::Baseline {
+            map.panels.push(Panel {
+                title: "random neurons ablated",
+                subtitle: "minus clean, mean of the draws",
+                cells: cells(plan, effects, baseline_ablated),
+            });
+            map.panels.push(Panel {
+                title: "difference",
+                subtitle: "class minus random neurons",
+                cells: cells(plan, effects, class_against_baseline),
+            });
+            let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
+            map.notes.push(format!(
+                "{interval} 95 % interval over prompts and draws without 0; {adjusted} also p < 0.05 after \
+                 Holm's adjustment over all tests of the run."
+            ));
+        }
+        map
+    }
+
+    fn svg(&self) -> Result<Vec<u8>, String> {
+        let mut svg = String::new();
+        let layout = Layout::of(self);
+        let canvas = Canvas {
+            area: SVGBackend::with_string(&mut svg, layout.size).into_drawing_area(),
+            layout,
+            scale: Scale::holding(self.numbers()),
+        };
+        canvas.draw(self).map_err(|error| error.to_string())?;
+        drop(canvas);
+        Ok(svg.into_bytes())
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = f64> {
+        let rows = self.panels.iter().flat_map(|panel| &panel.cells);
+        rows.flatten().flatten().map(|shown| shown.nats)
+    }
+}
+
+fn cells(
+    plan: &SweepPlan,
+    effects: &[CellEffect],
+    shown: fn(&CellEffect) -> Option<Shown>,
+) -> Vec<Vec<Option<Shown>>> {
+    let by_cell = plan.on_target(effects);
+    let cell = |class: &String, window: Window| shown(by_cell.get(&(class.as_str(), window))?);
+    let row = |window: &Window| plan.classes.iter().map(|c| cell(c, *window)).collect();
+    plan.windows.iter().map(row).collect()
+}
+
+fn class_ablated(cell: &CellEffect) -> Option<Shown> {
+    let nats = cell.difference(Versus::Clean)?;
+    Some(Shown { nats, mark: "" })
+}
+
+fn baseline_ablated(cell: &CellEffect) -> Option<Shown> {
+    let nats = cell.effect.means.baseline? - cell.effect.means.clean;
+    Some(Shown { nats, mark: "" })
+}
+
+fn class_against_baseline(cell: &CellEffect) -> Option<Shown> {
+    Some(Shown {
+        nats: cell.difference(Versus::Baseline)?,
+        mark: cell.evidence(Versus::Baseline).mark(),
+    })
+}
+
+/// A class's name, a word a line.
+fn in_lines(class: &str) -> Vec<String> {
+    class.split_inclusive('-').map(str::to_string).collect()
+}
