@@ -137,14 +137,12 @@ impl Sweep {
         let layers = self.treatments.layers.clone().unwrap_or(all);
         let end = layers.end;
         let windows = windows(layers, self.window.get(), self.stride.get())?;
-        if let Some(last) = windows.last().filter(|last| last.last + 1 < end) {
-            let rest = Window {
-                first: last.last + 1,
-                last: end - 1,
-            };
+        let first = windows.last().map_or(end, |last| last.last + 1);
+        if first < end && self.stride <= self.window {
+            let (last, window) = (end - 1, self.window);
+            let rest = Window { first, last };
             eprintln!(
-                "note: {rest} at the end: no further window of {} has room",
-                self.window
+                "warning: no window has {rest}: what is left at the end is too short for one of {window}"
             );
         }
         Ok(windows)

@@ -148,14 +148,33 @@ enum Values<'a> {
     Resample(&'a DonorLayer, Vec<Option<u32>>),
 }
 
-/// One value that an edit reaches.
-struct Reached {
+/// One value that an edit may change. What a mode does not ask for is not read.
+#[derive(Clone, Copy)]
+struct Reached<'a> {
     neuron: usize,
-    gate: f32,
-    up: f32,
     post: f32,
+    gates: &'a [f32],
+    ups: &'a [f32],
+    signs: Option<&'a [i8]>,
+}
+
+impl Reached<'_> {
+    #[inline(always)]
+    fn gate(self) -> f32 {
+        self.gates[self.neuron]
+    }
+
+    #[inline(always)]
+    fn up(self) -> f32 {
+        self.ups[self.neuron]
+    }
+
     /// 1, or the neuron's sign in reference sign.
-    sign: f32,
+    #[inline(always)]
+    fn sign(self) -> f32 {
+        self.signs
+            .map_or(1.0, |signs| f32::from(signs[self.neuron]))
+    }
 }
 
 /// What becomes of it.
@@ -182,56 +201,73 @@ impl BatchEdit<'_> {
         if self.mask.as_ref().is_some_and(|mask| !mask[token]) {
             return EditCount::default();
         }
+        let row = (gate, up, post);
         // The mode is matched once a row, so that each has a loop of its own.
         match &self.values {
-            Values::Zero => self.each(gate, up, post, |_| Becomes(0.0)),
-            Values::Fixed(value) => self.each(gate, up, post, |at| Becomes(at.sign * value)),
-            Values::Multiply(factor) => self.each(gate, up, post, |at| Becomes(at.post * factor)),
-            Values::ClampAbove(limit) => self.each(gate, up, post, |at| {
-                Becomes(at.sign * (at.sign * at.post).min(*limit))
+            Values::Zero => self.each(row, |_| Becomes(0.0)),
+            Values::Fixed(value) => self.each(row, |at| Becomes(at.sign() * value)),
+            Values::Multiply(factor) => self.each(row, |at| Becomes(at.post * factor)),
+            Values::ClampAbove(limit) => self.each(row, |at| {
+                Becomes(at.sign() * (at.sign() * at.post).min(*limit))
             }),
-            Values::Mean(means) => self.each(gate, up, post, |at| means[at.neuron].overall.into()),
-            Values::MeanBySign(means) => self.each(gate, up, post, |at| {
-                RawCase::of(at.gate, at.up).map_or(Outcome::NoSign, |case| {
+            Values::Mean(means) => self.each(row, |at| means[at.neuron].overall.into()),
+            Values::MeanBySign(means) => self.each(row, |at| {
+                RawCase::of(at.gate(), at.up()).map_or(Outcome::NoSign, |case| {
                     means[at.neuron].by_sign[case as usize].into()
                 })
             }),
             Values::Resample(donors, rows) => {
-                let row = rows[token];
-                self.each(gate, up, post, |at| {
-                    row.and_then(|row| donors.value(row, at.neuron)).into()
+                let from = rows[token];
+                self.each(row, |at| {
+                    from.and_then(|from| donors.value(from, at.neuron)).into()
                 })
             }
         }
     }
 
+    /// Edits one row, given as gate, up and post.
     #[inline(always)]
     fn each(
         &self,
-        gate: &[f32],
-        up: &[f32],
-        post: &mut [f32],
-        outcome: impl Fn(Reached) -> Outcome,
+        row: (&[f32], &[f32], &mut [f32]),
+        outcome: impl Fn(Reached<'_>) -> Outcome,
+    ) -> EditCount {
+        if self.when.is_any() {
+            self.where_holds(row, |_| true, outcome)
+        } else {
+            let holds = |at: Reached<'_>| {
+                let sign = at.sign();
+                self.when.holds(at.gate(), sign * at.up(), sign * at.post)
+            };
+            self.where_holds(row, holds, outcome)
+        }
+    }
+
+    #[inline(always)]
+    fn where_holds(
+        &self,
+        (gates, ups, post): (&[f32], &[f32], &mut [f32]),
+        holds: impl Fn(Reached<'_>) -> bool,
+        outcome: impl Fn(Reached<'_>) -> Outcome,
     ) -> EditCount {
         let mut count = EditCount::default();
         for &neuron in self.neurons {
-            let n = neuron as usize;
-            let sign = self.signs.map_or(1.0, |signs| f32::from(signs[n]));
-            if !self.when.holds(gate[n], sign * up[n], sign * post[n]) {
+            let post = &mut post[neuron as usize];
+            let reached = Reached {
+                neuron: neuron as usize,
+                post: *post,
+                gates,
+                ups,
+                signs: self.signs,
+            };
+            if !holds(reached) {
                 continue;
             }
             count.touched += 1;
-            let reached = Reached {
-                neuron: n,
-                gate: gate[n],
-                up: up[n],
-                post: post[n],
-                sign,
-            };
             match outcome(reached) {
                 Outcome::Becomes(edited) => {
-                    count.changed += u64::from(edited != post[n]);
-                    post[n] = edited;
+                    count.changed += u64::from(edited != *post);
+                    *post = edited;
                 }
                 Outcome::NoSign => count.no_sign += 1,
                 Outcome::NoReference => count.no_reference += 1,

@@ -23,7 +23,7 @@ use safetensors::tensor::Metadata;
 use super::ModelError;
 
 /// Values that one thread reads at once.
-const READ_BLOCK: usize = 1 << 18;
+const READ_BLOCK: usize = 1 << 16;
 
 /// Bytes of a safetensors file before its header: the header's length.
 const LENGTH_BYTES: u64 = 8;

@@ -184,6 +184,9 @@ impl Model {
     /// The most rows of the head that a block has.
     pub fn head_rows(&self) -> usize {
         let config = self.config();
+        if self.resident.is_some() {
+            return config.vocab_size;
+        }
         let rows = config.layer_parameters() / HEAD_BLOCK_SHARE / config.d_model as u64;
         (rows as usize).clamp(FEWEST_HEAD_ROWS, config.vocab_size.max(FEWEST_HEAD_ROWS))
     }

@@ -24,6 +24,8 @@ pub struct Recording {
 struct RunJson {
     model: ModelJson,
     tokenizer_sha256: String,
+    /// Runs that cannot be stopped halfway do not say.
+    finished: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -44,11 +46,15 @@ impl Recording {
     /// Reads the folder's `run.json`.
     ///
     /// # Errors
-    /// [`ReportError::Recording`] where that is missing, or not of a recording.
+    /// [`ReportError::Recording`] where that is missing, not of a recording, or of one that is not finished.
     pub fn open(path: &Path) -> Result<Recording, ReportError> {
         let file = path.join(RUN);
         let text = std::fs::read(&file).map_err(|why| damaged(&file, why))?;
         let run: RunJson = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
+        if run.finished == Some(false) {
+            let why = "the recording was stopped; go on with it (--resume) first";
+            return Err(damaged(&file, why));
+        }
         Ok(Recording {
             path: path.to_owned(),
             model: run.model.files,

@@ -1,15 +1,20 @@
 //! Golden numbers of Hugging Face transformers (`tests/goldens/make.py`), and a run held against them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use gatelens::engine::Engine;
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, SignConvention, Site,
+    Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Recorder, SignCase,
+    SignConvention, Site,
 };
 use gatelens::model::Model;
-use gatelens::tokens::Positions;
+use gatelens::tokens::{Positions, TokenBatch};
 
-use super::common::{batch, first_row, goldens, max_difference, model, relative_difference, run};
+use super::common::{
+    LogProbs, batch, first_row, goldens, max_difference, model, relative_difference,
+};
 
 /// What a model's numbers may differ by from transformers' in f32, absolutely for log-probabilities
 /// and relative to the row's length elsewhere. Both sides sum in f32 in other orders: transformers'
@@ -28,6 +33,12 @@ pub const REAL: Tolerance = Tolerance {
     logprob: 2e-3,
     relative: 1e-3,
 };
+
+/// The limit of the golden runs under a clamp (`capture.py`).
+const CLAMP: f32 = 0.05;
+
+/// What a mean may differ by from transformers': both are sums in f64 of f32 activations below 10.
+const MEAN: f32 = 1e-5;
 
 pub struct Golden {
     tensors: HashMap<String, Tensor>,
@@ -69,21 +80,67 @@ impl Golden {
             .collect()
     }
 
+    /// All the golden's neurons set to zero.
     pub fn ablation(&self, model: &Model) -> Condition {
+        self.edited(model, Mode::Zero)
+    }
+
+    fn edited(&self, model: &Model, mode: Mode) -> Condition {
+        Condition::Edited(Edit {
+            label: format!("golden {mode}"),
+            neurons: self.neurons(model),
+            mode,
+            positions: Positions::All,
+            when: SignCase::default(),
+            signs: SignConvention::Raw,
+        })
+    }
+
+    fn neurons(&self, model: &Model) -> NeuronSet {
         let neurons = self.ints("ablation.neurons");
         let neurons = neurons.chunks(2).map(|pair| Neuron {
             layer: pair[0] as usize,
             index: pair[1] as usize,
         });
         let config = model.config();
-        Condition::Edited(Edit {
-            label: "golden".to_string(),
-            neurons: NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
+        NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap()
+    }
+
+    /// Every condition that the file has runs of, with the prefix of its tensors after the prompt's.
+    fn conditions(&self, model: &Model, batch: &TokenBatch) -> Vec<(&'static str, Condition)> {
+        let mut conditions = vec![("", Condition::Clean), ("ablated.", self.ablation(model))];
+        if self.has("ablation.means") {
+            let means = Arc::new(self.means(model, batch));
+            let (overall, by_sign) = (Mode::Mean(means.clone()), Mode::MeanBySign(means));
+            conditions.push(("clamp.", self.edited(model, Mode::ClampAbove(CLAMP))));
+            conditions.push(("mean.", self.edited(model, overall)));
+            conditions.push(("mean-sign.", self.edited(model, by_sign)));
+        }
+        conditions
+    }
+
+    /// The neurons' means over the clean runs of all prompts, which must be transformers'.
+    fn means(&self, model: &Model, batch: &TokenBatch) -> NeuronMeans {
+        let neurons = self.neurons(model);
+        let mut sums = MeanSums::new(neurons.clone(), model.config().d_mlp);
+        Engine::new(model)
+            .run(batch, &[Condition::Clean], &mut [&mut sums], None, &())
+            .unwrap();
+        let means = sums.means();
+        for (neuron, expected) in neurons.iter().zip(self.rows("ablation.means")) {
+            let found = means.layer(neuron.layer)[neuron.index];
+            let found = std::iter::once(found.overall).chain(found.by_sign);
+            for (found, expected) in found.zip(expected) {
+                match found {
+                    Some(found) => {
+                        let difference = (found - expected).abs();
+                        assert!(difference <= MEAN, "{neuron}: {found} {expected}");
+                    }
+                    None => assert!(expected.is_nan(), "{neuron}: {expected}"),
+                }
+            }
+        }
+        means
     }
 
     /// Every hook point that the golden file holds for prompt `p`.
@@ -112,9 +169,27 @@ fn differences(run_name: &str, golden_name: &str, longest: usize) -> BTreeMap<St
         .map(|p| golden.points(p, config.n_layers()))
         .collect();
     let mut recorder = Recorder::new(points.concat());
-    let conditions = [Condition::Clean, golden.ablation(&model)];
-    let (logprobs, counts) = run(&model, &batch, &conditions, &mut [&mut recorder]);
-    assert!(counts[1].changed > 0 && counts[1].changed <= counts[1].touched);
+    let (names, conditions): (Vec<&str>, Vec<Condition>) =
+        golden.conditions(&model, &batch).into_iter().unzip();
+    // at the stored positions alone: of a vocabulary of 262,144, all rows would be gigabytes
+    let rows = (0..prompts.len()).flat_map(|p| {
+        let positions = golden.ints(&format!("p{p}.positions")).into_iter();
+        let first = first_row(&batch, p);
+        positions.map(move |position| first + position as usize)
+    });
+    let mut logprobs = LogProbs::new(rows.collect());
+    let counts = Engine::new(&model)
+        .run(
+            &batch,
+            &conditions,
+            &mut [&mut recorder],
+            Some(&mut logprobs),
+            &(),
+        )
+        .unwrap();
+    for count in &counts[1..] {
+        assert!(count.changed > 0 && count.changed <= count.touched);
+    }
 
     let mut worst: BTreeMap<String, f64> = BTreeMap::new();
     let mut note = |kind: &str, difference: f64| {
@@ -130,22 +205,19 @@ fn differences(run_name: &str, golden_name: &str, longest: usize) -> BTreeMap<St
     for (p, points) in points.iter().enumerate() {
         let positions = golden.ints(&format!("p{p}.positions"));
         let first = first_row(&batch, p);
-        for (condition, prefix) in [(0, format!("p{p}")), (1, format!("p{p}.ablated"))] {
-            let some = golden.rows(&format!("{prefix}.logprobs"));
-            let top_ids = golden.ints(&format!("{prefix}.top_ids"));
-            let top = golden.rows(&format!("{prefix}.top_logprobs"));
+        for (condition, name) in names.iter().enumerate() {
+            let of_run = |tensor: &str| format!("p{p}.{name}{tensor}");
+            let some = golden.rows(&of_run("logprobs"));
+            let top_ids = golden.ints(&of_run("top_ids"));
+            let top = golden.rows(&of_run("top_logprobs"));
+            let kind = format!("{name}logprobs").replace('.', " ");
             for (k, position) in positions.iter().enumerate() {
                 let found = logprobs.at(condition, first + *position as usize);
                 let at = |ids: &[u32]| ids.iter().map(|id| found[*id as usize]).collect::<Vec<_>>();
-                let kind = if condition == 0 {
-                    "logprobs"
-                } else {
-                    "ablated logprobs"
-                };
                 let width = top[k].len();
-                note(kind, f64::from(max_difference(&at(&vocab_ids), &some[k])));
+                note(&kind, f64::from(max_difference(&at(&vocab_ids), &some[k])));
                 note(
-                    kind,
+                    &kind,
                     f64::from(max_difference(
                         &at(&top_ids[k * width..(k + 1) * width]),
                         &top[k],

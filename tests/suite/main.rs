@@ -15,6 +15,7 @@ mod memory;
 mod oracle;
 mod published;
 mod recall;
+mod references;
 mod stages;
 mod sweep;
 mod text;

@@ -229,10 +229,15 @@ fn what_a_sweep_cannot_do_is_said() {
         "--classes",
         "depletion",
         "--layers",
-        "27..29",
+        "27..30",
+        "--window",
+        "2",
+        "--stride",
+        "2",
         "--mode",
         "clamp=1e30",
     ];
     let error = sweep(&unchanged);
-    assert!(error.contains("depletion, layer 27"), "{error}");
+    assert!(error.contains("no window has layer 29"), "{error}");
+    assert!(error.contains("`depletion, layers 27 to 28`"), "{error}");
 }

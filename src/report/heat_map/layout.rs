@@ -5,7 +5,7 @@ use super::HeatMap;
 pub const MARGIN: i32 = 16;
 pub const CELL_HEIGHT: i32 = 17;
 const NARROWEST_CELL: i32 = 54;
-const NARROWEST_PANEL: i32 = 150;
+const NARROWEST_PANEL: i32 = 172;
 const GAP: i32 = 26;
 pub const BAR_WIDTH: i32 = 14;
 pub const BAR_LABELS: i32 = 56;
