@@ -228,8 +228,9 @@ pub(super) fn add(to: &mut Sums, sums: Sums) {
     }
 }
 
-/// The sums of one neuron, and one more number to fill the register.
-type Padded = [f64; QUANTITIES + 1];
+/// The sums of one neuron over a chunk, and one more number to fill the register. In f32, so that those of a layer
+/// fit the first cache; they are added up in f64.
+type Padded = [f32; QUANTITIES + 1];
 
 /// Partial sums that do not wait for each other.
 const PARTS: usize = 4;
@@ -258,12 +259,12 @@ impl pulp::WithSimd for ChunkSums<'_> {
 
 #[inline(always)]
 fn sum(of_neurons: &[Padded], neurons: &[u32]) -> Sums {
-    let mut parts = [Padded::default(); PARTS];
+    let mut parts = [[0f64; QUANTITIES + 1]; PARTS];
     for neurons in neurons.chunks(PARTS) {
         for (part, neuron) in parts.iter_mut().zip(neurons) {
             let neuron = &of_neurons[*neuron as usize];
             for k in 0..neuron.len() {
-                part[k] += neuron[k];
+                part[k] += f64::from(neuron[k]);
             }
         }
     }
@@ -286,10 +287,11 @@ fn of_neurons(rows: &LayerRows<'_>, packed: &[usize], norms: &[f64]) -> Vec<Padd
     }
     let mut sums = vec![Padded::default(); rows.width];
     for (n, sums) in sums.iter_mut().enumerate() {
+        let contribution = strength[n] * norms[n];
         *sums = [
-            f64::from(fired[n]),
-            strength[n],
-            strength[n] * norms[n],
+            fired[n] as f32,
+            strength[n] as f32,
+            contribution as f32,
             0.0,
         ];
     }

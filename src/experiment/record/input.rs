@@ -256,8 +256,8 @@ impl RecordInput {
         let batch = TokenBatch::new(self.sequences[sequences.clone()].to_vec())?;
         let mut rows = Vec::new();
         for (place, sequence) in batch.sequences().iter().enumerate() {
-            let mut row = self.first_rows[sequence.prompt];
-            for position in sequence.positions(self.positions) {
+            let in_files = self.first_rows[sequence.prompt]..;
+            for (row, position) in in_files.zip(sequence.positions(self.positions)) {
                 rows.push((
                     row,
                     PassRow {
@@ -268,7 +268,6 @@ impl RecordInput {
                         role: Role::of(sequence, self.kind, position),
                     },
                 ));
-                row += 1;
             }
         }
         rows.sort_unstable_by_key(|(row, _)| *row);

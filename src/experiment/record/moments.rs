@@ -39,20 +39,25 @@ pub(super) struct Moments {
     pub cases: [Case; CASES],
 }
 
-/// `gate`, `up` and `post` of eight neurons at one row.
-pub(super) type Row = [[f32; LANES]; 3];
+/// `gate`, `up` and `post` of eight neurons at the rows of a chunk.
+#[derive(Default)]
+pub(super) struct Chunk {
+    pub gate: Vec<[f32; LANES]>,
+    pub up: Vec<[f32; LANES]>,
+    pub post: Vec<[f32; LANES]>,
+}
 
 impl Moments {
     /// Takes in a chunk of rows; `before` rows came before it.
     #[inline(always)]
-    pub fn add(&mut self, rows: &[Row], before: u64) {
+    pub fn add(&mut self, rows: &Chunk, before: u64) {
         let (gate_plus, fired) = two_cases(rows, 0);
         let (gate_minus, _) = two_cases(rows, SIGN);
         let cases = gate_plus.into_iter().chain(gate_minus);
         for (case, chunk) in self.cases.iter_mut().zip(cases) {
             chunk.add_to(case);
         }
-        self.join(rows, before);
+        self.join(&rows.post, before);
         for (sum, chunk) in self.fired.iter_mut().zip(fired) {
             *sum += u64::from(chunk);
         }
@@ -61,9 +66,9 @@ impl Moments {
     /// Chan's rule: n rows with mean a and squares A, and m with b and B, have the mean a + (b - a)·m/(n + m) and
     /// the squares A + B + (b - a)²·n·m/(n + m).
     #[inline(always)]
-    fn join(&mut self, rows: &[Row], before: u64) {
-        let (mean, squares) = mean_and_squares(rows);
-        let (n, m) = (before as f64, rows.len() as f64);
+    fn join(&mut self, post: &[[f32; LANES]], before: u64) {
+        let (mean, squares) = mean_and_squares(post);
+        let (n, m) = (before as f64, post.len() as f64);
         for k in 0..LANES {
             let apart = mean[k] - self.mean[k];
             self.mean[k] += apart * (m / (n + m));
@@ -110,10 +115,10 @@ impl ChunkCase {
 
 /// The cases up + and up - where gate is positive (`flip` 0) or negative (`flip` [`SIGN`]), and how often it is.
 #[inline(always)]
-fn two_cases(rows: &[Row], flip: u32) -> ([ChunkCase; 2], [u32; LANES]) {
+fn two_cases(rows: &Chunk, flip: u32) -> ([ChunkCase; 2], [u32; LANES]) {
     let (mut plus, mut minus) = (ChunkCase::default(), ChunkCase::default());
     let mut count = [0u32; LANES];
-    for [gate, up, post] in rows {
+    for ((gate, up), post) in rows.gate.iter().zip(&rows.up).zip(&rows.post) {
         let (mut with_plus, mut with_minus) = ([0; LANES], [0; LANES]);
         for k in 0..LANES {
             let gate = mask(f32::from_bits(gate[k].to_bits() ^ flip) > 0.0);
@@ -133,16 +138,19 @@ fn mask(holds: bool) -> u32 {
 }
 
 #[inline(always)]
-fn mean_and_squares(rows: &[Row]) -> ([f64; LANES], [f64; LANES]) {
+fn mean_and_squares(post: &[[f32; LANES]]) -> ([f64; LANES], [f64; LANES]) {
     let mut mean = [0.0; LANES];
-    for [_, _, post] in rows {
+    for post in post {
         for k in 0..LANES {
             mean[k] += f64::from(post[k]);
         }
     }
-    mean = mean.map(|sum| sum / rows.len().max(1) as f64);
+    let rows = post.len().max(1) as f64;
+    for mean in &mut mean {
+        *mean /= rows;
+    }
     let mut squares = [0.0; LANES];
-    for [_, _, post] in rows {
+    for post in post {
         for k in 0..LANES {
             let apart = f64::from(post[k]) - mean[k];
             squares[k] += apart * apart;
@@ -155,29 +163,37 @@ fn mean_and_squares(rows: &[Row]) -> ([f64; LANES], [f64; LANES]) {
 mod tests {
     use super::*;
 
-    /// Rows whose first lanes are as given; the others are 0.
-    fn row(gate: [f32; 4], up: [f32; 4], post: [f32; 4]) -> Row {
-        [gate, up, post].map(|first| {
+    /// Lanes of which the first are as given; the others are 0.
+    fn lanes<const N: usize>(rows: [[f32; 4]; N]) -> Vec<[f32; LANES]> {
+        let padded = rows.iter().map(|first| {
             let mut lanes = [0.0; LANES];
-            lanes[..4].copy_from_slice(&first);
+            lanes[..4].copy_from_slice(first);
             lanes
-        })
+        });
+        padded.collect()
     }
 
     #[test]
     fn by_hand() {
         // lane 0: the four cases in turn; lane 1: zeros, which are in no case; lanes 2 and 3: one case only
+        let gate = |first, second| [first, second, -1.0, 2.0];
         let up = |first, second| [first, second, -1.0, 1.0];
-        let rows = [
-            row([1.0, 0.0, -1.0, 2.0], up(2.0, 1.0), [3.0, 0.0, 0.5, 1.0]),
-            row([1.0, 1.0, -1.0, 2.0], up(-2.0, 0.0), [-4.0, 0.0, 1.5, 1.0]),
-            row(
-                [-1.0, -0.0, -1.0, 2.0],
-                up(2.0, -1.0),
-                [-0.5, 0.0, 2.5, 1.0],
-            ),
-            row([-1.0, 0.0, -1.0, 2.0], up(-2.0, 0.0), [0.25, 0.0, 3.5, 1.0]),
-        ];
+        let post = |first, third| [first, 0.0, third, 1.0];
+        let rows = Chunk {
+            gate: lanes([
+                gate(1.0, 0.0),
+                gate(1.0, 1.0),
+                gate(-1.0, -0.0),
+                gate(-1.0, 0.0),
+            ]),
+            up: lanes([up(2.0, 1.0), up(-2.0, 0.0), up(2.0, -1.0), up(-2.0, 0.0)]),
+            post: lanes([
+                post(3.0, 0.5),
+                post(-4.0, 1.5),
+                post(-0.5, 2.5),
+                post(0.25, 3.5),
+            ]),
+        };
         let mut moments = Moments::default();
         moments.add(&rows, 0);
         assert_eq!(moments.fired[..4], [2, 1, 0, 4]);
@@ -197,25 +213,22 @@ mod tests {
 
     #[test]
     fn chunks_join_to_the_whole() {
-        let rows: Vec<Row> = (0..1000)
-            .map(|i| {
-                let x = f64::from(i).sin() as f32;
-                let posts = [1000.0 + x, x, x * x, -x];
-                [
-                    [x; LANES],
-                    [1.0 - x; LANES],
-                    std::array::from_fn(|k| posts[k % 4]),
-                ]
-            })
-            .collect();
+        let rows = |range: std::ops::Range<u32>| {
+            let x = || range.clone().map(|i| f64::from(i).sin() as f32);
+            let posts = |x: f32| [1000.0 + x, x, x * x, -x];
+            let post = |x| std::array::from_fn(|k| posts(x)[k % 4]);
+            Chunk {
+                gate: x().map(|x| [x; LANES]).collect(),
+                up: x().map(|x| [1.0 - x; LANES]).collect(),
+                post: x().map(post).collect(),
+            }
+        };
         let mut whole = Moments::default();
-        whole.add(&rows, 0);
+        whole.add(&rows(0..1000), 0);
         for size in [1, 7, 64, 999] {
             let mut parts = Moments::default();
-            let mut before = 0;
-            for chunk in rows.chunks(size) {
-                parts.add(chunk, before);
-                before += chunk.len() as u64;
+            for start in (0..1000).step_by(size as usize) {
+                parts.add(&rows(start..1000.min(start + size)), u64::from(start));
             }
             assert_eq!(parts.fired, whole.fired);
             for k in 0..LANES {

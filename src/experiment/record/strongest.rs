@@ -38,36 +38,42 @@ pub fn strongest(rows: &LayerRows<'_>, pass: &Pass, count: usize) -> Vec<StrongN
     of_token.collect()
 }
 
-/// Values that are compared at once.
-const LANES: usize = 16;
+/// Values of a block.
+const BLOCK: usize = 16;
 
-/// The places of the `count` largest magnitudes, largest first.
+/// The places of the `count` largest magnitudes, largest first; of equal ones the lower.
+///
+/// At least `count` values are as large as the `count`-th largest maximum of a block, so a smaller one cannot be
+/// among them: few blocks are left to look into.
 fn largest(values: &[f32], count: usize) -> Vec<usize> {
-    let mut chosen: Vec<(f32, usize)> = Vec::with_capacity(count + 1);
-    let mut least = f32::NEG_INFINITY; // what a magnitude must exceed
-    for (block, values) in values.chunks(LANES).enumerate() {
-        // Most blocks hold nothing of interest: one jump for each.
-        let mut stronger = false;
-        for value in values {
-            stronger |= value.abs() > least;
+    let maxima: Vec<f32> = values.chunks(BLOCK).map(max_abs).collect();
+    let least = match count.checked_sub(1).filter(|last| *last < maxima.len()) {
+        Some(last) => {
+            let mut sorted = maxima.clone();
+            *sorted.select_nth_unstable_by(last, |a, b| b.total_cmp(a)).1
         }
-        if !stronger || count == 0 {
-            continue;
-        }
-        for (k, value) in values.iter().enumerate() {
-            let magnitude = value.abs();
-            if magnitude > least {
-                let before = chosen.partition_point(|(held, _)| *held >= magnitude);
-                chosen.insert(before, (magnitude, block * LANES + k));
-                chosen.truncate(count);
-                if chosen.len() == count {
-                    least = chosen[count - 1].0;
-                }
-            }
-        }
+        None => f32::NEG_INFINITY,
+    };
+    let mut chosen: Vec<(f32, usize)> = Vec::with_capacity(2 * count);
+    let blocks = maxima.iter().zip(values.chunks(BLOCK)).enumerate();
+    for (block, (_, values)) in blocks.filter(|(_, (max, _))| **max >= least) {
+        let numbered = (block * BLOCK..).zip(values);
+        let strong = numbered.map(|(place, value)| (value.abs(), place));
+        chosen.extend(strong.filter(|(magnitude, _)| *magnitude >= least));
     }
+    chosen.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    chosen.truncate(count);
     chosen.into_iter().map(|(_, place)| place).collect()
 }
+
+fn max_abs(values: &[f32]) -> f32 {
+    // Magnitudes compare like their bits, which is what the processor can do side by side.
+    let bits = values.iter().map(|value| value.to_bits() & !SIGN);
+    f32::from_bits(bits.fold(0, |max, bits| if bits > max { bits } else { max }))
+}
+
+/// The sign of a float.
+const SIGN: u32 = 0x8000_0000;
 
 #[cfg(test)]
 mod tests {
@@ -79,5 +85,13 @@ mod tests {
         assert_eq!(largest(&values, 3), [1, 3, 4]);
         assert_eq!(largest(&values, 9), [1, 3, 4, 0, 2, 5]);
         assert!(largest(&values, 0).is_empty());
+        let many: Vec<f32> = (0..1000)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 8.0)
+            .collect();
+        let mut sorted: Vec<usize> = (0..1000).collect();
+        sorted.sort_by(|a, b| many[*b].abs().total_cmp(&many[*a].abs())); // stable
+        for count in [1, 16, 62, 63, 64, 999, 1000, 2000] {
+            assert_eq!(largest(&many, count), sorted[..count.min(1000)], "{count}");
+        }
     }
 }

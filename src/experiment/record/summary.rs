@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::moments::{CASES, LANES, Moments, Row};
+use super::moments::{CASES, Chunk, LANES, Moments};
 use super::state::{Field, Stateful};
-use super::{LayerReader, LayerRows, Pass, ReadError};
+use super::{LayerReader, LayerRows, Pass, PassRow, ReadError};
 
 /// The strongest tokens that are kept of each neuron.
 pub const TOP_TOKENS: usize = 16;
@@ -192,38 +192,67 @@ impl pulp::WithSimd for Block<'_> {
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         let rows = self.rows;
-        let mut chunk_rows = Vec::with_capacity(CHUNK);
+        let mut rows_of_group = Chunk::default();
         for (index, chunk) in self.pass.rows.chunks(CHUNK).enumerate() {
             let seen = (index * CHUNK) as u64;
             for (place, group) in self.groups.iter_mut().enumerate() {
                 let at = self.first + place * LANES;
                 let neurons = at..rows.width.min(at + LANES);
-                chunk_rows.clear();
-                for row in chunk {
-                    chunk_rows.push(rows.at(row.packed, neurons.clone()).map(lanes));
-                }
-                group.moments.add(&chunk_rows, self.before + seen);
-                group.keep_strongest(&chunk_rows, self.pass.first_row + seen);
+                gather(
+                    &mut rows_of_group.gate,
+                    rows.gate,
+                    chunk,
+                    (rows.width, &neurons),
+                );
+                gather(
+                    &mut rows_of_group.up,
+                    rows.up,
+                    chunk,
+                    (rows.width, &neurons),
+                );
+                gather(
+                    &mut rows_of_group.post,
+                    rows.post,
+                    chunk,
+                    (rows.width, &neurons),
+                );
+                group.moments.add(&rows_of_group, self.before + seen);
+                group.keep_strongest(&rows_of_group.post, self.pass.first_row + seen);
             }
         }
     }
 }
 
-/// As many values as there are lanes; where a layer ends within the lanes, the others are 0.
+/// The values of some neurons at the rows of a chunk; where a layer ends within the lanes, the others are 0.
 #[inline(always)]
-fn lanes(values: &[f32]) -> [f32; LANES] {
-    values.try_into().unwrap_or_else(|_| {
-        let mut padded = [0.0; LANES];
-        padded[..values.len()].copy_from_slice(values);
-        padded
-    })
+fn gather(
+    to: &mut Vec<[f32; LANES]>,
+    values: &[f32],
+    rows: &[PassRow],
+    (width, neurons): (usize, &Range<usize>),
+) {
+    to.clear();
+    for row in rows {
+        let values = &values[row.packed * width..][neurons.clone()];
+        to.push(match values.first_chunk::<LANES>() {
+            Some(values) => *values,
+            None => padded(values),
+        });
+    }
+}
+
+#[cold]
+fn padded(values: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..values.len()].copy_from_slice(values);
+    padded
 }
 
 impl Group {
     #[inline(always)]
-    fn keep_strongest(&mut self, rows: &[Row], first_row: u64) {
+    fn keep_strongest(&mut self, posts: &[[f32; LANES]], first_row: u64) {
         let mut least: [f32; LANES] = std::array::from_fn(|k| self.top[k].least());
-        for (row, [_, _, post]) in (first_row..).zip(rows) {
+        for (row, post) in (first_row..).zip(posts) {
             // One jump that is hardly ever taken, not one for each lane.
             let mut stronger = false;
             for k in 0..LANES {
