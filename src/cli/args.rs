@@ -26,7 +26,7 @@ pub struct ModelArg {
 #[derive(Args, Serialize)]
 pub struct ComputeArgs {
     /// Use no more than this, such as 4GiB: layers that do not fit are read from the file as the
-    /// run reaches them. (Pages of the mapped file, which the system may drop at any time, come on top.)
+    /// run reaches them, with the same results [default: what is free].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_memory: Option<u64>,
     /// Threads to compute with [default: one per core].

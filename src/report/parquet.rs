@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::builder::BooleanBuilder;
-use arrow_array::{ArrayRef, Float32Array, Float64Array, UInt16Array, UInt32Array};
+use arrow_array::{Array, ArrayRef, Float32Array, Float64Array, UInt16Array, UInt32Array};
 
 use super::ReportError;
 use super::table::{Column, TableWriter, strings};
@@ -124,7 +124,10 @@ fn encode(
     columns: Vec<(&'static str, ArrayRef)>,
 ) -> Result<Vec<u8>, ReportError> {
     let columns = columns.into_iter();
-    let columns = columns.map(|(name, values)| Column::required(name, values));
+    let columns = columns.map(|(name, values)| match values.null_count() {
+        0 => Column::required(name, values),
+        _ => Column::optional(name, values),
+    });
     let mut table = TableWriter::new(name, Vec::new());
     table.write(columns.collect())?;
     table.close()

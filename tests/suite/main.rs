@@ -15,6 +15,7 @@ mod memory;
 mod oracle;
 mod published;
 mod recall;
+mod record;
 mod references;
 mod stages;
 mod sweep;
