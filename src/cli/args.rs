@@ -147,7 +147,7 @@ pub fn parse_layers(text: &str) -> Result<Range<usize>, String> {
         .ok_or_else(|| format!("`{text}` is no range of layers; write 3..9 for layers 3 to 8"))
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub fn parse_size(text: &str) -> Result<u64, String> {
     parse_size::parse_size(text).map_err(|error| format!("`{text}`: {error}; write 4GiB or 512MiB"))
 }
 

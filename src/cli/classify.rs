@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::args::{ClassArgs, ModelArg, OutputArgs};
+use super::args::{ClassArgs, ModelArg, OutputArgs, parse_size};
 use super::progress::Meter;
 use super::published::PublishedReport;
 use super::setup::{find_model, run_info};
@@ -14,7 +14,7 @@ use crate::io_class::{
     Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, check_threshold, mismatched_flop,
     mismatched_regions,
 };
-use crate::model::{Checkpoint, Config};
+use crate::model::{Checkpoint, Config, LoadOptions};
 use crate::report::{classes_json, neurons_parquet};
 
 /// Sort every MLP neuron into an input-output class by the cosines between its weights
@@ -38,6 +38,10 @@ pub struct Classify {
     /// parameters, half a minute on two cores).
     #[arg(long, value_enum, default_value_t = Chance::Auto, hide_possible_values = true, value_name = "auto|beta|mismatched")]
     chance: Chance,
+    /// Use no more than this, such as 2GiB. Two layers' MLPs are held at a time, whatever the model's size; a
+    /// limit that is too small for them is refused.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_memory: Option<u64>,
     #[command(flatten)]
     #[serde(flatten)]
     output: OutputArgs,
@@ -76,6 +80,11 @@ impl Classify {
         check_threshold(self.class.threshold)?;
         let located = find_model(&self.model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
+        let options = LoadOptions {
+            max_memory: self.max_memory,
+            ..LoadOptions::default()
+        };
+        options.plan(checkpoint.config())?;
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let chance = self.chance_levels(&checkpoint, &table)?;
         let published = PublishedReport::new(&located, &checkpoint, &table)?;

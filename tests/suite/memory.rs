@@ -10,6 +10,7 @@ use gatelens::io_class::{Fold, NeuronTable};
 use gatelens::model::{Checkpoint, LoadOptions, Model, ModelError, Residency};
 use gatelens::tokens::{Positions, TokenBatch};
 
+use super::cli::{fail, succeed};
 use super::common::{batch, checkpoint, goldens, model, run};
 
 const MIB: u64 = 1 << 20;
@@ -158,4 +159,13 @@ fn more_memory_makes_fewer_passes() {
         little.iter().zip(&much).all(|(little, much)| little < much),
         "{little:?} {much:?}"
     );
+}
+
+#[test]
+fn classify_takes_a_limit_and_refuses_one_that_is_too_small() {
+    let tiny = goldens().join("tiny-llama");
+    let tiny = tiny.to_str().unwrap();
+    let classify = |limit| ["classify", "--model", tiny, "--max-memory", limit];
+    assert!(succeed(&classify("300MiB")).contains("320 neurons"));
+    assert!(fail(&classify("10MiB")).contains("--max-memory"));
 }
