@@ -13,7 +13,7 @@ use crate::hooks::{EditCount, Mode, ModeSpec, SignCase, SignConvention};
 use crate::hub::LocatedModel;
 use crate::io_class::NeuronTable;
 use crate::model::Config;
-use crate::report::Recording;
+use crate::report::RecordedFolder;
 use crate::tokens::{Positions, Tokenizer};
 
 /// What is done to the neurons.
@@ -103,7 +103,7 @@ impl EditArgs {
         let (ModeSpec::Means(kind), Some(dir)) = (&self.mode, &self.reference) else {
             return Ok((self.mode.clone(), None));
         };
-        let recording = Recording::open(dir)?;
+        let recording = RecordedFolder::open(dir)?;
         recording.check(&located.sha256()?, tokenizer.sha256())?;
         let (means, tokens) = recording.means(config.n_layers(), config.d_mlp)?;
         let recorded = Recorded {

@@ -16,36 +16,12 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
         .zip(of(Metric::Top1))
         .map(|(effect, top1)| {
             let (lost, lost_by_baseline) = top1.answers_lost();
-            vec![
-                effect.class.clone(),
-                count(effect.neurons),
-                format!("{:.3}", effect.means.clean),
-                format!("{:.3}", effect.means.class),
-                effect
-                    .means
-                    .baseline
-                    .map_or(ABSENT.to_string(), |mean| format!("{mean:.3}")),
-                difference(effect),
-                p_value(effect.p),
-                p_value(effect.p_adjusted),
-                p_value(effect.permutation_p),
-                format!("{lost:.0}"),
-                lost_by_baseline.map_or(ABSENT.to_string(), |lost| format!("{lost:.1}")),
-            ]
+            let mut cells = cells(effect);
+            cells.push(format!("{lost:.0}"));
+            cells.push(lost_by_baseline.map_or(ABSENT.to_string(), |lost| format!("{lost:.1}")));
+            cells
         });
-    let header = [
-        "class",
-        "neurons",
-        "clean",
-        "class\noff",
-        "baseline\noff",
-        "difference to baseline\n[95 % interval]",
-        "p",
-        "p\n(Holm)",
-        "p\n(perm.)",
-        "facts\nlost",
-        "lost by\nbaseline",
-    ];
+    let header = [&HEADER[..], &["facts\nlost", "lost by\nbaseline"]].concat();
     println!(
         "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
     );
@@ -72,37 +48,38 @@ pub fn print_text_effects(effects: &[Effect]) {
         (Metric::TokenEntropy, "entropy of the prediction"),
     ] {
         let of_metric = effects.iter().filter(|effect| effect.metric == metric);
-        let rows = of_metric.map(|effect| {
-            vec![
-                effect.class.clone(),
-                count(effect.neurons),
-                format!("{:.3}", effect.means.clean),
-                format!("{:.3}", effect.means.class),
-                effect
-                    .means
-                    .baseline
-                    .map_or(ABSENT.to_string(), |mean| format!("{mean:.3}")),
-                difference(effect),
-                p_value(effect.p),
-                p_value(effect.p_adjusted),
-                p_value(effect.permutation_p),
-            ]
-        });
-        let header = [
-            "class",
-            "neurons",
-            "clean",
-            "class\noff",
-            "baseline\noff",
-            "difference to baseline\n[95 % interval]",
-            "p",
-            "p\n(Holm)",
-            "p\n(perm.)",
-        ];
         println!("\n{name}, mean over documents, nats\n");
-        println!("{}", number_table(&header, rows));
+        println!("{}", number_table(&HEADER, of_metric.map(cells)));
     }
     print_tests(effects);
+}
+
+/// The columns of an effect.
+const HEADER: [&str; 9] = [
+    "class",
+    "neurons",
+    "clean",
+    "class\noff",
+    "baseline\noff",
+    "difference to baseline\n[95 % interval]",
+    "p",
+    "p\n(Holm)",
+    "p\n(perm.)",
+];
+
+fn cells(effect: &Effect) -> Vec<String> {
+    let baseline = effect.means.baseline;
+    vec![
+        effect.class.clone(),
+        count(effect.neurons),
+        format!("{:.3}", effect.means.clean),
+        format!("{:.3}", effect.means.class),
+        baseline.map_or(ABSENT.to_string(), |mean| format!("{mean:.3}")),
+        difference(effect),
+        p_value(effect.p),
+        p_value(effect.p_adjusted),
+        p_value(effect.permutation_p),
+    ]
 }
 
 const ABSENT: &str = "–";

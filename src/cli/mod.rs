@@ -2,6 +2,7 @@
 
 mod ablate;
 mod ablate_text;
+mod allocator;
 mod args;
 mod classify;
 mod edit_args;
@@ -19,6 +20,8 @@ mod sweep;
 mod sweep_table;
 mod table;
 mod treatments;
+
+pub use allocator::keep_freed_memory;
 
 use clap::{Parser, Subcommand};
 

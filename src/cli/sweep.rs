@@ -16,8 +16,8 @@ use super::sweep_table::print_cells;
 use super::treatments::{Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
-    Cell, CellEffect, CellOutcomes, CleanReference, KnownByRelation, SweepPlan, Window, ablate,
-    effects, known_by_relation, windows,
+    Cell, CellEffect, CellOutcomes, CleanReference, KnownByRelation, LayerWindow, SweepPlan,
+    ablate, effects, known_by_relation, layer_windows,
 };
 use crate::hooks::EditCount;
 use crate::io_class::{NeuronTable, Shortfall};
@@ -132,15 +132,15 @@ impl Sweep {
         self.print(&swept, &ready, out.as_ref())
     }
 
-    fn windows(&self, config: &Config) -> anyhow::Result<Vec<Window>> {
+    fn windows(&self, config: &Config) -> anyhow::Result<Vec<LayerWindow>> {
         let all = 0..config.n_layers();
         let layers = self.treatments.layers.clone().unwrap_or(all);
         let end = layers.end;
-        let windows = windows(layers, self.window.get(), self.stride.get())?;
+        let windows = layer_windows(layers, self.window.get(), self.stride.get())?;
         let first = windows.last().map_or(end, |last| last.last + 1);
         if first < end && self.stride <= self.window {
             let (last, window) = (end - 1, self.window);
-            let rest = Window { first, last };
+            let rest = LayerWindow { first, last };
             eprintln!(
                 "warning: no window has {rest}: what is left at the end is too short for one of {window}"
             );

@@ -1,7 +1,7 @@
 //! What a sweep prints for a person.
 
 use super::table::{count, number_table};
-use crate::experiment::{CellEffect, Evidence, SweepPlan, Versus, Window};
+use crate::experiment::{CellEffect, Evidence, LayerWindow, SweepPlan, Versus};
 
 const ABSENT: &str = "–";
 
@@ -67,7 +67,7 @@ fn print_marks(effects: &[CellEffect], versus: Versus) {
 fn print_absent(plan: &SweepPlan) {
     let of_class = |class: &String| {
         let cells = plan.absent.iter().filter(|cell| cell.class == *class);
-        let windows: Vec<Window> = cells.map(|cell| cell.layers).collect();
+        let windows: Vec<LayerWindow> = cells.map(|cell| cell.layers).collect();
         (!windows.is_empty()).then(|| format!("{class} in {}", runs(&windows)))
     };
     let absent: Vec<String> = plan.classes.iter().filter_map(of_class).collect();
@@ -77,15 +77,16 @@ fn print_absent(plan: &SweepPlan) {
 }
 
 /// Windows as a person lists them, neighbouring single layers as one: `0–4, 7`.
-fn runs(windows: &[Window]) -> String {
-    let mut runs: Vec<Window> = Vec::new();
+fn runs(windows: &[LayerWindow]) -> String {
+    let mut runs: Vec<LayerWindow> = Vec::new();
     for window in windows {
-        let next = |run: &&mut Window| window.first == window.last && run.last + 1 == window.first;
+        let next =
+            |run: &&mut LayerWindow| window.first == window.last && run.last + 1 == window.first;
         match runs.last_mut().filter(next) {
             Some(run) => run.last = window.last,
             None => runs.push(*window),
         }
     }
-    let texts: Vec<String> = runs.into_iter().map(Window::short).collect();
+    let texts: Vec<String> = runs.into_iter().map(LayerWindow::short).collect();
     texts.join(", ")
 }

@@ -25,7 +25,9 @@ pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use score::{Score, Scorer};
-pub use sweep::{Cell, CellEffect, CellOutcomes, Evidence, SweepPlan, Versus, Window, windows};
+pub use sweep::{
+    Cell, CellEffect, CellOutcomes, Evidence, LayerWindow, SweepPlan, Versus, layer_windows,
+};
 pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects};
 
 use std::ops::Range;

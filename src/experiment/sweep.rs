@@ -19,14 +19,14 @@ use crate::hooks::NeuronSet;
 
 /// Neighbouring layers, from `first` to `last`, both included; serialised as `[first, last]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Window {
+pub struct LayerWindow {
     /// The first layer.
     pub first: usize,
     /// The last layer; the first one again in a window of one.
     pub last: usize,
 }
 
-impl Window {
+impl LayerWindow {
     /// The layers as a range, the end excluded.
     pub fn layers(self) -> Range<usize> {
         self.first..self.last + 1
@@ -34,7 +34,7 @@ impl Window {
 
     /// As a table has it: `3` or `3–5`.
     pub fn short(self) -> String {
-        let Window { first, last } = self;
+        let LayerWindow { first, last } = self;
         if first == last {
             first.to_string()
         } else {
@@ -43,9 +43,9 @@ impl Window {
     }
 }
 
-impl fmt::Display for Window {
+impl fmt::Display for LayerWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Window { first, last } = *self;
+        let LayerWindow { first, last } = *self;
         if first == last {
             write!(f, "layer {first}")
         } else {
@@ -54,7 +54,7 @@ impl fmt::Display for Window {
     }
 }
 
-impl Serialize for Window {
+impl Serialize for LayerWindow {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         [self.first, self.last].serialize(to)
     }
@@ -64,17 +64,17 @@ impl Serialize for Window {
 ///
 /// # Errors
 /// [`ExperimentError::WideWindow`] where not one has room.
-pub fn windows(
+pub fn layer_windows(
     layers: Range<usize>,
     width: usize,
     stride: usize,
-) -> Result<Vec<Window>, ExperimentError> {
+) -> Result<Vec<LayerWindow>, ExperimentError> {
     if width > layers.len() {
         return Err(ExperimentError::WideWindow { width, layers });
     }
     let firsts = (layers.start..=layers.end - width).step_by(stride);
     Ok(firsts
-        .map(|first| Window {
+        .map(|first| LayerWindow {
             first,
             last: first + width - 1,
         })
@@ -87,7 +87,7 @@ pub struct Cell {
     /// The class's name, or the neuron file's stem.
     pub class: String,
     /// Where its neurons are edited.
-    pub layers: Window,
+    pub layers: LayerWindow,
 }
 
 impl fmt::Display for Cell {
@@ -102,7 +102,7 @@ pub struct SweepPlan {
     /// A treatment per cell, named by it; window by window, in each the classes in their order.
     pub ablation: AblationPlan,
     /// The windows, in order.
-    pub windows: Vec<Window>,
+    pub windows: Vec<LayerWindow>,
     /// The classes, in order.
     pub classes: Vec<String>,
     /// The cells of the treatments, in the same order.
@@ -114,7 +114,7 @@ pub struct SweepPlan {
 impl SweepPlan {
     /// Every class of `whole` in every window. Where nothing is left of the draws (the class holds the whole of
     /// the window's layers), the treatment has none.
-    pub fn new(mut whole: AblationPlan, windows: &[Window]) -> SweepPlan {
+    pub fn new(mut whole: AblationPlan, windows: &[LayerWindow]) -> SweepPlan {
         let classes = std::mem::take(&mut whole.treatments);
         let mut plan = SweepPlan {
             ablation: whole,
@@ -131,7 +131,7 @@ impl SweepPlan {
         plan
     }
 
-    fn add(&mut self, class: &Treatment, layers: Window) {
+    fn add(&mut self, class: &Treatment, layers: LayerWindow) {
         let cell = Cell {
             class: class.class.clone(),
             layers,
@@ -185,7 +185,7 @@ impl SweepPlan {
     pub fn on_target<'e>(
         &self,
         effects: &'e [CellEffect],
-    ) -> HashMap<(&'e str, Window), &'e CellEffect> {
+    ) -> HashMap<(&'e str, LayerWindow), &'e CellEffect> {
         let shown = effects.iter().filter(|e| {
             e.effect.metric == Metric::TargetLogprob && e.effect.subset == self.ablation.subset
         });
@@ -220,14 +220,14 @@ pub struct CellOutcomes {
     /// One record per prompt and condition: clean first, then condition by condition.
     pub outcomes: Vec<Outcome>,
     /// The layers of each record's edit; none for the clean model.
-    pub windows: Vec<Option<Window>>,
+    pub windows: Vec<Option<LayerWindow>>,
 }
 
 /// The effect of one cell on one metric; an entry of a sweep's `effects.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CellEffect {
     /// Where the class was edited.
-    pub layers: Window,
+    pub layers: LayerWindow,
     /// The effect.
     #[serde(flatten)]
     pub effect: Effect,
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn windows_slide_and_end_within_the_layers() {
         let spans = |layers, width, stride| {
-            let windows = windows(layers, width, stride).unwrap();
+            let windows = layer_windows(layers, width, stride).unwrap();
             windows
                 .iter()
                 .map(|w| (w.first, w.last))
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(spans(2..6, 3, 1), [(2, 4), (3, 5)]);
         assert_eq!(spans(0..7, 2, 3), [(0, 1), (3, 4)]);
         assert_eq!(spans(1..3, 2, 9), [(1, 2)]);
-        let error = windows(3..5, 3, 1).unwrap_err().to_string();
+        let error = layer_windows(3..5, 3, 1).unwrap_err().to_string();
         assert!(
             error.contains("3 layers") && error.contains("3..5"),
             "{error}"
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_cell_is_the_class_in_its_window() {
-        let sweep = SweepPlan::new(plan(), &windows(0..5, 2, 2).unwrap());
+        let sweep = SweepPlan::new(plan(), &layer_windows(0..5, 2, 2).unwrap());
         let names: Vec<_> = sweep.cells.iter().map(Cell::to_string).collect();
         assert_eq!(names, ["a, layers 0 to 1", "b, layers 2 to 3"]);
         let absent: Vec<_> = sweep.absent.iter().map(Cell::to_string).collect();
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_class_that_fills_its_layer_has_no_baseline_there() {
-        let sweep = SweepPlan::new(plan(), &windows(0..5, 1, 1).unwrap());
+        let sweep = SweepPlan::new(plan(), &layer_windows(0..5, 1, 1).unwrap());
         assert_eq!(sweep.cells[1].to_string(), "a, layer 1");
         let full = &sweep.ablation.treatments[1];
         assert!(full.baseline.is_empty() && full.shortfall.len() == 1);

@@ -10,6 +10,7 @@ mod config;
 mod estimate;
 mod family;
 mod gguf_config;
+mod hf_attention;
 mod hf_config;
 mod hf_rope;
 mod kinds;

@@ -15,7 +15,7 @@ use layout::Layout;
 use palette::Scale;
 
 use super::ReportError;
-use crate::experiment::{CellEffect, Evidence, SweepPlan, Versus, Window};
+use crate::experiment::{CellEffect, Evidence, LayerWindow, SweepPlan, Versus};
 
 /// The bytes of `heat_map.svg`; `title` says what was ablated in which model.
 ///
@@ -114,8 +114,8 @@ fn cells(
     shown: fn(&CellEffect) -> Option<Shown>,
 ) -> Vec<Vec<Option<Shown>>> {
     let by_cell = plan.on_target(effects);
-    let cell = |class: &String, window: Window| shown(by_cell.get(&(class.as_str(), window))?);
-    let row = |window: &Window| plan.classes.iter().map(|c| cell(c, *window)).collect();
+    let cell = |class: &String, window: LayerWindow| shown(by_cell.get(&(class.as_str(), window))?);
+    let row = |window: &LayerWindow| plan.classes.iter().map(|c| cell(c, *window)).collect();
     plan.windows.iter().map(row).collect()
 }
 

@@ -16,7 +16,7 @@ pub use heat_map::heat_map_svg;
 pub use out_dir::{OutDir, Overwrite, Staging};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes, saved_state};
-pub use recording::Recording;
+pub use recording::RecordedFolder;
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
 pub use text_outcomes::TextOutcomes;
 

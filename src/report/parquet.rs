@@ -7,7 +7,7 @@ use arrow_array::{Array, ArrayRef, Float32Array, Float64Array, UInt16Array, UInt
 
 use super::ReportError;
 use super::table::{Column, TableWriter, strings};
-use crate::experiment::{CellOutcomes, Outcome, Window};
+use crate::experiment::{CellOutcomes, LayerWindow, Outcome};
 use crate::io_class::{NeuronRow, NeuronTable};
 use crate::prompts::Prompt;
 use crate::tokens::Tokenizer;
@@ -67,7 +67,7 @@ pub fn sweep_outcomes_parquet(
     prompts: &[Prompt],
     tokenizer: &Tokenizer,
 ) -> Result<Vec<u8>, ReportError> {
-    let layers = |value: fn(Window) -> usize| -> ArrayRef {
+    let layers = |value: fn(LayerWindow) -> usize| -> ArrayRef {
         let layers = cells.windows.iter().map(|window| window.map(value));
         Arc::new(UInt16Array::from_iter(
             layers.map(|layer| layer.map(|layer| layer as u16)),

@@ -13,7 +13,7 @@ use super::ReportError;
 use crate::hooks::{Neuron, NeuronMean, NeuronMeans, RawCase};
 
 /// A folder that `record` wrote.
-pub struct Recording {
+pub struct RecordedFolder {
     path: PathBuf,
     model: Vec<ModelFile>,
     tokenizer_sha256: String,
@@ -42,12 +42,12 @@ struct ModelFile {
 const RUN: &str = "run.json";
 const SUMMARY: &str = "summary.parquet";
 
-impl Recording {
+impl RecordedFolder {
     /// Reads the folder's `run.json`.
     ///
     /// # Errors
     /// [`ReportError::Recording`] where that is missing, not of a recording, or of one that is not finished.
-    pub fn open(path: &Path) -> Result<Recording, ReportError> {
+    pub fn open(path: &Path) -> Result<RecordedFolder, ReportError> {
         let file = path.join(RUN);
         let text = std::fs::read(&file).map_err(|why| damaged(&file, why))?;
         let run: RunJson = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
@@ -55,7 +55,7 @@ impl Recording {
             let why = "the recording was stopped; go on with it (--resume) first";
             return Err(damaged(&file, why));
         }
-        Ok(Recording {
+        Ok(RecordedFolder {
             path: path.to_owned(),
             model: run.model.files,
             tokenizer_sha256: run.tokenizer_sha256,

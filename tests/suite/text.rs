@@ -55,7 +55,7 @@ fn every_token_of_every_family_equals_transformers() {
         let model = model(variant.name);
         let windows = documents(&golden);
         let plan = plan(&golden, &model);
-        let mut seen = 0;
+        let (mut seen, mut worst) = (0, 0f64);
         let mut check = |row: &TokenOutcome<'_>| {
             let (p, k) = (row.document, row.position);
             let name = format!("{} document {p} position {k}", variant.name);
@@ -67,6 +67,7 @@ fn every_token_of_every_family_equals_transformers() {
             let logprob = logprobs[row.token as usize];
             let loss = -f64::from(logprob);
             let tolerance = f64::from(TINY.logprob);
+            worst = worst.max((row.score.loss_nats - loss).abs());
             assert!(
                 (row.score.loss_nats - loss).abs() <= tolerance,
                 "{name}: loss"
@@ -89,6 +90,7 @@ fn every_token_of_every_family_equals_transformers() {
             if row.arm == Arm::Clean {
                 let entropy = f64::from(golden.rows(&format!("p{p}.entropy"))[k][0]);
                 let scale = f64::from(golden.rows(&format!("p{p}.ln_final.hook_scale"))[k][0]);
+                worst = worst.max((row.score.entropy_nats - entropy).abs());
                 assert!(
                     (row.score.entropy_nats - entropy).abs() <= tolerance,
                     "{name}: entropy"
@@ -105,6 +107,7 @@ fn every_token_of_every_family_equals_transformers() {
             Ok(())
         };
         let ablation = ablate_text(&Engine::new(&model), &windows, &plan, &(), &mut sink).unwrap();
+        println!("{} loss and entropy of text: {worst:.1e}", variant.name);
         let predicted: usize = windows.iter().map(|w| w.sequence.ids.len() - 1).sum();
         assert_eq!((ablation.tokens, seen), (predicted, 2 * predicted));
 

@@ -1,0 +1,199 @@
+use super::super::testing::row;
+use super::super::{Class, Fold};
+use super::*;
+
+const D_MLP: usize = 400;
+
+/// Three layers; the norm of neuron n is n, so that high indices have long outputs.
+fn table() -> NeuronTable {
+    let layer = |_| {
+        (0..D_MLP)
+            .map(|n| row(Class::OrthogonalOutput, 0.0, n as f32))
+            .collect()
+    };
+    NeuronTable {
+        fold: Fold::Pre,
+        threshold: 0.5,
+        layers: (0..3).map(layer).collect(),
+    }
+}
+
+fn set(neurons: impl IntoIterator<Item = (usize, usize)>) -> NeuronSet {
+    let neurons = neurons
+        .into_iter()
+        .map(|(layer, index)| Neuron { layer, index });
+    NeuronSet::from_neurons(3, D_MLP, neurons).unwrap()
+}
+
+/// 30 long neurons in layer 0, five short ones in layer 2.
+fn class() -> NeuronSet {
+    set((350..380).map(|n| (0, n)).chain((10..15).map(|n| (2, n))))
+}
+
+fn drawn(class: &NeuronSet, draws: usize, seed: u64, matching: Match) -> Vec<NeuronSet> {
+    matched_draws(&table(), class, draws, seed, matching)
+        .unwrap()
+        .sets
+}
+
+#[test]
+fn draws_match_the_counts_and_avoid_the_class() {
+    let class = class();
+    for matching in [Match::Layer, Match::LayerNorm] {
+        let sets = drawn(&class, 10, 0, matching);
+        assert_eq!(sets.len(), 10);
+        for set in &sets {
+            assert_eq!([0, 1, 2].map(|layer| set.layer(layer).len()), [30, 0, 5]);
+            assert!(set.iter().all(|neuron| !class.contains(neuron)));
+        }
+        for (i, set) in sets.iter().enumerate() {
+            assert!(sets[..i].iter().all(|other| other != set));
+        }
+    }
+}
+
+#[test]
+fn draws_are_reproducible_and_follow_the_seed() {
+    for matching in [Match::Layer, Match::LayerNorm] {
+        let sets = drawn(&class(), 4, 0, matching);
+        assert_eq!(sets, drawn(&class(), 4, 0, matching));
+        assert_eq!(sets[..2], drawn(&class(), 2, 0, matching));
+        assert_ne!(sets, drawn(&class(), 4, 1, matching));
+    }
+}
+
+#[test]
+fn a_restricted_class_meets_the_same_neurons() {
+    let whole = drawn(&class(), 3, 5, Match::Layer);
+    let alone = drawn(&class().restrict_layers(2..3), 3, 5, Match::Layer);
+    for (whole, alone) in whole.iter().zip(alone) {
+        assert_eq!(whole.restrict_layers(2..3), alone);
+    }
+}
+
+#[test]
+fn uniform_draws_reach_every_candidate_about_equally_often() {
+    let class = set((0..200).step_by(2).map(|n| (1, n)));
+    let mut hits = vec![0; D_MLP];
+    for set in drawn(&class, 300, 3, Match::Layer) {
+        set.layer(1).iter().for_each(|&n| hits[n as usize] += 1);
+    }
+    // 300 draws of 100 from 300: 100 each, standard deviation 8.2
+    let outside = (0..D_MLP as u32).filter(|n| class.layer(1).binary_search(n).is_err());
+    assert!(
+        outside
+            .map(|n| hits[n as usize])
+            .all(|hits| (60..140).contains(&hits))
+    );
+}
+
+#[test]
+fn matching_norms_brings_the_norms_near() {
+    let class = class();
+    let mean_norm = |set: &NeuronSet| {
+        let layer = set.layer(0);
+        layer.iter().map(|&n| f64::from(n)).sum::<f64>() / layer.len() as f64
+    };
+    let distance = |matching| {
+        let sets = drawn(&class, 20, 0, matching);
+        let off = |set: &NeuronSet| (mean_norm(set) - mean_norm(&class)).abs();
+        sets.iter().map(off).sum::<f64>() / sets.len() as f64
+    };
+    // Norms run from 0 to 399: uniform draws average near 185, the class 364.5.
+    assert!(
+        distance(Match::LayerNorm) < 20.0,
+        "{}",
+        distance(Match::LayerNorm)
+    );
+    assert!(distance(Match::Layer) > 150.0, "{}", distance(Match::Layer));
+}
+
+#[test]
+fn windows_are_even_sided_and_never_empty() {
+    assert_eq!(window(50, 100, 7), 43..57);
+    assert_eq!(window(94, 100, 7), 88..100);
+    assert_eq!(window(0, 100, 7), 0..5);
+    assert_eq!(window(100, 100, 7), 95..100);
+    assert_eq!(window(1, 1, 7), 0..1);
+    assert_eq!(window(0, 1, 1), 0..1);
+}
+
+#[test]
+fn a_class_of_more_than_half_a_layer_takes_all_the_rest_and_says_so() {
+    let class = set((0..300).map(|n| (1, n)).chain([(2, 0)]));
+    for matching in [Match::Layer, Match::LayerNorm] {
+        let draws = matched_draws(&table(), &class, 3, 0, matching).unwrap();
+        assert_eq!(
+            draws.shortfall,
+            [Shortfall {
+                layer: 1,
+                class: 300,
+                available: 100
+            }]
+        );
+        for set in &draws.sets {
+            assert!(set.layer(1).iter().copied().eq(300..400));
+            assert_eq!(set.layer(2).len(), 1);
+        }
+    }
+    let half = set((0..200).map(|n| (1, n)));
+    let draws = matched_draws(&table(), &half, 1, 0, Match::Layer).unwrap();
+    assert!(draws.shortfall.is_empty() && draws.sets[0].len() == 200);
+    let text = Shortfall {
+        layer: 1,
+        class: 300,
+        available: 100,
+    }
+    .to_string();
+    assert_eq!(
+        text,
+        "layer 1: the class has 300 neurons, only 100 are outside it"
+    );
+}
+
+#[test]
+fn sets_that_cannot_have_a_baseline_are_errors() {
+    let draws = |class: &NeuronSet, draws| matched_draws(&table(), class, draws, 0, Match::Layer);
+    assert!(matches!(
+        draws(&NeuronSet::empty(3), 1),
+        Err(ClassError::EmptySet)
+    ));
+    assert!(matches!(
+        draws(&NeuronSet::empty(4), 1),
+        Err(ClassError::OtherModel { .. })
+    ));
+    let whole_layer = set((0..D_MLP).map(|n| (1, n)));
+    assert!(matches!(
+        draws(&whole_layer, 1),
+        Err(ClassError::NothingOutside { neurons: D_MLP })
+    ));
+    assert!(draws(&whole_layer, 0).unwrap().sets.is_empty());
+    let wide = NeuronSet::from_neurons(
+        3,
+        999,
+        [Neuron {
+            layer: 1,
+            index: 400,
+        }],
+    )
+    .unwrap();
+    let message = draws(&wide, 1).unwrap_err().to_string();
+    assert!(
+        message.contains("1.400") && message.contains("400 neurons"),
+        "{message}"
+    );
+}
+
+#[test]
+fn names_of_the_matchings() {
+    for matching in [Match::Layer, Match::LayerNorm] {
+        assert_eq!(matching.to_string().parse::<Match>().unwrap(), matching);
+        assert_eq!(serde_json::to_value(matching).unwrap(), matching.as_str());
+    }
+    let message = "layer+frequency".parse::<Match>().unwrap_err().to_string();
+    assert!(message.contains("recorded"), "{message}");
+    assert!(matches!(
+        "norm".parse::<Match>(),
+        Err(ClassError::UnknownMatch { .. })
+    ));
+}

@@ -1,0 +1,125 @@
+use super::*;
+
+const PARIS: &str = r#"{"id":"a","prompt":"The capital of France is","subject":"France","target":" Paris","relation":"capital","note":1}"#;
+
+fn problems(text: &str) -> Vec<String> {
+    match PromptSet::parse("t", text) {
+        Err(PromptError::Invalid { problems, .. }) => {
+            problems.iter().map(Problem::to_string).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_line_becomes_a_prompt_and_the_target_loses_its_space() {
+    let set = PromptSet::parse("t", &format!("\u{feff}\n{PARIS}\n\n")).unwrap();
+    assert_eq!(
+        set.prompts,
+        [Prompt {
+            id: "a".into(),
+            prompt: "The capital of France is".into(),
+            subject: "France".into(),
+            target: "Paris".into(),
+            relation: Some("capital".into()),
+        }]
+    );
+}
+
+#[test]
+fn the_hash_is_that_of_the_bytes() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), PARIS).unwrap();
+    let set = PromptSet::read(file.path()).unwrap();
+    assert_eq!(set.sha256, sha256_hex(PARIS.as_bytes()));
+    // printf "" | sha256sum
+    assert!(sha256_hex(b"").starts_with("e3b0c44298fc1c14"));
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let text = [
+        PARIS,
+        r#"{"id":"a","prompt":"Rome is in","subject":"Rome","target":"Italy"}"#,
+        r#"{"id":"b","prompt":"Rome is in ","subject":"Oslo","target":" "}"#,
+        "{broken",
+        r#"{"prompt":7,"subject":"x"}"#,
+        "[1]",
+    ]
+    .join("\n");
+    assert_eq!(
+        problems(&text),
+        [
+            "line 2 (a): the id is already used at line 1",
+            "line 3 (b): the field `target` is empty",
+            "line 3 (b): the prompt ends in white space; end it with its last word, the space before the target is added",
+            "line 3 (b): the subject \"Oslo\" does not occur in the prompt \"Rome is in \"",
+            "line 4: not valid JSON: key must be a string at line 1 column 2",
+            "line 5: the field `id` is missing",
+            "line 5: the field `prompt` must be a string",
+            "line 5: the field `target` is missing",
+            "line 6: not a JSON object with the fields of a prompt",
+        ]
+    );
+}
+
+#[test]
+fn twenty_problems_are_printed_and_the_rest_counted() {
+    let text = "{}\n".repeat(6); // 4 missing fields each
+    let message = PromptSet::parse("t", &text).unwrap_err().to_string();
+    assert!(message.starts_with("t: 24 problems in the prompts\n  line 1: "));
+    assert!(message.ends_with("\n  and 4 more"));
+    assert_eq!(message.lines().count(), 22);
+}
+
+#[test]
+fn the_published_shapes_are_read() {
+    let rome = r#"[{"known_id":0,"subject":"Vinson Massif","attribute":"Antarctica",
+        "template":"{} is in","prediction":" x","prompt":"Vinson Massif is in","relation_id":"P30"},
+        {"known_id":1,"subject":"Oslo","attribute":"Norway","prompt":"{} is in","relation_id":"P17"}]"#;
+    let set = PromptSet::parse("t", rome).unwrap();
+    assert_eq!(set.prompts[0].target, "Antarctica");
+    assert_eq!(set.prompts[0].relation.as_deref(), Some("P30"));
+    assert_eq!(
+        (set.prompts[1].id.as_str(), set.prompts[1].prompt.as_str()),
+        ("1", "Oslo is in")
+    );
+    let counterfact = r#"[{"case_id":5,"requested_rewrite":{"prompt":"The tongue of {} is","relation_id":"P103",
+        "target_new":{"str":"English"},"target_true":{"str":"French"},"subject":"Danielle Darrieux"}}]"#;
+    let set = PromptSet::parse("t", counterfact).unwrap();
+    assert_eq!(set.prompts[0].prompt, "The tongue of Danielle Darrieux is");
+    assert_eq!(set.prompts[0].target, "French");
+}
+
+#[test]
+fn a_broken_array_names_its_line() {
+    assert!(problems("[\n{},\n{]")[0].starts_with("line 3: not valid JSON"));
+    assert_eq!(
+        problems(r#"[{"case_id":1,"requested_rewrite":{"prompt":"{} is","subject":"x"}}]"#),
+        ["item 0 (1): the field `requested_rewrite.target_true.str` is missing"]
+    );
+}
+
+#[test]
+fn an_empty_set_is_an_error() {
+    for text in ["", "\n \n", "[]"] {
+        assert!(matches!(
+            PromptSet::parse("t", text),
+            Err(PromptError::Empty { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = PromptSet::read(Path::new("no/such.jsonl")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot read the prompt file no/such.jsonl"
+    );
+}
+
+#[test]
+fn the_bundled_set_is_good() {
+    assert!(!PromptSet::bundled().unwrap().prompts.is_empty());
+}
