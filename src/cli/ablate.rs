@@ -6,21 +6,22 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use super::ablate_text::TextArgs;
+use super::ablate_text::{TextArgs, Texts};
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::progress::Meter;
+use super::resume::{ResumeArg, claim};
+use super::run::Run;
 use super::setup::run_info;
 use super::treatments::{Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
-    Ablation, AblationPlan, Effect, KnownByRelation, ablate, effects, known_by_relation,
+    Ablation, AblationPlan, KnownByRelation, ablate, effects, known_by_relation,
 };
 use crate::io_class::NeuronTable;
-use crate::model::Model;
-use crate::report::{OutDir, RunInfo, outcomes_parquet};
-use crate::stats::BootstrapSettings;
+use crate::model::{Config, Model};
+use crate::report::{RunInfo, outcomes_parquet, stopped_ablation};
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
 ///
@@ -29,6 +30,7 @@ use crate::stats::BootstrapSettings;
 /// table gives mean log-probabilities of the target and the class's difference to the mean of the
 /// draws with its 95 % interval (over prompts and draws). With --out: outcomes.parquet,
 /// effects.json, run.json. With --text the same is asked of running text, document by document.
+/// With --out, Ctrl-C keeps the passes that are through; the same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct Ablate {
     #[command(flatten)]
@@ -45,6 +47,9 @@ pub struct Ablate {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
+    resume: ResumeArg,
+    #[command(flatten)]
+    #[serde(flatten)]
     class: ClassArgs,
     #[command(flatten)]
     #[serde(flatten)]
@@ -59,66 +64,96 @@ impl Ablate {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check()?;
-        let out = self.output.claim()?;
+        let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let (checkpoint, ready) =
             self.treatments
                 .prepare(&self.model, &self.class, &load_options)?;
-
         let asks_for_text = !self.text.text.is_empty();
         let texts = asks_for_text.then(|| self.text.read(&self.treatments, &ready));
         let texts = texts.transpose()?;
+        let run = Run::new(place, ready, start, |ready| {
+            let mut info = self.info(checkpoint.config(), ready)?;
+            if let Some(texts) = &texts {
+                texts.describe(&mut info);
+            }
+            Ok(info)
+        })?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let plan = self.treatments.plan(&table, &ready, self.draws)?;
+        let plan = self.treatments.plan(&table, &run.ready, self.draws)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
-        if let Some(texts) = texts {
-            let info = self.info(&model, &ready)?;
-            let output = (out.as_ref(), self.output.json);
-            return texts.ablate(&model, &plan, &ready, output, info, start);
+        match texts {
+            Some(texts) => self.ablate_texts(&texts, &model, &plan, &run),
+            None => self.ablate_facts(&model, &plan, &run),
         }
-        let meter = Meter::new();
-        let ablation = ablate(&Engine::new(&model), &ready.batch, &plan, &meter)?;
-        meter.clear();
-        warn_of_values_kept(&ablation.changed);
-        let settings = BootstrapSettings {
-            seed: self.treatments.seed,
-            ..BootstrapSettings::default()
-        };
-        let effects = effects(&ablation.outcomes, &plan, &settings)?;
-        let prompts = &ready.prompts.prompts;
-        let relations = known_by_relation(&ablation.outcomes, prompts);
+    }
 
-        if let Some(out) = &out {
-            let mut info = self.info(&model, &ready)?;
-            info.counts = counts(&ablation, &plan, &relations, &ready);
-            info.wall_s = start.elapsed().as_secs_f64();
-            write(out, &ablation, &effects, &ready, info)?;
+    fn ablate_texts(
+        &self,
+        texts: &Texts,
+        model: &Model,
+        plan: &AblationPlan,
+        run: &Run,
+    ) -> anyhow::Result<()> {
+        let (ablation, effects) = texts.ablate(model, plan, run)?;
+        if self.output.json {
+            println!("{}", serde_json::to_string_pretty(&effects)?);
+            return Ok(());
         }
+        let what = format!(
+            "{}: {}, {} draws, fold {},",
+            self.model.model,
+            self.treatments.in_words(),
+            self.draws,
+            self.class.fold
+        );
+        texts.print(&what, &ablation, &effects, &run.ready);
+        run.print_place();
+        Ok(())
+    }
+
+    fn ablate_facts(&self, model: &Model, plan: &AblationPlan, run: &Run) -> anyhow::Result<()> {
+        let earlier = run.place.earlier().map(stopped_ablation).transpose()?;
+        let meter = Meter::until(run.stop()?);
+        let batch = &run.ready.batch;
+        let ablation = ablate(&Engine::new(model), batch, plan, earlier, &meter)?;
+        meter.clear();
+        let prompts = &run.ready.prompts.prompts;
+        let relations = known_by_relation(&ablation.outcomes, prompts);
+        let outcomes = || outcomes_parquet(&ablation.outcomes, prompts, &run.ready.tokenizer);
+        let counts = counts(&ablation, plan, &relations, &run.ready);
+        if let Some(passes) = &ablation.stopped {
+            let files = vec![("outcomes.parquet", outcomes()?)];
+            return Err(run.leave(run.stage()?, files, counts, passes)?);
+        }
+        warn_of_values_kept(&ablation.changed);
+        let effects = effects(&ablation.outcomes, plan, &self.treatments.bootstrap())?;
+        let json = serde_json::to_vec_pretty(&effects)?;
+        let files = vec![("outcomes.parquet", outcomes()?), ("effects.json", json)];
+        run.finish(run.stage()?, files, counts)?;
         if self.output.json {
             let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
             println!("{}", serde_json::to_string_pretty(&json)?);
-        } else {
-            print_relations(&relations);
-            self.print_heading(&ablation, prompts.len());
-            ready.print_reference(ablation.reference);
-            print_effects(&effects, self.treatments.subset);
-            if let Some(out) = &out {
-                println!("files in {}", out.path().display());
-            }
+            return Ok(());
         }
+        print_relations(&relations);
+        self.print_heading(&ablation, prompts.len());
+        run.ready.print_reference(ablation.reference);
+        print_effects(&effects, self.treatments.subset);
+        run.print_place();
         Ok(())
     }
 
     /// `run.json` but for the counts.
-    fn info(&self, model: &Model, ready: &Ready) -> anyhow::Result<RunInfo> {
+    fn info(&self, config: &Config, ready: &Ready) -> anyhow::Result<RunInfo> {
         let settings = serde_json::to_value(self)?;
         let mut info = run_info(
             "ablate",
             settings,
             &ready.located,
-            model.config(),
+            config,
             Some(&self.compute),
             &self.class,
         )?;
@@ -137,23 +172,6 @@ impl Ablate {
             self.class.fold
         );
     }
-}
-
-fn write(
-    out: &OutDir,
-    ablation: &Ablation,
-    effects: &[Effect],
-    ready: &Ready,
-    info: RunInfo,
-) -> anyhow::Result<()> {
-    Ok(out.write(&[
-        (
-            "outcomes.parquet",
-            outcomes_parquet(&ablation.outcomes, &ready.prompts.prompts, &ready.tokenizer)?,
-        ),
-        ("effects.json", serde_json::to_vec_pretty(effects)?),
-        ("run.json", info.to_json()?),
-    ])?)
 }
 
 fn counts(

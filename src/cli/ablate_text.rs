@@ -1,7 +1,6 @@
 //! `ablate --text`: what an edit costs on running text.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::print_text_effects;
 use super::progress::Meter;
+use super::run::Run;
 use super::table::count;
 use super::treatments::{Ready, TreatmentArgs};
 use crate::engine::Engine;
@@ -17,7 +17,7 @@ use crate::experiment::{
 };
 use crate::model::Model;
 use crate::prompts::{Document, Documents};
-use crate::report::{OutDir, PromptSetInfo, RunInfo, TextOutcomes};
+use crate::report::{PromptSetInfo, RunInfo, TextOutcomes};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{Window, Windowing, windows};
 
@@ -67,72 +67,68 @@ impl Texts {
         names.join(", ")
     }
 
-    /// Runs the plan, prints the effects, writes the files; `info` says what was run but for the counts.
+    /// What was read, for `run.json`.
+    pub fn describe(&self, info: &mut RunInfo) {
+        let files = self.files.iter();
+        info.prompts = None;
+        info.texts = files
+            .map(|file| PromptSetInfo::new(&file.name, &file.sha256))
+            .collect();
+    }
+
+    /// Runs the plan and writes the files.
     pub fn ablate(
         &self,
         model: &Model,
         plan: &AblationPlan,
-        ready: &Ready,
-        output: (Option<&OutDir>, bool),
-        mut info: RunInfo,
-        start: Instant,
-    ) -> anyhow::Result<()> {
-        let meter = Meter::new();
-        let mut table = TextOutcomes::new(self.documents(), &ready.tokenizer);
-        let (out, json) = output;
-        let mut sink = |rows: &[TokenOutcome<'_>]| match out {
+        run: &Run,
+    ) -> anyhow::Result<(TextAblation, Vec<Effect>)> {
+        let staging = run.stage()?;
+        let (documents, tokenizer) = (self.documents(), &run.ready.tokenizer);
+        let table = staging
+            .as_ref()
+            .map(|staging| TextOutcomes::create(staging.path(), documents, tokenizer));
+        let mut table = table.transpose()?;
+        let earlier = match (run.place.earlier(), &mut table) {
+            (Some(folder), Some(table)) => Some(table.resume(folder)?),
+            _ => None,
+        };
+        let meter = Meter::until(run.stop()?);
+        let mut sink = |rows: &[TokenOutcome<'_>]| match &mut table {
             None => Ok(()),
-            Some(_) => table.push(rows).map_err(|error| ExperimentError::Sink {
+            Some(table) => table.push(rows).map_err(|error| ExperimentError::Sink {
                 why: error.to_string(),
             }),
         };
         let engine = Engine::new(model);
-        let ablation = ablate_text(&engine, &self.windows, plan, &meter, &mut sink)?;
+        let ablation = ablate_text(&engine, &self.windows, plan, earlier, &meter, &mut sink)?;
         meter.clear();
-        warn_of_values_kept(&ablation.changed);
+        if let Some(table) = table {
+            table.close()?;
+        }
+        let counts = counts(&ablation, plan, &run.ready);
+        if let Some(passes) = &ablation.stopped {
+            return Err(run.leave(staging, Vec::new(), counts, passes)?);
+        }
         let settings = BootstrapSettings {
             seed: plan.seed,
             ..BootstrapSettings::default()
         };
         let effects = text_effects(&ablation, plan, &settings)?;
-        if let Some(out) = out {
-            info.prompts = Some(PromptSetInfo {
-                name: self.name(),
-                sha256: self.sha256(),
-            });
-            info.counts = counts(&ablation, plan, ready);
-            info.wall_s = start.elapsed().as_secs_f64();
-            out.write(&[
-                ("outcomes_text.parquet", table.finish()?),
-                ("effects.json", serde_json::to_vec_pretty(&effects)?),
-                ("run.json", info.to_json()?),
-            ])?;
-        }
-        if json {
-            println!("{}", serde_json::to_string_pretty(&effects)?);
-            return Ok(());
-        }
-        self.print(&ablation, &effects, &info, ready);
-        if let Some(out) = out {
-            println!("files in {}", out.path().display());
-        }
-        Ok(())
+        let file = ("effects.json", serde_json::to_vec_pretty(&effects)?);
+        run.finish(staging, vec![file], counts)?;
+        Ok((ablation, effects))
     }
 
-    fn sha256(&self) -> String {
-        let hashes: Vec<_> = self.files.iter().map(|file| file.sha256.as_str()).collect();
-        hashes.join(" ")
-    }
-
-    fn print(&self, ablation: &TextAblation, effects: &[Effect], info: &RunInfo, ready: &Ready) {
+    /// Prints what was measured; `what` names the model and the edit.
+    pub fn print(&self, what: &str, ablation: &TextAblation, effects: &[Effect], ready: &Ready) {
         println!(
-            "\n{}: {} tokens of {} documents ({}), fold {}",
-            info.model.id,
+            "\n{what} on {} tokens of {} documents ({})",
             count(ablation.tokens),
             count(ablation.documents),
             self.name(),
-            info.fold
         );
+        warn_of_values_kept(&ablation.changed);
         ready.print_reference(ablation.reference);
         print_text_effects(effects);
     }

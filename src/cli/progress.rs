@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use super::stop::Stop;
 use crate::engine::Progress;
 use crate::hub::DownloadProgress;
 
@@ -16,14 +17,21 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub struct Meter {
     bar: RefCell<ProgressBar>,
     last_line: Cell<Instant>,
+    stop: Stop,
 }
 
 impl Meter {
     /// A meter that shows nothing yet.
     pub fn new() -> Self {
+        Self::until(Stop::default())
+    }
+
+    /// A meter that passes the wish to stop on.
+    pub fn until(stop: Stop) -> Self {
         Self {
             bar: RefCell::new(ProgressBar::hidden()),
             last_line: Cell::new(Instant::now()),
+            stop,
         }
     }
 
@@ -70,6 +78,10 @@ impl Progress for Meter {
 
     fn advance(&self, units: u64) {
         self.step(units);
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.stop.requested()
     }
 }
 

@@ -1,8 +1,6 @@
 //! `record`: what the neurons do while the model reads.
 
 mod plan;
-mod resume;
-mod stop;
 mod view;
 
 use std::ops::Range;
@@ -14,11 +12,11 @@ use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::progress::Meter;
+use super::resume::{Place, ResumeArg, claim, stopped};
 use super::setup::{check_memory, find_model};
+use super::stop::Stop;
 use crate::engine::{Engine, Progress};
-use crate::experiment::record::{
-    Activity, ClassSets, PassBudget, RecordInput, Recording, class_view,
-};
+use crate::experiment::record::{Activity, ClassSets, PassBudget, Recording, class_view};
 use crate::hooks::Condition;
 use crate::io_class::{Match, NeuronTable};
 use crate::model::{Checkpoint, Model};
@@ -26,8 +24,6 @@ use crate::report::{RecordFiles, Start, expected_bytes, saved_state};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, Positions};
 use plan::{Plan, SiteChoice};
-use resume::{Place, claim};
-use stop::Stop;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -118,9 +114,9 @@ pub struct Record {
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
     #[serde(serialize_with = "as_text")]
     bos: BosPolicy,
-    /// Go on with the run that was stopped in --out; every other setting must be the same.
-    #[arg(long, requires = "out", conflicts_with = "force")]
-    resume: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    resume: ResumeArg,
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
@@ -136,7 +132,7 @@ impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        let place = claim(&self.output, self.resume)?;
+        let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
@@ -154,7 +150,7 @@ impl Record {
         let d_mlp = checkpoint.config().d_mlp;
         let mut recording = Recording::new(plan.layers.clone(), d_mlp, &sets, &plan.input);
         let model = Model::load(checkpoint, load_options)?;
-        let stop = Stop::on_signals(place.out.is_some())?;
+        let stop = place.stop("stopping when this pass is through")?;
         let files = self.record(&place, &plan, &table, &model, &mut recording, &stop)?;
 
         let whole = plan.input.sequences().len();
@@ -174,7 +170,9 @@ impl Record {
             files.finish(&mut recording, &view, &info)?;
         }
         if let (Some(out), false) = (&place.out, info.finished) {
-            return Err(stopped(&plan.input, recording.sequences, out.path()));
+            let (input, whole) = (&plan.input, plan.input.sequences().len());
+            let (read, all) = (input.tokens(recording.sequences), input.tokens(whole));
+            return Err(stopped(&format!("{read} of {all} tokens"), out.path()));
         }
         self.print(&view, &plan, &sets)?;
         if let (Some(out), false) = (&place.out, self.output.json) {
@@ -258,30 +256,4 @@ fn counts(plan: &Plan, sequences: usize, sets: &ClassSets) -> serde_json::Value 
         "neurons": neurons.collect::<std::collections::BTreeMap<_, _>>(),
         "shortfall": shortfall.collect::<std::collections::BTreeMap<_, _>>(),
     })
-}
-
-fn stopped(input: &RecordInput, sequences: usize, folder: &std::path::Path) -> anyhow::Error {
-    let whole = input.sequences().len();
-    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    arguments.retain(|argument| argument != "--resume" && argument != "--force");
-    anyhow::anyhow!(
-        "stopped after {} of {} tokens; what was recorded is in {}. Go on with\n  gatelens {} --resume",
-        input.tokens(sequences),
-        input.tokens(whole),
-        folder.display(),
-        arguments
-            .iter()
-            .map(|argument| pasted(argument))
-            .collect::<Vec<_>>()
-            .join(" "),
-    )
-}
-
-/// An argument as a shell takes it.
-fn pasted(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
-    match !argument.is_empty() && argument.chars().all(plain) {
-        true => argument.to_string(),
-        false => format!("'{}'", argument.replace('\'', r"'\''")),
-    }
 }

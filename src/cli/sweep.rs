@@ -11,19 +11,20 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_relations, warn_of_baselines};
 use super::progress::Meter;
+use super::resume::{ResumeArg, claim};
+use super::run::Run;
 use super::setup::run_info;
 use super::sweep_table::print_cells;
 use super::treatments::{Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
-    Cell, CellEffect, CellOutcomes, CleanReference, KnownByRelation, LayerWindow, SweepPlan,
-    ablate, effects, known_by_relation, layer_windows,
+    Ablation, Cell, CellEffect, CleanReference, KnownByRelation, LayerWindow, SweepPlan, ablate,
+    effects, known_by_relation, layer_windows,
 };
 use crate::hooks::EditCount;
 use crate::io_class::{NeuronTable, Shortfall};
 use crate::model::{Config, Model};
-use crate::report::{OutDir, RunInfo, heat_map_svg, sweep_outcomes_parquet};
-use crate::stats::BootstrapSettings;
+use crate::report::{RunInfo, heat_map_svg, stopped_ablation, sweep_outcomes_parquet};
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
 ///
@@ -32,7 +33,8 @@ use crate::stats::BootstrapSettings;
 /// layer only once. Each class in each window, a cell, is compared with random neurons of the same
 /// layers. The table gives the difference to their mean in nats, a line per window; a class that
 /// has no neurons in a window has no cell there. With --out: outcomes.parquet, effects.json (both
-/// with the layers), heat_map.svg, run.json.
+/// with the layers), heat_map.svg, run.json; Ctrl-C then keeps the passes that are through, and the
+/// same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct Sweep {
     #[command(flatten)]
@@ -54,6 +56,9 @@ pub struct Sweep {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
+    resume: ResumeArg,
+    #[command(flatten)]
+    #[serde(flatten)]
     class: ClassArgs,
     #[command(flatten)]
     #[serde(flatten)]
@@ -61,16 +66,6 @@ pub struct Sweep {
     #[command(flatten)]
     #[serde(flatten)]
     output: OutputArgs,
-}
-
-/// What a sweep found.
-struct Swept {
-    plan: SweepPlan,
-    outcomes: CellOutcomes,
-    effects: Vec<CellEffect>,
-    relations: Vec<KnownByRelation>,
-    reference: Option<CleanReference>,
-    counts: Counts,
 }
 
 /// The counts of `run.json`.
@@ -101,35 +96,32 @@ impl Sweep {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check()?;
-        let out = self.output.claim()?;
+        let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let (checkpoint, ready) =
             self.treatments
                 .prepare(&self.model, &self.class, &load_options)?;
         let windows = self.windows(checkpoint.config())?;
+        let run = Run::new(place, ready, start, |ready| {
+            self.info(checkpoint.config(), ready)
+        })?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let whole = self.treatments.plan(&table, &ready, self.draws)?;
+        let whole = self.treatments.plan(&table, &run.ready, self.draws)?;
         warn_of_baselines(&whole);
         let plan = SweepPlan::new(whole, &windows);
         let model = Model::load(checkpoint, load_options)?;
-        let swept = self.sweep(&Engine::new(&model), plan, &ready)?;
+        self.sweep(&Engine::new(&model), &plan, &run)
+    }
 
-        if let Some(out) = &out {
-            let mut info = run_info(
-                "sweep",
-                serde_json::to_value(&self)?,
-                &ready.located,
-                model.config(),
-                Some(&self.compute),
-                &self.class,
-            )?;
-            self.treatments.describe(&mut info, &ready)?;
-            info.counts = serde_json::to_value(&swept.counts)?;
-            info.wall_s = start.elapsed().as_secs_f64();
-            self.write(out, &swept, &ready, info)?;
-        }
-        self.print(&swept, &ready, out.as_ref())
+    /// `run.json` but for the counts.
+    fn info(&self, config: &Config, ready: &Ready) -> anyhow::Result<RunInfo> {
+        let settings = serde_json::to_value(self)?;
+        let compute = Some(&self.compute);
+        let located = &ready.located;
+        let mut info = run_info("sweep", settings, located, config, compute, &self.class)?;
+        self.treatments.describe(&mut info, ready)?;
+        Ok(info)
     }
 
     fn windows(&self, config: &Config) -> anyhow::Result<Vec<LayerWindow>> {
@@ -148,87 +140,62 @@ impl Sweep {
         Ok(windows)
     }
 
-    fn sweep(&self, engine: &Engine<'_>, plan: SweepPlan, ready: &Ready) -> anyhow::Result<Swept> {
-        let meter = Meter::new();
-        let ablation = ablate(engine, &ready.batch, &plan.ablation, &meter)?;
+    fn sweep(&self, engine: &Engine<'_>, plan: &SweepPlan, run: &Run) -> anyhow::Result<()> {
+        let earlier = run.place.earlier().map(stopped_ablation).transpose()?;
+        let meter = Meter::until(run.stop()?);
+        let ablation = ablate(engine, &run.ready.batch, &plan.ablation, earlier, &meter)?;
         meter.clear();
+        let counts = counts(&ablation, plan, &run.ready);
+        let json = serde_json::to_value(&counts)?;
+        let (prompts, tokenizer) = (&run.ready.prompts.prompts, &run.ready.tokenizer);
+        let parquet =
+            |outcomes| sweep_outcomes_parquet(&plan.outcomes(outcomes), prompts, tokenizer);
+        if let Some(passes) = &ablation.stopped {
+            let files = vec![("outcomes.parquet", parquet(ablation.outcomes)?)];
+            return Err(run.leave(run.stage()?, files, json, passes)?);
+        }
         warn_of_values_kept(&ablation.changed);
-        let settings = BootstrapSettings {
-            seed: self.treatments.seed,
-            ..BootstrapSettings::default()
-        };
-        let effects = effects(&ablation.outcomes, &plan.ablation, &settings)?;
-        let relations = known_by_relation(&ablation.outcomes, &ready.prompts.prompts);
-        let treatments = plan.cells.iter().zip(&plan.ablation.treatments);
-        let cells = treatments.map(|(cell, treatment)| CellCount {
-            cell: cell.clone(),
-            neurons: treatment.neurons.len(),
-            shortfall: treatment.shortfall.clone(),
-        });
-        let counts = Counts {
-            prompts: ready.prompts.prompts.len(),
-            known: ablation.known,
-            edited_prompts: ablation.edited_prompts,
-            conditions: plan.ablation.len(),
-            edits: ablation.changed,
-            reference: ready.reference(ablation.reference),
-            passes: ablation.passes,
-            cells: cells.collect(),
-            absent: plan.absent.clone(),
-            known_by_relation: relations.clone(),
-        };
-        Ok(Swept {
-            effects: plan.effects(effects),
-            outcomes: plan.outcomes(ablation.outcomes),
-            plan,
-            relations,
-            reference: ablation.reference,
-            counts,
-        })
-    }
-
-    fn write(
-        &self,
-        out: &OutDir,
-        swept: &Swept,
-        ready: &Ready,
-        info: RunInfo,
-    ) -> anyhow::Result<()> {
-        let prompts = &ready.prompts.prompts;
-        let outcomes = sweep_outcomes_parquet(&swept.outcomes, prompts, &ready.tokenizer)?;
-        let map = heat_map_svg(&swept.plan, &swept.effects, &self.title(&swept.counts))?;
-        Ok(out.write(&[
-            ("outcomes.parquet", outcomes),
-            ("effects.json", serde_json::to_vec_pretty(&swept.effects)?),
+        let settings = self.treatments.bootstrap();
+        let effects = plan.effects(effects(&ablation.outcomes, &plan.ablation, &settings)?);
+        let map = heat_map_svg(plan, &effects, &self.title(&counts))?;
+        let files = vec![
+            ("outcomes.parquet", parquet(ablation.outcomes)?),
+            ("effects.json", serde_json::to_vec_pretty(&effects)?),
             ("heat_map.svg", map),
-            ("run.json", info.to_json()?),
-        ])?)
+        ];
+        run.finish(run.stage()?, files, json)?;
+        self.print(plan, &effects, &counts, ablation.reference, run)
     }
 
-    fn print(&self, swept: &Swept, ready: &Ready, out: Option<&OutDir>) -> anyhow::Result<()> {
+    fn print(
+        &self,
+        plan: &SweepPlan,
+        effects: &[CellEffect],
+        counts: &Counts,
+        reference: Option<CleanReference>,
+        run: &Run,
+    ) -> anyhow::Result<()> {
         if self.output.json {
             let json = serde_json::json!({
-                "effects": swept.effects,
-                "absent": swept.plan.absent,
-                "known_by_relation": swept.relations,
+                "effects": effects,
+                "absent": plan.absent,
+                "known_by_relation": counts.known_by_relation,
             });
             println!("{}", serde_json::to_string_pretty(&json)?);
             return Ok(());
         }
-        print_relations(&swept.relations);
+        print_relations(&counts.known_by_relation);
         println!(
             "\n{}\n{} of {} facts are known; {} cells, {} conditions",
-            self.title(&swept.counts),
-            swept.counts.known,
-            swept.counts.prompts,
-            swept.counts.cells.len(),
-            swept.counts.conditions,
+            self.title(counts),
+            counts.known,
+            counts.prompts,
+            counts.cells.len(),
+            counts.conditions,
         );
-        ready.print_reference(swept.reference);
-        print_cells(&swept.plan, &swept.effects);
-        if let Some(out) = out {
-            println!("files in {}", out.path().display());
-        }
+        run.ready.print_reference(reference);
+        print_cells(plan, effects);
+        run.print_place();
         Ok(())
     }
 
@@ -247,5 +214,26 @@ impl Sweep {
             self.draws,
             self.class.fold
         )
+    }
+}
+
+fn counts(ablation: &Ablation, plan: &SweepPlan, ready: &Ready) -> Counts {
+    let treatments = plan.cells.iter().zip(&plan.ablation.treatments);
+    let cells = treatments.map(|(cell, treatment)| CellCount {
+        cell: cell.clone(),
+        neurons: treatment.neurons.len(),
+        shortfall: treatment.shortfall.clone(),
+    });
+    Counts {
+        prompts: ready.prompts.prompts.len(),
+        known: ablation.known,
+        edited_prompts: ablation.edited_prompts,
+        conditions: plan.ablation.len(),
+        edits: ablation.changed,
+        reference: ready.reference(ablation.reference),
+        passes: ablation.passes,
+        cells: cells.collect(),
+        absent: plan.absent.clone(),
+        known_by_relation: known_by_relation(&ablation.outcomes, &ready.prompts.prompts),
     }
 }

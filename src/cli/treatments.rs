@@ -19,6 +19,7 @@ use crate::io_class::{
 use crate::model::{Checkpoint, LoadOptions};
 use crate::prompts::PromptSet;
 use crate::report::{PromptSetInfo, RunInfo};
+use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize};
 
 /// Which neurons are edited, how, and on which prompts.
@@ -174,6 +175,14 @@ impl TreatmentArgs {
         })
     }
 
+    /// How the intervals are found.
+    pub fn bootstrap(&self) -> BootstrapSettings {
+        BootstrapSettings {
+            seed: self.seed,
+            ..BootstrapSettings::default()
+        }
+    }
+
     /// The edit in a few words.
     pub fn in_words(&self) -> String {
         self.edit.in_words()
@@ -188,10 +197,8 @@ impl TreatmentArgs {
         info.tokenizer_sha256 = Some(ready.tokenizer.sha256().to_string());
         info.bos = Some(bos);
         info.seed = Some(self.seed);
-        info.prompts = Some(PromptSetInfo {
-            name: ready.prompts.name.clone(),
-            sha256: ready.prompts.sha256.clone(),
-        });
+        let PromptSet { name, sha256, .. } = &ready.prompts;
+        info.prompts = Some(PromptSetInfo::new(name, sha256));
         Ok(())
     }
 }

@@ -60,6 +60,9 @@ pub enum EngineError {
         /// Entries of the embedding.
         vocab_size: usize,
     },
+    /// The run was asked to end ([`Progress::stop_requested`](super::Progress::stop_requested)).
+    #[error("stopped before anything was finished")]
+    Stopped,
     /// Tokens that do not make a batch.
     #[error(transparent)]
     Token(#[from] TokenError),

@@ -34,6 +34,10 @@ pub trait Progress {
     fn start(&self, what: &str, units: u64);
     /// Some more units are done.
     fn advance(&self, units: u64);
+    /// Whether the run should end, with [`EngineError::Stopped`]; asked after each layer of each stream.
+    fn stop_requested(&self) -> bool {
+        false
+    }
 }
 
 impl Progress for () {
@@ -170,6 +174,9 @@ impl<'m> Engine<'m> {
                 let cache = past.as_mut().map(|past| &mut past.caches[l]);
                 let forks = pass.through_layer(l, &layer, stream, cache)?;
                 progress.advance(1 + forks.len() as u64);
+                if progress.stop_requested() {
+                    return Err(EngineError::Stopped);
+                }
                 after.extend(forks);
             }
             streams = after;

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::ExperimentError;
-use super::groups::groups;
 use super::outcome::{Arm, Outcome, PromptSubset};
+use super::passes::{PassPart, Passes, Whole};
 use super::plan::{AblationPlan, PlannedCondition};
 use super::reference::{CleanReference, PendingMode};
 use super::score::{Score, Scorer};
-use crate::engine::{Engine, Progress, Readout, check_edits};
+use crate::engine::{Engine, EngineError, Progress, Readout};
 use crate::hooks::{Condition, EditCount, Observer};
 use crate::prompts::Prompt;
 use crate::tokens::TokenBatch;
@@ -29,23 +29,41 @@ pub struct Ablation {
     pub reference: Option<CleanReference>,
     /// How often the layers were walked through.
     pub passes: usize,
+    /// How far the edits came, where the run was stopped before its end; [`Earlier`] goes on from there.
+    pub stopped: Option<Passes>,
+}
+
+/// Scores by condition, then by prompt.
+type Scores = Vec<BTreeMap<usize, Score>>;
+
+/// What a stopped run left behind.
+pub struct Earlier {
+    /// How far it came.
+    pub passes: Passes,
+    /// Scores of its outcomes but those of the clean arm, in their order.
+    pub scores: Vec<Score>,
 }
 
 /// Runs the plan: the clean model on all of `batch`, then every condition on the prompts of the
 /// plan's subset. The clean outcomes of those prompts come from the same pass as the edited ones.
+/// Where `progress` asks for it, the run ends after the passes that are through; with what it left as `earlier`, the
+/// same call goes on.
+///
+/// # Errors
+/// Those of the engine, [`EngineError::Stopped`] before the first pass of edits is through among them;
+/// [`ExperimentError::NothingKnown`]; [`ExperimentError::OtherState`] for what another run left.
 pub fn ablate(
     engine: &Engine<'_>,
     batch: &TokenBatch,
     plan: &AblationPlan,
+    earlier: Option<Earlier>,
     progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(batch, plan.len().min(2))?;
     let mut pending = PendingMode::new(engine, plan);
-    let clean_only = [PlannedCondition::clean()];
-    let observers = &mut pending.observers();
-    let unedited = run(engine, batch, &clean_only, observers, progress)?;
-    let mut clean = unedited.by_prompt(0);
+    let unedited = run_clean(engine, batch, &mut pending.observers(), progress)?;
+    let mut clean = unedited.scores;
     let known: BTreeSet<usize> = clean
         .iter()
         .filter(|(_, score)| score.first_rank == 1)
@@ -64,15 +82,118 @@ pub fn ablate(
     let edited_batch = batch.subset(&edited_prompts)?;
     let resolved = pending.resolve(engine, plan, batch, &edited_batch, progress)?;
     let planned = plan.conditions(&resolved.mode);
+    let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
     let engine = &engine.beside(resolved.bytes);
-    let edited = run(engine, &edited_batch, &planned, &mut [], progress)?;
-    clean.extend(edited.by_prompt(0));
-    let conditions = (1..planned.len()).map(|condition| edited.by_prompt(condition));
-    let outcomes = std::iter::once(clean)
-        .chain(conditions)
-        .zip(&planned)
+    let whole = Whole {
+        engine,
+        batch: &edited_batch,
+        conditions: &conditions,
+        unit: "prompts",
+        progress,
+    };
+    let (mut passes, mut scores) = match earlier {
+        Some(earlier) => earlier.into_scores(&whole)?,
+        None => (
+            Passes::plan(&whole)?,
+            vec![BTreeMap::new(); conditions.len()],
+        ),
+    };
+    passes.run(&whole, &mut |part| {
+        score_prompts(engine, &part, &mut scores, &mut [], progress)
+    })?;
+    if passes.done() == 0 {
+        return Err(EngineError::Stopped.into());
+    }
+    clean.append(&mut scores[0]);
+    scores[0] = clean;
+    Ok(Ablation {
+        outcomes: outcomes(scores, &planned, &known),
+        known: known.len(),
+        edited_prompts: edited_prompts.len(),
+        changed: passes.changed(),
+        reference: resolved.reference,
+        passes: unedited.passes + resolved.passes + passes.len(),
+        stopped: (!passes.finished()).then_some(passes),
+    })
+}
+
+/// The clean model on all prompts.
+struct Unedited {
+    scores: BTreeMap<usize, Score>,
+    passes: usize,
+}
+
+fn run_clean(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    observers: &mut [&mut dyn Observer],
+    progress: &dyn Progress,
+) -> Result<Unedited, ExperimentError> {
+    let whole = Whole {
+        engine,
+        batch,
+        conditions: &[Condition::Clean],
+        unit: "prompts",
+        progress,
+    };
+    let mut passes = Passes::plan(&whole)?;
+    let mut scores = vec![BTreeMap::new()];
+    passes.run(&whole, &mut |part| {
+        score_prompts(engine, &part, &mut scores, observers, progress)
+    })?;
+    if !passes.finished() {
+        return Err(EngineError::Stopped.into());
+    }
+    Ok(Unedited {
+        scores: scores.swap_remove(0),
+        passes: passes.len(),
+    })
+}
+
+/// Runs a pass and adds what its prompts scored. Observers see the clean condition in every group of conditions.
+pub(super) fn score_prompts(
+    engine: &Engine<'_>,
+    part: &PassPart<'_>,
+    scores: &mut Scores,
+    observers: &mut [&mut dyn Observer],
+    progress: &dyn Progress,
+) -> Result<Vec<EditCount>, ExperimentError> {
+    let PassPart {
+        batch,
+        members,
+        conditions,
+    } = *part;
+    let mut scorer = Scorer::new(batch, conditions.len());
+    let readout = Some(&mut scorer as &mut dyn Readout);
+    let changed = engine.run(batch, conditions, observers, readout, progress)?;
+    for (&condition, new) in members.iter().zip(scorer.into_scores()) {
+        let prompts = batch.sequences().iter().map(|sequence| sequence.prompt);
+        scores[condition].extend(prompts.zip(new));
+    }
+    Ok(changed)
+}
+
+impl Earlier {
+    /// The scores at their conditions and prompts. Clean scores are not among them: those of all prompts are
+    /// computed again.
+    fn into_scores(self, whole: &Whole<'_>) -> Result<(Passes, Scores), ExperimentError> {
+        let mut scored = self.passes.scored();
+        scored.retain(|(condition, _)| *condition > 0);
+        if !self.passes.are_of(whole) || scored.len() != self.scores.len() {
+            return Err(ExperimentError::OtherState);
+        }
+        let mut scores = vec![BTreeMap::new(); whole.conditions.len()];
+        for ((condition, prompt), score) in scored.into_iter().zip(self.scores) {
+            scores[condition].insert(prompt, score);
+        }
+        Ok((self.passes, scores))
+    }
+}
+
+fn outcomes(scores: Scores, planned: &[PlannedCondition], known: &BTreeSet<usize>) -> Vec<Outcome> {
+    let of_conditions = scores.into_iter().zip(planned);
+    of_conditions
         .flat_map(|(scores, condition)| {
-            let known = &known;
             scores.into_iter().map(move |(prompt, score)| Outcome {
                 prompt,
                 class: condition.class.clone(),
@@ -84,138 +205,7 @@ pub fn ablate(
                 score,
             })
         })
-        .collect();
-    Ok(Ablation {
-        outcomes,
-        known: known.len(),
-        edited_prompts: edited_prompts.len(),
-        changed: edited.changed,
-        reference: resolved.reference,
-        passes: unedited.passes + resolved.passes + edited.passes,
-    })
-}
-
-/// Scores by condition, then by prompt.
-struct Scored {
-    prompts: Vec<usize>,
-    scores: Vec<Vec<Score>>,
-    changed: EditCount,
-    passes: usize,
-}
-
-impl Scored {
-    fn by_prompt(&self, condition: usize) -> BTreeMap<usize, Score> {
-        self.prompts
-            .iter()
-            .copied()
-            .zip(self.scores[condition].iter().copied())
-            .collect()
-    }
-}
-
-/// Some conditions with the parts of the batch that they run on.
-struct Group {
-    members: Vec<usize>,
-    conditions: Vec<Condition>,
-    parts: Vec<TokenBatch>,
-}
-
-impl Group {
-    fn new(
-        engine: &Engine<'_>,
-        batch: &TokenBatch,
-        conditions: &[Condition],
-        members: Vec<usize>,
-    ) -> Result<Group, ExperimentError> {
-        Ok(Group {
-            parts: batch.split(engine.tokens_per_pass(batch, members.len())?)?,
-            conditions: members.iter().map(|&c| conditions[c].clone()).collect(),
-            members,
-        })
-    }
-
-    fn units(&self, engine: &Engine<'_>) -> u64 {
-        self.parts.len() as u64 * engine.work_units(&self.conditions)
-    }
-
-    /// Scores by member, then by prompt, and what the members' edits changed.
-    fn run(
-        &self,
-        engine: &Engine<'_>,
-        observers: &mut [&mut dyn Observer],
-        progress: &dyn Progress,
-    ) -> Result<(Vec<Vec<Score>>, Vec<EditCount>), ExperimentError> {
-        let mut scores = vec![Vec::new(); self.members.len()];
-        let mut counts = vec![EditCount::default(); self.members.len()];
-        for part in &self.parts {
-            let mut scorer = Scorer::new(part, self.members.len());
-            let readout = Some(&mut scorer as &mut dyn Readout);
-            let changed = engine.run(part, &self.conditions, observers, readout, progress)?;
-            for (sum, count) in counts.iter_mut().zip(changed) {
-                *sum += count;
-            }
-            for (all, new) in scores.iter_mut().zip(scorer.into_scores()) {
-                all.extend(new);
-            }
-        }
-        Ok((scores, counts))
-    }
-}
-
-/// Runs a batch under the planned conditions, in as many passes as the memory limit asks for.
-/// Observers see the clean condition in every group of conditions.
-fn run(
-    engine: &Engine<'_>,
-    batch: &TokenBatch,
-    planned: &[PlannedCondition],
-    observers: &mut [&mut dyn Observer],
-    progress: &dyn Progress,
-) -> Result<Scored, ExperimentError> {
-    let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let groups = groups(engine, batch, &conditions)?;
-    run_groups(engine, batch, &conditions, groups, observers, progress)
-}
-
-fn run_groups(
-    engine: &Engine<'_>,
-    batch: &TokenBatch,
-    conditions: &[Condition],
-    groups: Vec<Vec<usize>>,
-    observers: &mut [&mut dyn Observer],
-    progress: &dyn Progress,
-) -> Result<Scored, ExperimentError> {
-    let groups = groups.into_iter();
-    let groups = groups.map(|members| Group::new(engine, batch, conditions, members));
-    let groups = groups.collect::<Result<Vec<_>, _>>()?;
-    let passes = groups.iter().map(|group| group.parts.len()).sum();
-    let mut what = match conditions.len() {
-        1 => format!("{} prompts, clean", batch.sequences().len()),
-        n => format!("{} prompts, {n} conditions", batch.sequences().len()),
-    };
-    if passes > 1 {
-        what += &format!(", {passes} passes");
-    }
-    progress.start(&what, groups.iter().map(|group| group.units(engine)).sum());
-    let mut scored = Scored {
-        prompts: batch.sequences().iter().map(|s| s.prompt).collect(),
-        scores: vec![Vec::new(); conditions.len()],
-        changed: EditCount::default(),
-        passes,
-    };
-    let mut counts = vec![EditCount::default(); conditions.len()];
-    for group in &groups {
-        let (scores, changed) = group.run(engine, observers, progress)?;
-        let of_members = scores.into_iter().zip(changed);
-        for (&condition, (scores, changed)) in group.members.iter().zip(of_members) {
-            scored.scores[condition] = scores;
-            counts[condition] = changed;
-        }
-    }
-    check_edits(conditions, &counts)?;
-    for count in counts {
-        scored.changed += count;
-    }
-    Ok(scored)
+        .collect()
 }
 
 /// How many prompts of each relation the model knows, in the relations' order of first appearance.
@@ -249,69 +239,4 @@ pub fn known_by_relation(outcomes: &[Outcome], prompts: &[Prompt]) -> Vec<KnownB
         relations[at].known += usize::from(outcome.known);
     }
     relations
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::hooks::{Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
-    use crate::hub::ModelFiles;
-    use crate::model::{Checkpoint, LoadOptions, Model};
-    use crate::tokens::{Positions, Sequence};
-
-    fn zero(layer: usize) -> Condition {
-        let neurons = (0..20).map(|index| Neuron { layer, index });
-        Condition::Edited(Edit {
-            label: format!("layer {layer}"),
-            neurons: NeuronSet::from_neurons(4, 80, neurons).unwrap(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
-    }
-
-    #[test]
-    fn groups_of_conditions_give_what_all_together_give() {
-        let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
-        let model = Model::load(Checkpoint::open(&files).unwrap(), LoadOptions::default()).unwrap();
-        let sequences = (0..6).map(|prompt| Sequence {
-            prompt,
-            ids: (0..3 + prompt % 3)
-                .map(|i| (7 * prompt + 5 * i + 3) as u32)
-                .collect(),
-            offsets: vec![None; 3 + prompt % 3],
-            prompt_len: 3 + prompt % 3,
-            subject: 0..0,
-            target: vec![11],
-        });
-        let batch = TokenBatch::new(sequences.collect()).unwrap();
-        let conditions = [Condition::Clean, zero(0), zero(1), zero(3)];
-        let run = |groups: &[&[usize]]| {
-            let groups = groups.iter().map(|group| group.to_vec()).collect();
-            run_groups(
-                &Engine::new(&model),
-                &batch,
-                &conditions,
-                groups,
-                &mut [],
-                &(),
-            )
-            .unwrap()
-        };
-        let together = run(&[&[0, 1, 2, 3]]);
-        let apart = run(&[&[0, 1], &[0, 2, 3]]);
-        assert_eq!((together.passes, apart.passes), (1, 2));
-        assert_eq!(together.prompts, apart.prompts);
-        assert_eq!(together.scores, apart.scores);
-        assert_eq!(together.changed, apart.changed);
-        assert!(
-            together.scores[1..]
-                .iter()
-                .all(|scores| *scores != together.scores[0])
-        );
-    }
 }

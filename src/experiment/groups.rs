@@ -18,6 +18,22 @@ use crate::tokens::TokenBatch;
 /// one; this number gives 1.1, 1.2, 1.6 and 2.1.
 const PASS_TOKENS: u64 = 64;
 
+/// Tokens of a pass, where memory has room for more. A pass is what is lost when a run is stopped.
+const LONGEST_PASS: usize = 1024;
+
+/// How many tokens a pass of `conditions` conditions may have.
+///
+/// # Errors
+/// [`EngineError::Memory`] where not even the longest prompt fits.
+pub(super) fn tokens_per_pass(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    conditions: usize,
+) -> Result<usize, EngineError> {
+    let fit = engine.tokens_per_pass(batch, conditions)?;
+    Ok(fit.min(LONGEST_PASS.max(batch.longest())))
+}
+
 /// The conditions of each group, condition 0 (the clean one) among them, so that all groups together
 /// cost least.
 ///
@@ -29,7 +45,7 @@ pub(super) fn groups(
     conditions: &[Condition],
 ) -> Result<Vec<Vec<usize>>, EngineError> {
     cheapest(conditions.len() - 1, |members| {
-        let per_pass = engine.tokens_per_pass(batch, members.len())?;
+        let per_pass = tokens_per_pass(engine, batch, members.len())?;
         let passes = batch.tokens().div_ceil(per_pass) as u64;
         let members: Vec<_> = members.iter().map(|&c| conditions[c].clone()).collect();
         Ok(engine.work_units(&members) * (batch.tokens() as u64 + PASS_TOKENS * passes))

@@ -10,6 +10,7 @@ mod generate;
 mod groups;
 mod neuron;
 mod outcome;
+mod passes;
 mod plan;
 pub mod record;
 mod reference;
@@ -17,18 +18,21 @@ mod score;
 mod sweep;
 mod text;
 
-pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
+pub use ablate::{Ablation, Earlier, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
 pub use generate::{Choice, Generator};
 pub use neuron::{Firing, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
+pub use passes::Passes;
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use score::{Score, Scorer};
 pub use sweep::{
     Cell, CellEffect, CellOutcomes, Evidence, LayerWindow, SweepPlan, Versus, layer_windows,
 };
-pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects};
+pub use text::{
+    EarlierText, TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects,
+};
 
 use std::ops::Range;
 
@@ -88,9 +92,9 @@ pub enum ExperimentError {
     /// Something that read the activations could not go on.
     #[error(transparent)]
     Reader(record::ReadError),
-    /// A saved state that belongs to another recording.
+    /// A saved state that belongs to another run.
     #[error(
-        "the saved state is not that of this recording; begin anew with --force and without --resume"
+        "the saved state is not that of this run; begin anew with --force and without --resume"
     )]
     OtherState,
 }

@@ -9,10 +9,11 @@ use rayon::prelude::*;
 use super::ExperimentError;
 use super::effects::{Arms, Effect, Metric, adjust};
 use super::outcome::{Arm, PromptSubset};
+use super::passes::{PassPart, Passes, Whole};
 use super::plan::{AblationPlan, PlannedCondition, Treatment};
 use super::reference::{CleanReference, PendingMode};
 use super::score::{entropy, log_sum_exp};
-use crate::engine::{Engine, LogitBlock, Progress, Readout, check_edits};
+use crate::engine::{Engine, EngineError, LogitBlock, Progress, Readout};
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, SiteRows};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
@@ -60,8 +61,7 @@ pub type TokenSink<'s> = &'s mut dyn FnMut(&[TokenOutcome<'_>]) -> Result<(), Ex
 
 /// What an ablation on text gives besides its rows.
 pub struct TextAblation {
-    /// By condition and document; the clean condition first, then the plan's order.
-    means: Vec<Vec<DocumentMean>>,
+    means: Means,
     /// Predicted tokens.
     pub tokens: usize,
     /// Documents with at least one predicted token.
@@ -72,6 +72,16 @@ pub struct TextAblation {
     pub reference: Option<CleanReference>,
     /// How often the layers were walked through.
     pub passes: usize,
+    /// How far the run came, where it was stopped before its end; [`EarlierText`] goes on from there.
+    pub stopped: Option<Passes>,
+}
+
+/// What a stopped run left behind.
+pub struct EarlierText {
+    /// How far it came.
+    pub passes: Passes,
+    /// The scores of its rows, in their order.
+    pub scores: Vec<TokenScore>,
 }
 
 /// Sums over the tokens of a document.
@@ -107,71 +117,127 @@ impl DocumentMean {
 }
 
 /// Runs the clean model and every condition of the plan on all windows. Rows go to `sink` pass by pass, so
-/// that memory does not grow with the text.
+/// that memory does not grow with the text. Where `progress` asks for it, the run ends after the passes that are
+/// through; with what it left as `earlier`, the same call goes on.
 ///
 /// # Errors
-/// Those of the engine and of `sink`; [`ExperimentError::NoTokens`] where no window has two tokens.
+/// Those of the engine and of `sink`; [`ExperimentError::NoTokens`] where no window has two tokens;
+/// [`ExperimentError::OtherState`] for what another run left.
 pub fn ablate_text(
     engine: &Engine<'_>,
     windows: &[Window],
     plan: &AblationPlan,
+    earlier: Option<EarlierText>,
     progress: &dyn Progress,
     sink: TokenSink<'_>,
 ) -> Result<TextAblation, ExperimentError> {
-    let with_target = windows
-        .iter()
-        .filter(|window| window.sequence.ids.len() > 1);
-    let sequences: Vec<_> = with_target.map(|window| window.sequence.clone()).collect();
-    if sequences.is_empty() {
-        return Err(ExperimentError::NoTokens);
-    }
-    let batch = TokenBatch::new(sequences)?;
-    engine.tokens_per_pass(&batch, plan.len())?; // too little memory shows before anything runs
-    let (planned, engine, reference, passes) = resolve(engine, plan, &batch, progress)?;
+    let batch = predicted(windows)?;
+    // Too little memory for one edit beside the clean run shows before anything runs.
+    engine.tokens_per_pass(&batch, plan.len().min(2))?;
+    let (planned, engine, reference, for_values) = resolve(engine, plan, &batch, progress)?;
     let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let parts = batch.split(engine.tokens_per_pass(&batch, conditions.len())?)?;
-    let what = format!(
-        "{} tokens of text, {} conditions",
-        batch.tokens(),
-        conditions.len()
-    );
-    progress.start(&what, parts.len() as u64 * engine.work_units(&conditions));
-
-    let documents = windows
-        .iter()
-        .map(|window| window.document + 1)
-        .max()
-        .unwrap_or(0);
-    let mut means = vec![vec![DocumentMean::default(); documents]; planned.len()];
-    let mut counts = vec![EditCount::default(); planned.len()];
-    for part in &parts {
-        let mut scorer = TokenScorer::new(part, planned.len());
-        let mut scales = Scales::new(planned.len());
+    let whole = Whole {
+        engine: &engine,
+        batch: &batch,
+        conditions: &conditions,
+        unit: "stretches of text",
+        progress,
+    };
+    let mut means = Means::new(windows, planned.len());
+    let mut passes = match earlier {
+        Some(earlier) => means.take_up(earlier, &whole, windows)?,
+        None => Passes::plan(&whole)?,
+    };
+    passes.run(&whole, &mut |part| {
+        let mut scorer = TokenScorer::new(&part);
+        let mut scales = Scales::new(part.conditions.len());
         let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
-        let of_part = engine.run(part, &conditions, observers, Some(&mut scorer), progress)?;
-        counts
-            .iter_mut()
-            .zip(of_part)
-            .for_each(|(sum, count)| *sum += count);
-        for (condition, planned) in planned.iter().enumerate() {
-            let rows = scorer.outcomes(condition, planned, &scales.kept[condition], windows);
-            for row in &rows {
-                means[condition][row.document].add(&row.score);
-            }
+        let readout = Some(&mut scorer as &mut dyn Readout);
+        let changed = engine.run(part.batch, part.conditions, observers, readout, progress)?;
+        for (place, condition) in reported(&part) {
+            let rows = scorer.outcomes(place, &planned[condition], &scales.kept[place], windows);
+            means.add(condition, rows.iter().map(|row| (row.document, row.score)));
             sink(&rows)?;
         }
+        Ok(changed)
+    })?;
+    if passes.done() == 0 {
+        return Err(EngineError::Stopped.into());
     }
-    check_edits(&conditions, &counts)?;
-    let mut changed = EditCount::default();
-    counts.into_iter().for_each(|count| changed += count);
     Ok(TextAblation {
-        tokens: means[0].iter().map(|mean| mean.tokens as usize).sum(),
-        documents: means[0].iter().filter(|mean| mean.tokens > 0).count(),
+        tokens: means.0[0].iter().map(|mean| mean.tokens as usize).sum(),
+        documents: means.0[0].iter().filter(|mean| mean.tokens > 0).count(),
         means,
-        changed,
+        changed: passes.changed(),
         reference,
-        passes: passes + parts.len(),
+        passes: for_values + passes.len(),
+        stopped: (!passes.finished()).then_some(passes),
     })
+}
+
+/// The windows in which a token is predicted.
+fn predicted(windows: &[Window]) -> Result<TokenBatch, ExperimentError> {
+    let sequences = windows.iter().map(|window| &window.sequence);
+    let predicted: Vec<_> = sequences.filter(|s| s.ids.len() > 1).cloned().collect();
+    if predicted.is_empty() {
+        return Err(ExperimentError::NoTokens);
+    }
+    Ok(TokenBatch::new(predicted)?)
+}
+
+/// The conditions of a pass that have rows, with their place in the pass. The clean condition is in every group of
+/// conditions; its rows are those of the first.
+fn reported(part: &PassPart<'_>) -> Vec<(usize, usize)> {
+    let is_first_group = part.members.get(1).is_none_or(|condition| *condition == 1);
+    let members = part.members.iter().copied().enumerate();
+    members
+        .filter(|(_, condition)| *condition > 0 || is_first_group)
+        .collect()
+}
+
+/// By condition and document; the clean condition first, then the plan's order.
+struct Means(Vec<Vec<DocumentMean>>);
+
+impl Means {
+    fn new(windows: &[Window], conditions: usize) -> Self {
+        let documents = windows.iter().map(|window| window.document + 1);
+        let documents = documents.max().unwrap_or(0);
+        Self(vec![vec![DocumentMean::default(); documents]; conditions])
+    }
+
+    fn add(&mut self, condition: usize, rows: impl Iterator<Item = (usize, TokenScore)>) {
+        for (document, score) in rows {
+            self.0[condition][document].add(&score);
+        }
+    }
+
+    /// Adds the rows of the passes that a stopped run was through with, in the order in which it added them.
+    fn take_up(
+        &mut self,
+        earlier: EarlierText,
+        whole: &Whole<'_>,
+        windows: &[Window],
+    ) -> Result<Passes, ExperimentError> {
+        let EarlierText { passes, scores } = earlier;
+        let mut scores = scores.into_iter();
+        passes.replay(whole, &mut |part| {
+            let scorer = TokenScorer::new(&part);
+            for (_, condition) in reported(&part) {
+                let places = scorer.places.iter();
+                let documents = places.map(|(window, ..)| windows[*window].document);
+                let rows: Vec<_> = documents.zip(scores.by_ref()).collect();
+                if rows.len() < scorer.places.len() {
+                    return Err(ExperimentError::OtherState);
+                }
+                self.add(condition, rows.into_iter());
+            }
+            Ok(())
+        })?;
+        match scores.next() {
+            None => Ok(passes),
+            Some(_) => Err(ExperimentError::OtherState),
+        }
+    }
 }
 
 /// The plan's conditions with the values of their mode, the engine beside these values, and the passes that
@@ -243,7 +309,9 @@ impl TextAblation {
     /// A metric's value of every document, arm by arm.
     fn arms(&self, treatment: &Treatment, class: usize, place: usize) -> Arms {
         let values = |condition: usize| -> Vec<f64> {
-            let documents = self.means[condition].iter().filter(|mean| mean.tokens > 0);
+            let documents = self.means.0[condition]
+                .iter()
+                .filter(|mean| mean.tokens > 0);
             documents
                 .map(|mean| mean.sums[place] / mean.tokens as f64)
                 .collect()
@@ -267,7 +335,8 @@ struct TokenScorer {
 }
 
 impl TokenScorer {
-    fn new(batch: &TokenBatch, conditions: usize) -> Self {
+    fn new(part: &PassPart<'_>) -> Self {
+        let batch = part.batch;
         let (mut rows, mut places) = (Vec::new(), Vec::new());
         for (i, sequence) in batch.sequences().iter().enumerate() {
             for (position, next) in sequence.ids.iter().skip(1).enumerate() {
@@ -275,7 +344,7 @@ impl TokenScorer {
                 places.push((sequence.prompt, position, *next));
             }
         }
-        let scores = vec![vec![TokenScore::default(); rows.len()]; conditions];
+        let scores = vec![vec![TokenScore::default(); rows.len()]; part.conditions.len()];
         Self {
             rows,
             places,

@@ -278,7 +278,7 @@ impl BatchEdit<'_> {
 }
 
 /// How many values an edit reached, and how many of them it changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EditCount {
     /// Values in the edit's neurons, positions and sign case.
     pub touched: u64,

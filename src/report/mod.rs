@@ -8,6 +8,7 @@ mod parquet;
 mod record;
 mod recording;
 mod run_info;
+mod stopped;
 mod table;
 mod text_outcomes;
 
@@ -18,6 +19,7 @@ pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes, saved_state};
 pub use recording::RecordedFolder;
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
+pub use stopped::{RESUME, stopped_ablation};
 pub use text_outcomes::TextOutcomes;
 
 use std::path::PathBuf;

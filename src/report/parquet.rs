@@ -116,6 +116,7 @@ fn outcome_columns(
                     .map(|o| tokenizer.token_text(o.score.top_token)),
             ),
         ),
+        ("top_token_id", uints(|o| o.score.top_token)),
     ]
 }
 

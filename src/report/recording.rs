@@ -1,15 +1,13 @@
 //! What a run may take from a folder that `record` wrote.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow_array::{Array, PrimitiveArray, RecordBatch};
 use serde::Deserialize;
 
 use super::ReportError;
+use super::table::{batches, column};
 use crate::hooks::{Neuron, NeuronMean, NeuronMeans, RawCase};
 
 /// A folder that `record` wrote.
@@ -98,10 +96,7 @@ impl RecordedFolder {
     /// [`ReportError::Recording`] for a file that is missing, lacks a column, or names another model's neurons.
     pub fn means(&self, n_layers: usize, d_mlp: usize) -> Result<(NeuronMeans, u64), ReportError> {
         let path = self.path.join(SUMMARY);
-        let file = File::open(&path).map_err(|why| damaged(&path, why))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-            .and_then(|builder| builder.build())
-            .map_err(|why| damaged(&path, why))?;
+        let reader = batches(&path).map_err(|why| damaged(&path, why))?;
         let (mut means, mut most) = (NeuronMeans::absent(n_layers, d_mlp), 0);
         for batch in reader {
             let batch = batch.map_err(|why| damaged(&path, why))?;
@@ -166,15 +161,6 @@ impl<'a> Rows<'a> {
             by_sign: std::array::from_fn(|case| mean(self.by_sign[case].0, self.by_sign[case].1)),
         }
     }
-}
-
-fn column<'a, T: ArrowPrimitiveType>(
-    batch: &'a RecordBatch,
-    name: &str,
-) -> Result<&'a PrimitiveArray<T>, String> {
-    let found = batch.column_by_name(name);
-    let found = found.and_then(|column| column.as_primitive_opt::<T>());
-    found.ok_or_else(|| format!("it has no column {name} of type {}", T::DATA_TYPE))
 }
 
 fn hashes<'a>(files: impl Iterator<Item = (&'a PathBuf, &'a String)>) -> String {

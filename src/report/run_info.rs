@@ -34,6 +34,16 @@ pub struct PromptSetInfo {
     pub sha256: String,
 }
 
+impl PromptSetInfo {
+    /// A file's name with its hash.
+    pub fn new(name: &str, sha256: &str) -> Self {
+        Self {
+            name: name.to_string(),
+            sha256: sha256.to_string(),
+        }
+    }
+}
+
 /// The contents of `run.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunInfo {

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
@@ -53,6 +54,24 @@ pub(super) fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRe
     let mut builder = StringBuilder::new();
     values.for_each(|value| builder.append_value(value));
     Arc::new(builder.finish())
+}
+
+/// The rows of a Parquet file, batch by batch; or why it cannot be read.
+pub(super) fn batches(path: &Path) -> Result<ParquetRecordBatchReader, String> {
+    let file = File::open(path).map_err(|why| why.to_string())?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file);
+    let reader = reader.and_then(ParquetRecordBatchReaderBuilder::build);
+    reader.map_err(|why| why.to_string())
+}
+
+/// A column of numbers of a batch that was read; or why it is not one.
+pub(super) fn column<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a PrimitiveArray<T>, String> {
+    let found = batch.column_by_name(name);
+    let found = found.and_then(|column| column.as_primitive_opt::<T>());
+    found.ok_or_else(|| format!("it has no column {name} of type {}", T::DATA_TYPE))
 }
 
 /// Writes batches of one table. The columns of the first are those of all.
@@ -134,11 +153,7 @@ impl TableWriter<File> {
             path: path.clone(),
             why,
         };
-        let file = File::open(&path).map_err(|e| unreadable(e.to_string()))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-            .and_then(|builder| builder.build())
-            .map_err(|e| unreadable(e.to_string()))?;
-        for batch in reader {
+        for batch in batches(&path).map_err(&unreadable)? {
             self.write_batch(&batch.map_err(|e| unreadable(e.to_string()))?)?;
         }
         Ok(())

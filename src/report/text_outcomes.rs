@@ -1,12 +1,15 @@
-//! `outcomes_text.parquet`: a row per position of a text and condition, encoded pass by pass.
+//! `outcomes_text.parquet`: a row per position of a text and condition, written pass by pass.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, UInt32Array};
 
 use super::ReportError;
+use super::stopped::stopped_text;
 use super::table::{Column, TableWriter, strings};
-use crate::experiment::TokenOutcome;
+use crate::experiment::{EarlierText, TokenOutcome};
 use crate::prompts::Document;
 use crate::tokens::Tokenizer;
 
@@ -16,23 +19,39 @@ const NAME: &str = "outcomes_text.parquet";
 pub struct TextOutcomes<'a> {
     documents: Vec<&'a Document>,
     tokenizer: &'a Tokenizer,
-    writer: TableWriter<Vec<u8>>,
+    writer: TableWriter<File>,
 }
 
 impl<'a> TextOutcomes<'a> {
-    /// An empty table over these documents.
-    pub fn new(documents: Vec<&'a Document>, tokenizer: &'a Tokenizer) -> Self {
-        Self {
+    /// An empty table over these documents, in a new file of `folder`.
+    ///
+    /// # Errors
+    /// A file that cannot be made.
+    pub fn create(
+        folder: &Path,
+        documents: Vec<&'a Document>,
+        tokenizer: &'a Tokenizer,
+    ) -> Result<Self, ReportError> {
+        Ok(Self {
             documents,
             tokenizer,
-            writer: TableWriter::new(NAME, Vec::new()),
-        }
+            writer: TableWriter::create(folder, NAME)?,
+        })
+    }
+
+    /// Takes over the rows of a stopped run in `folder`, and returns what it goes on from.
+    ///
+    /// # Errors
+    /// [`ReportError::Resume`] for files that are missing or damaged.
+    pub fn resume(&mut self, folder: &Path) -> Result<EarlierText, ReportError> {
+        self.writer.copy_from(folder)?;
+        stopped_text(folder, NAME)
     }
 
     /// Appends rows.
     ///
     /// # Errors
-    /// Rows that cannot be encoded.
+    /// Rows that cannot be encoded or written.
     pub fn push(&mut self, rows: &[TokenOutcome<'_>]) -> Result<(), ReportError> {
         self.writer.write(self.columns(rows))
     }
@@ -68,11 +87,11 @@ impl<'a> TextOutcomes<'a> {
             .collect()
     }
 
-    /// The bytes of the file.
+    /// Writes the end of the file.
     ///
     /// # Errors
-    /// A table without rows, or one that cannot be encoded.
-    pub fn finish(self) -> Result<Vec<u8>, ReportError> {
-        self.writer.close()
+    /// A table without rows, or one that cannot be written.
+    pub fn close(self) -> Result<(), ReportError> {
+        self.writer.close().map(|_| ())
     }
 }

@@ -176,6 +176,7 @@ fn ablate_writes_outcomes_effects_and_run() {
             ("entropy", "Float64"),
             ("kl", "Float64"),
             ("top_token", "Utf8"),
+            ("top_token_id", "UInt32"),
         ])
     );
     let run = json(&out.join("run.json"));

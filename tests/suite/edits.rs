@@ -80,7 +80,7 @@ fn ablation(
     let plan = plan(neurons, mode, asked.positions, asked.when, signs);
     let model = two_layer.model(dir.path());
     let batch = TokenBatch::new(prompts().to_vec()).unwrap();
-    ablate(&Engine::new(&model), &batch, &plan, &())
+    ablate(&Engine::new(&model), &batch, &plan, None, &())
 }
 
 fn plan(
@@ -371,7 +371,7 @@ fn outcomes_in_passes(model: &Model, mode: &str, one_by_one: bool) -> (usize, Ve
         true => engine.beside(model.plan().activation_limit - spare),
         false => engine,
     };
-    let ablation = ablate(&engine, &batch, &plan, &()).unwrap();
+    let ablation = ablate(&engine, &batch, &plan, None, &()).unwrap();
     let logprobs = ablation.outcomes.iter().map(|o| o.score.target_logprob);
     (ablation.passes, logprobs.collect())
 }
@@ -406,7 +406,7 @@ fn one_prompt_alone_has_no_donor() {
     let neurons = NeuronSet::from_neurons(4, 80, [Neuron { layer: 1, index: 2 }]).unwrap();
     let (when, signs) = (SignCase::default(), SignConvention::Raw);
     let plan = plan(neurons, &ModeSpec::Resample, Positions::All, when, signs);
-    let error = ablate(&Engine::new(&model), &batch, &plan, &())
+    let error = ablate(&Engine::new(&model), &batch, &plan, None, &())
         .err()
         .unwrap();
     assert!(error.to_string().contains("at least two"), "{error}");

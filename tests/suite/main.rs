@@ -18,6 +18,7 @@ mod recall;
 mod record;
 mod references;
 mod stages;
+mod stopping;
 mod sweep;
 mod text;
 mod tokenizers;

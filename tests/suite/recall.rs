@@ -50,7 +50,7 @@ fn known(alias: &str) -> usize {
     let batch = tokenize(&facts, &tokenizer(alias), BosPolicy::Auto).unwrap();
     let mut plan = plan(&model, PromptSubset::Known);
     plan.treatments.clear();
-    let ablation = ablate(&Engine::new(&model), &batch, &plan, &()).unwrap();
+    let ablation = ablate(&Engine::new(&model), &batch, &plan, None, &()).unwrap();
     for relation in known_by_relation(&ablation.outcomes, &facts.prompts) {
         println!(
             "{alias} {:<22} {:>3} of {:>3}",
@@ -87,7 +87,7 @@ fn an_outcome_is_what_the_logits_say() {
     );
     let plan = plan(&model, PromptSubset::All);
     let engine = Engine::new(&model);
-    let ablation = ablate(&engine, &batch, &plan, &()).unwrap();
+    let ablation = ablate(&engine, &batch, &plan, None, &()).unwrap();
     assert_eq!(
         ablation.outcomes.len(),
         4 * few.len(),

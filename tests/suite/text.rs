@@ -106,7 +106,8 @@ fn every_token_of_every_family_equals_transformers() {
             rows.iter().for_each(&mut check);
             Ok(())
         };
-        let ablation = ablate_text(&Engine::new(&model), &windows, &plan, &(), &mut sink).unwrap();
+        let ablation =
+            ablate_text(&Engine::new(&model), &windows, &plan, None, &(), &mut sink).unwrap();
         println!("{} loss and entropy of text: {worst:.1e}", variant.name);
         let predicted: usize = windows.iter().map(|w| w.sequence.ids.len() - 1).sum();
         assert_eq!((ablation.tokens, seen), (predicted, 2 * predicted));

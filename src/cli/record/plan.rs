@@ -139,12 +139,14 @@ impl Record {
                 Some(path) => PromptSet::read(path)?,
                 None => PromptSet::bundled()?,
             };
-            sources.prompts = Some(source(&set.name, &set.sha256));
+            sources.prompts = Some(PromptSetInfo::new(&set.name, &set.sha256));
             let batch = tokenize(&set, tokenizer, self.bos)?;
             RecordInput::of_prompts(&set, &batch, self.positions, self.max_tokens)
         } else {
             let files = Documents::read_all(&self.text)?;
-            let texts = files.iter().map(|file| source(&file.name, &file.sha256));
+            let texts = files
+                .iter()
+                .map(|file| PromptSetInfo::new(&file.name, &file.sha256));
             sources.texts = texts.collect();
             let cut = Windowing {
                 bos: self.bos,
@@ -192,12 +194,5 @@ impl Record {
         };
         let treatments = Class::ALL.into_iter().filter_map(of_class);
         Ok(treatments.collect::<Result<_, ClassError>>()?)
-    }
-}
-
-fn source(name: &str, sha256: &str) -> PromptSetInfo {
-    PromptSetInfo {
-        name: name.to_string(),
-        sha256: sha256.to_string(),
     }
 }

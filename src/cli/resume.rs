@@ -3,10 +3,21 @@
 use std::path::Path;
 
 use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::super::args::OutputArgs;
+use super::args::OutputArgs;
+use super::stop::Stop;
 use crate::report::{OutDir, Overwrite, ReportError, RunInfo, Start};
+
+/// Whether the run goes on.
+#[derive(Args, Serialize)]
+pub struct ResumeArg {
+    /// Go on with the run that was stopped in --out; every other setting must be the same.
+    #[arg(long, requires = "out", conflicts_with = "force")]
+    pub resume: bool,
+}
 
 /// Settings that do not change a result.
 const FREE: [&str; 7] = [
@@ -32,7 +43,7 @@ const SAME: [&str; 8] = [
 ];
 
 /// Where the files go, and from where the run goes on.
-pub(super) struct Place {
+pub struct Place {
     pub out: Option<OutDir>,
     pub start: Start,
     /// `run.json` of the stopped run.
@@ -40,9 +51,9 @@ pub(super) struct Place {
 }
 
 /// Claims the folder before any work is done. With `resume` it may hold a run that was stopped.
-pub(super) fn claim(output: &OutputArgs, resume: bool) -> anyhow::Result<Place> {
+pub fn claim(output: &OutputArgs, ResumeArg { resume }: &ResumeArg) -> anyhow::Result<Place> {
     let mark = output.out.as_deref().map(|path| path.join("run.json"));
-    let (Some(path), Some(mark), true) = (output.out.as_deref(), mark, resume) else {
+    let (Some(path), Some(mark), true) = (output.out.as_deref(), mark, *resume) else {
         return Ok(anew(output.claim()?));
     };
     if !mark.exists() {
@@ -103,9 +114,44 @@ impl Place {
         Ok(())
     }
 
+    /// The folder of the stopped run, where this run goes on with one.
+    pub fn earlier(&self) -> Option<&Path> {
+        let out = self.out.as_ref().filter(|_| self.start == Start::Resumed);
+        out.map(OutDir::path)
+    }
+
+    /// Hears Ctrl-C where something would be kept of the run; elsewhere it ends the program as usual.
+    pub fn stop(&self, notice: &'static str) -> std::io::Result<Stop> {
+        match self.out {
+            Some(_) => Stop::on_signals(notice),
+            None => Ok(Stop::default()),
+        }
+    }
+
     /// Seconds that the stopped run took.
     pub fn wall_s(&self) -> f64 {
         self.earlier["wall_s"].as_f64().unwrap_or(0.0)
+    }
+}
+
+/// The error of a run that was stopped after `what` and left it in `folder`: how to go on.
+pub fn stopped(what: &str, folder: &Path) -> anyhow::Error {
+    let arguments = std::env::args().skip(1);
+    let arguments = arguments.filter(|argument| argument != "--resume" && argument != "--force");
+    let arguments: Vec<String> = arguments.map(|argument| pasted(&argument)).collect();
+    anyhow::anyhow!(
+        "stopped after {what}, which are kept in {}. Go on with\n  gatelens {} --resume",
+        folder.display(),
+        arguments.join(" "),
+    )
+}
+
+/// An argument as a shell takes it.
+fn pasted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
+    match !argument.is_empty() && argument.chars().all(plain) {
+        true => argument.to_string(),
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
     }
 }
 

@@ -1,0 +1,46 @@
+//! Ctrl-C as a wish that a run hears, so that it can write what it has finished.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// The exit code of a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// Whether the run should stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    requested: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// From now on the first Ctrl-C (or SIGTERM) asks the run to stop and prints `notice`, the second ends it at
+    /// once.
+    pub fn on_signals(notice: &'static str) -> std::io::Result<Self> {
+        let stop = Self::default();
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the second signal finds the flag set.
+            flag::register_conditional_shutdown(signal, INTERRUPTED, stop.requested.clone())?;
+            flag::register(signal, stop.requested.clone())?;
+        }
+        let seen = stop.clone();
+        std::thread::spawn(move || seen.announce(notice));
+        Ok(stop)
+    }
+
+    /// Whether it was asked for.
+    pub fn requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
+    }
+
+    /// The run may take a while to hear it: somebody who pressed Ctrl-C should not think that it was lost.
+    fn announce(&self, notice: &str) {
+        while !self.requested() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        eprintln!("\n{notice}; Ctrl-C again ends at once and keeps nothing of this run");
+    }
+}
