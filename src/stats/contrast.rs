@@ -11,7 +11,7 @@ use super::bootstrap::{BootstrapSettings, bootstrap_mean};
 use super::error::{StatsError, ValueSource};
 use super::permutation::{permutation_floor, permutation_p};
 use super::summary::{Interval, ROUNDING, magnitude, mean, sample_sd};
-use super::variance::{Parts, interaction_variance, prompt_means};
+use super::variance::{Parts, Sample, interaction_variance, prompt_means};
 
 /// The class against its matched random draws. Values are in the unit of the metric unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -82,14 +82,52 @@ pub fn contrast(
     draws: &[Vec<f64>],
     settings: &BootstrapSettings,
 ) -> Result<Contrast, StatsError> {
+    contrast_of(&[Table { class, draws }], settings)
+}
+
+/// A class and its draws on the same prompts.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a> {
+    /// `[prompts]`.
+    pub class: &'a [f64],
+    /// K times `[prompts]`.
+    pub draws: &'a [Vec<f64>],
+}
+
+/// What a class does in one sample of prompts minus what it does in another, against its draws: the difference in
+/// differences. Draw k is the same set of neurons in both tables, so sd is that of the draws' differences; S and C are
+/// those of each sample, and B is the sum over both. The rest is as in [`contrast`]; `prompts` counts both samples.
+///
+/// # Errors
+/// As [`contrast`]; [`StatsError::DrawCount`] where the tables differ in their number of draws.
+pub fn contrast_of_two(
+    first: Table<'_>,
+    second: Table<'_>,
+    settings: &BootstrapSettings,
+) -> Result<Contrast, StatsError> {
+    if first.draws.len() != second.draws.len() {
+        return Err(StatsError::DrawCount {
+            first: first.draws.len(),
+            second: second.draws.len(),
+        });
+    }
+    contrast_of(&[first, second], settings)
+}
+
+/// The first table, or the first minus the second.
+fn contrast_of(tables: &[Table<'_>], settings: &BootstrapSettings) -> Result<Contrast, StatsError> {
     settings.check()?;
-    check_table(class, draws)?;
-    let differences = differences(class, draws);
-    let prompt_variance = bootstrap_mean(&differences, settings).map(|bootstrap| {
-        let n = class.len() as f64;
-        bootstrap.standard_error.powi(2) * n / (n - 1.0)
+    for table in tables {
+        check_table(table.class, table.draws)?;
+    }
+    let variances = tables.iter().map(|table| {
+        let differences = differences(table.class, table.draws);
+        bootstrap_mean(&differences, settings).map(|bootstrap| {
+            let n = table.class.len() as f64;
+            bootstrap.standard_error.powi(2) * n / (n - 1.0)
+        })
     });
-    Ok(join(class, draws, prompt_variance, settings.level))
+    Ok(join(tables, &variances.collect::<Vec<_>>(), settings.level))
 }
 
 fn check_table(class: &[f64], draws: &[Vec<f64>]) -> Result<(), StatsError> {
@@ -133,31 +171,41 @@ pub(super) fn differences(class: &[f64], draws: &[Vec<f64>]) -> Vec<f64> {
         .collect()
 }
 
-/// The contrast of a checked table, given S, the variance of the mean of d_i over prompts (absent for one prompt).
+/// The contrast of checked tables, given S of each, the variance of the mean of d_i over prompts (absent for one
+/// prompt).
 ///
 /// Apart from [`contrast`] so that simulations can put in the closed form of S, to which the bootstrap converges.
-pub(super) fn join(
-    class: &[f64],
-    draws: &[Vec<f64>],
-    prompt_variance: Option<f64>,
-    level: f64,
-) -> Contrast {
-    let class_mean = mean(class).unwrap_or(f64::NAN);
-    let draw_means: Vec<f64> = draws.iter().filter_map(|draw| mean(draw)).collect();
-    let estimate = mean(&differences(class, draws)).unwrap_or(f64::NAN);
-    let rounding = ROUNDING * magnitude(draws.iter().flatten().chain(class));
+pub(super) fn join(tables: &[Table<'_>], prompt_variances: &[Option<f64>], level: f64) -> Contrast {
+    let class_mean = signed_sum(tables, |table| mean(table.class));
+    let draws = tables[0].draws.len();
+    let draw_mean = |draw: usize| signed_sum(tables, |table| mean(&table.draws[draw]));
+    let draw_means: Vec<f64> = (0..draws).map(draw_mean).collect();
+    let estimate = signed_sum(tables, |table| mean(&differences(table.class, table.draws)));
+    let values = tables.iter().flat_map(|table| {
+        let draws = table.draws.iter().flatten();
+        draws.chain(table.class)
+    });
+    let rounding = ROUNDING * magnitude(values);
     let sd_draws = sample_sd(&draw_means).map(|sd| if sd <= rounding { 0.0 } else { sd });
-    let widening = 1.0 + 1.0 / draws.len() as f64;
+    let widening = 1.0 + 1.0 / draws as f64;
+    let samples = tables
+        .iter()
+        .zip(prompt_variances)
+        .map(|(table, variance)| {
+            Some(Sample {
+                over_prompts: (*variance)?,
+                counted_twice: widening * interaction_variance(table.draws)?
+                    / table.class.len() as f64,
+                prompts: table.class.len() as f64,
+            })
+        });
     let variance = sd_draws
-        .zip(prompt_variance)
-        .zip(interaction_variance(draws))
-        .and_then(|((sd, prompts), interaction)| {
+        .zip(samples.collect::<Option<Vec<_>>>())
+        .and_then(|(sd, samples)| {
             Parts {
                 between_draws: widening * sd.powi(2),
-                over_prompts: prompts,
-                counted_twice: widening * interaction / class.len() as f64,
-                draws: draws.len() as f64,
-                prompts: class.len() as f64,
+                draws: draws as f64,
+                samples,
             }
             .joined()
         })
@@ -173,10 +221,17 @@ pub(super) fn join(
             .filter(|sd| *sd > 0.0)
             .map(|sd| estimate / (sd * widening.sqrt())),
         permutation_p: permutation_p(class_mean, &draw_means),
-        permutation_floor: permutation_floor(draws.len()),
-        draws: draws.len(),
-        prompts: class.len(),
+        permutation_floor: permutation_floor(draws),
+        draws,
+        prompts: tables.iter().map(|table| table.class.len()).sum(),
     }
+}
+
+/// The value of the first table, minus that of a second one.
+fn signed_sum(tables: &[Table<'_>], value: impl Fn(&Table<'_>) -> Option<f64>) -> f64 {
+    let values = tables.iter().map(|table| value(table).unwrap_or(f64::NAN));
+    let signed = values.zip([1.0, -1.0]).map(|(value, sign)| sign * value);
+    signed.sum()
 }
 
 #[cfg(test)]
@@ -185,6 +240,10 @@ mod tests {
 
     fn settings() -> BootstrapSettings {
         BootstrapSettings::default()
+    }
+
+    fn join_one(class: &[f64], draws: &[Vec<f64>], variance: Option<f64>, level: f64) -> Contrast {
+        join(&[Table { class, draws }], &[variance], level)
     }
 
     fn close(found: f64, expected: f64, tolerance: f64) {
@@ -235,7 +294,7 @@ mod tests {
         // s² = 4 · 1/4 / 1 = 1 and C = 3/2 · 1/2 = 3/4. sd² = 1/2, A = 3/4. Class (3, 10): d = (3, 9),
         // variance 18, S = 9. V = 3/4 + 9 - 3/4 = 9; df = 81 / (9/16 + 81 + 9/16) = 0.986, lifted to 1.
         let draws = [vec![0.0, 0.0], vec![0.0, 2.0]];
-        let found = join(&[3.0, 10.0], &draws, Some(9.0), 0.95);
+        let found = join_one(&[3.0, 10.0], &draws, Some(9.0), 0.95);
         close(found.estimate, 6.0, 1e-12);
         close(found.standard_error.unwrap(), 3.0, 1e-12);
         assert_eq!(found.degrees_of_freedom, Some(1.0));
@@ -261,7 +320,7 @@ mod tests {
             })
             .collect();
         let variance = super::super::sample_variance(&differences(&class, &draws)).unwrap() / 60.0;
-        let exact = join(&class, &draws, Some(variance), 0.95);
+        let exact = join_one(&class, &draws, Some(variance), 0.95);
         let found = contrast(&class, &draws, &settings()).unwrap();
         // 10,000 resamples know S to 1.4 %, its root to 0.7 %; 3 % is four of those.
         let ratio = found.standard_error.unwrap() / exact.standard_error.unwrap();
@@ -311,7 +370,7 @@ mod tests {
         // Draws that changed nothing: an ordinary paired t-test over the prompts, df n - 1.
         let draws = vec![vec![0.1; 4]; 5];
         let class = [1.1, 2.1, 3.1, 4.1];
-        let found = join(&class, &draws, Some(5.0 / 12.0), 0.95);
+        let found = join_one(&class, &draws, Some(5.0 / 12.0), 0.95);
         assert_eq!((found.sd_draws, found.standardised), (Some(0.0), None));
         close(
             found.standard_error.unwrap(),
@@ -385,6 +444,38 @@ mod tests {
         assert_eq!(
             contrast(&class, &draws, &wrong),
             Err(StatsError::Level { level: 95.0 })
+        );
+    }
+
+    #[test]
+    fn two_samples_by_hand() {
+        let (class, draws) = additive_table();
+        let halved = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| v / 2.0).collect() };
+        let half_draws: Vec<Vec<f64>> = draws.iter().map(|draw| halved(draw)).collect();
+        let half = halved(&class);
+        fn table<'a>(class: &'a [f64], draws: &'a [Vec<f64>]) -> Table<'a> {
+            Table { class, draws }
+        }
+        let three: Vec<Vec<f64>> = half_draws.iter().map(|draw| draw[..3].to_vec()).collect();
+        let first = table(&class, &draws);
+        let found = contrast_of_two(first, table(&half[..3], &three), &settings()).unwrap();
+        // Differences 4 and 2; draw means 1, 2, 3 minus their halves: sd 1/2, V = (4/3)/4, df 2.
+        close(found.estimate, 2.0, 1e-12);
+        close(found.sd_draws.unwrap(), 0.5, 1e-12);
+        close(found.standard_error.unwrap(), (1.0_f64 / 3.0).sqrt(), 1e-12);
+        assert_eq!(found.degrees_of_freedom, Some(2.0));
+        assert_eq!(found.prompts, 7);
+        let fewer = contrast_of_two(
+            table(&class, &draws),
+            table(&half, &half_draws[1..]),
+            &settings(),
+        );
+        assert_eq!(
+            fewer,
+            Err(StatsError::DrawCount {
+                first: 3,
+                second: 2
+            })
         );
     }
 }

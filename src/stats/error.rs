@@ -48,6 +48,16 @@ pub enum StatsError {
         /// Prompts of the draw.
         found: usize,
     },
+    /// Two tables of one class have different numbers of draws.
+    #[error(
+        "the class has {first} random draws in one sample of prompts and {second} in the other; use the same"
+    )]
+    DrawCount {
+        /// Draws of the first.
+        first: usize,
+        /// Draws of the second.
+        second: usize,
+    },
     /// A value is NaN or infinite.
     #[error(
         "the value of {source_of_value} at prompt number {prompt} (from 0) is {value}; only finite numbers can be \

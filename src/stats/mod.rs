@@ -1,11 +1,13 @@
 //! How sure are we? Estimates with their intervals, from numbers alone.
 //!
 //! Everything here takes plain `f64` slices, one value per prompt, and knows nothing of models, neurons or
-//! files. Three questions are answered:
+//! files. These questions are answered:
 //!
 //! - [`bootstrap_mean`]: how far may the mean of paired differences be off, had other prompts been asked?
 //! - [`contrast`]: is a neuron class different from matched random sets, given that both the prompts *and* the
 //!   random sets are samples? [`permutation_p`] answers the same from ranks alone.
+//! - [`rank_correlation`], [`shuffled_labels`], [`share_against_half`]: do values rise, do two groups differ, is a share
+//!   more than half?
 //! - [`holm`]: what remains once many such tests are read together?
 //!
 //! A statistic that the data cannot give (a standard deviation of one value, an interval from one draw) is
@@ -17,16 +19,20 @@
 mod bootstrap;
 mod contrast;
 mod error;
+mod groups;
 mod multiple;
 mod permutation;
+mod rank;
 #[cfg(test)]
 mod simulations;
 mod summary;
 mod variance;
 
 pub use bootstrap::{Bootstrap, BootstrapSettings, bootstrap_mean};
-pub use contrast::{Contrast, contrast};
+pub use contrast::{Contrast, Table, contrast, contrast_of_two};
 pub use error::{StatsError, ValueSource};
+pub use groups::{Tested, share_against_half, shuffled_labels};
 pub use multiple::{holm, holm_present};
 pub use permutation::{permutation_floor, permutation_p};
+pub use rank::{RankCorrelation, rank_correlation};
 pub use summary::{Interval, mean, median, quantile, sample_sd, sample_variance};

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::contrast::{Contrast, differences, join};
+use super::contrast::{Contrast, Table, differences, join};
 use super::*;
 
 const RUNS: u64 = 4_000;
@@ -78,32 +78,62 @@ impl Noise {
     }
 }
 
-/// One simulated comparison, with the closed form of the bootstrap's variance.
-fn simulated(mix: Mix, draws: usize, prompts: usize, run: u64) -> Contrast {
-    let mut noise = Noise::of_run(20_250_523, run);
+/// A class and its draws on the same prompts, where the level of each set may be given.
+fn arms(mix: Mix, levels: &[f64], prompts: usize, noise: &mut Noise) -> (Vec<f64>, Vec<Vec<f64>>) {
     let prompt_effects: Vec<f64> = (0..prompts).map(|_| mix.prompt * noise.normal()).collect();
-    let mut arm = || -> Vec<f64> {
-        let level = mix.draw * noise.normal();
-        prompt_effects
-            .iter()
+    let mut arm = |level: &f64| -> Vec<f64> {
+        let prompts = prompt_effects.iter();
+        prompts
             .map(|prompt| prompt + level + mix.interaction * noise.normal())
             .collect()
     };
-    let mut class = arm();
-    let draws: Vec<Vec<f64>> = (0..draws).map(|_| arm()).collect();
+    let mut arms: Vec<Vec<f64>> = levels.iter().map(&mut arm).collect();
+    let draws = arms.split_off(1);
+    let mut class = arms.swap_remove(0);
     for value in &mut class {
         *value += noise.effect(mix.effect);
     }
-    let variance = sample_variance(&differences(&class, &draws)).map(|v| v / prompts as f64);
-    join(&class, &draws, variance, LEVEL)
+    (class, draws)
+}
+
+/// The closed form of the bootstrap's variance.
+fn variance(class: &[f64], draws: &[Vec<f64>]) -> Option<f64> {
+    sample_variance(&differences(class, draws)).map(|v| v / class.len() as f64)
+}
+
+/// One simulated comparison.
+fn simulated(mix: Mix, draws: usize, prompts: usize, run: u64) -> Contrast {
+    let mut noise = Noise::of_run(20_250_523, run);
+    let levels: Vec<f64> = (0..=draws).map(|_| mix.draw * noise.normal()).collect();
+    let (class, draws) = arms(mix, &levels, prompts, &mut noise);
+    let (class, draws) = (&class, &draws);
+    join(&[Table { class, draws }], &[variance(class, draws)], LEVEL)
+}
+
+/// One simulated difference in differences: two samples of prompts, the same sets in both.
+fn simulated_two(mix: Mix, draws: usize, prompts: [usize; 2], run: u64) -> Contrast {
+    let mut noise = Noise::of_run(20_261_124, run);
+    let mut levels = || -> Vec<f64> { (0..=draws).map(|_| mix.draw * noise.normal()).collect() };
+    let levels = [levels(), levels()];
+    let without_effect = Mix {
+        effect: Effect::None,
+        ..mix
+    };
+    let first = arms(mix, &levels[0], prompts[0], &mut noise);
+    let second = arms(without_effect, &levels[1], prompts[1], &mut noise);
+    let samples = [&first, &second];
+    let tables = samples.map(|(class, draws)| Table { class, draws });
+    let variances = samples.map(|(class, draws)| variance(class, draws));
+    join(&tables, &variances, LEVEL)
 }
 
 /// Share of the runs in which `holds`.
 fn share(mix: Mix, draws: usize, prompts: usize, holds: fn(&Contrast) -> bool) -> f64 {
-    let hits = (0..RUNS)
-        .into_par_iter()
-        .filter(|run| holds(&simulated(mix, draws, prompts, *run)))
-        .count();
+    share_of(|run| holds(&simulated(mix, draws, prompts, run)))
+}
+
+fn share_of(holds: impl Fn(u64) -> bool + Sync) -> f64 {
+    let hits = (0..RUNS).into_par_iter().filter(|run| holds(*run)).count();
     hits as f64 / RUNS as f64
 }
 
@@ -287,4 +317,24 @@ fn the_percentile_bootstrap_covers_the_mean() {
     for (prompts, covered, expected) in cases {
         assert!(expected.contains(&covered), "{prompts} prompts: {covered}");
     }
+}
+
+#[test]
+fn a_difference_in_differences_has_the_stated_error_rate_and_finds_an_effect() {
+    for mix in [null(1.0, 1.0, 1.0), null(0.3, 2.0, 1.0)] {
+        for (draws, prompts) in [(5, [30, 60]), (12, [60, 30])] {
+            let rate = share_of(|run| rejects(&simulated_two(mix, draws, prompts, run)));
+            assert!(
+                (0.03..=0.05 + BAND).contains(&rate),
+                "{mix:?}, {draws}, {prompts:?}: {rate}"
+            );
+        }
+    }
+    let effect = Effect::Normal { mean: 1.0, sd: 1.0 };
+    let mix = Mix {
+        effect,
+        ..null(0.1, 2.0, 1.0)
+    };
+    let power = share_of(|run| rejects(&simulated_two(mix, 12, [200, 60], run)));
+    assert!(power > 0.9, "{power}");
 }

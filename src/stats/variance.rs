@@ -38,12 +38,18 @@ pub(super) fn interaction_variance(draws: &[Vec<f64>]) -> Option<f64> {
 pub(super) struct Parts {
     /// A, with K - 1 degrees of freedom.
     pub(super) between_draws: f64,
-    /// S, with n - 1.
+    /// K.
+    pub(super) draws: f64,
+    /// What each sample of prompts adds.
+    pub(super) samples: Vec<Sample>,
+}
+
+/// What a sample of prompts adds to the variance.
+pub(super) struct Sample {
+    /// S, with n - 1 degrees of freedom.
     pub(super) over_prompts: f64,
     /// C, the share of S that A holds already, with (K - 1)(n - 1).
     pub(super) counted_twice: f64,
-    /// K.
-    pub(super) draws: f64,
     /// n.
     pub(super) prompts: f64,
 }
@@ -51,18 +57,21 @@ pub(super) struct Parts {
 impl Parts {
     /// V with its degrees of freedom; `None` where nothing varies.
     pub(super) fn joined(&self) -> Option<Variance> {
-        let (draw_freedom, prompt_freedom) = (self.draws - 1.0, self.prompts - 1.0);
-        let added = self.over_prompts - self.counted_twice;
-        if added <= 0.0 {
-            return Variance::new(self.between_draws, draw_freedom);
+        let draw_freedom = self.draws - 1.0;
+        let adds = |sample: &&Sample| sample.over_prompts > sample.counted_twice;
+        let mut value = self.between_draws;
+        let mut noise = self.between_draws.powi(2) / draw_freedom;
+        let mut least_freedom = draw_freedom;
+        for sample in self.samples.iter().filter(adds) {
+            let freedom = sample.prompts - 1.0;
+            value += sample.over_prompts - sample.counted_twice;
+            noise += sample.over_prompts.powi(2) / freedom
+                + sample.counted_twice.powi(2) / (draw_freedom * freedom);
+            least_freedom = least_freedom.min(freedom);
         }
-        let value = self.between_draws + added;
-        let noise = self.between_draws.powi(2) / draw_freedom
-            + self.over_prompts.powi(2) / prompt_freedom
-            + self.counted_twice.powi(2) / (draw_freedom * prompt_freedom);
         // C enters with a minus, so Satterthwaite's number can fall below the least of its parts, which no
-        // variance made of them deserves.
-        let freedom = (value.powi(2) / noise).max(draw_freedom.min(prompt_freedom));
+        // variance made of them deserves. (With A alone it is K - 1.)
+        let freedom = (value.powi(2) / noise).max(least_freedom);
         Variance::new(value, freedom)
     }
 }
@@ -128,10 +137,12 @@ mod tests {
     fn prompts_that_add_nothing_leave_the_draws_alone() {
         let parts = |over_prompts| Parts {
             between_draws: 2.0,
-            over_prompts,
-            counted_twice: 1.0,
             draws: 5.0,
-            prompts: 31.0,
+            samples: vec![Sample {
+                over_prompts,
+                counted_twice: 1.0,
+                prompts: 31.0,
+            }],
         };
         let cut_off = parts(0.5).joined().unwrap();
         assert_eq!((cut_off.value, cut_off.degrees_of_freedom), (2.0, 4.0));
