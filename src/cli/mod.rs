@@ -23,6 +23,8 @@ mod sweep;
 mod sweep_table;
 mod table;
 mod treatments;
+mod verify;
+mod verify_table;
 
 pub use allocator::keep_freed_memory;
 
@@ -37,6 +39,7 @@ Examples:
   gatelens record --text neutral --out runs/neutral
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
+  gatelens verify --quick
 
 Definitions: neuron classes and experiments follow Gerstner and Schütze, arXiv 2505.17936.";
 
@@ -63,6 +66,7 @@ enum Command {
     Record(record::Record),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
+    Verify(Box<verify::Verify>),
 }
 
 impl Cli {
@@ -78,6 +82,7 @@ impl Cli {
             Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),
+            Command::Verify(verify) => verify.run(),
         }
     }
 }

@@ -41,6 +41,21 @@ pub fn wrapped_table<S: ToString>(header: &[S], row: Vec<String>, width: u16) ->
     table
 }
 
+/// Rows of texts that are wrapped to columns of these widths, without a header.
+pub fn column_table(rows: impl IntoIterator<Item = Vec<String>>, widths: &[u16]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_width(widths.iter().sum());
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    for row in rows {
+        table.add_row(row);
+    }
+    for (column, width) in table.column_iter_mut().zip(widths) {
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(*width)));
+    }
+    table
+}
+
 /// A p-value as one prints it, or a dash.
 pub fn p_value(p: Option<f64>) -> String {
     match p {

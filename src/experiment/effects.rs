@@ -146,7 +146,7 @@ pub(super) fn adjust(effects: &mut [Effect]) {
 }
 
 /// The scores of one treatment, prompt by prompt in the same order in every arm.
-struct Paired<'o> {
+pub(super) struct Paired<'o> {
     clean: Vec<&'o Score>,
     class: Vec<&'o Score>,
     draws: Vec<Vec<&'o Score>>,
@@ -154,7 +154,11 @@ struct Paired<'o> {
 
 impl<'o> Paired<'o> {
     /// `None` where the subset has no prompt.
-    fn new(outcomes: &'o [Outcome], treatment: &Treatment, subset: PromptSubset) -> Option<Self> {
+    pub fn new(
+        outcomes: &'o [Outcome],
+        treatment: &Treatment,
+        subset: PromptSubset,
+    ) -> Option<Self> {
         let in_subset = |outcome: &&Outcome| subset == PromptSubset::All || outcome.known;
         let mut class = BTreeMap::new();
         let mut draws = vec![BTreeMap::new(); treatment.baseline.len()];
@@ -186,7 +190,8 @@ impl<'o> Paired<'o> {
         })
     }
 
-    fn arms(&self, of: OfScore) -> Arms {
+    /// One number of every score.
+    pub fn arms(&self, of: OfScore) -> Arms {
         let values = |scores: &Vec<&Score>| scores.iter().map(|score| of(score)).collect();
         Arms {
             clean: values(&self.clean),
@@ -197,6 +202,7 @@ impl<'o> Paired<'o> {
 }
 
 /// A number per unit, prompt or document, in the same order in every arm.
+#[derive(Clone, Debug)]
 pub(super) struct Arms {
     pub clean: Vec<f64>,
     pub class: Vec<f64>,

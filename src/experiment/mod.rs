@@ -17,6 +17,7 @@ mod reference;
 mod score;
 mod sweep;
 mod text;
+pub mod verify;
 
 pub use ablate::{Ablation, Earlier, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};

@@ -100,6 +100,12 @@ const METRICS: [Metric; 4] = [
 ];
 
 impl DocumentMean {
+    /// The mean of a metric; metrics of recall have none, and no statistic takes what is not a number.
+    fn of(&self, metric: Metric) -> f64 {
+        let sum = METRICS.iter().zip(self.sums).find(|(of, _)| **of == metric);
+        sum.map_or(f64::NAN, |(_, sum)| sum / self.tokens as f64)
+    }
+
     fn add(&mut self, score: &TokenScore) {
         let TokenScore {
             loss_nats,
@@ -292,31 +298,30 @@ pub fn text_effects(
     settings: &BootstrapSettings,
 ) -> Result<Vec<Effect>, ExperimentError> {
     let mut effects = Vec::new();
-    let mut first = 1; // the treatment's class; its draws follow
-    for treatment in &plan.treatments {
-        for (place, metric) in METRICS.into_iter().enumerate() {
-            let arms = ablation.arms(treatment, first, place);
+    for (at, treatment) in plan.treatments.iter().enumerate() {
+        for metric in METRICS {
+            let arms = ablation.arms_of(&plan.treatments, at, metric);
             let mode = plan.mode.to_string();
             effects.push(arms.effect(treatment, mode, metric, PromptSubset::All, settings)?);
         }
-        first += 1 + treatment.baseline.len();
     }
     adjust(&mut effects);
     Ok(effects)
 }
 
 impl TextAblation {
-    /// A metric's value of every document, arm by arm.
-    fn arms(&self, treatment: &Treatment, class: usize, place: usize) -> Arms {
+    /// A metric's value of every document, arm by arm, of number `at` of the plan's treatments.
+    pub(super) fn arms_of(&self, treatments: &[Treatment], at: usize, metric: Metric) -> Arms {
+        // The treatment's class comes behind the clean condition and the treatments before, its draws behind it.
+        let before = treatments[..at].iter().map(|t| 1 + t.baseline.len());
+        let class = 1 + before.sum::<usize>();
         let values = |condition: usize| -> Vec<f64> {
             let documents = self.means.0[condition]
                 .iter()
                 .filter(|mean| mean.tokens > 0);
-            documents
-                .map(|mean| mean.sums[place] / mean.tokens as f64)
-                .collect()
+            documents.map(|mean| mean.of(metric)).collect()
         };
-        let draws = class + 1..class + 1 + treatment.baseline.len();
+        let draws = class + 1..class + 1 + treatments[at].baseline.len();
         Arms {
             clean: values(0),
             class: values(class),

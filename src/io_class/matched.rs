@@ -28,6 +28,7 @@ const NARROWEST: usize = 5;
 
 /// Mixed into every seed; a change of the procedure gets another tag.
 const SEED_TAG: &[u8] = b"gatelens matched draw 1";
+const SUBSET_TAG: &[u8] = b"gatelens matched subset 1";
 
 /// What a random neuron has in common with the class neuron that it stands for.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -139,6 +140,23 @@ pub fn matched_draws(
     })
 }
 
+/// As many neurons of `class` in each layer as its draws have there, chosen at random where the class holds more than
+/// half of the layer: the largest part of a class that can be compared at equal counts.
+pub fn matched_subset(class: &NeuronSet, shortfall: &[Shortfall], seed: u64) -> NeuronSet {
+    let layer = |layer: usize| {
+        let neurons = class.layer(layer);
+        match shortfall.iter().find(|short| short.layer == layer) {
+            None => neurons.to_vec(),
+            Some(short) => {
+                let mut rng = seeded(SUBSET_TAG, [seed, 0, layer as u64], neurons);
+                let chosen = index::sample(&mut rng, neurons.len(), short.available);
+                chosen.iter().map(|place| neurons[place]).collect()
+            }
+        }
+    };
+    NeuronSet::from_layers((0..class.n_layers()).map(layer).collect())
+}
+
 fn check_set(table: &NeuronTable, class: &NeuronSet) -> Result<(), ClassError> {
     let (set_layers, table_layers) = (class.n_layers(), table.layers.len());
     if set_layers != table_layers {
@@ -228,16 +246,21 @@ impl<'a> Pool<'a> {
     }
 
     fn rng(&self, seed: u64, draw: usize) -> ChaCha8Rng {
-        let mut hash = Sha256::new();
-        hash.update(SEED_TAG);
-        for number in [seed, draw as u64, self.layer as u64] {
-            hash.update(number.to_le_bytes());
-        }
-        for index in self.class {
-            hash.update(index.to_le_bytes());
-        }
-        ChaCha8Rng::from_seed(hash.finalize().into())
+        seeded(SEED_TAG, [seed, draw as u64, self.layer as u64], self.class)
     }
+}
+
+/// A random stream of its own for each procedure, seed, draw, layer and class.
+fn seeded(tag: &[u8], numbers: [u64; 3], class: &[u32]) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(tag);
+    for number in numbers {
+        hash.update(number.to_le_bytes());
+    }
+    for index in class {
+        hash.update(index.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
 /// The positions around `rank` that may be picked, as many below as above it: a window cut off at one end of the

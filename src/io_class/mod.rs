@@ -24,7 +24,7 @@ mod query;
 mod select;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod weights;
 
 pub use chance::{
@@ -36,7 +36,7 @@ pub use cosines::{Cosines, NeuronRow, classify_layer};
 pub use error::ClassError;
 pub use fold::Fold;
 pub use lens::{LensToken, NeuronLens, Ranked, neuron_lens};
-pub use matched::{Match, MatchedDraws, Shortfall, matched_draws};
+pub use matched::{Match, MatchedDraws, Shortfall, matched_draws, matched_subset};
 pub use published::{
     COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, ModelName, PUBLISHED_THRESHOLD,
     Published, PublishedTable, PublishedTables, Verdict,

@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Class, ClassError, Fold, MlpWeights, NeuronRow, check_threshold, classify_layer};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    Class, ClassError, Cosines, Fold, MlpWeights, NeuronRow, check_threshold, classify_layer,
+};
 use crate::hooks::ReferenceSigns;
 use crate::model::{Checkpoint, Mlp};
 
@@ -50,6 +56,23 @@ impl NeuronTable {
     /// How many neurons of each class the model has.
     pub fn totals(&self) -> ClassCounts {
         count(self.layers.iter().flatten())
+    }
+
+    /// The same labels, cosines included, on other neurons: shuffled over all layers. Lengths and signs stay. A control in
+    /// which no class is anything but a random set.
+    pub fn with_shuffled_labels(&self, seed: u64) -> Self {
+        let mut labels: Vec<(Class, Cosines)> = self
+            .layers
+            .iter()
+            .flatten()
+            .map(|row| (row.class, row.cosines))
+            .collect();
+        labels.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let mut table = self.clone();
+        for (row, (class, cosines)) in table.layers.iter_mut().flatten().zip(labels) {
+            (row.class, row.cosines) = (class, cosines);
+        }
+        table
     }
 
     /// The sign of every neuron, for reading others "in reference sign" (PAPER 1, Signs).
@@ -114,6 +137,18 @@ mod tests {
             json.starts_with(r#"{"enrichment":1,"atypical-enrichment":0,"#),
             "{json}"
         );
+    }
+
+    #[test]
+    fn shuffled_labels_are_the_same_ones_elsewhere() {
+        use Class::*;
+        let table = table(&[vec![Depletion; 50], vec![OrthogonalOutput; 50]]);
+        let shuffled = table.with_shuffled_labels(1);
+        assert_eq!(shuffled.totals(), table.totals());
+        let first = shuffled.counts_per_layer()[0][&Depletion];
+        assert!((15..35).contains(&first), "{first}");
+        assert_eq!(shuffled, table.with_shuffled_labels(1));
+        assert_ne!(shuffled, table.with_shuffled_labels(2));
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub struct Window {
     pub sequence: Sequence,
 }
 
+impl Window {
+    /// The beginning of every document, numbered anew.
+    pub fn first_of_each(mut windows: Vec<Window>) -> Vec<Window> {
+        windows.retain(|window| window.number == 0);
+        for (index, window) in windows.iter_mut().enumerate() {
+            window.sequence.prompt = index;
+        }
+        windows
+    }
+}
+
 /// How documents are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windowing {

@@ -1,0 +1,303 @@
+//! `verify`: the paper's claims, tested on a model.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::HumanDuration;
+use serde::Serialize;
+use serde_json::json;
+
+use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
+use super::progress::Meter;
+use super::setup::{check_memory, find_model, run_info, tokenizer};
+use super::table::count;
+use super::verify_table::print_claims;
+use crate::engine::Engine;
+use crate::experiment::verify::{
+    ClaimId, ClaimTest, Step, VerifyInput, VerifySettings, plan_steps, verify,
+};
+use crate::hooks::Condition;
+use crate::io_class::{NeuronTable, check_threshold};
+use crate::model::{Checkpoint, Config, Model};
+use crate::prompts::{Documents, PromptSet};
+use crate::report::{OutDir, PromptSetInfo, RunInfo};
+use crate::stats::BootstrapSettings;
+use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, windows};
+
+/// Random sets per class, and with --quick.
+const DRAWS: usize = 12;
+const QUICK_DRAWS: usize = 5;
+
+/// Tokens that are read of each document, and with --quick.
+const TOKENS: usize = 48;
+const QUICK_TOKENS: usize = 32;
+
+/// Tokens of the run that the time estimate is made from.
+const CALIBRATION: usize = 256;
+
+const AFTER_HELP: &str = "\
+Examples:
+  gatelens verify --out runs/verify
+  gatelens verify --quick --claims depth-enrichment,depletion-entropy
+  gatelens verify --model gemma3-270m --draws 20
+  gatelens verify --null --quick
+
+Verdicts: supported and contradicted mean that the estimate lies on the claimed or on the other side with p < 0.05
+after Holm's adjustment over all tests of the run; claims about counts of all neurons have no p. Everything else is not
+distinguishable, or not testable where the model has no such neurons. A claim that fails is a result.";
+
+/// Test the causal claims of Gerstner and Schütze on a model, each against layer-matched random neurons
+///
+/// Runs what the claims need (factual recall, neutral text, gate frequencies, attribute rates), prints a table with
+/// an estimate, its interval, an adjusted p and a verdict per test, and with --out writes claims.json, report.html
+/// and run.json. The plan and about how long it takes are printed first.
+#[derive(Args, Serialize)]
+#[command(after_help = AFTER_HELP)]
+pub struct Verify {
+    #[command(flatten)]
+    #[serde(flatten)]
+    model: ModelArg,
+    /// Only these claims: depth-enrichment, depth-median, rare-depletion, frequency-depletion, frequency-enrichment,
+    /// enrichment-attributes, enrichment-recall, depletion-entropy, depletion-sign, specific-recall.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    claims: Vec<ClaimId>,
+    /// Fewer draws and less text: 5 and 32 tokens a document.
+    #[arg(long)]
+    quick: bool,
+    /// Random sets per class [default: 12].
+    #[arg(long, value_name = "N")]
+    draws: Option<usize>,
+    /// Tokens that are read of each document of the text, BOS included [default: 48].
+    #[arg(long, value_name = "N")]
+    text_tokens: Option<usize>,
+    /// Facts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array with the fields of
+    /// known_1000 or CounterFact [default: the bundled facts].
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Text that asks for no facts [default: the bundled text].
+    #[arg(long, value_name = "FILE", default_value = "neutral")]
+    text: PathBuf,
+    /// Seed of draws, shuffles and bootstrap.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A control: the classes' labels are shuffled over all neurons first, so that no claim about a class holds; a
+    /// verdict of supported or contradicted is then a false one, of which Holm's adjustment allows one in twenty runs.
+    #[arg(long)]
+    null: bool,
+    /// Whether prompts and text begin with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    #[serde(serialize_with = "as_text")]
+    bos: BosPolicy,
+    #[command(flatten)]
+    #[serde(flatten)]
+    class: ClassArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    output: OutputArgs,
+}
+
+/// What is read.
+struct Inputs {
+    prompts: PromptSet,
+    facts: TokenBatch,
+    documents: Documents,
+    windows: Vec<Window>,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        // Everything that can be wrong is found before a weight is read.
+        let settings = self.settings()?;
+        check_threshold(self.class.threshold)?;
+        let out = self.output.claim()?;
+        let load_options = self.compute.load_options()?;
+        let located = find_model(&self.model.model)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        check_memory(&load_options, checkpoint.config())?;
+        let tokenizer = tokenizer(&located)?;
+        let inputs = self.inputs(&tokenizer, checkpoint.config())?;
+
+        let mut table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
+        if self.null {
+            table = table.with_shuffled_labels(self.seed);
+        }
+        let model = Model::load(checkpoint, load_options)?;
+        let input = VerifyInput {
+            model: &model,
+            table: &table,
+            facts: &inputs.facts,
+            documents: &inputs.documents,
+            windows: &inputs.windows,
+        };
+        print_plan(&plan_steps(&input, &settings)?, &input)?;
+        let meter = Meter::new();
+        let claims = verify(&input, &settings, &meter)?;
+        meter.clear();
+
+        if let Some(out) = &out {
+            let arguments = serde_json::to_value(&self)?;
+            let compute = Some(&self.compute);
+            let config = model.config();
+            let mut info = run_info("verify", arguments, &located, config, compute, &self.class)?;
+            self.describe(&mut info, &inputs, &tokenizer)?;
+            info.wall_s = start.elapsed().as_secs_f64();
+            write(out, &claims, &info)?;
+        }
+        if self.output.json {
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&json!({"claims": claims}))?
+            );
+            return Ok(());
+        }
+        self.print_heading(&inputs, &settings);
+        print_claims(&claims);
+        if let Some(out) = &out {
+            println!("files in {}", out.path().display());
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> anyhow::Result<VerifySettings> {
+        let draws = self
+            .draws
+            .unwrap_or(if self.quick { QUICK_DRAWS } else { DRAWS });
+        anyhow::ensure!(
+            draws >= 2,
+            "--draws {draws} gives no interval; 5 or more give an honest one"
+        );
+        let mut claims: BTreeSet<ClaimId> = self.claims.iter().copied().collect();
+        if claims.is_empty() {
+            claims.extend(ClaimId::ALL);
+            if self.null {
+                claims.retain(|claim| claim.is_about_labels());
+            }
+        }
+        let unlabelled = claims.iter().find(|claim| !claim.is_about_labels());
+        if let (true, Some(claim)) = (self.null, unlabelled) {
+            anyhow::bail!(
+                "--null shuffles the labels of neurons, and {claim} does not depend on which neuron has which label"
+            );
+        }
+        Ok(VerifySettings {
+            claims,
+            draws,
+            bootstrap: BootstrapSettings {
+                seed: self.seed,
+                ..BootstrapSettings::default()
+            },
+        })
+    }
+
+    fn inputs(&self, tokenizer: &Tokenizer, config: &Config) -> anyhow::Result<Inputs> {
+        let prompts = match &self.prompts {
+            Some(path) => PromptSet::read(path)?,
+            None => PromptSet::bundled()?,
+        };
+        let facts = tokenize(&prompts, tokenizer, self.bos)?;
+        let documents = Documents::read(&self.text)?;
+        let usual = if self.quick { QUICK_TOKENS } else { TOKENS };
+        let context = self.text_tokens.unwrap_or(usual).min(config.max_positions);
+        let cut = Windowing {
+            bos: self.bos,
+            context,
+            max_tokens: None,
+        };
+        let windows = windows(std::slice::from_ref(&documents), tokenizer, cut)?;
+        let windows = Window::first_of_each(windows);
+        anyhow::ensure!(
+            windows.len() >= 2,
+            "{} is one document, and an interval needs several: separate them by a line with only ---",
+            documents.name
+        );
+        Ok(Inputs {
+            prompts,
+            facts,
+            documents,
+            windows,
+        })
+    }
+
+    fn describe(
+        &self,
+        info: &mut RunInfo,
+        inputs: &Inputs,
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<()> {
+        let Inputs {
+            prompts, documents, ..
+        } = inputs;
+        info.tokenizer_sha256 = Some(tokenizer.sha256().to_string());
+        info.bos = Some(match tokenizer.bos_for(self.bos)? {
+            Some(id) => format!("{}: token {id} is prepended", self.bos),
+            None => format!("{}: none is prepended", self.bos),
+        });
+        info.seed = Some(self.seed);
+        info.prompts = Some(PromptSetInfo::new(&prompts.name, &prompts.sha256));
+        info.texts = vec![PromptSetInfo::new(&documents.name, &documents.sha256)];
+        info.counts = json!({
+            "prompts": prompts.prompts.len(),
+            "documents": inputs.windows.len(),
+            "text_tokens": text_tokens(inputs),
+        });
+        Ok(())
+    }
+
+    fn print_heading(&self, inputs: &Inputs, settings: &VerifySettings) {
+        println!(
+            "\n{}: {} facts, {} tokens of {} documents, {} draws, fold {}, seed {}{}",
+            self.model.model,
+            count(inputs.prompts.prompts.len()),
+            count(text_tokens(inputs)),
+            inputs.windows.len(),
+            settings.draws,
+            self.class.fold,
+            self.seed,
+            match self.null {
+                true => "; labels shuffled (control)",
+                false => "",
+            }
+        );
+    }
+}
+
+fn text_tokens(inputs: &Inputs) -> usize {
+    inputs
+        .windows
+        .iter()
+        .map(|window| window.sequence.ids.len())
+        .sum()
+}
+
+/// Prints what will be done, and about how long that takes on this machine.
+fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
+    if steps.is_empty() {
+        eprintln!("from the weights alone");
+        return Ok(());
+    }
+    let parts = input.facts.split(CALIBRATION)?;
+    let engine = Engine::new(input.model);
+    let clean = [Condition::Clean];
+    let started = Instant::now();
+    engine.run(&parts[0], &clean, &mut [], None, &())?;
+    let took = started.elapsed().as_secs_f64();
+    let per_unit = took / (parts[0].tokens() as u64 * engine.work_units(&clean)) as f64;
+    let seconds = |work: u64| HumanDuration(Duration::from_secs_f64(work as f64 * per_unit));
+    for step in steps {
+        eprintln!("{:>10}  {}", format!("{:#}", seconds(step.work)), step.what);
+    }
+    let all = steps.iter().map(|step| step.work).sum();
+    eprintln!("about {} in all, at this machine's speed\n", seconds(all));
+    Ok(())
+}
+
+fn write(out: &OutDir, claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<()> {
+    let claims = serde_json::to_vec_pretty(&json!({"claims": claims}))?;
+    Ok(out.write(&[("claims.json", claims), ("run.json", info.to_json()?)])?)
+}

@@ -1,0 +1,292 @@
+//! From evidence to a verdict: one rule for all claims, which can come out either way.
+
+use super::claim::{ClaimId, ClaimTest, Direction, Verdict};
+use crate::stats::{Contrast, Interval, Tested, holm_present};
+
+/// The chance of any false verdict in a run, after Holm's adjustment.
+pub const LEVEL: f64 = 0.05;
+
+/// What a test found.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Evidence {
+    /// An estimate with its uncertainty.
+    Tested {
+        estimate: f64,
+        interval: Option<Interval>,
+        p: Option<f64>,
+        draws: usize,
+    },
+    /// A property of all neurons or layers, which no chance enters; the estimate is shown beside it.
+    Counted { estimate: f64, holds: bool },
+    /// Nothing could be tested.
+    Missing,
+}
+
+impl Evidence {
+    /// The same relative to a value that the claim compares with.
+    pub fn minus(self, reference: f64) -> Self {
+        match self {
+            Evidence::Tested {
+                estimate,
+                interval,
+                p,
+                draws,
+            } => Evidence::Tested {
+                estimate: estimate - reference,
+                interval: interval.map(|interval| Interval {
+                    low: interval.low - reference,
+                    high: interval.high - reference,
+                }),
+                p,
+                draws,
+            },
+            other => other,
+        }
+    }
+}
+
+impl From<Contrast> for Evidence {
+    fn from(contrast: Contrast) -> Self {
+        Evidence::Tested {
+            estimate: contrast.estimate,
+            interval: contrast.interval,
+            p: contrast.p,
+            draws: contrast.draws,
+        }
+    }
+}
+
+impl From<Tested> for Evidence {
+    fn from(tested: Tested) -> Self {
+        Evidence::Tested {
+            estimate: tested.estimate,
+            interval: tested.interval,
+            p: Some(tested.p),
+            draws: 0,
+        }
+    }
+}
+
+/// A test before its verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Finding {
+    pub id: ClaimId,
+    pub quantity: String,
+    pub direction: Direction,
+    pub compared_with: String,
+    pub evidence: Evidence,
+    /// Prompts, documents, neurons or layers.
+    pub n: usize,
+    pub why: String,
+    /// What the claim also asks for: without it the finding does not support the claim.
+    pub provided: Option<Provided>,
+}
+
+/// A second finding that the first one depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Provided {
+    /// Its place behind the first one among the findings.
+    pub behind: usize,
+    /// What it means that it does not support the claim.
+    pub otherwise: String,
+}
+
+impl Finding {
+    /// Something that cannot be tested here.
+    pub fn missing(
+        id: ClaimId,
+        quantity: &str,
+        direction: Direction,
+        compared_with: &str,
+        why: String,
+    ) -> Self {
+        Self {
+            id,
+            quantity: quantity.to_string(),
+            direction,
+            compared_with: compared_with.to_string(),
+            evidence: Evidence::Missing,
+            n: 0,
+            why,
+            provided: None,
+        }
+    }
+
+    fn p(&self) -> Option<f64> {
+        match self.evidence {
+            Evidence::Tested { p, .. } => p,
+            _ => None,
+        }
+    }
+
+    /// The p of "not in the claimed direction"; 1 where nothing was tested.
+    pub fn one_sided_p(&self) -> f64 {
+        match (&self.evidence, self.p()) {
+            (Evidence::Tested { estimate, .. }, Some(p)) => match self.direction.holds(*estimate) {
+                true => p / 2.0,
+                false => 1.0 - p / 2.0,
+            },
+            _ => 1.0,
+        }
+    }
+
+    /// The verdict of this finding alone.
+    fn verdict(&self, p_adjusted: Option<f64>) -> Verdict {
+        match (&self.evidence, p_adjusted) {
+            (Evidence::Missing, _) => Verdict::NotTestable,
+            (Evidence::Counted { holds: true, .. }, _) => Verdict::Supported,
+            (Evidence::Counted { holds: false, .. }, _) => Verdict::Contradicted,
+            (Evidence::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
+                match self.direction.holds(*estimate) {
+                    true => Verdict::Supported,
+                    false => Verdict::Contradicted,
+                }
+            }
+            (Evidence::Tested { .. }, _) => Verdict::NotDistinguishable,
+        }
+    }
+}
+
+/// The verdicts of a run; p values are adjusted over all of its tests.
+pub(super) fn judge(findings: Vec<Finding>) -> Vec<ClaimTest> {
+    let raw: Vec<Option<f64>> = findings.iter().map(Finding::p).collect();
+    let adjusted = holm_present(&raw);
+    let alone = findings.iter().zip(&adjusted);
+    let alone: Vec<Verdict> = alone.map(|(finding, p)| finding.verdict(*p)).collect();
+    let numbered = findings.into_iter().zip(adjusted).enumerate();
+    numbered
+        .map(|(at, (finding, p_adjusted))| {
+            let mut why = finding.why.clone();
+            let mut verdict = alone[at];
+            if let (Verdict::Supported, Some(provided)) = (verdict, &finding.provided)
+                && alone.get(at + provided.behind) != Some(&Verdict::Supported)
+            {
+                verdict = Verdict::NotDistinguishable;
+                why = format!("{why}; {}", provided.otherwise);
+            }
+            finding.into_test(p_adjusted, verdict, why)
+        })
+        .collect()
+}
+
+impl Finding {
+    fn into_test(self, p_adjusted: Option<f64>, verdict: Verdict, why: String) -> ClaimTest {
+        let (estimate, interval, p, draws) = match self.evidence {
+            Evidence::Tested {
+                estimate,
+                interval,
+                p,
+                draws,
+            } => (Some(estimate), interval, p, draws),
+            Evidence::Counted { estimate, .. } => (Some(estimate), None, None, 0),
+            Evidence::Missing => (None, None, None, 0),
+        };
+        ClaimTest {
+            id: self.id,
+            claim: self.id.sentence(),
+            quantity: self.quantity,
+            direction: self.direction,
+            compared_with: self.compared_with,
+            estimate,
+            ci_low: interval.map(|interval| interval.low),
+            ci_high: interval.map(|interval| interval.high),
+            p,
+            p_adjusted,
+            draws,
+            n: self.n,
+            published: self.id.published(),
+            verdict,
+            why,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(estimate: f64, p: f64) -> Finding {
+        Finding {
+            evidence: Evidence::Tested {
+                estimate,
+                interval: None,
+                p: Some(p),
+                draws: 5,
+            },
+            n: 3,
+            ..Finding::missing(
+                ClaimId::DepletionEntropy,
+                "nats",
+                Direction::Higher,
+                "draws",
+                "because".to_string(),
+            )
+        }
+    }
+
+    fn verdicts(findings: Vec<Finding>) -> Vec<Verdict> {
+        judge(findings)
+            .into_iter()
+            .map(|test| test.verdict)
+            .collect()
+    }
+
+    #[test]
+    fn every_verdict_can_come_out() {
+        let counted = |holds| Finding {
+            evidence: Evidence::Counted {
+                estimate: 0.1,
+                holds,
+            },
+            ..finding(0.0, 1.0)
+        };
+        let missing = Finding {
+            evidence: Evidence::Missing,
+            ..finding(0.0, 1.0)
+        };
+        let all = vec![
+            finding(1.0, 0.001),
+            finding(-1.0, 0.001),
+            finding(1.0, 0.2),
+            counted(true),
+            counted(false),
+            missing,
+        ];
+        use Verdict::*;
+        assert_eq!(
+            verdicts(all),
+            [
+                Supported,
+                Contradicted,
+                NotDistinguishable,
+                Supported,
+                Contradicted,
+                NotTestable
+            ]
+        );
+    }
+
+    #[test]
+    fn p_values_are_adjusted_over_the_run() {
+        let alone = verdicts(vec![finding(1.0, 0.03)]);
+        let among_others = verdicts(vec![finding(1.0, 0.03), finding(1.0, 0.9)]);
+        assert_eq!(alone[0], Verdict::Supported);
+        assert_eq!(among_others[0], Verdict::NotDistinguishable);
+    }
+
+    #[test]
+    fn a_finding_that_another_must_bear_out_falls_with_it() {
+        let with = |second: Finding| {
+            let mut first = finding(1.0, 1e-6);
+            first.provided = Some(Provided {
+                behind: 1,
+                otherwise: "any text suffers".to_string(),
+            });
+            judge(vec![first, second])
+        };
+        assert_eq!(with(finding(1.0, 1e-6))[0].verdict, Verdict::Supported);
+        let fallen = with(finding(1.0, 0.5));
+        assert_eq!(fallen[0].verdict, Verdict::NotDistinguishable);
+        assert!(fallen[0].why.ends_with("because; any text suffers"));
+    }
+}
