@@ -114,25 +114,26 @@ impl Documents {
         Self::parse(Self::NEUTRAL, include_str!("../../prompts/neutral.txt"))
     }
 
-    /// Reads files in their order; `neutral` stands for the bundled text, `./neutral` for a file of that name.
+    /// Reads files in their order.
     ///
     /// # Errors
-    /// A file that cannot be read or parsed; an id that two documents share.
+    /// As [`Documents::read`]; an id that two documents share.
     pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>, TextError> {
-        let read = |path: &PathBuf| match path.to_str() {
-            Some(Self::NEUTRAL) => Self::bundled(),
-            _ => Self::read(path),
-        };
-        let files: Vec<Self> = paths.iter().map(read).collect::<Result<_, _>>()?;
+        let files = paths.iter().map(|path| Self::read(path));
+        let files: Vec<Self> = files.collect::<Result<_, _>>()?;
         check_ids(&files)?;
         Ok(files)
     }
 
-    /// Reads one file; its path becomes the name.
+    /// Reads one file; its path becomes the name. `neutral` stands for the bundled text, `./neutral` for a file of
+    /// that name.
     ///
     /// # Errors
     /// When the file cannot be read or is not UTF-8, and as [`Documents::parse`].
     pub fn read(path: &Path) -> Result<Self, TextError> {
+        if path.to_str() == Some(Self::NEUTRAL) {
+            return Self::bundled();
+        }
         let bytes = std::fs::read(path).map_err(|source| TextError::Io {
             path: path.to_owned(),
             source,
