@@ -23,3 +23,4 @@ mod sweep;
 mod text;
 mod tokenizers;
 mod two_layer;
+mod verify;

@@ -7,8 +7,8 @@ use super::super::record::{
     Activity, ClassSets, PassBudget, Quantity, RecordInput, Recording, Scope, class_view,
 };
 use super::claim::{ClaimId, Direction};
-use super::damage::{EqualDamage, equal_damage};
-use super::judge::{Evidence, Finding, Provided};
+use super::damage::{Matched, equal_damage};
+use super::judge::{Evidence, Finding, LEVEL};
 use super::measure::{Lab, Recall, Text};
 use super::sets::Sets;
 use crate::hooks::{Condition, MeanKind, ModeSpec, SignCase};
@@ -141,47 +141,76 @@ pub(super) fn enrichment_recall(
             let Some((target, loss)) = measured else {
                 continue;
             };
-            let damage = equal_damage(lab, treatment, text, recall)?;
             let why = format!(
                 "target {}; loss on text {}{}",
                 levels(&target),
                 levels(&loss),
                 shortfall_in_words(treatment),
             );
+            let first = recall.first(name).unwrap_or_else(|| target.clone());
             let zero = Finding {
-                provided: damage.as_ref().map(|_| Provided {
-                    behind: 1,
-                    otherwise: "but any text suffers too: see the test at equal damage".to_string(),
-                }),
+                objection: objection(&first, &loss, &lab.settings.bootstrap)?,
                 ..Finding::missing(id, &quantity(name), Direction::Lower, DRAWS, why)
             };
             findings.push(against_draws(&target, zero, &lab.settings.bootstrap)?);
-            if let Some(damage) = damage {
-                findings.push(at_equal_damage(lab, damage, name)?);
-            }
+            findings.extend(at_equal_damage(
+                lab,
+                equal_damage(lab, treatment, text, recall)?,
+                name,
+            )?);
         }
     }
     Ok(findings)
 }
 
-/// The means of all arms.
-fn levels(arms: &Arms) -> String {
-    format!(
-        "clean {:.3}, class off {:.3}, draws off {:.3}",
-        of(&arms.clean),
-        of(&arms.class),
-        of(&arms.draws.concat())
-    )
+/// Why a loss of recall is not one of recall: where known answers lose no more than any text does, the model is simply
+/// broken. The test is the one of specific-recall, at its plain level.
+fn objection(
+    first: &Arms,
+    loss: &Arms,
+    settings: &BootstrapSettings,
+) -> Result<Option<String>, ExperimentError> {
+    let (facts, text) = (changes(first, -1.0), changes(loss, 1.0));
+    let found = contrast_of_two(facts.table(), text.table(), settings)?;
+    let specific = found.estimate > 0.0 && found.p.is_some_and(|p| p < LEVEL);
+    Ok((!specific).then(|| {
+        format!(
+            "but text suffers too: beyond its draws, the class costs known answers {:+.3} nats a token more than text",
+            found.estimate
+        )
+    }))
 }
 
+/// The test at equal damage to text, where there is damage.
 fn at_equal_damage(
     lab: &Lab<'_>,
-    damage: EqualDamage,
+    matched: Matched,
     name: &str,
-) -> Result<Finding, ExperimentError> {
+) -> Result<Option<Finding>, ExperimentError> {
+    let id = ClaimId::EnrichmentRecall;
+    let damage = match matched {
+        Matched::NoDamage => return Ok(None),
+        Matched::NothingToMatch([clean, class, draws]) => {
+            let quantity = format!(
+                "log-probability of known answers with less of {name}, at equal damage to text"
+            );
+            let why = format!(
+                "the draws do no damage that could be matched: loss on text {clean:.3} clean, {class:.3} class off, \
+                 {draws:.3} draws off"
+            );
+            return Ok(Some(Finding::missing(
+                id,
+                &quantity,
+                Direction::Lower,
+                DRAWS,
+                why,
+            )));
+        }
+        Matched::Found(damage) => damage,
+    };
     let [clean, scaled, draws] = damage.loss;
     let finding = Finding::missing(
-        ClaimId::EnrichmentRecall,
+        id,
         &format!(
             "log-probability of known answers with {name} times {:.3} (equal damage to text), nats",
             damage.factor
@@ -196,7 +225,17 @@ fn at_equal_damage(
             of(&damage.target.draws.concat()),
         ),
     );
-    against_draws(&damage.target, finding, &lab.settings.bootstrap)
+    against_draws(&damage.target, finding, &lab.settings.bootstrap).map(Some)
+}
+
+/// The means of all arms.
+fn levels(arms: &Arms) -> String {
+    format!(
+        "clean {:.3}, class off {:.3}, draws off {:.3}",
+        of(&arms.clean),
+        of(&arms.class),
+        of(&arms.draws.concat())
+    )
 }
 
 fn shortfall_in_words(treatment: &Treatment) -> String {
@@ -238,7 +277,7 @@ pub(super) fn specific_recall(
             evidence: found.into(),
             n: found.prompts,
             why: format!(
-                "known answers lose {:.3} ({:.3} without draws), text {:.3} ({:.3})",
+                "known answers lose {:.3} (draws off: {:.3}), text {:.3} ({:.3})",
                 of(&facts.class),
                 of(&facts.draws.concat()),
                 of(&loss.class),

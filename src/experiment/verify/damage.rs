@@ -24,24 +24,35 @@ pub(super) struct EqualDamage {
     pub target: Arms,
 }
 
-/// The factor at which `set` costs as much loss as its draws at zero ablation do; nothing where the whole class costs
-/// no more than these.
+/// What a search for it gives.
+pub(super) enum Matched {
+    /// The class costs no more than its draws: there is nothing to match.
+    NoDamage,
+    /// The draws cost nothing, so that an equal damage is none at all. Loss on the text, nats: clean, class, draws.
+    NothingToMatch([f64; 3]),
+    Found(EqualDamage),
+}
+
+/// The factor at which `set` costs as much loss as its draws at zero ablation do.
 pub(super) fn equal_damage(
     lab: &Lab<'_>,
     set: &Treatment,
     text: &Text,
     recall: &Recall,
-) -> Result<Option<EqualDamage>, ExperimentError> {
+) -> Result<Matched, ExperimentError> {
     let measured = text
         .of(&set.class, Metric::Loss)
         .zip(recall.target(&set.class));
     let Some((loss, target)) = measured else {
-        return Ok(None);
+        return Ok(Matched::NoDamage);
     };
     let of = |values: &[f64]| mean(values).unwrap_or(f64::NAN);
     let (clean, whole, draws) = (of(&loss.clean), of(&loss.class), of(&loss.draws.concat()));
     if whole <= draws {
-        return Ok(None);
+        return Ok(Matched::NoDamage);
+    }
+    if draws <= clean {
+        return Ok(Matched::NothingToMatch([clean, whole, draws]));
     }
     let alone = Treatment {
         baseline: Vec::new(),
@@ -70,9 +81,11 @@ pub(super) fn equal_damage(
     let mode = Mode::Multiply(factor as f32).into();
     let edited = lab.recall_on(&known, vec![alone], mode)?;
     let class = edited.target(&set.class).map(|target| target.class);
-    Ok(class.map(|class| EqualDamage {
-        factor,
-        loss: [clean, at, draws],
-        target: Arms { class, ..target },
+    Ok(class.map_or(Matched::NoDamage, |class| {
+        Matched::Found(EqualDamage {
+            factor,
+            loss: [clean, at, draws],
+            target: Arms { class, ..target },
+        })
     }))
 }

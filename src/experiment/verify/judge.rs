@@ -78,17 +78,8 @@ pub(super) struct Finding {
     /// Prompts, documents, neurons or layers.
     pub n: usize,
     pub why: String,
-    /// What the claim also asks for: without it the finding does not support the claim.
-    pub provided: Option<Provided>,
-}
-
-/// A second finding that the first one depends on.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Provided {
-    /// Its place behind the first one among the findings.
-    pub behind: usize,
-    /// What it means that it does not support the claim.
-    pub otherwise: String,
+    /// Why this does not support the claim even where the estimate does. It can only take support away.
+    pub objection: Option<String>,
 }
 
 impl Finding {
@@ -108,7 +99,7 @@ impl Finding {
             evidence: Evidence::Missing,
             n: 0,
             why,
-            provided: None,
+            objection: None,
         }
     }
 
@@ -151,20 +142,20 @@ impl Finding {
 pub(super) fn judge(findings: Vec<Finding>) -> Vec<ClaimTest> {
     let raw: Vec<Option<f64>> = findings.iter().map(Finding::p).collect();
     let adjusted = holm_present(&raw);
-    let alone = findings.iter().zip(&adjusted);
-    let alone: Vec<Verdict> = alone.map(|(finding, p)| finding.verdict(*p)).collect();
-    let numbered = findings.into_iter().zip(adjusted).enumerate();
-    numbered
-        .map(|(at, (finding, p_adjusted))| {
-            let mut why = finding.why.clone();
-            let mut verdict = alone[at];
-            if let (Verdict::Supported, Some(provided)) = (verdict, &finding.provided)
-                && alone.get(at + provided.behind) != Some(&Verdict::Supported)
-            {
-                verdict = Verdict::NotDistinguishable;
-                why = format!("{why}; {}", provided.otherwise);
+    let findings = findings.into_iter().zip(adjusted);
+    findings
+        .map(|(finding, p_adjusted)| {
+            let verdict = finding.verdict(p_adjusted);
+            match (verdict, finding.objection.clone()) {
+                (Verdict::Supported, Some(objection)) => {
+                    let why = format!("{}; {objection}", finding.why);
+                    finding.into_test(p_adjusted, Verdict::NotDistinguishable, why)
+                }
+                _ => {
+                    let why = finding.why.clone();
+                    finding.into_test(p_adjusted, verdict, why)
+                }
             }
-            finding.into_test(p_adjusted, verdict, why)
         })
         .collect()
 }
@@ -275,18 +266,15 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_that_another_must_bear_out_falls_with_it() {
-        let with = |second: Finding| {
-            let mut first = finding(1.0, 1e-6);
-            first.provided = Some(Provided {
-                behind: 1,
-                otherwise: "any text suffers".to_string(),
-            });
-            judge(vec![first, second])
+    fn an_objection_takes_support_away_and_nothing_else() {
+        let with = |estimate| {
+            let mut finding = finding(estimate, 1e-6);
+            finding.objection = Some("any text suffers".to_string());
+            judge(vec![finding]).remove(0)
         };
-        assert_eq!(with(finding(1.0, 1e-6))[0].verdict, Verdict::Supported);
-        let fallen = with(finding(1.0, 0.5));
-        assert_eq!(fallen[0].verdict, Verdict::NotDistinguishable);
-        assert!(fallen[0].why.ends_with("because; any text suffers"));
+        let fallen = with(1.0);
+        assert_eq!(fallen.verdict, Verdict::NotDistinguishable);
+        assert_eq!(fallen.why, "because; any text suffers");
+        assert_eq!(with(-1.0).verdict, Verdict::Contradicted);
     }
 }

@@ -1,0 +1,251 @@
+//! The claims on models of which the truth is known, and the control with shuffled labels.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use gatelens::prompts::PromptSet;
+use gatelens::tokens::{BosPolicy, Tokenizer, tokenize};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::cli::{fail, file, json, succeed};
+use super::common::goldens;
+
+const D: usize = 48;
+const D_MLP: usize = 80;
+/// The layer that is changed, and how many of its neurons.
+const LAYER: usize = 2;
+const PLANTED: usize = 6;
+
+/// What carries the answer.
+#[derive(Clone, Copy, PartialEq)]
+enum Carrier {
+    /// Neurons that write along what they read: conditional enrichment.
+    ConditionalEnrichment,
+    /// Neurons that write the answer alone: orthogonal output. There are conditional enrichment neurons that read the
+    /// same, and write something else.
+    OrthogonalOutput,
+}
+
+/// Facts that end in `#`, all with one answer; and texts without it.
+fn facts() -> String {
+    let names = [
+        "apple", "boat", "cloud", "door", "engine", "fish", "garden", "house", "island", "jar",
+    ];
+    let fact = |(i, name): (usize, &str)| {
+        format!(
+            "{{\"id\": \"{name}{i}\", \"prompt\": \"The {name} has number {i} and mark #\", \"subject\": \"{name}\", \"target\": \"x\"}}\n"
+        )
+    };
+    (0..3)
+        .flat_map(|i| names.into_iter().map(move |name| (i, name)))
+        .map(fact)
+        .collect()
+}
+
+fn texts() -> String {
+    let text = |i: usize| {
+        format!(
+            "Line {i} of a page is short, and {} words say little.\n---\n",
+            i * 7 % 11
+        )
+    };
+    (0..12).map(text).collect()
+}
+
+/// A unit vector of which only some coordinates are not 0.
+fn unit(range: std::ops::Range<usize>, seed: f32) -> Vec<f32> {
+    let mut values = vec![0.0; D];
+    for i in range {
+        values[i] = (seed * (i + 1) as f32).sin() + 0.1;
+    }
+    let norm = values.iter().map(|v| v * v).sum::<f32>().sqrt();
+    values.iter().map(|v| v / norm).collect()
+}
+
+fn sum(parts: &[(f32, &[f32])]) -> Vec<f32> {
+    (0..D)
+        .map(|i| parts.iter().map(|(scale, part)| scale * part[i]).sum())
+        .collect()
+}
+
+/// The rows of a matrix with some of them replaced.
+fn with_rows(tensor: &Tensor, rows: &[(usize, Vec<f32>)]) -> Tensor {
+    let mut values = tensor.to_vec2::<f32>().unwrap();
+    for (row, new) in rows {
+        values[*row] = new.clone();
+    }
+    Tensor::new(values, &Device::Cpu).unwrap()
+}
+
+/// The tiny Llama with an answer of one carrier: `#` has an embedding `read` along two directions, planted neurons have
+/// their gate along the first and w_in along the second.
+fn planted(dir: &Path, carrier: Carrier) {
+    let tiny = goldens().join("tiny-llama");
+    for name in ["config.json", "tokenizer.json"] {
+        std::fs::copy(tiny.join(name), dir.join(name)).unwrap();
+    }
+    let mut tensors: HashMap<String, Tensor> =
+        candle_core::safetensors::load(tiny.join("model.safetensors"), &Device::Cpu).unwrap();
+    let set = PromptSet::parse("test", &facts()).unwrap();
+    let tokenizer = Tokenizer::from_files(&tiny.join("tokenizer.json"), None, None).unwrap();
+    let batch = tokenize(&set, &tokenizer, BosPolicy::Auto).unwrap();
+    let sequence = &batch.sequences()[0];
+    let (mark, target) = (sequence.ids[sequence.prompt_len - 1], sequence.target[0]);
+
+    let [gate, read, write, other] = [
+        unit(0..12, 1.3),
+        unit(12..24, 0.7),
+        unit(24..36, 2.1),
+        unit(36..48, 0.4),
+    ];
+    let layer = |part: &str| format!("model.layers.{LAYER}.{part}.weight");
+    let gain = tensors[&layer("post_attention_layernorm")]
+        .to_vec1::<f32>()
+        .unwrap();
+    let final_gain = tensors["model.norm.weight"].to_vec1::<f32>().unwrap();
+    let divided = |values: &[f32], by: &[f32], scale: f32| -> Vec<f32> {
+        values.iter().zip(by).map(|(v, g)| scale * v / g).collect()
+    };
+    let mut change = |name: String, rows: &[(usize, Vec<f32>)]| {
+        let changed = with_rows(&tensors[&name], rows);
+        tensors.insert(name, changed);
+    };
+    change(
+        "model.embed_tokens.weight".to_string(),
+        &[(mark as usize, sum(&[(60.0, &gate), (60.0, &read)]))],
+    );
+    change(
+        "lm_head.weight".to_string(),
+        &[(target as usize, divided(&write, &final_gain, 6.0))],
+    );
+    // The second half of the planted neurons is there in both models, and reads what the first half reads.
+    let neurons = 0..2 * PLANTED;
+    let rows = |values: Vec<f32>| -> Vec<(usize, Vec<f32>)> {
+        neurons.clone().map(|n| (n, values.clone())).collect()
+    };
+    change(layer("mlp.gate_proj"), &rows(divided(&gate, &gain, 1.0)));
+    change(layer("mlp.up_proj"), &rows(divided(&read, &gain, 1.0)));
+    let enrichment = match carrier {
+        Carrier::ConditionalEnrichment => sum(&[(0.2, &read), (0.2, &write)]),
+        Carrier::OrthogonalOutput => sum(&[(0.2, &read), (0.2, &other)]),
+    };
+    let orthogonal = match carrier {
+        Carrier::ConditionalEnrichment => sum(&[(0.02, &other)]),
+        Carrier::OrthogonalOutput => sum(&[(0.28, &write)]),
+    };
+    let down = layer("mlp.down_proj");
+    let columns = tensors[&down].t().unwrap();
+    let rows: Vec<_> = neurons
+        .clone()
+        .map(|n| {
+            (
+                n,
+                if n < PLANTED {
+                    enrichment.clone()
+                } else {
+                    orthogonal.clone()
+                },
+            )
+        })
+        .collect();
+    let columns = with_rows(&columns, &rows);
+    tensors.insert(down, columns.t().unwrap().contiguous().unwrap());
+    assert_eq!(columns.dims(), [D_MLP, D]);
+    candle_core::safetensors::save(&tensors, dir.join("model.safetensors")).unwrap();
+}
+
+/// The tests of a claim, of one class.
+fn tests<'c>(claims: &'c Value, id: &str, class: &str) -> Vec<&'c Value> {
+    let claims = claims["claims"].as_array().unwrap().iter();
+    claims
+        .filter(|c| c["id"] == id && c["quantity"].as_str().unwrap().contains(class))
+        .collect()
+}
+
+fn verify(carrier: Carrier) -> Value {
+    let dir = TempDir::new().unwrap();
+    planted(dir.path(), carrier);
+    let (facts, texts) = (
+        file(&dir, "facts.jsonl", &facts()),
+        file(&dir, "texts.txt", &texts()),
+    );
+    let out = dir.path().join("out");
+    let model = dir.path().to_str().unwrap();
+    #[rustfmt::skip]
+    succeed(&[
+        "verify", "--model", model, "--prompts", &facts, "--text", &texts, "--draws", "10",
+        "--claims", "enrichment-recall,specific-recall", "--out", out.to_str().unwrap(),
+    ]);
+    json(&out.join("claims.json"))
+}
+
+#[test]
+fn a_class_that_carries_the_answer_is_found() {
+    let claims = verify(Carrier::ConditionalEnrichment);
+    let recall = tests(
+        &claims,
+        "enrichment-recall",
+        "without conditional-enrichment",
+    );
+    assert_eq!(recall[0]["verdict"], "supported", "{claims:#}");
+    assert!(recall[0]["estimate"].as_f64().unwrap() < -2.0);
+    let specific = tests(&claims, "specific-recall", "conditional-enrichment");
+    assert_eq!(specific[0]["verdict"], "supported", "{claims:#}");
+    // There is no plain enrichment in it.
+    let none = tests(&claims, "enrichment-recall", "without enrichment");
+    assert_eq!(none[0]["verdict"], "not testable");
+    assert!(
+        none[0]["estimate"].is_null() && none[0]["why"].as_str().unwrap().contains("no enrichment")
+    );
+}
+
+#[test]
+fn a_class_that_does_not_is_not() {
+    let claims = verify(Carrier::OrthogonalOutput);
+    for id in ["enrichment-recall", "specific-recall"] {
+        let found = tests(&claims, id, "conditional-enrichment");
+        assert!(!found[0]["estimate"].is_null(), "{:#}", found[0]);
+        for test in found {
+            assert_ne!(test["verdict"], "supported", "{test:#}");
+        }
+    }
+}
+
+#[test]
+fn shuffled_labels_support_nothing() {
+    let dir = TempDir::new().unwrap();
+    for seed in ["1", "2", "3"] {
+        let out = dir.path().join(seed);
+        #[rustfmt::skip]
+        succeed(&[
+            "verify", "--null", "--quick", "--seed", seed, "--out", out.to_str().unwrap(),
+            "--claims", "depth-enrichment,frequency-depletion,frequency-enrichment",
+        ]);
+        let claims = json(&out.join("claims.json"));
+        for test in claims["claims"].as_array().unwrap() {
+            assert_eq!(
+                test["verdict"], "not distinguishable",
+                "seed {seed}: {test:#}"
+            );
+        }
+    }
+    let error = fail(&["verify", "--null", "--claims", "rare-depletion"]);
+    assert!(
+        error.contains("rare-depletion") && error.contains("--null"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_verify_cannot_do_is_said() {
+    let dir = TempDir::new().unwrap();
+    let error = fail(&["verify", "--claims", "depth"]);
+    assert!(error.contains("depth-enrichment"), "{error}");
+    let one = file(&dir, "one.txt", "Only one document here.");
+    let error = fail(&["verify", "--text", &one]);
+    assert!(error.contains("one document"), "{error}");
+    let error = fail(&["verify", "--draws", "1"]);
+    assert!(error.contains("no interval"), "{error}");
+}
