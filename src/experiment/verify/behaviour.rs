@@ -147,31 +147,41 @@ pub(super) fn enrichment_recall(
                 levels(&loss),
                 shortfall_in_words(treatment),
             );
-            let first = recall.first(name).unwrap_or_else(|| target.clone());
+            let matched = equal_damage(lab, treatment, text, recall)?;
+            let equal = at_equal_damage(lab, &matched, name)?;
+            let objection = match (&matched, &equal) {
+                (Matched::NoDamage, _) | (_, None) => None,
+                (Matched::NothingToMatch(_), _) => unspecific(lab, recall.first(name), &loss)?,
+                (Matched::Found(_), Some(equal)) => {
+                    (equal.one_sided_p() >= LEVEL / 2.0).then(|| {
+                        "but at equal damage to text they lose no more than with the draws off"
+                            .to_string()
+                    })
+                }
+            };
             let zero = Finding {
-                objection: objection(&first, &loss, &lab.settings.bootstrap)?,
+                objection,
                 ..Finding::missing(id, &quantity(name), Direction::Lower, DRAWS, why)
             };
             findings.push(against_draws(&target, zero, &lab.settings.bootstrap)?);
-            findings.extend(at_equal_damage(
-                lab,
-                equal_damage(lab, treatment, text, recall)?,
-                name,
-            )?);
+            findings.extend(equal);
         }
     }
     Ok(findings)
 }
 
-/// Why a loss of recall is not one of recall: where known answers lose no more than any text does, the model is simply
-/// broken. The test is the one of specific-recall, at its plain level.
-fn objection(
-    first: &Arms,
+/// Why a loss of recall is not one of recall, where there is no equal damage to go by: known answers lose no more than
+/// any text does, by the test of specific-recall at its plain level.
+fn unspecific(
+    lab: &Lab<'_>,
+    first: Option<Arms>,
     loss: &Arms,
-    settings: &BootstrapSettings,
 ) -> Result<Option<String>, ExperimentError> {
-    let (facts, text) = (changes(first, -1.0), changes(loss, 1.0));
-    let found = contrast_of_two(facts.table(), text.table(), settings)?;
+    let Some(first) = first else {
+        return Ok(None);
+    };
+    let (facts, text) = (changes(&first, -1.0), changes(loss, 1.0));
+    let found = contrast_of_two(facts.table(), text.table(), &lab.settings.bootstrap)?;
     let specific = found.estimate > 0.0 && found.p.is_some_and(|p| p < LEVEL);
     Ok((!specific).then(|| {
         format!(
@@ -184,7 +194,7 @@ fn objection(
 /// The test at equal damage to text, where there is damage.
 fn at_equal_damage(
     lab: &Lab<'_>,
-    matched: Matched,
+    matched: &Matched,
     name: &str,
 ) -> Result<Option<Finding>, ExperimentError> {
     let id = ClaimId::EnrichmentRecall;
@@ -277,11 +287,13 @@ pub(super) fn specific_recall(
             evidence: found.into(),
             n: found.prompts,
             why: format!(
-                "known answers lose {:.3} (draws off: {:.3}), text {:.3} ({:.3})",
+                "known answers lose {:.3} (draws off: {:.3}), text {:.3} ({:.3}); {:.1} ({:.1}) times as much",
                 of(&facts.class),
                 of(&facts.draws.concat()),
                 of(&loss.class),
-                of(&loss.draws.concat())
+                of(&loss.draws.concat()),
+                of(&facts.class) / of(&loss.class),
+                of(&facts.draws.concat()) / of(&loss.draws.concat()),
             ),
             ..Finding::missing(id, &quantity, Direction::Higher, DRAWS, String::new())
         });

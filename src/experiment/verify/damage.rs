@@ -4,9 +4,10 @@
 use super::super::ExperimentError;
 use super::super::effects::{Arms, Metric};
 use super::super::plan::Treatment;
+use super::judge::LEVEL;
 use super::measure::{Lab, Recall, Text};
 use crate::hooks::Mode;
-use crate::stats::mean;
+use crate::stats::{contrast, mean};
 
 /// Steps of the bisection: the factor is known to 1/64 after them.
 pub(super) const STEPS: usize = 6;
@@ -26,7 +27,7 @@ pub(super) struct EqualDamage {
 
 /// What a search for it gives.
 pub(super) enum Matched {
-    /// The class costs no more than its draws: there is nothing to match.
+    /// The class costs text no more than its draws do, or not distinguishably more: there is nothing to match.
     NoDamage,
     /// The draws cost nothing, so that an equal damage is none at all. Loss on the text, nats: clean, class, draws.
     NothingToMatch([f64; 3]),
@@ -48,7 +49,8 @@ pub(super) fn equal_damage(
     };
     let of = |values: &[f64]| mean(values).unwrap_or(f64::NAN);
     let (clean, whole, draws) = (of(&loss.clean), of(&loss.class), of(&loss.draws.concat()));
-    if whole <= draws {
+    let excess = contrast(&loss.class, &loss.draws, &lab.settings.bootstrap)?;
+    if whole <= draws || excess.p.is_none_or(|p| p >= LEVEL) {
         return Ok(Matched::NoDamage);
     }
     if draws <= clean {
