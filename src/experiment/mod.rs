@@ -20,7 +20,7 @@ mod text;
 pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
 pub use generate::{Choice, Generator};
-pub use neuron::{Firing, NeuronActivity, SignCaseSummary, neuron_activity};
+pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;

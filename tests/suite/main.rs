@@ -12,6 +12,7 @@ mod goldens;
 mod hub;
 mod loading;
 mod memory;
+mod neuron;
 mod oracle;
 mod published;
 mod recall;
