@@ -103,9 +103,10 @@ impl Generate {
         }
         let tokenizer = tokenizer(&located)?;
         let prompt = self.prompt_ids(&tokenizer)?;
+        let reference = self.edit.open_reference(&located, &tokenizer)?;
         let (mode, _) = self
             .edit
-            .read_mode(&located, checkpoint.config(), &tokenizer)?;
+            .read_mode(reference.as_ref(), checkpoint.config())?;
         let arms = self.arms(&checkpoint, mode)?;
         let model = Model::load(checkpoint, options)?;
         let engine = Engine::new(&model);
@@ -127,7 +128,7 @@ impl Generate {
 
     fn check(&self) -> anyhow::Result<()> {
         check_threshold(self.class.threshold)?;
-        self.edit.check()?;
+        self.edit.check(None)?;
         anyhow::ensure!(
             !self.prompt.is_empty(),
             "--prompt is empty; write some text to go on from"

@@ -7,6 +7,7 @@ mod configs;
 mod edits;
 mod engine;
 mod families;
+mod frequencies;
 mod generate;
 mod golden;
 mod goldens;

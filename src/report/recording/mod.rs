@@ -1,5 +1,6 @@
 //! What a run may take from a folder that `record` wrote.
 
+mod frequencies;
 mod means;
 mod neuron;
 mod table;
