@@ -187,6 +187,7 @@ fn counts(
         "conditions": plan.len(),
         "edits": ablation.changed,
         "reference": ready.reference(ablation.reference),
+        "frequencies": ready.frequencies(),
         "passes": ablation.passes,
         "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
         "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),

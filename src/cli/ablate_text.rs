@@ -141,6 +141,7 @@ fn counts(ablation: &TextAblation, plan: &AblationPlan, ready: &Ready) -> serde_
         "conditions": plan.len(),
         "edits": ablation.changed,
         "reference": ready.reference(ablation.reference),
+        "frequencies": ready.frequencies(),
         "passes": ablation.passes,
     })
 }

@@ -11,7 +11,7 @@ use super::table::count;
 use crate::experiment::CleanReference;
 use crate::hooks::{EditCount, Mode, ModeSpec, SignCase, SignConvention};
 use crate::hub::LocatedModel;
-use crate::io_class::NeuronTable;
+use crate::io_class::{ClassError, Match, NeuronTable};
 use crate::model::Config;
 use crate::report::RecordedFolder;
 use crate::tokens::{Positions, Tokenizer};
@@ -27,8 +27,9 @@ pub struct EditArgs {
     #[arg(long, default_value = "zero", value_name = "MODE")]
     #[serde(serialize_with = "as_text")]
     pub mode: ModeSpec,
-    /// The reference of mean and mean-sign: a folder that `gatelens record` wrote with the same model
-    /// and tokenizer [default: the clean pass over all prompts of this run].
+    /// A folder that `gatelens record` wrote with the same model and tokenizer. The modes mean and mean-sign
+    /// take their means from it [default: the clean pass over all prompts of this run], and random sets that
+    /// are matched by layer+frequency the frequencies.
     #[arg(long, value_name = "DIR")]
     reference: Option<PathBuf>,
     /// At which tokens: all, subject, subject-last or last (of the prompt).
@@ -59,14 +60,23 @@ enum Sign {
 }
 
 impl EditArgs {
-    /// Refuses settings that would do nothing.
-    pub fn check(&self) -> anyhow::Result<()> {
+    /// Refuses settings that would do nothing, and random sets that lack what they are matched by; `matching`:
+    /// of the random sets, where there are any.
+    pub fn check(&self, matching: Option<Match>) -> anyhow::Result<()> {
         let means = matches!(self.mode, ModeSpec::Means(_));
+        let frequencies = matching == Some(Match::LayerFrequency);
+        let for_sets = match matching {
+            Some(_) => ", or --match layer+frequency,",
+            None => "",
+        };
         anyhow::ensure!(
-            self.reference.is_none() || means,
-            "--reference gives means, and --mode {} takes none; use --mode mean or mean-sign, or drop it",
+            self.reference.is_none() || means || frequencies,
+            "--reference gives means, and --mode {} takes none; use --mode mean or mean-sign{for_sets} or drop it",
             self.mode
         );
+        if frequencies && self.reference.is_none() {
+            return Err(ClassError::NeedsFrequency.into());
+        }
         let signed = matches!(
             self.mode,
             ModeSpec::Ready(Mode::Fixed(_) | Mode::ClampAbove(_))
@@ -93,24 +103,31 @@ impl EditArgs {
         }
     }
 
+    /// The reference folder, where one is given; its model and tokenizer must be these.
+    pub fn open_reference(
+        &self,
+        located: &LocatedModel,
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<Option<RecordedFolder>> {
+        let Some(dir) = &self.reference else {
+            return Ok(None);
+        };
+        let folder = RecordedFolder::open(dir)?;
+        folder.check(&located.sha256()?, tokenizer.sha256())?;
+        Ok(Some(folder))
+    }
+
     /// The mode, with the means of the reference folder where one is given.
     pub fn read_mode(
         &self,
-        located: &LocatedModel,
+        reference: Option<&RecordedFolder>,
         config: &Config,
-        tokenizer: &Tokenizer,
     ) -> anyhow::Result<(ModeSpec, Option<Recorded>)> {
-        let (ModeSpec::Means(kind), Some(dir)) = (&self.mode, &self.reference) else {
+        let (ModeSpec::Means(kind), Some(folder)) = (&self.mode, reference) else {
             return Ok((self.mode.clone(), None));
         };
-        let recording = RecordedFolder::open(dir)?;
-        recording.check(&located.sha256()?, tokenizer.sha256())?;
-        let (means, tokens) = recording.means(config.n_layers(), config.d_mlp)?;
-        let recorded = Recorded {
-            source: "recorded",
-            folder: dir.display().to_string(),
-            tokens,
-        };
+        let (means, tokens) = folder.means(config.n_layers(), config.d_mlp)?;
+        let recorded = Recorded::of(folder, tokens)?;
         Ok((kind.of(Arc::new(means)).into(), Some(recorded)))
     }
 
@@ -129,18 +146,38 @@ impl EditArgs {
     }
 }
 
-/// Means that were read from a folder.
+/// A folder that numbers of neurons were read from.
 #[derive(Serialize)]
 pub struct Recorded {
     source: &'static str,
     folder: String,
+    /// Of the file that was read.
+    summary_sha256: String,
     tokens: u64,
+}
+
+impl Recorded {
+    /// What was read of `folder` is over `tokens` tokens.
+    pub fn of(folder: &RecordedFolder, tokens: u64) -> anyhow::Result<Self> {
+        Ok(Self {
+            source: "recorded",
+            folder: folder.path().display().to_string(),
+            summary_sha256: folder.summary_sha256()?,
+            tokens,
+        })
+    }
+
+    /// Says in a line where `what` is from.
+    pub fn print(&self, what: &str) {
+        let (tokens, folder) = (many(self.tokens), &self.folder);
+        println!("{what}: over {tokens} tokens, recorded in {folder}");
+    }
 }
 
 /// Where the values of a mode came from, in a line; nothing for modes that take none.
 pub fn print_reference(clean: Option<CleanReference>, recorded: Option<&Recorded>) {
-    if let Some(Recorded { folder, tokens, .. }) = recorded {
-        println!("means: over {} tokens, recorded in {folder}", many(*tokens));
+    if let Some(recorded) = recorded {
+        recorded.print("means");
     }
     match clean {
         None => {}

@@ -1,30 +1,35 @@
 //! `generate`: what the model says, with and without some neurons.
 
-use std::io::Write;
+mod side_by_side;
+mod writer;
+
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 
 use candle_transformers::generation::Sampling;
 use clap::Args;
-use console::{Term, style};
+use console::style;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
 use super::edit_args::EditArgs;
 use super::setup::{check_memory, find_model, tokenizer};
-use super::table::{count, wrapped_table};
+use super::table::count;
 use super::treatments::{read_neurons, select};
 use crate::engine::Engine;
-use crate::experiment::{Choice, Generator};
+use crate::experiment::Choice;
 use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
 use crate::model::{Checkpoint, Model};
 use crate::tokens::{BosPolicy, Positions, Tokenizer};
+use side_by_side::{LiveTable, print_difference, print_table};
+use writer::{Text, Writer};
 
 /// Write on from a prompt, greedily or by sampling, with or without some neurons edited
 ///
 /// Without --classes or --neurons the model is as it is. With them the text is that of the edited model;
-/// --compare writes both. Keys and values are kept, so each token passes through the model once.
+/// --compare writes both, in a terminal as they come. Keys and values are kept, so each token passes through the model once.
 #[derive(Args)]
 #[command(after_help = "Examples:
   gatelens generate --prompt 'The capital of France is'
@@ -39,13 +44,14 @@ pub struct Generate {
     /// Stop after so many tokens; a special token, such as the end of text, stops before.
     #[arg(long, default_value_t = 60, value_name = "N")]
     max_tokens: usize,
-    /// Sample at this temperature; 0 always takes the most probable token.
+    /// Sample from softmax(logits/T); 0 always takes the most probable token.
     #[arg(long, default_value_t = 0.0, value_name = "T")]
     temperature: f64,
     /// Sample from the K most probable tokens only.
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
-    /// Sample from the most probable tokens that together have this probability.
+    /// Sample from the most probable tokens that together have this probability; with --top-k those of the K,
+    /// whose probabilities are still shares of the whole.
     #[arg(long, value_name = "P")]
     top_p: Option<f64>,
     /// Seed of the sampling.
@@ -97,30 +103,48 @@ impl Generate {
         }
         let tokenizer = tokenizer(&located)?;
         let prompt = self.prompt_ids(&tokenizer)?;
+        let reference = self.edit.open_reference(&located, &tokenizer)?;
         let (mode, _) = self
             .edit
-            .read_mode(&located, checkpoint.config(), &tokenizer)?;
+            .read_mode(reference.as_ref(), checkpoint.config())?;
         let arms = self.arms(&checkpoint, mode)?;
         let model = Model::load(checkpoint, options)?;
         let engine = Engine::new(&model);
-        let texts = arms
-            .into_iter()
-            .map(|(name, condition)| self.write(&engine, name, condition, &prompt, &tokenizer));
-        let texts = texts.collect::<anyhow::Result<Vec<_>>>()?;
+        let writer = |arm| {
+            let choice = self.choice();
+            Writer::new(&engine, arm, &prompt, choice, self.max_tokens, &tokenizer)
+        };
+        let writers: Vec<_> = arms.into_iter().map(writer).collect();
         if self.json {
+            let texts = finish(write_all(writers, &tokenizer, |_, _| Ok(()))?)?;
             println!("{}", serde_json::to_string_pretty(&self.as_json(&texts))?);
-        } else if let [clean, edited] = &texts[..] {
-            self.print_side_by_side(clean, edited, &tokenizer);
+            Ok(())
+        } else if self.compare {
+            self.print_both(writers, &tokenizer)
+        } else {
+            self.print(writers, &tokenizer)
         }
-        Ok(())
     }
 
     fn check(&self) -> anyhow::Result<()> {
         check_threshold(self.class.threshold)?;
-        self.edit.check()?;
+        self.edit.check(None)?;
         anyhow::ensure!(
             !self.prompt.is_empty(),
             "--prompt is empty; write some text to go on from"
+        );
+        anyhow::ensure!(
+            self.temperature >= 0.0 && self.temperature.is_finite(),
+            "--temperature {} cannot be sampled at; use 0 for the most probable token, or more",
+            self.temperature
+        );
+        anyhow::ensure!(
+            self.top_k != Some(0),
+            "--top-k 0 leaves no token to choose; use at least 1"
+        );
+        anyhow::ensure!(
+            self.top_p.is_none_or(|p| p > 0.0 && p <= 1.0),
+            "--top-p must be more than 0 and at most 1, which leaves all tokens"
         );
         anyhow::ensure!(
             self.temperature > 0.0 || (self.top_k.is_none() && self.top_p.is_none()),
@@ -221,73 +245,41 @@ impl Generate {
         }
     }
 
-    /// Writes one text, to the terminal as it comes where it is the only one.
-    fn write(
-        &self,
-        engine: &Engine<'_>,
-        name: &'static str,
-        condition: Condition,
-        prompt: &[u32],
-        tokenizer: &Tokenizer,
-    ) -> anyhow::Result<Text> {
-        let edits = condition != Condition::Clean;
-        let mut generator = Generator::new(engine, condition, prompt.to_vec(), self.choice());
-        let mut text = Text::new(name, prompt, tokenizer);
-        let shown = !self.json && !self.compare;
-        if shown {
-            print!("{}", style(&self.prompt).dim());
-        }
-        for _ in 0..self.max_tokens {
-            let token = generator.next_token()?;
-            if tokenizer.is_special(token) {
-                break;
-            }
-            let new = text.push(token, tokenizer);
-            if shown {
-                print!("{new}");
-                std::io::stdout().flush()?;
-            }
-        }
-        if shown {
-            println!();
-        }
-        anyhow::ensure!(
-            !edits || generator.changed().changed > 0,
-            "the edit changed no value ({} were in its neurons, positions and sign case): this text says nothing",
-            generator.changed().touched
-        );
-        Ok(text)
+    /// Prints the one text as it comes.
+    fn print(&self, writers: Vec<Writer<'_, '_>>, tokenizer: &Tokenizer) -> anyhow::Result<()> {
+        print!("{}", style(&self.prompt).dim());
+        let written = write_all(writers, tokenizer, |new, _| {
+            print!("{new}");
+            io::stdout().flush()
+        })?;
+        println!();
+        finish(written).map(|_| ())
     }
 
-    fn print_side_by_side(&self, clean: &Text, edited: &Text, tokenizer: &Tokenizer) {
-        println!("{}\n", style(&self.prompt).dim());
-        let width = Term::stdout().size().1.clamp(60, 160);
-        println!(
-            "{}",
-            wrapped_table(
-                &["clean", "edited"],
-                vec![clean.written.clone(), edited.written.clone()],
-                width
-            )
-        );
-        let same = clean
-            .ids
-            .iter()
-            .zip(&edited.ids)
-            .take_while(|(a, b)| a == b)
-            .count();
-        let word = |text: &Text| match text.ids.get(same) {
-            Some(token) => format!("{:?}", tokenizer.token_text(*token)),
-            None => "the end".to_string(),
+    /// Prints two texts side by side, in a terminal as they come.
+    fn print_both(
+        &self,
+        writers: Vec<Writer<'_, '_>>,
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<()> {
+        let prompt = || println!("{}\n", style(&self.prompt).dim());
+        let texts = match LiveTable::new() {
+            Some(mut live) => {
+                prompt();
+                let draw = |_: &str, writers: &[Writer<'_, '_>]| live.draw(&texts(writers));
+                let written = write_all(writers, tokenizer, draw)?;
+                live.finish(&texts(&written))?;
+                finish(written)?
+            }
+            None => {
+                let written = finish(write_all(writers, tokenizer, |_, _| Ok(()))?)?;
+                prompt();
+                print_table(&written.iter().collect::<Vec<_>>());
+                written
+            }
         };
-        match same == clean.ids.len() && same == edited.ids.len() {
-            true => println!("\nBoth texts are the same."),
-            false => println!(
-                "\nThe first {same} tokens are the same; then {} against {}.",
-                word(clean),
-                word(edited)
-            ),
-        }
+        print_difference(&texts, tokenizer);
+        Ok(())
     }
 
     fn as_json(&self, texts: &[Text]) -> serde_json::Value {
@@ -302,39 +294,29 @@ impl Generate {
     }
 }
 
-/// What was written after a prompt.
-struct Text {
-    name: &'static str,
-    prompt: Vec<u32>,
-    ids: Vec<u32>,
-    before: String,
-    written: String,
+/// Writes all texts to their ends, a token of each in turn. `each` sees what a token completed, and all texts so far.
+fn write_all<'e, 'm>(
+    mut writers: Vec<Writer<'e, 'm>>,
+    tokenizer: &Tokenizer,
+    mut each: impl FnMut(&str, &[Writer<'e, 'm>]) -> io::Result<()>,
+) -> anyhow::Result<Vec<Writer<'e, 'm>>> {
+    let mut going = true;
+    while going {
+        going = false;
+        for i in 0..writers.len() {
+            if let Some(new) = writers[i].next(tokenizer)? {
+                each(&new, &writers)?;
+                going = true;
+            }
+        }
+    }
+    Ok(writers)
 }
 
-impl Text {
-    fn new(name: &'static str, prompt: &[u32], tokenizer: &Tokenizer) -> Self {
-        Self {
-            name,
-            prompt: prompt.to_vec(),
-            ids: Vec::new(),
-            before: tokenizer.decode(prompt),
-            written: String::new(),
-        }
-    }
+fn texts<'w>(writers: &'w [Writer<'_, '_>]) -> Vec<&'w Text> {
+    writers.iter().map(|writer| &writer.text).collect()
+}
 
-    /// Appends a token and returns the text that it completes: nothing while a character is not whole.
-    fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> String {
-        self.ids.push(token);
-        let all = tokenizer.decode(&[&self.prompt[..], &self.ids[..]].concat());
-        let written = all.strip_prefix(self.before.as_str()).unwrap_or(&all);
-        if written.ends_with('\u{fffd}') {
-            return String::new();
-        }
-        let new = written
-            .strip_prefix(self.written.as_str())
-            .unwrap_or("")
-            .to_string();
-        self.written = written.to_string();
-        new
-    }
+fn finish(writers: Vec<Writer<'_, '_>>) -> anyhow::Result<Vec<Text>> {
+    writers.into_iter().map(Writer::finish).collect()
 }

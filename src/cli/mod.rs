@@ -37,6 +37,8 @@ Examples:
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
   gatelens sweep --window 3 --draws 20 --out runs/layers
   gatelens record --text neutral --out runs/neutral
+  gatelens ablate --match layer+frequency --reference runs/neutral
+  gatelens neuron 13.1007 --recorded runs/neutral
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
   gatelens verify --quick

@@ -77,6 +77,7 @@ struct Counts {
     conditions: usize,
     edits: EditCount,
     reference: Option<Value>,
+    frequencies: Option<Value>,
     passes: usize,
     cells: Vec<CellCount>,
     absent: Vec<Cell>,
@@ -231,6 +232,9 @@ fn counts(ablation: &Ablation, plan: &SweepPlan, ready: &Ready) -> Counts {
         conditions: plan.ablation.len(),
         edits: ablation.changed,
         reference: ready.reference(ablation.reference),
+        frequencies: ready
+            .frequencies()
+            .map(|recorded| serde_json::json!(recorded)),
         passes: ablation.passes,
         cells: cells.collect(),
         absent: plan.absent.clone(),

@@ -29,12 +29,13 @@ pub fn number_table<S: ToString>(
     table
 }
 
-/// One row of long texts side by side in columns of equal width, as wide as `width` together.
+/// One row of long texts side by side in columns of equal width, no wider than `width` together.
 pub fn wrapped_table<S: ToString>(header: &[S], row: Vec<String>, width: u16) -> Table {
     let mut table = text_table(header, [row]);
     table.set_width(width);
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    let each = Width::Fixed(width / header.len() as u16);
+    // Every table has a space before its first column.
+    let each = Width::Fixed(width.saturating_sub(1) / header.len() as u16);
     for column in table.column_iter_mut() {
         column.set_constraint(ColumnConstraint::Absolute(each));
     }
@@ -68,4 +69,23 @@ pub fn p_value(p: Option<f64>) -> String {
 /// A number with thousands separated.
 pub fn count(n: usize) -> String {
     indicatif::HumanCount(n as u64).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapped_table_keeps_to_its_width() {
+        let text = "one two three four five six seven ".repeat(9);
+        for width in [20, 60, 61, 80] {
+            let table = wrapped_table(&["a", "b"], vec![text.clone(), text.clone()], width);
+            let widths = table.lines().map(|line| line.chars().count());
+            let widest = widths.max().unwrap();
+            assert!(
+                (width as usize - 1..=width as usize).contains(&widest),
+                "{widest} of {width}"
+            );
+        }
+    }
 }

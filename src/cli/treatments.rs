@@ -14,11 +14,11 @@ use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
 use crate::hooks::{ModeSpec, NeuronSet};
 use crate::hub::LocatedModel;
 use crate::io_class::{
-    ClassQuery, Match, NeuronTable, check_layers, check_threshold, matched_draws,
+    ClassQuery, FiringFrequencies, Match, NeuronTable, check_layers, check_threshold, matched_draws,
 };
-use crate::model::{Checkpoint, LoadOptions};
+use crate::model::{Checkpoint, Config, LoadOptions};
 use crate::prompts::PromptSet;
-use crate::report::{PromptSetInfo, RunInfo};
+use crate::report::{PromptSetInfo, RecordedFolder, RunInfo};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize};
 
@@ -50,11 +50,15 @@ pub struct TreatmentArgs {
     /// Seed of the random sets, of the prompts that --mode resample takes values from, and of the bootstrap.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// What the random sets share with the class: the layers, or also the norms of w_out.
+    /// What the random sets share with the class. layer: the layers. layer+norm: also about the norms of w_out,
+    /// each neuron of the class having as its partner one of the tenth of its layer that is nearest to it in the
+    /// ranking by norm. layer+frequency: the same by firing frequency, P(gate > 0), of which a recording is
+    /// needed: `gatelens record --text neutral --out runs/neutral`, then --reference runs/neutral. Neurons that
+    /// fire equally often are ranked by their numbers, with the class's neuron in their middle.
     #[arg(
         long = "match",
         default_value = "layer",
-        value_name = "layer|layer+norm"
+        value_name = "layer|layer+norm|layer+frequency"
     )]
     #[serde(serialize_with = "as_text")]
     matching: Match,
@@ -85,6 +89,8 @@ pub struct Ready {
     mode: ModeSpec,
     /// The folder that the mode's means come from, if any.
     recorded: Option<Recorded>,
+    /// What random sets are matched by, and the folder that it comes from.
+    frequencies: Option<(FiringFrequencies, Recorded)>,
     /// The set that `--neurons` names.
     neurons: Option<Named>,
 }
@@ -96,16 +102,24 @@ impl Ready {
         clean.map(|clean| serde_json::json!(clean)).or(recorded)
     }
 
-    /// The same for a person.
+    /// Where the frequencies that random sets are matched by came from, for `run.json`.
+    pub fn frequencies(&self) -> Option<&Recorded> {
+        self.frequencies.as_ref().map(|(_, recorded)| recorded)
+    }
+
+    /// Both for a person.
     pub fn print_reference(&self, clean: Option<CleanReference>) {
         print_reference(clean, self.recorded.as_ref());
+        if let Some(recorded) = self.frequencies() {
+            recorded.print("firing frequencies");
+        }
     }
 }
 
 impl TreatmentArgs {
     /// Refuses settings that would do nothing.
     pub fn check(&self) -> anyhow::Result<()> {
-        self.edit.check()
+        self.edit.check(Some(self.matching))
     }
 
     /// Reads and checks everything that can be wrong before a weight is read.
@@ -129,9 +143,10 @@ impl TreatmentArgs {
         let neurons = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), &checkpoint)?;
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
-        let (mode, recorded) = self
-            .edit
-            .read_mode(&located, checkpoint.config(), &tokenizer)?;
+        let reference = self.edit.open_reference(&located, &tokenizer)?;
+        let config = checkpoint.config();
+        let (mode, recorded) = self.edit.read_mode(reference.as_ref(), config)?;
+        let frequencies = self.read_frequencies(reference.as_ref(), config)?;
         let ready = Ready {
             prompts,
             located,
@@ -140,9 +155,22 @@ impl TreatmentArgs {
             max_positions: checkpoint.config().max_positions,
             mode,
             recorded,
+            frequencies,
             neurons,
         };
         Ok((checkpoint, ready))
+    }
+
+    fn read_frequencies(
+        &self,
+        reference: Option<&RecordedFolder>,
+        config: &Config,
+    ) -> anyhow::Result<Option<(FiringFrequencies, Recorded)>> {
+        let (Match::LayerFrequency, Some(folder)) = (self.matching, reference) else {
+            return Ok(None);
+        };
+        let (frequencies, tokens) = folder.frequencies(config.n_layers(), config.d_mlp)?;
+        Ok(Some((frequencies, Recorded::of(folder, tokens)?)))
     }
 
     /// The classes, or the neuron file, with `draws` random sets each.
@@ -152,6 +180,8 @@ impl TreatmentArgs {
         ready: &Ready,
         draws: usize,
     ) -> anyhow::Result<AblationPlan> {
+        let frequencies = ready.frequencies.as_ref().map(|(given, _)| given);
+        let matching = self.matching.with(frequencies)?;
         let treatments = select(
             table,
             &self.classes,
@@ -160,7 +190,7 @@ impl TreatmentArgs {
         )?
         .into_iter()
         .map(|(name, set)| {
-            let draws = matched_draws(table, &set, draws, self.seed, self.matching)
+            let draws = matched_draws(table, &set, draws, self.seed, matching)
                 .with_context(|| format!("baseline of {name}"))?;
             Ok(Treatment::new(name, set, draws))
         });

@@ -22,7 +22,7 @@ pub mod verify;
 pub use ablate::{Ablation, Earlier, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
 pub use generate::{Choice, Generator};
-pub use neuron::{Firing, NeuronActivity, SignCaseSummary, neuron_activity};
+pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
 pub use passes::Passes;
 pub use plan::{AblationPlan, Treatment};

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, HookPoint, Neuron, Observer, Site, SiteRows};
+use crate::hooks::{Condition, HookPoint, Neuron, Observer, RawCase, Site, SiteRows};
 use crate::tokens::TokenBatch;
 
 /// A neuron's values at one token.
@@ -25,14 +25,37 @@ pub struct Firing {
 /// One of the four cases of the signs of gate and up, as the weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SignCaseSummary {
-    /// `gate+,up+` and so on.
-    pub case: &'static str,
+    /// Which.
+    pub case: RawCase,
     /// Tokens in this case.
-    pub tokens: usize,
+    pub tokens: u64,
     /// Mean of post over them; absent without tokens.
     pub mean_post: Option<f64>,
     /// The value of post that is farthest from 0.
     pub strongest_post: Option<f32>,
+}
+
+impl SignCaseSummary {
+    /// The same tokens in reference sign: up and post times `sign` = sign(w_gate·w_in), +1 or -1 (PAPER 1, Signs).
+    pub fn in_reference_sign(self, sign: i8) -> Self {
+        Self {
+            case: self.case.in_reference_sign(sign),
+            mean_post: self.mean_post.map(|mean| mean * f64::from(sign)),
+            strongest_post: self.strongest_post.map(|post| post * f32::from(sign)),
+            ..self
+        }
+    }
+}
+
+/// How often a neuron fires, and what it does in which sign case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FiringStatistics {
+    /// Tokens; at least one.
+    pub tokens: u64,
+    /// The share of them with a positive gate.
+    pub frequency: f64,
+    /// In the order of [`RawCase::ALL`]; a token where gate or up is exactly 0 is in none.
+    pub sign_cases: [SignCaseSummary; 4],
 }
 
 /// A neuron's values at every token of a batch, in the order of prompts and positions.
@@ -131,32 +154,25 @@ impl NeuronActivity {
         &self.firings
     }
 
-    /// The share of tokens with a positive gate.
-    pub fn frequency(&self) -> f64 {
+    /// Over all tokens.
+    pub fn statistics(&self) -> FiringStatistics {
         let positive = self.firings.iter().filter(|firing| firing.gate > 0.0);
-        positive.count() as f64 / self.firings.len() as f64
+        FiringStatistics {
+            tokens: self.firings.len() as u64,
+            frequency: positive.count() as f64 / self.firings.len() as f64,
+            sign_cases: self.sign_cases(),
+        }
     }
 
-    /// The four sign cases; a value of exactly 0 is in none.
-    pub fn sign_cases(&self) -> [SignCaseSummary; 4] {
-        let cases: [(&str, f32, f32); 4] = [
-            ("gate+,up+", 1.0, 1.0),
-            ("gate+,up-", 1.0, -1.0),
-            ("gate-,up+", -1.0, 1.0),
-            ("gate-,up-", -1.0, -1.0),
-        ];
-        cases.map(|(case, gate, up)| {
-            let in_case = |firing: &&Firing| firing.gate * gate > 0.0 && firing.up * up > 0.0;
-            let posts = self
-                .firings
-                .iter()
-                .filter(in_case)
-                .map(|firing| firing.post);
+    fn sign_cases(&self) -> [SignCaseSummary; 4] {
+        RawCase::ALL.map(|case| {
+            let in_case = |f: &&Firing| RawCase::of(f.gate, f.up) == Some(case);
+            let posts = self.firings.iter().filter(in_case).map(|f| f.post);
             let posts: Vec<f32> = posts.collect();
             let sum: f64 = posts.iter().map(|post| f64::from(*post)).sum();
             SignCaseSummary {
                 case,
-                tokens: posts.len(),
+                tokens: posts.len() as u64,
                 mean_post: (!posts.is_empty()).then(|| sum / posts.len() as f64),
                 strongest_post: posts.into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())),
             }
@@ -197,12 +213,18 @@ mod tests {
         let activity = NeuronActivity {
             firings: firings.collect(),
         };
-        assert_eq!(activity.frequency(), 0.75);
-        let cases = activity.sign_cases();
+        let statistics = activity.statistics();
+        assert_eq!((statistics.tokens, statistics.frequency), (4, 0.75));
+        let cases = statistics.sign_cases;
         assert_eq!(cases.map(|case| case.tokens), [2, 1, 1, 0]);
         assert!((cases[0].mean_post.unwrap() - 1.65).abs() < 1e-6);
         assert_eq!(cases[0].strongest_post, Some(1.8));
         assert_eq!(cases[3].mean_post, None);
+        let read = cases[1].in_reference_sign(-1);
+        assert_eq!((read.case.as_str(), read.tokens), ("gate+,up+", 1));
+        assert_eq!(read.strongest_post, Some(0.7));
+        assert_eq!(read.mean_post, cases[1].mean_post.map(|mean| -mean));
+        assert_eq!(cases.map(|case| case.in_reference_sign(1)), cases);
         let order: Vec<usize> = activity.strongest(3).iter().map(|f| f.position).collect();
         assert_eq!(order, [3, 0, 2]);
     }

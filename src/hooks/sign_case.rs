@@ -13,6 +13,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 /// The sign that a value must have, strictly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sign {
@@ -165,6 +167,35 @@ impl RawCase {
         }
     }
 
+    /// The name, as [`SignCase`] writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RawCase::GatePlusUpPlus => "gate+,up+",
+            RawCase::GatePlusUpMinus => "gate+,up-",
+            RawCase::GateMinusUpPlus => "gate-,up+",
+            RawCase::GateMinusUpMinus => "gate-,up-",
+        }
+    }
+
+    /// The case that a neuron with the sign `sign` is in when `up` is read in reference sign: times `sign`.
+    pub fn in_reference_sign(self, sign: i8) -> RawCase {
+        match self {
+            case if sign > 0 => case,
+            RawCase::GatePlusUpPlus => RawCase::GatePlusUpMinus,
+            RawCase::GatePlusUpMinus => RawCase::GatePlusUpPlus,
+            RawCase::GateMinusUpPlus => RawCase::GateMinusUpMinus,
+            RawCase::GateMinusUpMinus => RawCase::GateMinusUpPlus,
+        }
+    }
+
+    /// The sign that `post` has in the case, +1 or -1: that of `gate` times `up`.
+    pub fn post_sign(self) -> i8 {
+        match self {
+            RawCase::GatePlusUpPlus | RawCase::GateMinusUpMinus => 1,
+            RawCase::GatePlusUpMinus | RawCase::GateMinusUpPlus => -1,
+        }
+    }
+
     /// What column names end in.
     pub fn suffix(self) -> &'static str {
         match self {
@@ -173,6 +204,18 @@ impl RawCase {
             RawCase::GateMinusUpPlus => "gm_up",
             RawCase::GateMinusUpMinus => "gm_um",
         }
+    }
+}
+
+impl fmt::Display for RawCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for RawCase {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 
@@ -266,6 +309,23 @@ mod tests {
         assert_eq!((of(0.0, 1.0), of(-1.0, -0.0)), (None, None));
         for (place, case) in RawCase::ALL.into_iter().enumerate() {
             assert_eq!(case as usize, place);
+        }
+    }
+
+    #[test]
+    fn raw_cases_in_reference_sign_by_hand() {
+        let of = |gate, up| RawCase::of(gate, up).unwrap();
+        for (gate, up) in [(2.0f32, 3.0f32), (2.0, -3.0), (-2.0, 3.0), (-2.0, -3.0)] {
+            let case = of(gate, up);
+            assert_eq!(case.in_reference_sign(1), case);
+            assert_eq!(case.in_reference_sign(-1), of(gate, -up));
+            assert_eq!(f32::from(case.post_sign()), (gate * up).signum());
+            let sign = |value: f32| if value > 0.0 { '+' } else { '-' };
+            assert_eq!(
+                case.to_string(),
+                format!("gate{},up{}", sign(gate), sign(up))
+            );
+            assert!(case.as_str().parse::<SignCase>().is_ok());
         }
     }
 }

@@ -89,17 +89,42 @@ pub enum ClassError {
         name: String,
     },
     /// The text names no way of matching.
-    #[error("unknown matching `{name}`; accepted: layer, layer+norm")]
+    #[error("unknown matching `{name}`; accepted: layer, layer+norm, layer+frequency")]
     UnknownMatch {
         /// The text as given.
         name: String,
     },
     /// Matching by frequency, which weights alone cannot give.
     #[error(
-        "matching `layer+frequency` needs how often each neuron fires on recorded text, which weights \
-         do not tell and this version cannot read yet; use layer or layer+norm"
+        "matching `layer+frequency` needs how often each neuron fires, which weights do not tell; record that \
+         once with the same --model, `gatelens record --text neutral --out runs/neutral`, and give it with \
+         --reference runs/neutral"
     )]
     NeedsFrequency,
+    /// Matching by frequency in a layer that has none.
+    #[error(
+        "the class has neurons in layer {layer}, whose firing frequencies were not recorded (those of layers {} \
+         were); record all layers, or keep to the recorded ones with --layers",
+        numbers(recorded)
+    )]
+    LayerNotRecorded {
+        /// The layer.
+        layer: usize,
+        /// The layers that have frequencies, ascending.
+        recorded: Vec<usize>,
+    },
+    /// Frequencies of a layer of another width.
+    #[error(
+        "layer {layer} has {d_mlp} neurons and {frequencies} firing frequencies: they come from different models"
+    )]
+    OtherFrequencies {
+        /// The layer.
+        layer: usize,
+        /// Frequencies of the layer.
+        frequencies: usize,
+        /// Neurons of the layer.
+        d_mlp: usize,
+    },
     /// The layers asked for are empty or not all in the model.
     #[error(
         "layers {}..{} (end excluded) do not fit a model with {n_layers} layers; give start..end with start < end <= {n_layers}",
@@ -163,6 +188,11 @@ pub enum ClassError {
 
 fn did_you_mean(suggestion: &Option<&'static str>) -> String {
     suggestion.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+}
+
+fn numbers(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    numbers.join(", ")
 }
 
 fn nonzero(counts: &ClassCounts) -> String {

@@ -3,7 +3,7 @@
 //! Each layer of each draw has its own random stream, seeded by (seed, draw, layer, the class's neurons in that
 //! layer). A draw therefore does not depend on which other classes run, nor on how many draws are asked for, and
 //! a class restricted to one layer meets the same neurons there as the whole class does. Nothing here knows text:
-//! matching by firing frequency needs recordings.
+//! the firing frequencies that a draw may match are given as numbers.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 use super::{ClassError, NeuronRow, NeuronTable};
 use crate::hooks::neurons::{Neuron, NeuronSet};
 
-/// Under [`Match::LayerNorm`] a partner comes from at most this share of the layer's candidates, half of it on each
-/// side in the order of norm_out. Wide enough that draws differ, narrow enough that the norms agree.
-const NORM_WINDOW: f64 = 0.1;
+/// A partner comes from at most this share of the layer's candidates, half of it on each side in their ranking. Wide
+/// enough that draws differ, narrow enough that what they are ranked by agrees.
+const WINDOW: f64 = 0.1;
 
 /// Candidates on each side that a window keeps at the ends of the ranking, so that draws still differ there.
 const NARROWEST: usize = 5;
@@ -42,14 +42,44 @@ pub enum Match {
     /// as many below as above. Where the class takes most of the long outputs of a layer, no set of equal norms exists.
     #[serde(rename = "layer+norm")]
     LayerNorm,
+    /// The layer and about the firing frequency, the share of recorded tokens with gate > 0: as by norm, in the
+    /// ranking by frequency. Candidates of equal frequency stand in it in the order of their numbers, and a class
+    /// neuron of that frequency in their middle.
+    #[serde(rename = "layer+frequency")]
+    LayerFrequency,
+}
+
+/// A [`Match`] with what is needed to draw by it.
+#[derive(Copy, Clone, Debug)]
+pub enum Matching<'f> {
+    /// See [`Match::Layer`].
+    Layer,
+    /// See [`Match::LayerNorm`].
+    LayerNorm,
+    /// See [`Match::LayerFrequency`].
+    LayerFrequency(&'f FiringFrequencies),
 }
 
 impl Match {
+    /// Puts in the frequencies.
+    ///
+    /// # Errors
+    /// [`ClassError::NeedsFrequency`] where they are needed and absent.
+    pub fn with(self, frequencies: Option<&FiringFrequencies>) -> Result<Matching<'_>, ClassError> {
+        match (self, frequencies) {
+            (Match::Layer, _) => Ok(Matching::Layer),
+            (Match::LayerNorm, _) => Ok(Matching::LayerNorm),
+            (Match::LayerFrequency, Some(given)) => Ok(Matching::LayerFrequency(given)),
+            (Match::LayerFrequency, None) => Err(ClassError::NeedsFrequency),
+        }
+    }
+
     /// The name in files and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Match::Layer => "layer",
             Match::LayerNorm => "layer+norm",
+            Match::LayerFrequency => "layer+frequency",
         }
     }
 }
@@ -67,11 +97,35 @@ impl FromStr for Match {
         match name {
             "layer" => Ok(Match::Layer),
             "layer+norm" => Ok(Match::LayerNorm),
-            "layer+frequency" => Err(ClassError::NeedsFrequency),
+            "layer+frequency" => Ok(Match::LayerFrequency),
             _ => Err(ClassError::UnknownMatch {
                 name: name.to_owned(),
             }),
         }
+    }
+}
+
+/// How often every neuron fires: the share of some tokens with gate > 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FiringFrequencies {
+    layers: Vec<Vec<f64>>, // [n_layers][d_mlp], or nothing where the layer was not recorded
+}
+
+impl FiringFrequencies {
+    /// From shares by layer and neuron; a layer without any was not recorded.
+    pub fn new(layers: Vec<Vec<f64>>) -> Self {
+        Self { layers }
+    }
+
+    /// Those of one layer, where it was recorded.
+    pub fn layer(&self, layer: usize) -> Option<&[f64]> {
+        let shares = self.layers.get(layer)?;
+        (!shares.is_empty()).then_some(shares)
+    }
+
+    fn recorded(&self) -> Vec<usize> {
+        let layers = 0..self.layers.len();
+        layers.filter(|l| self.layer(*l).is_some()).collect()
     }
 }
 
@@ -113,26 +167,32 @@ pub struct MatchedDraws {
 ///
 /// # Errors
 /// [`ClassError::EmptySet`], [`ClassError::OtherModel`] or [`ClassError::OutOfRange`] for a set that does not fit the
-/// table; [`ClassError::NothingOutside`] when draws are asked for and not one neuron could be drawn.
+/// table; [`ClassError::NothingOutside`] when draws are asked for and not one neuron could be drawn;
+/// [`ClassError::LayerNotRecorded`] for a class with neurons in a layer that has no frequencies, and
+/// [`ClassError::OtherFrequencies`] where that has another number of them.
 pub fn matched_draws(
     table: &NeuronTable,
     class: &NeuronSet,
     draws: usize,
     seed: u64,
-    matching: Match,
+    matching: Matching<'_>,
 ) -> Result<MatchedDraws, ClassError> {
     check_set(table, class)?;
-    let pools: Vec<Pool> = (0..class.n_layers())
-        .map(|layer| Pool::new(layer, &table.layers[layer], class.layer(layer)))
-        .collect();
+    let pools = (0..class.n_layers())
+        .filter(|layer| !class.layer(*layer).is_empty())
+        .map(|layer| Pool::new(layer, &table.layers[layer], class.layer(layer), matching));
+    let pools = pools.collect::<Result<Vec<Pool>, _>>()?;
     if draws > 0 && pools.iter().all(|pool| pool.wanted() == 0) {
         return Err(ClassError::NothingOutside {
             neurons: class.len(),
         });
     }
     let set = |draw| {
-        let layers = pools.iter().map(|pool| pool.draw(seed, draw, matching));
-        NeuronSet::from_layers(layers.collect())
+        let mut layers = vec![Vec::new(); class.n_layers()];
+        for pool in &pools {
+            layers[pool.layer] = pool.draw(seed, draw, matching);
+        }
+        NeuronSet::from_layers(layers)
     };
     Ok(MatchedDraws {
         sets: (0..draws).map(set).collect(),
@@ -178,27 +238,83 @@ fn check_set(table: &NeuronTable, class: &NeuronSet) -> Result<(), ClassError> {
     }
 }
 
+/// What the neurons of a layer are ranked by.
+enum Ranking<'a> {
+    NormOut(&'a [NeuronRow]),
+    Frequency(&'a [f64]),
+}
+
+impl<'a> Ranking<'a> {
+    fn new(
+        layer: usize,
+        rows: &'a [NeuronRow],
+        matching: Matching<'a>,
+    ) -> Result<Self, ClassError> {
+        let Matching::LayerFrequency(frequencies) = matching else {
+            return Ok(Ranking::NormOut(rows));
+        };
+        let shares = frequencies.layer(layer);
+        let shares = shares.ok_or_else(|| ClassError::LayerNotRecorded {
+            layer,
+            recorded: frequencies.recorded(),
+        })?;
+        match shares.len() == rows.len() {
+            true => Ok(Ranking::Frequency(shares)),
+            false => Err(ClassError::OtherFrequencies {
+                layer,
+                frequencies: shares.len(),
+                d_mlp: rows.len(),
+            }),
+        }
+    }
+
+    fn key(&self, index: u32) -> f64 {
+        match self {
+            Ranking::NormOut(rows) => f64::from(rows[index as usize].norm_out),
+            Ranking::Frequency(shares) => shares[index as usize],
+        }
+    }
+
+    /// Where a class neuron stands among candidates in the order of the ranking. Equal norms hardly occur, but many
+    /// neurons fire equally often, or never: before all of these, only those of the lowest numbers would be near.
+    fn place(&self, neuron: u32, candidates: &[u32]) -> usize {
+        let key = self.key(neuron);
+        let below = candidates.partition_point(|&other| self.key(other) < key);
+        let equal = candidates[below..].partition_point(|&other| self.key(other) <= key);
+        match self {
+            Ranking::NormOut(_) => below,
+            Ranking::Frequency(_) => below + equal / 2,
+        }
+    }
+}
+
 /// One layer's neurons, parted into class and candidates.
 struct Pool<'a> {
     layer: usize,
-    rows: &'a [NeuronRow],
+    ranking: Ranking<'a>,
     class: &'a [u32],
-    outside: Vec<u32>, // by norm_out, then index
+    outside: Vec<u32>, // in the order of the ranking, then by index
 }
 
 impl<'a> Pool<'a> {
-    fn new(layer: usize, rows: &'a [NeuronRow], class: &'a [u32]) -> Self {
+    fn new(
+        layer: usize,
+        rows: &'a [NeuronRow],
+        class: &'a [u32],
+        matching: Matching<'a>,
+    ) -> Result<Self, ClassError> {
+        let ranking = Ranking::new(layer, rows, matching)?;
         let indices = (0u32..).zip(rows).map(|(index, _)| index);
         let mut outside: Vec<u32> = indices
             .filter(|index| class.binary_search(index).is_err())
             .collect();
-        outside.sort_by(|&a, &b| norm_out(rows, a).total_cmp(&norm_out(rows, b)));
-        Pool {
+        outside.sort_by(|&a, &b| ranking.key(a).total_cmp(&ranking.key(b)));
+        Ok(Pool {
             layer,
-            rows,
+            ranking,
             class,
             outside,
-        }
+        })
     }
 
     fn wanted(&self) -> usize {
@@ -214,32 +330,31 @@ impl<'a> Pool<'a> {
         })
     }
 
-    fn draw(&self, seed: u64, draw: usize, matching: Match) -> Vec<u32> {
+    fn draw(&self, seed: u64, draw: usize, matching: Matching<'_>) -> Vec<u32> {
         if self.class.len() >= self.outside.len() {
             return self.outside.clone();
         }
         let mut rng = self.rng(seed, draw);
         match matching {
-            Match::Layer => {
+            Matching::Layer => {
                 let chosen = index::sample(&mut rng, self.outside.len(), self.wanted());
                 chosen
                     .iter()
                     .map(|position| self.outside[position])
                     .collect()
             }
-            Match::LayerNorm => self.draw_by_norm(&mut rng),
+            Matching::LayerNorm | Matching::LayerFrequency(_) => self.draw_nearby(&mut rng),
         }
     }
 
-    fn draw_by_norm(&self, rng: &mut ChaCha8Rng) -> Vec<u32> {
-        let widest = (self.outside.len() as f64 * NORM_WINDOW / 2.0).ceil() as usize;
+    fn draw_nearby(&self, rng: &mut ChaCha8Rng) -> Vec<u32> {
+        let widest = (self.outside.len() as f64 * WINDOW / 2.0).ceil() as usize;
         let mut free = self.outside.clone();
         // In random order: the last ones find fewer candidates nearby, and these should not be the same each time.
         let mut class = self.class.to_vec();
         class.shuffle(rng);
         let partner = |&neuron: &u32| {
-            let norm = norm_out(self.rows, neuron);
-            let rank = free.partition_point(|&other| norm_out(self.rows, other) < norm);
+            let rank = self.ranking.place(neuron, &free);
             free.remove(rng.random_range(window(rank, free.len(), widest)))
         };
         class.iter().map(partner).collect()
@@ -264,15 +379,11 @@ fn seeded(tag: &[u8], numbers: [u64; 3], class: &[u32]) -> ChaCha8Rng {
 }
 
 /// The positions around `rank` that may be picked, as many below as above it: a window cut off at one end of the
-/// ranking would pull the norms of a class that sits there towards the middle.
+/// ranking would pull the partners of a class that sits there towards the middle.
 fn window(rank: usize, free: usize, widest: usize) -> Range<usize> {
     let to_the_end = rank.min(free - rank);
     let half = to_the_end.min(widest).max(NARROWEST);
     rank.saturating_sub(half)..free.min(rank + half)
-}
-
-fn norm_out(rows: &[NeuronRow], index: u32) -> f32 {
-    rows[index as usize].norm_out
 }
 
 #[cfg(test)]

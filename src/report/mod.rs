@@ -17,12 +17,14 @@ pub use heat_map::heat_map_svg;
 pub use out_dir::{OutDir, Overwrite, Staging};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes, saved_state};
-pub use recording::RecordedFolder;
+pub use recording::{RecordedFolder, RecordedNeuron, RecordedToken};
 pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
 pub use stopped::{RESUME, stopped_ablation};
 pub use text_outcomes::TextOutcomes;
 
 use std::path::PathBuf;
+
+use crate::hooks::Neuron;
 
 /// What can go wrong while results are written.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,7 @@ pub enum ReportError {
         why: std::io::Error,
     },
     /// A folder that `record` did not write, or a damaged one.
-    #[error("cannot read {}: {why}; --reference takes a folder that `gatelens record` wrote", path.display())]
+    #[error("cannot read {}: {why}; a folder that `gatelens record` wrote is needed here", path.display())]
     Recording {
         /// The file or folder.
         path: PathBuf,
@@ -89,7 +91,7 @@ pub enum ReportError {
     /// A folder that was recorded with another model or tokenizer.
     #[error(
         "{} was recorded with another {what}:\n  there: {recorded}\n  here:  {here}\n\
-         means of one model say nothing of another; record it again with this model",
+         what one model does says nothing of another; record it again with this model",
         path.display()
     )]
     OtherModel {
@@ -101,6 +103,20 @@ pub enum ReportError {
         recorded: String,
         /// Those of this run.
         here: String,
+    },
+    /// A neuron whose layer a recording leaves out.
+    #[error(
+        "{} has nothing of neuron {neuron}: of the layers, {} alone were recorded; record it without --layers, or \
+         with that layer",
+        path.display(), numbers(layers)
+    )]
+    NotRecorded {
+        /// The folder.
+        path: PathBuf,
+        /// The neuron.
+        neuron: Neuron,
+        /// The recorded layers, ascending.
+        layers: Vec<usize>,
     },
     /// A table that could not be encoded.
     #[error("cannot encode {name}: {why}")]
@@ -114,4 +130,9 @@ pub enum ReportError {
 
 fn gib(bytes: u64) -> f64 {
     bytes as f64 / (1u64 << 30) as f64
+}
+
+fn numbers(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    numbers.join(", ")
 }

@@ -417,7 +417,16 @@ fn bad_settings_are_refused_before_any_work() {
         (["ablate", "--mode", "nil"], "zero"),
         (["ablate", "--when", "gate"], "gate-"),
         (["ablate", "--layers", "9..3"], "3..9"),
-        (["ablate", "--match", "layer+frequency"], "layer+norm"),
+        (["ablate", "--match", "norm"], "layer+norm"),
+        (
+            ["ablate", "--match", "layer+frequency"],
+            "record --text neutral",
+        ),
+        (["sweep", "--match", "layer+frequency"], "--reference"),
+        (
+            ["record", "--match", "layer+frequency"],
+            "what `record` measures",
+        ),
     ] {
         let error = fail(&args);
         assert!(error.contains(accepted), "{args:?}: {error}");

@@ -13,7 +13,8 @@ use crate::experiment::record::RecordInput;
 use crate::hooks::{HookPoint, NeuronSet, Site};
 use crate::hub::LocatedModel;
 use crate::io_class::{
-    Class, ClassError, MatchedDraws, NeuronTable, check_layers, check_threshold, matched_draws,
+    Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, check_threshold,
+    matched_draws,
 };
 use crate::model::Config;
 use crate::prompts::{Documents, PromptSet};
@@ -74,6 +75,11 @@ impl Record {
         located: &LocatedModel,
         config: &Config,
     ) -> anyhow::Result<(Plan, RunInfo)> {
+        anyhow::ensure!(
+            self.matching != Match::LayerFrequency,
+            "--match layer+frequency has nothing to match by: how often neurons fire is what `record` measures. Use \
+             layer or layer+norm here; `ablate` and `sweep` take the frequencies from this recording (--reference)"
+        );
         check_threshold(self.class.threshold)?;
         let layers = self.layers.clone().unwrap_or(0..config.n_layers());
         check_layers(&layers, config.n_layers())?;
@@ -175,13 +181,14 @@ impl Record {
         table: &NeuronTable,
         layers: &Range<usize>,
     ) -> anyhow::Result<Vec<Treatment>> {
+        let matching = self.matching.with(None)?;
         let of_class = |class: Class| {
             let set = match table.select(class.into(), Some(layers.clone())) {
                 Err(ClassError::EmptyClass { .. }) => return None,
                 set => set,
             };
             Some(set.and_then(|set| {
-                let draws = match matched_draws(table, &set, self.draws, self.seed, self.matching) {
+                let draws = match matched_draws(table, &set, self.draws, self.seed, matching) {
                     // A class that is all there is has figures, and nothing to compare them with.
                     Err(ClassError::NothingOutside { .. }) => MatchedDraws {
                         sets: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::super::plan::Treatment;
 use super::VerifySettings;
-use crate::io_class::{Class, ClassError, Match, NeuronTable, matched_draws, matched_subset};
+use crate::io_class::{Class, ClassError, Matching, NeuronTable, matched_draws, matched_subset};
 
 /// One class with its draws.
 pub(super) struct Set {
@@ -30,7 +30,7 @@ impl Sets {
                 Err(ClassError::EmptyClass { .. }) => continue,
                 neurons => neurons?,
             };
-            let found = match matched_draws(table, &neurons, draws, seed, Match::Layer) {
+            let found = match matched_draws(table, &neurons, draws, seed, Matching::Layer) {
                 Err(ClassError::NothingOutside { .. }) => continue,
                 found => found?,
             };

@@ -7,6 +7,7 @@ mod text;
 
 pub use dense::DensePlan;
 pub use text::context_of;
+pub(super) use text::split_context;
 
 use std::fs;
 use std::path::Path;

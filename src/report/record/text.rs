@@ -41,6 +41,23 @@ pub fn context_of(input: &RecordInput, row: u64, tokenizer: &Tokenizer) -> Strin
     }
 }
 
+/// What [`context_of`] put together: the text before a token, its own, and what comes after; `None` for other text.
+/// Where the text has such marks itself, the pair around `token` counts, which is the token's text.
+pub fn split_context<'c>(context: &'c str, token: &str) -> Option<[&'c str; 3]> {
+    let [open, close] = MARKS;
+    let pairs = context.match_indices(open).flat_map(|(start, mark)| {
+        let first = start + mark.len();
+        let ends = context[first..].match_indices(close);
+        ends.map(move |(len, mark)| (start..first, first + len..first + len + mark.len()))
+    });
+    let mut parts = pairs.map(|(open, close)| {
+        let inside = &context[open.end..close.start];
+        [&context[..open.start], inside, &context[close.end..]]
+    });
+    let is_token = |[_, inside, _]: &[&str; 3]| inside.trim() == token.trim();
+    parts.clone().find(is_token).or_else(|| parts.next())
+}
+
 /// Byte places to character places of one text, for places that come in about ascending order.
 #[derive(Default)]
 pub(super) struct CharCounter {
@@ -72,6 +89,25 @@ impl CharCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_context_comes_apart_again() {
+        for (context, token, parts) in [
+            (
+                "It was ⟦Paris⟧ then",
+                " Paris",
+                ["It was ", "Paris", " then"],
+            ),
+            ("⟦<s>⟧It was", "<s>", ["", "<s>", "It was"]),
+            ("half ⟦⟧", "\u{fffd}", ["half ", "", ""]),
+            ("a⟦b⟧c⟦d⟧", "d", ["a⟦b⟧c", "d", ""]),
+            ("⟦⟦⟧", "⟦", ["", "⟦", ""]),
+            ("⟦⟧⟧⟧", "⟧⟧", ["", "⟧⟧", ""]),
+        ] {
+            assert_eq!(split_context(context, token), Some(parts), "{context}");
+        }
+        assert_eq!(split_context("no ⟧ marks ⟦", "marks"), None);
+    }
 
     #[test]
     fn characters_are_counted_forwards_and_anew_after_a_step_back() {

@@ -1,0 +1,164 @@
+//! Where a neuron fires, shown alike whether it comes from a run or from a recording.
+
+use console::style;
+use serde::Serialize;
+
+use super::super::table::{count, number_table};
+use crate::experiment::{Firing, FiringStatistics, SignCaseSummary};
+
+/// What is known of where a neuron fires.
+pub(super) struct Seen {
+    /// The names of the texts.
+    pub texts: String,
+    /// Where they were recorded; `None`: they were read now.
+    pub recorded: Option<Recorded>,
+    pub statistics: FiringStatistics,
+    /// Strongest first.
+    pub strongest: Vec<Occurrence>,
+}
+
+/// A recording.
+#[derive(Serialize)]
+pub(super) struct Recorded {
+    pub folder: String,
+    /// Which tokens of the prompts are in it.
+    pub positions: String,
+}
+
+/// One place in a text, without line breaks.
+#[derive(Serialize)]
+pub(super) struct Occurrence {
+    pub id: String,
+    pub values: Values,
+    pub before: String,
+    pub token: String,
+    pub after: String,
+}
+
+/// A neuron's values there.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Values {
+    Run(Firing),
+    /// A recording has no more of them.
+    Recorded {
+        position: u32,
+        post: f32,
+    },
+}
+
+impl Values {
+    fn in_words(&self) -> String {
+        match self {
+            Values::Run(Firing { gate, up, post, .. }) => {
+                format!("post {post:+8.3}  gate {gate:+7.3}  up {up:+7.3}")
+            }
+            Values::Recorded { post, .. } => format!("post {post:+8.3}"),
+        }
+    }
+}
+
+impl Seen {
+    /// Prints the sign cases, also in reference sign where the neuron's `sign` makes that another, and the strongest
+    /// tokens.
+    pub fn print(&self, sign: i8) {
+        self.print_cases(sign);
+        self.print_strongest();
+    }
+
+    /// The sign cases in reference sign, in the order of the raw ones.
+    pub fn in_reference_sign(&self, sign: i8) -> [SignCaseSummary; 4] {
+        let cases = self.statistics.sign_cases;
+        cases.map(|case| case.in_reference_sign(sign))
+    }
+
+    fn print_cases(&self, sign: i8) {
+        let FiringStatistics {
+            tokens,
+            frequency,
+            sign_cases,
+        } = self.statistics;
+        println!(
+            "On {}, {} tokens: gate positive at {:.1} %\n",
+            self.place(),
+            count(tokens as usize),
+            100.0 * frequency
+        );
+        let mut header = vec!["signs", "tokens", "%", "mean post", "strongest post"];
+        if sign < 0 {
+            header.extend(["in reference\nsign", "mean post", "strongest post"]);
+        }
+        let rows = sign_cases.map(|case| {
+            let share = 100.0 * case.tokens as f64 / tokens as f64;
+            let mut cells = vec![
+                case.case.to_string(),
+                count(case.tokens as usize),
+                format!("{share:.1}"),
+            ];
+            cells.extend(posts(case));
+            if sign < 0 {
+                let case = case.in_reference_sign(sign);
+                cells.push(case.case.to_string());
+                cells.extend(posts(case));
+            }
+            cells
+        });
+        println!("{}\n", number_table(&header, rows));
+    }
+
+    fn print_strongest(&self) {
+        println!("Strongest on {}:\n", self.place());
+        let widths = self.strongest.iter().map(|o| o.id.chars().count());
+        let width = widths.max().unwrap_or(0);
+        for occurrence in &self.strongest {
+            let Occurrence {
+                id,
+                values,
+                before,
+                token,
+                after,
+            } = occurrence;
+            let (values, token) = (values.in_words(), marked(token));
+            println!("  {id:<width$}  {values}   {before}{token}{after}");
+        }
+    }
+
+    fn place(&self) -> String {
+        match &self.recorded {
+            None => self.texts.clone(),
+            Some(Recorded { folder, positions }) if positions == "all" => {
+                format!("{} (recorded in {folder})", self.texts)
+            }
+            Some(Recorded { folder, positions }) => {
+                format!(
+                    "{} (positions {positions}, recorded in {folder})",
+                    self.texts
+                )
+            }
+        }
+    }
+}
+
+/// The mean and the strongest post of a case.
+fn posts(case: SignCaseSummary) -> [String; 2] {
+    let number = |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:+.4}"));
+    [
+        number(case.mean_post),
+        number(case.strongest_post.map(f64::from)),
+    ]
+}
+
+/// A token in colour, or between brackets where there is none.
+fn marked(token: &str) -> String {
+    match console::colors_enabled() {
+        true => style(token).bold().reverse().to_string(),
+        false => format!("[{token}]"),
+    }
+}
+
+/// White space made visible, so that a line stays one.
+pub(super) fn visible(text: &str) -> String {
+    text.replace('\n', "⏎")
+        .replace('\t', "⇥")
+        .replace('\r', "␍")
+}

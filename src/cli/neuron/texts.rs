@@ -1,0 +1,106 @@
+//! A neuron in a run over prompts or texts.
+
+use super::NeuronArgs;
+use super::seen::{Occurrence, Seen, Values, visible};
+use crate::experiment::{Firing, NeuronActivity};
+use crate::prompts::{Documents, PromptSet};
+use crate::tokens::{Sequence, TokenBatch, Tokenizer, Window, Windowing, tokenize, windows};
+
+/// Bytes of a text that are shown on each side of a token.
+const CONTEXT: usize = 48;
+
+/// The texts that are searched.
+pub(super) struct Texts {
+    name: String,
+    /// Id and text by prompt number.
+    sources: Vec<(String, String)>,
+    sequences: Vec<Sequence>,
+    pub batch: TokenBatch,
+}
+
+impl Texts {
+    pub fn read(args: &NeuronArgs, tokenizer: &Tokenizer) -> anyhow::Result<Texts> {
+        if !args.text.is_empty() {
+            return Self::of_documents(args, tokenizer);
+        }
+        let set = match &args.prompts {
+            Some(path) => PromptSet::read(path)?,
+            None => PromptSet::bundled()?,
+        };
+        let batch = tokenize(&set, tokenizer, args.bos)?;
+        let sources = set.prompts.into_iter().map(|prompt| {
+            let text = format!("{} {}", prompt.prompt, prompt.target);
+            (prompt.id, text)
+        });
+        Ok(Self::new(set.name, sources.collect(), batch))
+    }
+
+    fn of_documents(args: &NeuronArgs, tokenizer: &Tokenizer) -> anyhow::Result<Texts> {
+        let files = Documents::read_all(&args.text)?;
+        let cut = Windowing {
+            bos: args.bos,
+            context: args.context,
+            max_tokens: None,
+        };
+        let windows = windows(&files, tokenizer, cut)?;
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        let documents: Vec<_> = files.iter().flat_map(|file| &file.documents).collect();
+        let source = |window: &Window| {
+            let document = documents[window.document];
+            (document.id.clone(), document.text.clone())
+        };
+        let sources = windows.iter().map(source).collect();
+        let sequences = windows.into_iter().map(|window| window.sequence).collect();
+        Ok(Self::new(
+            names.join(", "),
+            sources,
+            TokenBatch::new(sequences)?,
+        ))
+    }
+
+    fn new(name: String, sources: Vec<(String, String)>, batch: TokenBatch) -> Texts {
+        let mut sequences = batch.sequences().to_vec();
+        sequences.sort_by_key(|sequence| sequence.prompt);
+        Texts {
+            name,
+            sources,
+            sequences,
+            batch,
+        }
+    }
+
+    /// What a run over them showed, with the `top` strongest tokens.
+    pub fn seen(self, activity: &NeuronActivity, top: usize, tokenizer: &Tokenizer) -> Seen {
+        let strongest = activity.strongest(top).into_iter();
+        let strongest = strongest.map(|firing| self.occurrence(firing, tokenizer));
+        Seen {
+            statistics: activity.statistics(),
+            strongest: strongest.collect(),
+            recorded: None,
+            texts: self.name,
+        }
+    }
+
+    fn occurrence(&self, firing: Firing, tokenizer: &Tokenizer) -> Occurrence {
+        let (id, text) = &self.sources[firing.prompt];
+        let sequence = &self.sequences[firing.prompt];
+        let place = sequence.offsets[firing.position].clone();
+        let mut occurrence = Occurrence {
+            id: id.clone(),
+            before: String::new(),
+            token: visible(&tokenizer.token_text(sequence.ids[firing.position])),
+            after: String::new(),
+            values: Values::Run(firing),
+        };
+        if let Some(place) = place
+            .filter(|place| text.is_char_boundary(place.start) && text.is_char_boundary(place.end))
+        {
+            let start = text.floor_char_boundary(place.start.saturating_sub(CONTEXT));
+            let end = text.ceil_char_boundary((place.end + CONTEXT).min(text.len()));
+            occurrence.before = visible(&text[start..place.start]);
+            occurrence.token = visible(&text[place.clone()]);
+            occurrence.after = visible(&text[place.end..end]);
+        }
+        occurrence
+    }
+}
