@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::args::OutputArgs;
 use super::stop::Stop;
-use crate::report::{OutDir, Overwrite, ReportError, RunInfo, Start};
+use crate::report::{OutDir, Overwrite, ReportError, RunInfo, Start, shell_word};
 
 /// Whether the run goes on.
 #[derive(Args, Serialize)]
@@ -138,21 +138,12 @@ impl Place {
 pub fn stopped(what: &str, folder: &Path) -> anyhow::Error {
     let arguments = std::env::args().skip(1);
     let arguments = arguments.filter(|argument| argument != "--resume" && argument != "--force");
-    let arguments: Vec<String> = arguments.map(|argument| pasted(&argument)).collect();
+    let arguments: Vec<String> = arguments.map(|argument| shell_word(&argument)).collect();
     anyhow::anyhow!(
         "stopped after {what}, which are kept in {}. Go on with\n  gatelens {} --resume",
         folder.display(),
         arguments.join(" "),
     )
-}
-
-/// An argument as a shell takes it.
-fn pasted(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
-    match !argument.is_empty() && argument.chars().all(plain) {
-        true => argument.to_string(),
-        false => format!("'{}'", argument.replace('\'', r"'\''")),
-    }
 }
 
 fn differences(earlier: &Value, now: &Value) -> Vec<String> {

@@ -18,7 +18,7 @@ pub use out_dir::{OutDir, Overwrite, Staging};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes, saved_state};
 pub use recording::RecordedFolder;
-pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
+pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo, shell_word};
 pub use stopped::{RESUME, stopped_ablation};
 pub use text_outcomes::TextOutcomes;
 
