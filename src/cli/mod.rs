@@ -15,6 +15,7 @@ mod neuron;
 mod progress;
 mod published;
 mod record;
+mod report;
 mod resume;
 mod run;
 mod setup;
@@ -36,6 +37,7 @@ Examples:
   gatelens sweep --window 3 --draws 20 --out runs/layers
   gatelens record --text neutral --out runs/neutral
   gatelens classify --model gemma3-270m --fold none
+  gatelens report runs/layers
   gatelens inspect ./model.gguf
 
 Definitions: neuron classes and experiments follow Gerstner and Schütze, arXiv 2505.17936.";
@@ -63,6 +65,7 @@ enum Command {
     Record(record::Record),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
+    Report(report::Report),
 }
 
 impl Cli {
@@ -78,6 +81,7 @@ impl Cli {
             Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),
+            Command::Report(report) => report.run(),
         }
     }
 }

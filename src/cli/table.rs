@@ -1,5 +1,7 @@
 //! Text tables and numbers for people.
 
+pub use crate::report::{count, p_value};
+
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
 };
@@ -39,18 +41,4 @@ pub fn wrapped_table<S: ToString>(header: &[S], row: Vec<String>, width: u16) ->
         column.set_constraint(ColumnConstraint::Absolute(each));
     }
     table
-}
-
-/// A p-value as one prints it, or a dash.
-pub fn p_value(p: Option<f64>) -> String {
-    match p {
-        None => "–".to_string(),
-        Some(p) if p < 0.001 => "<.001".to_string(),
-        Some(p) => format!("{p:.3}"),
-    }
-}
-
-/// A number with thousands separated.
-pub fn count(n: usize) -> String {
-    indicatif::HumanCount(n as u64).to_string()
 }

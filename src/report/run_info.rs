@@ -103,21 +103,68 @@ impl RunInfo {
         })
     }
 
+    /// The threshold on the cosines, where the settings have one.
+    pub fn threshold(&self) -> Option<f32> {
+        let threshold = self.settings["threshold"].as_f64();
+        threshold.map(|threshold| threshold as f32)
+    }
+
     /// The command line as a shell takes it; without `--resume`, which has nothing to go on with in a run that is made
     /// again.
     pub fn command_line(&self) -> String {
-        let arguments = self.arguments.iter().filter(|word| *word != "--resume");
-        let words = arguments.map(|word| shell_word(word));
-        let words: Vec<String> = ["gatelens".to_string()].into_iter().chain(words).collect();
-        words.join(" ")
+        shell_line(&self.arguments, &["--resume"])
+    }
+
+    /// The command line that goes on with a stopped run.
+    pub fn resume_line(&self) -> String {
+        resume_line(&self.arguments)
     }
 }
 
+/// The command line that goes on with a run that was started with these arguments, and stopped.
+pub fn resume_line(arguments: &[String]) -> String {
+    format!(
+        "{} --resume",
+        shell_line(arguments, &["--resume", "--force"])
+    )
+}
+
+/// The arguments without some, as a shell takes them.
+fn shell_line(arguments: &[String], without: &[&str]) -> String {
+    let arguments = arguments.iter();
+    let arguments = arguments.filter(|word| !without.contains(&word.as_str()));
+    let words: Vec<String> = arguments.map(|word| shell_word(word)).collect();
+    format!("gatelens {}", words.join(" "))
+}
+
 /// An argument as a shell takes it.
-pub fn shell_word(argument: &str) -> String {
+fn shell_word(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
     match !argument.is_empty() && argument.chars().all(plain) {
         true => argument.to_string(),
         false => format!("'{}'", argument.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_can_be_pasted() {
+        let words = [
+            "ablate",
+            "--prompts",
+            "my facts.jsonl",
+            "--force",
+            "--resume",
+            "--text",
+            "it's",
+        ];
+        let words = words.map(str::to_string);
+        let expected = r"gatelens ablate --prompts 'my facts.jsonl' --force --text 'it'\''s'";
+        assert_eq!(shell_line(&words, &["--resume"]), expected);
+        let expected = r"gatelens ablate --prompts 'my facts.jsonl' --text 'it'\''s' --resume";
+        assert_eq!(resume_line(&words), expected);
     }
 }

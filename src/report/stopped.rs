@@ -4,11 +4,10 @@
 use std::path::Path;
 
 use arrow_array::RecordBatch;
-use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt32Type};
 
 use super::ReportError;
-use super::table::{batches, column};
+use super::table::{batches, column, text_column};
 use crate::experiment::{Arm, Earlier, EarlierText, Passes, Score, TokenScore};
 
 /// The file beside the table of a stopped run; gone when the run is finished.
@@ -33,7 +32,8 @@ pub(super) fn stopped_text(folder: &Path, table: &str) -> Result<EarlierText, Re
     })
 }
 
-fn passes(folder: &Path) -> Result<Passes, ReportError> {
+/// The passes of a stopped run, done and to come.
+pub(super) fn passes(folder: &Path) -> Result<Passes, ReportError> {
     let path = folder.join(RESUME);
     let text = std::fs::read(&path).map_err(|why| unreadable(&path, why))?;
     serde_json::from_slice(&text).map_err(|why| unreadable(&path, why))
@@ -59,9 +59,7 @@ fn edited_scores(batch: &RecordBatch) -> Result<Vec<Score>, String> {
     let [target, first] = [float("target_logprob")?, float("first_logprob")?];
     let [entropy, kl] = [float("entropy")?, float("kl")?];
     let [rank, top] = [uint("first_rank")?, uint("top_token_id")?];
-    let arms = batch.column_by_name("arm");
-    let arms = arms.and_then(|arms| arms.as_string_opt::<i32>());
-    let arms = arms.ok_or("it has no column arm of text")?;
+    let arms = text_column(batch, "arm")?;
     let edited = (0..batch.num_rows()).filter(|&row| arms.value(row) != Arm::Clean.as_str());
     Ok(edited
         .map(|row| Score {

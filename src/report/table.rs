@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -72,6 +72,16 @@ pub(super) fn column<'a, T: ArrowPrimitiveType>(
     let found = batch.column_by_name(name);
     let found = found.and_then(|column| column.as_primitive_opt::<T>());
     found.ok_or_else(|| format!("it has no column {name} of type {}", T::DATA_TYPE))
+}
+
+/// A column of text of a batch that was read; or why it is not one.
+pub(super) fn text_column<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a StringArray, String> {
+    let found = batch.column_by_name(name);
+    let found = found.and_then(|column| column.as_string_opt::<i32>());
+    found.ok_or_else(|| format!("it has no column {name} of text"))
 }
 
 /// Writes batches of one table. The columns of the first are those of all.

@@ -116,7 +116,9 @@ fn role_named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Role>, D::Err
     let name = String::deserialize(from)?;
     let role = Role::ALL.into_iter().find(|role| role.as_str() == name);
     match role {
-        None if name != "all" => Err(serde::de::Error::custom(format!("no role is called {name}"))),
+        None if name != "all" => Err(serde::de::Error::custom(format!(
+            "no role is called {name}"
+        ))),
         role => Ok(role),
     }
 }
