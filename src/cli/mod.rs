@@ -15,6 +15,7 @@ mod neuron;
 mod progress;
 mod published;
 mod record;
+mod report;
 mod resume;
 mod run;
 mod setup;
@@ -40,6 +41,7 @@ Examples:
   gatelens ablate --match layer+frequency --reference runs/neutral
   gatelens neuron 13.1007 --recorded runs/neutral
   gatelens classify --model gemma3-270m --fold none
+  gatelens report runs/layers
   gatelens inspect ./model.gguf
   gatelens verify --quick
 
@@ -69,6 +71,7 @@ enum Command {
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
     Verify(Box<verify::Verify>),
+    Report(report::Report),
 }
 
 impl Cli {
@@ -85,6 +88,7 @@ impl Cli {
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),
             Command::Verify(verify) => verify.run(),
+            Command::Report(report) => report.run(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::args::OutputArgs;
 use super::stop::Stop;
-use crate::report::{OutDir, Overwrite, ReportError, RunInfo, Start};
+use crate::report::{OutDir, Overwrite, ReportError, RunInfo, Start, resume_line};
 
 /// Whether the run goes on.
 #[derive(Args, Serialize)]
@@ -136,23 +136,12 @@ impl Place {
 
 /// The error of a run that was stopped after `what` and left it in `folder`: how to go on.
 pub fn stopped(what: &str, folder: &Path) -> anyhow::Error {
-    let arguments = std::env::args().skip(1);
-    let arguments = arguments.filter(|argument| argument != "--resume" && argument != "--force");
-    let arguments: Vec<String> = arguments.map(|argument| pasted(&argument)).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     anyhow::anyhow!(
-        "stopped after {what}, which are kept in {}. Go on with\n  gatelens {} --resume",
+        "stopped after {what}, which are kept in {}. Go on with\n  {}",
         folder.display(),
-        arguments.join(" "),
+        resume_line(&arguments),
     )
-}
-
-/// An argument as a shell takes it.
-fn pasted(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
-    match !argument.is_empty() && argument.chars().all(plain) {
-        true => argument.to_string(),
-        false => format!("'{}'", argument.replace('\'', r"'\''")),
-    }
 }
 
 fn differences(earlier: &Value, now: &Value) -> Vec<String> {

@@ -58,7 +58,7 @@ pub fn gguf_content(path: &Path) -> anyhow::Result<Content> {
 
 /// A `run.json` with what every command knows; the others fill in the rest.
 pub fn run_info(
-    command: &'static str,
+    command: &str,
     settings: serde_json::Value,
     located: &LocatedModel,
     checkpoint: &Config,
@@ -73,13 +73,13 @@ pub fn run_info(
             sha256,
         });
     Ok(RunInfo {
-        command,
+        command: command.to_string(),
         arguments: std::env::args().skip(1).collect(),
         settings,
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").to_string(),
         model: ModelInfo {
             id: located.name.clone(),
-            family: checkpoint.family.name,
+            family: checkpoint.family.name.to_string(),
             files: files.collect(),
         },
         tokenizer_sha256: None,

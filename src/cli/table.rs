@@ -1,5 +1,7 @@
 //! Text tables and numbers for people.
 
+pub use crate::report::{count, p_value};
+
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
 };
@@ -55,20 +57,6 @@ pub fn column_table(rows: impl IntoIterator<Item = Vec<String>>, widths: &[u16])
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(*width)));
     }
     table
-}
-
-/// A p-value as one prints it, or a dash.
-pub fn p_value(p: Option<f64>) -> String {
-    match p {
-        None => "–".to_string(),
-        Some(p) if p < 0.001 => "<.001".to_string(),
-        Some(p) => format!("{p:.3}"),
-    }
-}
-
-/// A number with thousands separated.
-pub fn count(n: usize) -> String {
-    indicatif::HumanCount(n as u64).to_string()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::hooks::Condition;
 use crate::io_class::{NeuronTable, check_threshold};
 use crate::model::{Checkpoint, Config, Model};
 use crate::prompts::{Documents, PromptSet};
-use crate::report::{OutDir, PromptSetInfo, RunInfo};
+use crate::report::{OutDir, PromptSetInfo, RunInfo, write_report};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, windows};
 
@@ -299,5 +299,7 @@ fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
 
 fn write(out: &OutDir, claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<()> {
     let claims = serde_json::to_vec_pretty(&json!({"claims": claims}))?;
-    Ok(out.write(&[("claims.json", claims), ("run.json", info.to_json()?)])?)
+    out.write(&[("claims.json", claims), ("run.json", info.to_json()?)])?;
+    write_report(out.path(), None)?;
+    Ok(())
 }

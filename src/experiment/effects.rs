@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::outcome::{Arm, Outcome, PromptSubset};
@@ -12,7 +12,7 @@ use super::score::Score;
 use crate::stats::{BootstrapSettings, Interval, bootstrap_mean, contrast, holm_present, mean};
 
 /// A number per prompt whose mean is compared between arms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Log-probability of the whole target, nats.
@@ -50,7 +50,7 @@ const RECALL: [(Metric, OfScore); 5] = [
 ];
 
 /// Means over the prompts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArmMeans {
     /// The unedited model.
     pub clean: f64,
@@ -61,7 +61,7 @@ pub struct ArmMeans {
 }
 
 /// One class, mode, metric and subset; an entry of `effects.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// Name of the class or neuron file.
     pub class: String,
@@ -81,6 +81,9 @@ pub struct Effect {
     pub draws: usize,
     /// Means per arm.
     pub means: ArmMeans,
+    /// The mean of each draw over the prompts, in the order of the draws; empty without draws.
+    #[serde(default)]
+    pub draw_means: Vec<f64>,
     /// Class minus clean, mean over prompts.
     pub difference_to_clean: f64,
     /// 95 % percentile bootstrap interval over prompts.
@@ -248,6 +251,7 @@ impl Arms {
                 class: mean(&class).unwrap_or(f64::NAN),
                 baseline: draws_mean,
             },
+            draw_means: draws.iter().filter_map(|draw| mean(draw)).collect(),
             difference_to_clean: mean(&to_clean).unwrap_or(f64::NAN),
             clean_ci: against_clean.map(|bootstrap| bootstrap.interval),
             difference_to_baseline: against_draws.as_ref().map(|c| c.estimate),
@@ -341,6 +345,9 @@ mod tests {
         close(known.means.clean, -1.25);
         close(known.means.class, -2.75);
         close(known.means.baseline.unwrap(), -1.5);
+        assert_eq!(known.draw_means.len(), 2);
+        close(known.draw_means[0], -1.45);
+        close(known.draw_means[1], -1.55);
         close(known.difference_to_clean, -1.5);
         close(known.difference_to_baseline.unwrap(), -1.25);
         let ci = known.clean_ci.unwrap();

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::effects::{Effect, Metric};
@@ -18,7 +18,8 @@ use super::plan::{AblationPlan, Treatment};
 use crate::hooks::NeuronSet;
 
 /// Neighbouring layers, from `first` to `last`, both included; serialised as `[first, last]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "[usize; 2]", into = "[usize; 2]")]
 pub struct LayerWindow {
     /// The first layer.
     pub first: usize,
@@ -54,9 +55,15 @@ impl fmt::Display for LayerWindow {
     }
 }
 
-impl Serialize for LayerWindow {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        [self.first, self.last].serialize(to)
+impl From<LayerWindow> for [usize; 2] {
+    fn from(LayerWindow { first, last }: LayerWindow) -> Self {
+        [first, last]
+    }
+}
+
+impl From<[usize; 2]> for LayerWindow {
+    fn from([first, last]: [usize; 2]) -> Self {
+        LayerWindow { first, last }
     }
 }
 
@@ -82,7 +89,7 @@ pub fn layer_windows(
 }
 
 /// A class in a window of layers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cell {
     /// The class's name, or the neuron file's stem.
     pub class: String,
@@ -224,7 +231,7 @@ pub struct CellOutcomes {
 }
 
 /// The effect of one cell on one metric; an entry of a sweep's `effects.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellEffect {
     /// Where the class was edited.
     pub layers: LayerWindow,

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::query::unknown_class;
 use super::{ClassError, Cosines};
@@ -14,7 +14,7 @@ use super::{ClassError, Cosines};
 /// The IO class of a neuron, in the published order (Gerstner and Schütze, arXiv 2505.17936).
 ///
 /// "Typical" means that cos(w_gate, w_in) is on the side where the other two cosines put it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Writes along w_in and along ±w_gate.

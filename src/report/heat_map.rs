@@ -8,6 +8,8 @@ mod draw;
 mod layout;
 mod palette;
 
+use std::collections::HashMap;
+
 use plotters::prelude::{IntoDrawingArea, SVGBackend};
 
 use draw::Canvas;
@@ -26,11 +28,45 @@ pub fn heat_map_svg(
     effects: &[CellEffect],
     title: &str,
 ) -> Result<Vec<u8>, ReportError> {
-    let map = HeatMap::new(plan, effects, title);
-    map.svg().map_err(|why| ReportError::Encode {
-        name: "heat_map.svg",
-        why,
-    })
+    let grid = Grid {
+        windows: plan.windows.clone(),
+        classes: plan.classes.clone(),
+        cells: plan.on_target(effects),
+    };
+    let svg = HeatMap::new(&grid, title).svg();
+    svg.map(String::into_bytes)
+        .map_err(|why| ReportError::Encode {
+            name: "heat_map.svg",
+            why,
+        })
+}
+
+/// The cells of a sweep in their places.
+pub(super) struct Grid<'e> {
+    pub windows: Vec<LayerWindow>,
+    pub classes: Vec<String>,
+    pub cells: HashMap<(&'e str, LayerWindow), &'e CellEffect>,
+}
+
+impl Grid<'_> {
+    /// What the cells are compared with: the draws, where any cell has them.
+    pub fn versus(&self) -> Versus {
+        match self.cells.values().any(|cell| cell.effect.draws > 0) {
+            true => Versus::Baseline,
+            false => Versus::Clean,
+        }
+    }
+
+    /// The picture without a title, for a page that has its own.
+    pub fn svg(&self) -> Result<String, String> {
+        HeatMap::new(self, "").svg()
+    }
+
+    fn cells(&self, shown: fn(&CellEffect) -> Option<Shown>) -> Vec<Vec<Option<Shown>>> {
+        let cell = |class: &String, window| shown(self.cells.get(&(class.as_str(), window))?);
+        let row = |window: &LayerWindow| self.classes.iter().map(|c| cell(c, *window)).collect();
+        self.windows.iter().map(row).collect()
+    }
 }
 
 /// What the picture shows.
@@ -57,28 +93,28 @@ struct Shown {
 }
 
 impl HeatMap {
-    fn new(plan: &SweepPlan, effects: &[CellEffect], title: &str) -> HeatMap {
+    fn new(grid: &Grid<'_>, title: &str) -> HeatMap {
         let mut map = HeatMap {
             title: title.to_string(),
-            rows: plan.windows.iter().map(|w| w.short()).collect(),
-            columns: plan.classes.iter().map(|c| in_lines(c)).collect(),
+            rows: grid.windows.iter().map(|w| w.short()).collect(),
+            columns: grid.classes.iter().map(|c| in_lines(c)).collect(),
             panels: vec![Panel {
                 title: "class ablated",
                 subtitle: "minus clean",
-                cells: cells(plan, effects, class_ablated),
+                cells: grid.cells(class_ablated),
             }],
             notes: vec!["Grey: the class has no neurons there. Colours go with the square root of the number.".to_string()],
         };
-        if plan.versus() == Versus::Baseline {
+        if grid.versus() == Versus::Baseline {
             map.panels.push(Panel {
                 title: "random neurons ablated",
                 subtitle: "minus clean, mean of the draws",
-                cells: cells(plan, effects, baseline_ablated),
+                cells: grid.cells(baseline_ablated),
             });
             map.panels.push(Panel {
                 title: "difference",
                 subtitle: "class minus random neurons",
-                cells: cells(plan, effects, class_against_baseline),
+                cells: grid.cells(class_against_baseline),
             });
             let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
             map.notes.push(format!(
@@ -89,7 +125,7 @@ impl HeatMap {
         map
     }
 
-    fn svg(&self) -> Result<Vec<u8>, String> {
+    fn svg(&self) -> Result<String, String> {
         let mut svg = String::new();
         let layout = Layout::of(self);
         let canvas = Canvas {
@@ -99,24 +135,13 @@ impl HeatMap {
         };
         canvas.draw(self).map_err(|error| error.to_string())?;
         drop(canvas);
-        Ok(svg.into_bytes())
+        Ok(svg)
     }
 
     fn numbers(&self) -> impl Iterator<Item = f64> {
         let rows = self.panels.iter().flat_map(|panel| &panel.cells);
         rows.flatten().flatten().map(|shown| shown.nats)
     }
-}
-
-fn cells(
-    plan: &SweepPlan,
-    effects: &[CellEffect],
-    shown: fn(&CellEffect) -> Option<Shown>,
-) -> Vec<Vec<Option<Shown>>> {
-    let by_cell = plan.on_target(effects);
-    let cell = |class: &String, window: LayerWindow| shown(by_cell.get(&(class.as_str(), window))?);
-    let row = |window: &LayerWindow| plan.classes.iter().map(|c| cell(c, *window)).collect();
-    plan.windows.iter().map(row).collect()
 }
 
 fn class_ablated(cell: &CellEffect) -> Option<Shown> {

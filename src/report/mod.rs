@@ -3,6 +3,7 @@
 
 mod classes;
 mod heat_map;
+mod html;
 mod out_dir;
 mod parquet;
 mod record;
@@ -11,14 +12,16 @@ mod run_info;
 mod stopped;
 mod table;
 mod text_outcomes;
+mod tone;
 
 pub use classes::classes_json;
 pub use heat_map::heat_map_svg;
+pub use html::{count, p_value, report_html, write_report};
 pub use out_dir::{OutDir, Overwrite, Staging};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
 pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes, saved_state};
 pub use recording::{RecordedFolder, RecordedNeuron, RecordedToken};
-pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo};
+pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo, resume_line};
 pub use stopped::{RESUME, stopped_ablation};
 pub use text_outcomes::TextOutcomes;
 
@@ -84,6 +87,23 @@ pub enum ReportError {
     #[error("cannot read {}: {why}; a folder that `gatelens record` wrote is needed here", path.display())]
     Recording {
         /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A folder without `run.json`.
+    #[error(
+        "{} is no run folder of gatelens: it has no run.json; name a folder that a command wrote with --out",
+        path.display()
+    )]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of a run folder that cannot be read.
+    #[error("cannot read {}: {why}; make the run again, or repair the file", path.display())]
+    Damaged {
+        /// The file.
         path: PathBuf,
         /// Why.
         why: String,

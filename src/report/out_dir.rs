@@ -3,7 +3,7 @@
 //! A run that can be stopped and gone on with leaves a folder too: its `run.json` says `"finished": false`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::ReportError;
@@ -142,10 +142,7 @@ impl OutDir {
     }
 
     fn parent(&self) -> &Path {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }
+        parent(&self.path)
     }
 
     fn failed(&self, why: io::Error) -> ReportError {
@@ -153,6 +150,36 @@ impl OutDir {
             path: self.path.clone(),
             why,
         }
+    }
+}
+
+/// Writes a file under another name beside its place, then moves it there: a reader sees the old one or the new one.
+///
+/// # Errors
+/// [`ReportError::Write`] for a place that cannot be written.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let failed = |why| ReportError::Write {
+        path: path.to_path_buf(),
+        why,
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".gatelens-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o644));
+    }
+    let mut file = builder.tempfile_in(parent(path)).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// The folder that holds `path`.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -195,6 +222,18 @@ mod tests {
         let error = OutDir::claim(out.path(), Overwrite::Refuse).unwrap_err();
         assert!(error.to_string().contains("--resume"), "{error}");
         OutDir::claim(out.path(), Overwrite::Replace).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("page");
+        write_file(&path, b"1").unwrap();
+        write_file(&path, b"2").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        let error = write_file(&root.path().join("none/page"), b"").unwrap_err();
+        assert!(error.to_string().contains("none/page"), "{error}");
     }
 
     #[test]

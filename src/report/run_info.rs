@@ -1,12 +1,12 @@
 //! `run.json`: what was run, with everything needed to run it again.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ReportError;
 
 /// A file of the model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileHash {
     /// Its path.
     pub path: String,
@@ -15,18 +15,18 @@ pub struct FileHash {
 }
 
 /// The model that was run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// As it was named on the command line.
     pub id: String,
     /// Its row of the family table.
-    pub family: &'static str,
+    pub family: String,
     /// The files with their hashes.
     pub files: Vec<FileHash>,
 }
 
 /// The prompts or texts that were run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PromptSetInfo {
     /// File name, or the name of the bundled set or text.
     pub name: String,
@@ -45,16 +45,17 @@ impl PromptSetInfo {
 }
 
 /// The contents of `run.json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunInfo {
     /// The subcommand.
-    pub command: &'static str,
+    pub command: String,
     /// The command line.
     pub arguments: Vec<String>,
     /// Every setting, defaults included.
+    #[serde(default)]
     pub settings: Value,
     /// gatelens's version.
-    pub version: &'static str,
+    pub version: String,
     /// The model.
     pub model: ModelInfo,
     /// Of the tokenizer, lower-case hex; absent where no text was read.
@@ -76,14 +77,21 @@ pub struct RunInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<PromptSetInfo>,
     /// The text files; empty where prompts or nothing was read.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<PromptSetInfo>,
     /// Whether the run came to its end; if not, it was stopped and can be gone on with.
+    #[serde(default = "yes")]
     pub finished: bool,
     /// Counts of the run, by name.
+    #[serde(default)]
     pub counts: Value,
     /// Seconds from start to the writing of the files.
     pub wall_s: f64,
+}
+
+/// What a `run.json` without `finished` says: that the run cannot be stopped halfway.
+fn yes() -> bool {
+    true
 }
 
 impl RunInfo {
@@ -93,5 +101,70 @@ impl RunInfo {
             name: "run.json",
             why: error.to_string(),
         })
+    }
+
+    /// The threshold on the cosines, where the settings have one.
+    pub fn threshold(&self) -> Option<f32> {
+        let threshold = self.settings["threshold"].as_f64();
+        threshold.map(|threshold| threshold as f32)
+    }
+
+    /// The command line as a shell takes it; without `--resume`, which has nothing to go on with in a run that is made
+    /// again.
+    pub fn command_line(&self) -> String {
+        shell_line(&self.arguments, &["--resume"])
+    }
+
+    /// The command line that goes on with a stopped run.
+    pub fn resume_line(&self) -> String {
+        resume_line(&self.arguments)
+    }
+}
+
+/// The command line that goes on with a run that was started with these arguments, and stopped.
+pub fn resume_line(arguments: &[String]) -> String {
+    format!(
+        "{} --resume",
+        shell_line(arguments, &["--resume", "--force"])
+    )
+}
+
+/// The arguments without some, as a shell takes them.
+fn shell_line(arguments: &[String], without: &[&str]) -> String {
+    let arguments = arguments.iter();
+    let arguments = arguments.filter(|word| !without.contains(&word.as_str()));
+    let words: Vec<String> = arguments.map(|word| shell_word(word)).collect();
+    format!("gatelens {}", words.join(" "))
+}
+
+/// An argument as a shell takes it.
+fn shell_word(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
+    match !argument.is_empty() && argument.chars().all(plain) {
+        true => argument.to_string(),
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_can_be_pasted() {
+        let words = [
+            "ablate",
+            "--prompts",
+            "my facts.jsonl",
+            "--force",
+            "--resume",
+            "--text",
+            "it's",
+        ];
+        let words = words.map(str::to_string);
+        let expected = r"gatelens ablate --prompts 'my facts.jsonl' --force --text 'it'\''s'";
+        assert_eq!(shell_line(&words, &["--resume"]), expected);
+        let expected = r"gatelens ablate --prompts 'my facts.jsonl' --text 'it'\''s' --resume";
+        assert_eq!(resume_line(&words), expected);
     }
 }

@@ -32,7 +32,8 @@ pub(super) fn stopped_text(folder: &Path, table: &str) -> Result<EarlierText, Re
     })
 }
 
-fn passes(folder: &Path) -> Result<Passes, ReportError> {
+/// The passes of a stopped run, done and to come.
+pub(super) fn passes(folder: &Path) -> Result<Passes, ReportError> {
     let path = folder.join(RESUME);
     let text = std::fs::read(&path).map_err(|why| unreadable(&path, why))?;
     serde_json::from_slice(&text).map_err(|why| unreadable(&path, why))

@@ -1,6 +1,6 @@
 //! Mean, spread, quantiles, and the interval that all other files speak of.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Differences this small relative to the values they come from are rounding, not data.
 ///
@@ -9,7 +9,7 @@ use serde::Serialize;
 pub(super) const ROUNDING: f64 = 1e-12;
 
 /// An interval of stated confidence, in the unit of the estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
     pub low: f64,

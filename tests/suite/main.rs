@@ -20,6 +20,7 @@ mod published;
 mod recall;
 mod record;
 mod references;
+mod reports;
 mod stages;
 mod stopping;
 mod sweep;

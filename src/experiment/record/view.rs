@@ -6,7 +6,7 @@
 //! zᵢ = R + (sᵢ - R·tᵢ)·U/T are: their mean is R, and their spread is that of R (Cochran 1977, "Sampling
 //! Techniques", chapter 6). These go into the contrast of a class with its draws.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::activity::{ClassActivity, QUANTITIES, Sums, slots_of};
 use super::input::Role;
@@ -17,7 +17,7 @@ use crate::stats::{
 };
 
 /// What a class is measured by; a mean over its neurons and the recorded tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quantity {
     /// Share with gate > 0.
@@ -49,7 +49,7 @@ pub enum Scope {
 }
 
 /// Means of the two arms.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Levels {
     /// Of the class.
     pub class: f64,
@@ -58,14 +58,14 @@ pub struct Levels {
 }
 
 /// One class, quantity and scope; an entry of `class_activity.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Activity {
     /// The class.
     pub class: String,
     /// What is measured.
     pub quantity: Quantity,
     /// The role, or `all`.
-    #[serde(serialize_with = "role_name")]
+    #[serde(serialize_with = "role_name", deserialize_with = "role_named")]
     pub role: Option<Role>,
     /// The layer; absent over all layers.
     pub layer: Option<usize>,
@@ -110,6 +110,17 @@ impl Activity {
 
 fn role_name<S: Serializer>(role: &Option<Role>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(role.map_or("all", Role::as_str))
+}
+
+fn role_named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Role>, D::Error> {
+    let name = String::deserialize(from)?;
+    let role = Role::ALL.into_iter().find(|role| role.as_str() == name);
+    match role {
+        None if name != "all" => Err(serde::de::Error::custom(format!(
+            "no role is called {name}"
+        ))),
+        role => Ok(role),
+    }
 }
 
 /// The figures of every class, in the order of the classes: over everything, by role, by layer.

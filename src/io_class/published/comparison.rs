@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::{Class, ClassCounts, Fold, NeuronTable};
 use super::{Published, PublishedTable};
@@ -19,7 +19,7 @@ pub const COUNT_TOLERANCE: usize = 2;
 pub const MEDIAN_TOLERANCE: f32 = 2e-3;
 
 /// A published figure and its counterpart.
-#[derive(Copy, Clone, Debug, PartialEq, Serialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference<T> {
     /// The layer.
     pub layer: usize,
@@ -30,7 +30,7 @@ pub struct Difference<T> {
 }
 
 /// What a comparison says.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Every figure is within its tolerance.
@@ -40,7 +40,7 @@ pub enum Verdict {
 }
 
 /// A model's table compared with the published one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The published model's Hugging Face id.
     pub model: String,

@@ -10,11 +10,9 @@ use super::layout::{
 };
 use super::palette::{Scale, ink_on};
 use super::{HeatMap, Panel, Shown};
+use crate::report::tone::Tone;
 
 const QUANTITY: &str = "change of the mean log-probability of the target";
-
-/// Of cells with nothing to show.
-const ABSENT: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 
 /// Where the colour bar has numbers, as shares of its limit, and the height that they need.
 const TICKS: [f64; 3] = [1.0, 0.4, 0.1];
@@ -32,7 +30,7 @@ pub struct Canvas<'a> {
 impl<'a> Canvas<'a> {
     pub fn draw(&self, map: &HeatMap) -> Drawn<'a> {
         let layout = &self.layout;
-        self.area.fill(&WHITE)?;
+        self.area.fill(&Tone::Paper.light())?;
         self.lines(&layout.title, bold(TITLE), MARGIN + TITLE / 2, TITLE_LINE)?;
         let at = (MARGIN, layout.quantity_y);
         self.text(QUANTITY, plain(SUBTITLE), HPos::Left, at)?;
@@ -86,7 +84,9 @@ impl<'a> Canvas<'a> {
         let width = self.layout.cell_width;
         let corners = [(x, y), (x + width - 1, y + CELL_HEIGHT - 1)];
         let Some(Shown { nats, mark }) = cell else {
-            return self.area.draw(&Rectangle::new(corners, ABSENT.filled()));
+            return self
+                .area
+                .draw(&Rectangle::new(corners, Tone::Absent.light().filled()));
         };
         let colour = self.scale.colour(nats);
         self.area.draw(&Rectangle::new(corners, colour.filled()))?;
@@ -124,7 +124,7 @@ impl<'a> Canvas<'a> {
         let half = f64::from(bottom - top) / 2.0;
         let y = f64::from(top) + half * (1.0 - self.scale.place(value));
         let y = y.round() as i32;
-        let line = PathElement::new([(left, y), (left + 3, y)], BLACK);
+        let line = PathElement::new([(left, y), (left + 3, y)], Tone::Ink.light());
         self.area.draw(&line)?;
         let number = self.scale.number(value);
         self.text(&number, plain(SMALL), HPos::Left, (left + 6, y))
@@ -144,17 +144,15 @@ impl<'a> Canvas<'a> {
     }
 
     fn upright(&self, text: &str, at: (i32, i32)) -> Drawn<'a> {
-        let font = plain(SMALL).font.transform(FontTransform::Rotate270);
-        self.text(text, font.into(), HPos::Center, at)
+        let style = plain(SMALL).transform(FontTransform::Rotate270);
+        self.text(text, style, HPos::Center, at)
     }
 }
 
-/// The backend writes 1/1.24 of the size that it is given.
 fn plain(size: i32) -> TextStyle<'static> {
-    ("sans-serif", f64::from(size) * 1.24).into_font().into()
+    Tone::Ink.text(size.into(), FontStyle::Normal)
 }
 
 fn bold(size: i32) -> TextStyle<'static> {
-    let font = ("sans-serif", f64::from(size) * 1.24).into_font();
-    font.style(FontStyle::Bold).into()
+    Tone::Ink.text(size.into(), FontStyle::Bold)
 }

@@ -87,7 +87,7 @@ fn text_width(text: &str, size: i32) -> i32 {
 /// The text in lines of at most `width` pixels.
 fn wrap(text: &str, size: i32, width: i32) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
+    for word in text.split_whitespace() {
         let fits = |line: &&mut String| text_width(&format!("{line} {word}"), size) <= width;
         match lines.last_mut().filter(fits) {
             Some(line) => *line = format!("{line} {word}"),
@@ -104,6 +104,7 @@ mod tests {
     #[test]
     fn text_is_wrapped_between_words() {
         assert_eq!(wrap("one two three", 10, 60), ["one two", "three"]);
+        assert!(wrap("", 10, 60).is_empty());
         assert_eq!(
             wrap("incomprehensibilities", 10, 20),
             ["incomprehensibilities"]

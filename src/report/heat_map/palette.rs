@@ -101,6 +101,7 @@ pub(super) fn ink_on(paper: RGBColor) -> RGBColor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::tone::themed;
 
     #[test]
     fn the_scale_is_round_and_holds_its_values() {
@@ -128,6 +129,20 @@ mod tests {
             (ink_on(scale.colour(0.0)), ink_on(scale.colour(2.0))),
             (BLACK, WHITE)
         );
+    }
+
+    #[test]
+    fn no_colour_is_that_of_a_frame() {
+        for place in -1000..=1000 {
+            let colour = Scale::colour_at(f64::from(place) / 1000.0);
+            let RGBColor(r, g, b) = colour;
+            let written = format!("\"#{r:02X}{g:02X}{b:02X}\"");
+            assert_eq!(
+                themed(&written),
+                written,
+                "a cell keeps its colour on a dark page"
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,181 @@
+//! Reads a run's folder: what it holds by its command, as far as a page shows it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow_array::types::{Float32Type, Float64Type, UInt16Type, UInt32Type};
+use arrow_array::{Array, RecordBatch};
+use serde::de::DeserializeOwned;
+
+use super::attribute_rate::{RateRow, RateTable};
+use super::contents::Contents;
+use super::cosines::NeuronCosines;
+use super::losses::PromptRow;
+use crate::experiment::Arm;
+use crate::io_class::{Class, ClassError};
+use crate::report::stopped::{RESUME, passes};
+use crate::report::table::{batches, column, text_column};
+use crate::report::{ReportError, RunInfo};
+
+/// A run's folder.
+pub struct RunFolder {
+    pub run: RunInfo,
+    /// Of a run that was stopped: how many passes are through, and of how many.
+    pub passes: Option<(usize, usize)>,
+    pub contents: Contents,
+}
+
+impl RunFolder {
+    pub fn read(path: &Path) -> Result<RunFolder, ReportError> {
+        let files = Files(path);
+        let no_run = || ReportError::NoRun { path: path.into() };
+        let run: RunInfo = files.json("run.json")?.ok_or_else(no_run)?;
+        let passes = match path.join(RESUME).is_file() {
+            true => passes(path).map(|passes| Some((passes.done(), passes.len())))?,
+            false => None,
+        };
+        Ok(RunFolder {
+            contents: Contents::read(&files, &run)?,
+            passes,
+            run,
+        })
+    }
+}
+
+impl Contents {
+    fn read(files: &Files<'_>, run: &RunInfo) -> Result<Contents, ReportError> {
+        Ok(match run.command.as_str() {
+            "classify" => Contents::Classify {
+                classes: files.json("classes.json")?,
+                neurons: files.rows("neurons.parquet", neurons)?,
+            },
+            "ablate" if run.texts.is_empty() => Contents::Facts {
+                effects: files.json("effects.json")?,
+                rows: files.rows("outcomes.parquet", prompt_rows)?,
+            },
+            "ablate" => Contents::Text {
+                effects: files.json("effects.json")?,
+            },
+            "sweep" => Contents::Sweep {
+                effects: files.json("effects.json")?,
+            },
+            "record" => Contents::Record {
+                activity: files.json("class_activity.json")?,
+            },
+            "attributes" => Contents::Attributes {
+                rates: files.rows("rates.parquet", rates)?,
+            },
+            "verify" => Contents::Verify {
+                claims: files.json("claims.json")?,
+            },
+            _ => Contents::Other,
+        })
+    }
+}
+
+/// The files of a folder.
+struct Files<'a>(&'a Path);
+
+impl Files<'_> {
+    /// A file, where it is there.
+    fn present(&self, name: &str) -> Option<PathBuf> {
+        let path = self.0.join(name);
+        path.is_file().then_some(path)
+    }
+
+    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ReportError> {
+        let read = |path: PathBuf| {
+            let text = fs::read(&path).map_err(|why| damaged(&path, why))?;
+            serde_json::from_slice(&text).map_err(|why| damaged(&path, why))
+        };
+        self.present(name).map(read).transpose()
+    }
+
+    /// What `add` makes of the rows of a table, batch by batch.
+    fn rows<T: Default>(
+        &self,
+        name: &str,
+        add: fn(&mut T, &RecordBatch) -> Result<(), String>,
+    ) -> Result<Option<T>, ReportError> {
+        let Some(path) = self.present(name) else {
+            return Ok(None);
+        };
+        let mut rows = T::default();
+        for batch in batches(&path).map_err(|why| damaged(&path, why))? {
+            let batch = batch.map_err(|why| damaged(&path, why))?;
+            add(&mut rows, &batch).map_err(|why| damaged(&path, why))?;
+        }
+        Ok(Some(rows))
+    }
+}
+
+fn damaged(path: &Path, why: impl ToString) -> ReportError {
+    ReportError::Damaged {
+        path: path.to_owned(),
+        why: why.to_string(),
+    }
+}
+
+fn neurons(neurons: &mut Vec<NeuronCosines>, batch: &RecordBatch) -> Result<(), String> {
+    let layer = column::<UInt16Type>(batch, "layer")?;
+    let gate_out = column::<Float32Type>(batch, "cos_gate_out")?;
+    let in_out = column::<Float32Type>(batch, "cos_in_out")?;
+    let class = text_column(batch, "class")?;
+    for row in 0..batch.num_rows() {
+        let named: Result<Class, ClassError> = class.value(row).parse();
+        neurons.push(NeuronCosines {
+            layer: layer.value(row).into(),
+            gate_out: gate_out.value(row),
+            in_out: in_out.value(row),
+            class: named.map_err(|why| why.to_string())?,
+        });
+    }
+    Ok(())
+}
+
+fn prompt_rows(rows: &mut Vec<PromptRow>, batch: &RecordBatch) -> Result<(), String> {
+    let (prompt, class) = (
+        text_column(batch, "prompt_id")?,
+        text_column(batch, "class")?,
+    );
+    let (arms, top) = (text_column(batch, "arm")?, text_column(batch, "top_token")?);
+    let logprob = column::<Float64Type>(batch, "target_logprob")?;
+    for row in 0..batch.num_rows() {
+        rows.push(PromptRow {
+            prompt: prompt.value(row).to_string(),
+            class: class.value(row).to_string(),
+            arm: arm(arms.value(row))?,
+            target_logprob: logprob.value(row),
+            top_token: top.value(row).to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn rates(table: &mut RateTable, batch: &RecordBatch) -> Result<(), String> {
+    let (prompt, class) = (
+        text_column(batch, "prompt_id")?,
+        text_column(batch, "class")?,
+    );
+    let arms = text_column(batch, "arm")?;
+    let layer = column::<UInt16Type>(batch, "layer")?;
+    let draw = column::<UInt32Type>(batch, "draw")?;
+    let rate = column::<Float64Type>(batch, "rate")?;
+    for row in 0..batch.num_rows() {
+        table.add(RateRow {
+            prompt: prompt.value(row),
+            class: class.value(row),
+            arm: arm(arms.value(row))?,
+            draw: draw.value(row),
+            layer: layer.value(row).into(),
+            rate: rate.is_valid(row).then(|| rate.value(row)),
+        });
+    }
+    Ok(())
+}
+
+fn arm(name: &str) -> Result<Arm, String> {
+    let arms = [Arm::Clean, Arm::Class, Arm::Baseline];
+    let named = arms.into_iter().find(|arm| arm.as_str() == name);
+    named.ok_or_else(|| format!("no arm is called {name}"))
+}

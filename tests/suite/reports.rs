@@ -1,0 +1,490 @@
+//! `report`: a page for every kind of run folder, opened in a browser.
+
+mod browser;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt16Array, UInt32Array,
+};
+use gatelens::report::report_html;
+use parquet::arrow::ArrowWriter;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::cli::{FACTS, columns, fail, file, json as read_json, succeed};
+use super::common::goldens;
+use browser::{Browser, Scheme, View};
+
+/// A phone.
+const PHONE: u32 = 400;
+
+/// Makes a folder by a command, and its page.
+fn folder(dir: &TempDir, name: &str, args: &[&str]) -> PathBuf {
+    let out = dir.path().join(name);
+    succeed(&[args, &["--out", out.to_str().unwrap()]].concat());
+    out
+}
+
+/// A tiny model with neurons of its layers in a file with a name that is HTML.
+fn tiny(dir: &TempDir) -> [String; 4] {
+    let neurons = file(dir, "<b>mine<b>.txt", "0.3\n1.17\n1.40\n2.8\n3.61\n");
+    let model = goldens().join("tiny-llama").to_str().unwrap().to_string();
+    [
+        "--model".to_string(),
+        model,
+        "--neurons".to_string(),
+        neurons,
+    ]
+}
+
+/// The page of a folder: the command writes the same bytes as the library, which are the same anywhere, and they show
+/// well on a phone in both schemes.
+fn check(out: &Path, svgs: usize) -> String {
+    let printed = succeed(&["report", out.to_str().unwrap()]);
+    let path = out.join("report.html");
+    assert_eq!(printed.trim_end(), path.to_str().unwrap());
+    let page = fs::read_to_string(&path).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(out).unwrap() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, elsewhere.path().join(from.file_name().unwrap())).unwrap();
+    }
+    let again = report_html(elsewhere.path()).unwrap();
+    assert_eq!(
+        String::from_utf8(again).unwrap(),
+        page,
+        "the place does not count"
+    );
+    let left = fs::read_dir(out)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    assert!(
+        left.into_iter()
+            .all(|name| !name.to_string_lossy().starts_with('.'))
+    );
+    let Some(browser) = Browser::find() else {
+        return page;
+    };
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        for width in [PHONE, 800, 1200] {
+            let view = browser.open(&page, width, scheme);
+            let expected = View {
+                width,
+                dark: scheme == Scheme::Dark,
+                svgs,
+                ..View::default()
+            };
+            assert_eq!(view, expected, "{}", out.display());
+        }
+    }
+    page
+}
+
+#[test]
+fn the_browser_finds_what_it_is_asked_to_find() {
+    let Some(browser) = Browser::find() else {
+        return;
+    };
+    let page = "<!doctype html><html><head><style>@media (prefers-color-scheme:dark){body{background:#000}}</style></head>\
+        <body><div style='width:90px'><p style='white-space:nowrap'>far too wide for so little room</p></div>\
+        <svg width='0' height='9'></svg><svg width='20' height='20'><text x='10' y='10'>clipped</text></svg>\
+        <script>nothing()</script></body></html>";
+    let view = browser.open(page, PHONE, Scheme::Dark);
+    assert!(view.dark && view.width == PHONE, "{view:?}");
+    assert_eq!((view.svgs, view.empty), (2, 1));
+    assert_eq!(view.clipped, ["clipped"]);
+    assert!(
+        view.wide.iter().any(|wide| wide.starts_with("P ")),
+        "{view:?}"
+    );
+    assert!(
+        view.console[0].contains("nothing is not defined"),
+        "{view:?}"
+    );
+    assert_eq!(view.foreign, 1, "the script");
+}
+
+#[test]
+fn classify() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = folder(&dir, "run", &["classify", "--chance", "beta"]);
+    let page = check(&out, 2 + 6);
+    let classes = read_json(&out.join("classes.json"));
+    let depletion = classes["totals"]["depletion"].as_u64().unwrap();
+    assert!(
+        page.contains(&format!("depletion: {depletion} (0.23\u{a0}%)")),
+        "in the legend"
+    );
+    assert!(
+        page.contains("no published comparison"),
+        "said, not left out"
+    );
+    fs::remove_file(out.join("neurons.parquet")).unwrap();
+    fs::remove_file(out.join("report.html")).unwrap();
+    assert!(check(&out, 2).contains("The folder has no neurons.parquet"));
+}
+
+/// The mean of `target_logprob` of each draw of a class in `outcomes.parquet`.
+fn draw_means(out: &Path, class: &str, draws: u32) -> Vec<f64> {
+    let (_, rows) = columns(&out.join("outcomes.parquet"));
+    let text = |name: &str| {
+        rows.column_by_name(name)
+            .unwrap()
+            .as_any()
+            .downcast_ref::<StringArray>()
+            .unwrap()
+    };
+    let (classes, arms) = (text("class"), text("arm"));
+    let draw: &UInt32Array = rows
+        .column_by_name("draw")
+        .unwrap()
+        .as_any()
+        .downcast_ref()
+        .unwrap();
+    let logprob: &Float64Array = rows
+        .column_by_name("target_logprob")
+        .unwrap()
+        .as_any()
+        .downcast_ref()
+        .unwrap();
+    let mean = |wanted: u32| {
+        let is_of = |i: &usize| {
+            classes.value(*i) == class && arms.value(*i) == "baseline" && draw.value(*i) == wanted
+        };
+        let values: Vec<f64> = (0..rows.num_rows())
+            .filter(is_of)
+            .map(|i| logprob.value(i))
+            .collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    (0..draws).map(mean).collect()
+}
+
+#[test]
+fn ablate() {
+    let dir = tempfile::tempdir().unwrap();
+    let facts = FACTS.replace("\"fr\"", "\"<script>alert(1)</script>\"");
+    let facts = file(&dir, "facts.jsonl", &facts);
+    let args = [
+        "ablate",
+        "--prompts",
+        &facts,
+        "--classes",
+        "conditional-enrichment,depletion",
+        "--draws",
+        "2",
+    ];
+    let out = folder(&dir, "run", &args);
+    let page = check(&out, 5);
+    let effects = read_json(&out.join("effects.json"));
+    let effect = &effects[0];
+    assert_eq!(
+        (&effect["class"], &effect["metric"]),
+        (&json!("conditional-enrichment"), &json!("target_logprob"))
+    );
+    let found: Vec<f64> = serde_json::from_value(effect["draw_means"].clone()).unwrap();
+    let expected = draw_means(&out, "conditional-enrichment", 2);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
+    assert_eq!(found.len(), expected.len());
+    for number in [&effect["means"]["class"], &effect["means"]["baseline"]] {
+        let number = format!("{:.3}", number.as_f64().unwrap()).replace('-', "−");
+        assert!(page.contains(&format!("<span>{number}</span>")), "{number}");
+    }
+    assert!(
+        page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"),
+        "a prompt's id"
+    );
+    assert!(
+        page.contains(&format!("gatelens ablate --prompts {facts} --classes")),
+        "again"
+    );
+}
+
+#[test]
+fn ablate_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = file(
+        &dir,
+        "texts.jsonl",
+        &"{\"text\": \"A line of a text that says little.\"}\n".repeat(3),
+    );
+    let tiny = tiny(&dir);
+    let tiny: Vec<&str> = tiny.iter().map(String::as_str).collect();
+    let out = folder(
+        &dir,
+        "run",
+        &[&["ablate", "--text", &texts, "--draws", "3"], &tiny[..]].concat(),
+    );
+    let page = check(&out, 4);
+    assert!(
+        page.contains("Effects on text") && page.contains("3 documents"),
+        "{page}"
+    );
+    assert!(
+        page.contains("&lt;b&gt;mine&lt;b&gt;"),
+        "the class is the file's name"
+    );
+}
+
+#[test]
+fn sweep_with_and_without_draws() {
+    let dir = tempfile::tempdir().unwrap();
+    let facts = file(&dir, "facts.jsonl", FACTS);
+    let args = [
+        "sweep",
+        "--prompts",
+        &facts,
+        "--classes",
+        "enrichment,depletion",
+        "--layers",
+        "4..8",
+        "--draws",
+    ];
+    let out = folder(&dir, "run", &[&args[..], &["2"]].concat());
+    let page = check(&out, 1);
+    assert!(
+        page.contains("random neurons ablated") && page.contains("4 cells are without neurons"),
+        "{page}"
+    );
+    let own = fs::read_to_string(out.join("heat_map.svg")).unwrap();
+    let cells = |svg: &str| svg.matches("height=\"16\"").count();
+    assert_eq!(
+        cells(&page),
+        cells(&own),
+        "as many cells as in the folder's picture"
+    );
+    let out = folder(&dir, "clean", &[&args[..], &["0"]].concat());
+    assert!(!check(&out, 1).contains("random neurons ablated"));
+}
+
+#[test]
+fn record() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "record",
+        "--text",
+        "neutral",
+        "--max-tokens",
+        "200",
+        "--draws",
+        "2",
+        "--layers",
+        "20..26",
+    ];
+    let out = folder(&dir, "run", &args);
+    let view = read_json(&out.join("class_activity.json"));
+    let mut classes: Vec<&str> = view
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["class"].as_str().unwrap())
+        .collect();
+    classes.dedup();
+    let page = check(&out, classes.len());
+    assert!(page.contains("200 tokens of "), "{page}");
+}
+
+/// `run.json` of a folder made by hand.
+fn run_json(command: &str, finished: bool) -> Value {
+    json!({
+        "command": command, "arguments": [command, "--out", "runs/1", "--force"], "settings": {"threshold": 0.5},
+        "version": "0.1.0", "model": {"id": "tiny", "family": "llama", "files": []}, "dtype": "f32", "device": "cpu",
+        "fold": "pre", "bos": "auto: none is prepended", "seed": 0, "finished": finished, "counts": {}, "wall_s": 1.5,
+    })
+}
+
+fn write(out: &Path, name: &str, value: &Value) {
+    fs::write(out.join(name), serde_json::to_vec(value).unwrap()).unwrap();
+}
+
+/// `rates.parquet`: two classes of three draws in four layers, on three prompts.
+fn write_rates(out: &Path) {
+    let mut rows: Vec<(String, String, &str, u32, u16, Option<f64>)> = Vec::new();
+    for layer in 0..4u16 {
+        for prompt in 0..3 {
+            let mut add = |class: &str, arm, draw, rate: Option<f64>| {
+                rows.push((
+                    format!("p{prompt}"),
+                    class.to_string(),
+                    arm,
+                    draw,
+                    layer,
+                    rate,
+                ));
+            };
+            let clean = 0.125 * f64::from(layer + 1);
+            add("", "clean", 0, Some(clean));
+            for class in ["enrichment", "conditional-enrichment"] {
+                add(class, "class", 0, (prompt > 0).then_some(clean / 2.0));
+                (0..3).for_each(|draw| {
+                    add(
+                        class,
+                        "baseline",
+                        draw,
+                        Some(clean - 0.03125 * f64::from(draw)),
+                    )
+                });
+            }
+        }
+    }
+    let uints = |value: fn(&(String, String, &str, u32, u16, Option<f64>)) -> u32| -> ArrayRef {
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
+    };
+    let texts = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+    let batch = RecordBatch::try_from_iter(vec![
+        (
+            "prompt_id",
+            texts(rows.iter().map(|row| row.0.as_str()).collect()),
+        ),
+        ("subject", texts(rows.iter().map(|_| "France").collect())),
+        (
+            "layer",
+            Arc::new(UInt16Array::from_iter_values(rows.iter().map(|row| row.4))) as ArrayRef,
+        ),
+        (
+            "class",
+            texts(rows.iter().map(|row| row.1.as_str()).collect()),
+        ),
+        ("arm", texts(rows.iter().map(|row| row.2).collect())),
+        ("draw", uints(|row| row.3)),
+        ("mode", texts(rows.iter().map(|_| "zero").collect())),
+        ("neurons", uints(|_| 5)),
+        ("kept", uints(|row| 40 * u32::from(row.5.is_some()))),
+        ("hits", uints(|_| 1)),
+        (
+            "rate",
+            Arc::new(rows.iter().map(|row| row.5).collect::<Float64Array>()) as ArrayRef,
+        ),
+    ]);
+    let batch = batch.unwrap();
+    let file = File::create(out.join("rates.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn attributes() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "run.json", &run_json("attributes", true));
+    write_rates(dir.path());
+    let page = check(dir.path(), 2);
+    // Clean: mean of .125, .25, .375, .5. Off: half of it. Draws: less by the mean of 0, 1/32 and 2/32.
+    assert!(
+        page.contains(
+            "the clean rate is 31.2\u{a0}%; conditional-enrichment off changes it by −15.6 points, and its draws change \
+             it by −3.1 points."
+        ),
+        "{page}"
+    );
+    assert!(
+        page.contains("Below the range of its draws in 4 of 4 layers"),
+        "in layer 0 by a twentieth of the way to the second draw"
+    );
+    assert!(page.contains("8 of 108 rates are absent"), "{page}");
+}
+
+#[test]
+fn verify() {
+    let dir = tempfile::tempdir().unwrap();
+    let claim = |id: &str, verdict: &str| {
+        json!({
+            "id": id, "claim": "Depletion neurons are rare, and most lie in the second half of the layers",
+            "quantity": "P(gate > 0) of depletion", "direction": "larger", "compared_with": "layer-matched draws",
+            "estimate": 0.2603, "ci_low": 0.2411, "ci_high": 0.2804, "p": 0.0001, "p_adjusted": 0.0012, "draws": 20,
+            "n": 14940, "published": "depletion .72/.38 (OLMo-7B), .58/.28 (Llama-3.1-8B), .54/.28 (Llama-3.2-3B)",
+            "verdict": verdict, "why": "The interval lies above 0.",
+        })
+    };
+    let mut untested = claim("specific-recall", "not testable");
+    for field in [
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "p",
+        "p_adjusted",
+        "draws",
+        "n",
+        "published",
+    ] {
+        untested[field] = Value::Null;
+    }
+    untested["why"] = json!("The model knows none of the prompts.");
+    let claims = json!({"claims": [
+        claim("frequency-depletion", "supported"),
+        claim("rare-depletion", "contradicted"),
+        claim("rare-depletion", "not distinguishable"),
+        untested,
+    ]});
+    write(dir.path(), "run.json", &run_json("verify", true));
+    write(dir.path(), "claims.json", &claims);
+    let page = check(dir.path(), 0);
+    assert!(
+        page.contains("Of 4 tests: ✓ 1 supported, ✗ 1 contradicted, ≈ 1 not distinguishable, ○ 1 not testable."),
+        "{page}"
+    );
+    assert_eq!(
+        page.matches("scope=\"rowgroup\"").count(),
+        3,
+        "grouped by id"
+    );
+    assert!(page.contains("0.260 [0.241, 0.280]"), "{page}");
+}
+
+#[test]
+fn an_unfinished_run_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "run.json", &run_json("ablate", false));
+    write(
+        dir.path(),
+        "resume.json",
+        &json!({"passes": [{"conditions": [0], "prompts": [0]}], "done": 0, "changed": []}),
+    );
+    let page = check(dir.path(), 0);
+    for text in [
+        "This run is not finished.",
+        "after 0 of 1 passes",
+        "gatelens ablate --out runs/1 --resume",
+        "no effects.json",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+}
+
+#[test]
+fn what_is_no_run_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let error = fail(&["report", path]);
+    assert!(
+        error.contains("no run.json") && error.contains("--out"),
+        "{error}"
+    );
+    assert!(fail(&["report", &format!("{path}/nowhere")]).contains("no run.json"));
+    write(dir.path(), "run.json", &run_json("verify", true));
+    fs::write(dir.path().join("claims.json"), "{\"claims\": [{}]}").unwrap();
+    let error = fail(&["report", path]);
+    assert!(
+        error.contains("claims.json") && error.contains("missing field"),
+        "{error}"
+    );
+    assert!(!dir.path().join("report.html").exists());
+    fs::remove_file(dir.path().join("claims.json")).unwrap();
+    let error = fail(&["report", path, "--out", &format!("{path}/none/page.html")]);
+    assert!(error.contains("none/page.html"), "{error}");
+    let other = format!("{path}/page.html");
+    assert_eq!(
+        succeed(&["report", path, "--out", &other]).trim_end(),
+        other
+    );
+    assert!(
+        fs::read_to_string(other)
+            .unwrap()
+            .contains("no claims.json")
+    );
+}
