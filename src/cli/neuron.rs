@@ -358,7 +358,7 @@ impl Texts {
             token: visible(&tokenizer.token_text(sequence.ids[firing.position])),
             after: String::new(),
         };
-        let place = sequence.offsets[firing.position].clone();
+        let place = sequence.span(firing.position);
         if let Some(place) = place
             .filter(|place| text.is_char_boundary(place.start) && text.is_char_boundary(place.end))
         {
