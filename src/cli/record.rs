@@ -30,20 +30,34 @@ Examples:
   gatelens record --out runs/facts
   gatelens record --text neutral --max-tokens 20000 --out runs/neutral
   gatelens record --text a.txt --text b.jsonl --top 0 --out runs/texts
-  gatelens record --dense --sites mlp.hook_post,hook_resid_post --layers 10..12 --positions last --out runs/dense
+  gatelens record --dense --sites hook_resid_post --layers 10..12 --positions last --out runs/dense
 
-Texts: a plain text file is one document, or several with a line of only --- between them; a JSON Lines file
-has one document a line in the field `text`. A document longer than --context is cut into windows without overlap,
+Texts: a plain text file is one document, or several with a line of only --- between them; a JSON Lines file has \
+one document a line in the field `text`. A document longer than --context is cut into windows without overlap, \
 each read by itself, with a BOS token in front where --bos says so.
 
-Roles of tokens (the first that holds): first (of the prompt or window), last (of the prompt), subject-last,
-subject, other. Texts have first and other.
+What is printed, of each class: the share of tokens with gate > 0; the mean |post|, where post = act(gate)·up; \
+the mean |post|·‖w_out‖, the length of what a neuron adds to the residual stream (w_out as --fold has it). The \
+baseline is the mean of --draws random sets of neurons from outside the class, as many in each layer. Interval \
+and p of the difference count two kinds of chance: which prompts (or documents) were read, and which neurons \
+were drawn. By layer there are none. p (Holm) is adjusted over all tests of the run. class_activity.json has the \
+rest: p before that, the permutation p, the spread of the draws.
+
+Roles of tokens (the first that holds): first (of the prompt or window), last (of the prompt), subject-last, \
+subject, other. Texts have first and other. Models park attention at the first token, which is like no other.
+
+Every number takes in every recorded token. Only the lists of top_tokens.parquet name an event once: a token \
+whose whole context, itself and all before it, was recorded before has the same activations again and is left \
+out. Prompts that all begin with `The capital of` would fill the lists otherwise.
+
+Memory: the id and the place of every token stay (17 bytes), and the texts. A document is tokenized as a whole, \
+which for a moment takes 100 to 250 times its size: part long texts into documents.
 
 Ctrl-C stops after the pass that is running and keeps what was recorded; the same command with --resume goes on.";
 
 /// Record what every neuron does while the model reads prompts or texts
 ///
-/// One pass over the input, in memory that does not grow with it. Prints what each class does beside as many
+/// One pass over the input; memory hardly grows with it. Prints what each class does beside as many
 /// random neurons of the same layers: how often gate is positive, how strong act(gate)·up is, and how much it
 /// writes. With --out: tokens.parquet, activations.parquet (the strongest neurons of each token and layer),
 /// summary.parquet and top_tokens.parquet (every neuron), class_activity.json, run.json, and with --dense
@@ -198,8 +212,8 @@ impl Record {
         if let (Some(out), Start::Resumed) = (&place.out, place.start) {
             recording.resume(&saved_state(out.path())?)?;
         }
-        let engine = Engine::new(model);
-        let passes = input.passes(recording.sequences, PassBudget::of(model, input)?);
+        let engine = Engine::new(model).beside(input.bytes() + recording.bytes());
+        let passes = input.passes(recording.sequences, PassBudget::of(&engine, input)?);
         let meter = Meter::new();
         let left = input.tokens(input.sequences().len()) - input.tokens(recording.sequences);
         let units = passes.len() as u64 * engine.work_units(&[Condition::Clean]);
@@ -252,6 +266,7 @@ fn counts(plan: &Plan, sequences: usize, sets: &ClassSets) -> serde_json::Value 
         "sequences": {"read": sequences, "of": whole},
         "tokens": {"read": input.tokens(sequences), "of": input.tokens(whole)},
         "rows": input.rows(sequences),
+        "repeated_rows": input.repeated_rows(sequences),
         "layers": [plan.layers.start, plan.layers.end],
         "neurons": neurons.collect::<std::collections::BTreeMap<_, _>>(),
         "shortfall": shortfall.collect::<std::collections::BTreeMap<_, _>>(),

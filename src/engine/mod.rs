@@ -102,10 +102,14 @@ impl<'m> Engine<'m> {
                 needed_mib,
             });
         }
-        let left = plan
-            .activation_bytes
-            .saturating_sub(self.held_of_activations());
-        Ok(tokens.max((left / per_token) as usize))
+        Ok(tokens.max((self.activation_bytes() / per_token) as usize))
+    }
+
+    /// Bytes that residual streams and activations should fit into, beside what the caller holds.
+    pub fn activation_bytes(&self) -> u64 {
+        let plan = self.model.plan();
+        plan.activation_bytes
+            .saturating_sub(self.held_of_activations())
     }
 
     /// What one token takes in the widest moment of a pass.

@@ -15,6 +15,9 @@ use parquet::file::properties::WriterProperties;
 
 use super::ReportError;
 
+/// Rows that are held in memory before they are written: a few MiB, and still large for readers.
+const ROW_GROUP: usize = 1 << 18;
+
 /// A column of a batch.
 pub(super) struct Column {
     name: &'static str,
@@ -119,7 +122,9 @@ impl<W: Write + Send> TableWriter<W> {
         let mut writer = match std::mem::replace(&mut self.state, State::Lost) {
             State::Open(writer) => writer,
             State::New(to) => {
-                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::SNAPPY)
+                    .set_max_row_group_row_count(Some(ROW_GROUP));
                 let writer = ArrowWriter::try_new(to, batch.schema(), Some(properties.build()));
                 Box::new(writer.map_err(|error| self.failed(error))?)
             }

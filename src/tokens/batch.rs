@@ -16,7 +16,7 @@ pub struct Sequence {
     /// BOS (by policy), the prompt, and the target without its last token, which nothing follows.
     pub ids: Vec<u32>,
     /// Byte range in the prompt's text of each id; `None` for BOS and target tokens.
-    pub offsets: Vec<Option<Range<usize>>>,
+    pub offsets: Vec<Option<Range<u32>>>,
     /// Tokens of the prompt, BOS included.
     pub prompt_len: usize,
     /// Positions of the subject's tokens; empty when there is no subject.
@@ -55,6 +55,12 @@ impl Sequence {
             prompt: self.prompt,
             reason,
         })
+    }
+
+    /// Byte range in the prompt's text of the token at a position; `None` for BOS and target tokens.
+    pub fn span(&self, position: usize) -> Option<Range<usize>> {
+        let span = self.offsets[position].as_ref()?;
+        Some(span.start as usize..span.end as usize)
     }
 
     /// The chosen positions of this sequence.
@@ -227,7 +233,7 @@ mod tests {
     fn sequence(prompt: usize, prompt_len: usize, target_len: usize) -> Sequence {
         let target: Vec<u32> = (90..90 + target_len as u32).collect();
         let mut ids: Vec<u32> = (10..10 + prompt_len as u32).collect();
-        let mut offsets: Vec<_> = (0..prompt_len).map(|i| Some(i..i + 1)).collect();
+        let mut offsets: Vec<_> = (0..prompt_len as u32).map(|i| Some(i..i + 1)).collect();
         for &id in target.iter().take(target_len.saturating_sub(1)) {
             ids.push(id);
             offsets.push(None);

@@ -84,10 +84,10 @@ fn sequence(
 }
 
 /// The tokens, counted without BOS, that overlap the last occurrence of the subject.
-fn subject_tokens(prompt: &Prompt, offsets: &[Range<usize>]) -> Option<Range<usize>> {
+fn subject_tokens(prompt: &Prompt, offsets: &[Range<u32>]) -> Option<Range<usize>> {
     let start = prompt.prompt.rfind(&prompt.subject)?;
     let end = start + prompt.subject.len();
-    let overlaps = |token: &Range<usize>| token.start < end && start < token.end;
+    let overlaps = |token: &Range<u32>| (token.start as usize) < end && start < token.end as usize;
     let first = offsets.iter().position(overlaps)?;
     let last = offsets.iter().rposition(overlaps)?;
     Some(first..last + 1)

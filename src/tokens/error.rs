@@ -71,6 +71,12 @@ pub enum TokenError {
         /// The tokenizers crate's reason.
         reason: String,
     },
+    /// Places in a text are held as 32 bits.
+    #[error("a text of {bytes} bytes is too long, 4 GiB is the most; part it into documents")]
+    LongText {
+        /// Its length.
+        bytes: usize,
+    },
     /// The vocabulary has no tokens for a part of a text, and would drop it.
     #[error("the tokenizer has no tokens for {lost:?} in {text:?} and would drop it; take it out")]
     LostText {

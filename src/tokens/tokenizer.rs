@@ -18,7 +18,7 @@ pub struct Encoded {
     /// One id per token.
     pub ids: Vec<u32>,
     /// Byte range of each token in the text. Tokens that share a character (byte pieces) share its range.
-    pub offsets: Vec<Range<usize>>,
+    pub offsets: Vec<Range<u32>>,
 }
 
 /// How a text begins for this tokenizer.
@@ -123,8 +123,12 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`TokenError::Encode`] when the tokenizer refuses the text, [`TokenError::LostText`] when it would leave a
-    /// part out.
+    /// part out, [`TokenError::LongText`] for more than 4 GiB.
     pub fn encode(&self, text: &str) -> Result<Encoded, TokenError> {
+        // So every place in it fits 32 bits.
+        if u32::try_from(text.len()).is_err() {
+            return Err(TokenError::LongText { bytes: text.len() });
+        }
         let encoding = self
             .inner
             .encode(text, false)
@@ -132,7 +136,9 @@ impl Tokenizer {
         let offsets = encoding.get_offsets().iter();
         let encoded = Encoded {
             ids: encoding.get_ids().to_vec(),
-            offsets: offsets.map(|&(start, end)| start..end).collect(),
+            offsets: offsets
+                .map(|&(start, end)| start as u32..end as u32)
+                .collect(),
         };
         match lost_part(text, &encoded.offsets) {
             None => Ok(encoded),
@@ -230,10 +236,10 @@ impl Tokenizer {
 
 /// The first part of a text that no token stands for. White space may be left out of the offsets (they are
 /// trimmed by some tokenizer.json files).
-fn lost_part<'a>(text: &'a str, offsets: &[Range<usize>]) -> Option<&'a str> {
+fn lost_part<'a>(text: &'a str, offsets: &[Range<u32>]) -> Option<&'a str> {
     let mut covered = 0;
-    let starts = offsets.iter().map(|range| range.start);
-    let ends = offsets.iter().map(|range| range.end);
+    let starts = offsets.iter().map(|range| range.start as usize);
+    let ends = offsets.iter().map(|range| range.end as usize);
     // Each gap lies between the tokens so far and the next one, or the end of the text.
     for (start, end) in starts.chain([text.len()]).zip(ends.chain([text.len()])) {
         let gap = text.get(covered..start).unwrap_or_default().trim();

@@ -1,13 +1,20 @@
 //! What `record` writes, against plain runs of the same prompts.
 
-use std::path::Path;
+mod classes;
+mod resume;
+mod texts;
+mod top_tokens;
 
+use std::path::PathBuf;
+
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Float32Type, Float64Type, UInt16Type, UInt32Type, UInt64Type};
 use candle_core::Device;
 use gatelens::hooks::{Condition, HookPoint, Recorder, Site};
 use gatelens::prompts::PromptSet;
-use gatelens::tokens::{BosPolicy, Tokenizer, tokenize};
+use gatelens::tokens::{BosPolicy, Sequence, Tokenizer, tokenize};
+use tempfile::TempDir;
 
 use super::cli::{columns, file, succeed};
 use super::common::{batch, first_row, goldens, model, run};
@@ -21,19 +28,27 @@ const PROMPTS: &str = r#"{"id": "a", "prompt": "The capital of France is", "subj
 {"id": "c", "prompt": "She counted 12 boats, and the smallest of them", "subject": "boats", "target": "carried"}
 "#;
 
-/// gate, up and post of every neuron, `[site][layer][token][neuron]`, in the order of the prompts.
-fn expected(tiny: &Path) -> Vec<Vec<Vec<Vec<f32>>>> {
-    let prompts = PromptSet::parse("test", PROMPTS).unwrap();
-    let tokenizer = Tokenizer::from_files(&tiny.join("tokenizer.json"), None, None).unwrap();
-    let tokens = tokenize(&prompts, &tokenizer, BosPolicy::Auto).unwrap();
+/// What a plain run gives: gate, up and post of every neuron, `[site][layer][token][neuron]`, sequence after sequence.
+type Values = Vec<Vec<Vec<Vec<f32>>>>;
+
+/// The prompts of a set as tiny-llama reads them, without their targets, in the order of the set.
+fn sequences(prompts: &str, bos: BosPolicy) -> Vec<Sequence> {
+    let prompts = PromptSet::parse("test", prompts).unwrap();
+    let file = goldens().join("tiny-llama/tokenizer.json");
+    let tokenizer = Tokenizer::from_files(&file, None, Some(&file.with_file_name("config.json")));
+    let tokens = tokenize(&prompts, &tokenizer.unwrap(), bos).unwrap();
     let mut sequences = tokens.sequences().to_vec();
     sequences.sort_by_key(|sequence| sequence.prompt);
-    let ids: Vec<Vec<u32>> = sequences
-        .iter()
-        .map(|sequence| sequence.ids[..sequence.prompt_len].to_vec())
-        .collect();
+    for sequence in &mut sequences {
+        sequence.ids.truncate(sequence.prompt_len);
+    }
+    sequences
+}
+
+/// A plain run of tiny-llama.
+fn plain_run(ids: &[Vec<u32>]) -> Values {
     let model = model("tiny-llama");
-    let batch = batch(&ids);
+    let batch = batch(ids);
     let points = (0..LAYERS).flat_map(|l| SITES.map(|site| HookPoint::in_layer(l, site)));
     let mut recorder = Recorder::new(points);
     run(&model, &batch, &[Condition::Clean], &mut [&mut recorder]);
@@ -51,20 +66,40 @@ fn expected(tiny: &Path) -> Vec<Vec<Vec<Vec<f32>>>> {
     SITES.into_iter().map(layers).collect()
 }
 
+/// `record` of tiny-llama into `name` of a folder.
+fn record(dir: &TempDir, name: &str, more: &[&str]) -> PathBuf {
+    let out = dir.path().join(name);
+    let tiny = goldens().join("tiny-llama");
+    let mut args = vec!["record", "--model", tiny.to_str().unwrap()];
+    args.extend(["--out", out.to_str().unwrap()]);
+    args.extend(more);
+    succeed(&args);
+    out
+}
+
+fn texts<'a>(table: &'a RecordBatch, column: &str) -> Vec<&'a str> {
+    let values = table[column].as_string::<i32>().iter();
+    values.map(Option::unwrap).collect()
+}
+
+fn numbers(table: &RecordBatch, column: &str) -> Vec<usize> {
+    let values = table[column].as_primitive::<UInt32Type>().values();
+    values.iter().map(|value| *value as usize).collect()
+}
+
 #[test]
 fn every_file_holds_what_a_plain_run_gives() {
     let dir = tempfile::tempdir().unwrap();
     let prompts = file(&dir, "prompts.jsonl", PROMPTS);
-    let out = dir.path().join("out");
-    let tiny = goldens().join("tiny-llama");
     let sites = "mlp.hook_pre,mlp.hook_pre_linear,mlp.hook_post";
     let top = NEURONS.to_string();
     #[rustfmt::skip]
-    succeed(&[
-        "record", "--model", tiny.to_str().unwrap(), "--prompts", &prompts, "--top", &top, "--dense",
-        "--sites", sites, "--draws", "0", "--out", out.to_str().unwrap(),
+    let out = record(&dir, "out", &[
+        "--prompts", &prompts, "--top", &top, "--dense", "--sites", sites, "--draws", "0",
     ]);
-    let expected = expected(&tiny);
+    let sequences = sequences(PROMPTS, BosPolicy::Auto);
+    let ids: Vec<Vec<u32>> = sequences.into_iter().map(|s| s.ids).collect();
+    let expected = plain_run(&ids);
     let tokens = expected[0][0].len();
 
     let (_, table) = columns(&out.join("tokens.parquet"));
@@ -83,7 +118,7 @@ fn every_file_holds_what_a_plain_run_gives() {
     let (_, table) = columns(&out.join("activations.parquet"));
     assert_eq!(table.num_rows(), tokens * LAYERS * NEURONS);
     let row = table["row"].as_primitive::<UInt64Type>();
-    let layer = table["layer"].as_primitive::<arrow_array::types::UInt16Type>();
+    let layer = table["layer"].as_primitive::<UInt16Type>();
     let neuron = table["neuron"].as_primitive::<UInt32Type>();
     for (site, column) in ["gate", "up", "post"].into_iter().enumerate() {
         let values = table[column].as_primitive::<Float32Type>();
@@ -106,6 +141,7 @@ fn every_file_holds_what_a_plain_run_gives() {
     let frequency = table["frequency"].as_primitive::<Float64Type>();
     let mean = table["mean_post"].as_primitive::<Float64Type>();
     let variance = table["var_post"].as_primitive::<Float64Type>();
+    let strongest = table["max_abs_post"].as_primitive::<Float32Type>();
     let both = table["count_gp_up"].as_primitive::<UInt64Type>();
     let opposed = table["mean_post_gm_up"].as_primitive::<Float64Type>();
     for i in 0..table.num_rows() {
@@ -124,11 +160,10 @@ fn every_file_holds_what_a_plain_run_gives() {
         assert_eq!(frequency.value(i), positive as f64 / n, "{name}");
         assert!((mean.value(i) - average).abs() < 1e-9, "{name} mean");
         let squares: f64 = post.iter().map(|post| (post - average).powi(2)).sum();
-        let of_all = [squares / n, squares / (n - 1.0)];
-        assert!(
-            of_all.iter().any(|v| (variance.value(i) - v).abs() < 1e-9),
-            "{name} variance"
-        );
+        let spread = squares / (n - 1.0);
+        assert!((variance.value(i) - spread).abs() < 1e-9, "{name} variance");
+        let largest = post.iter().fold(0.0, |max: f64, post| max.max(post.abs()));
+        assert_eq!(f64::from(strongest.value(i)), largest, "{name}");
         let case = |g: f64, u: f64| -> Vec<f64> {
             let tokens = gate.iter().zip(&up).zip(&post);
             tokens

@@ -42,7 +42,9 @@ fn check(alias: &str) {
         if encoded.ids != ids(row, "ids") || with_bos != ids(row, "ids_with_special") {
             differing.push(format!("{text:?}: {:?}, not {}", encoded.ids, row["ids"]));
         }
-        check_offsets(text, &encoded.offsets);
+        let spans = encoded.offsets.iter();
+        let spans: Vec<_> = spans.map(|s| s.start as usize..s.end as usize).collect();
+        check_offsets(text, &spans);
     }
     assert!(differing.is_empty(), "{alias}:\n{}", differing.join("\n"));
 }

@@ -84,7 +84,7 @@ impl Texts {
     fn occurrence(&self, firing: Firing, tokenizer: &Tokenizer) -> Occurrence {
         let (id, text) = &self.sources[firing.prompt];
         let sequence = &self.sequences[firing.prompt];
-        let place = sequence.offsets[firing.position].clone();
+        let place = sequence.span(firing.position);
         let mut occurrence = Occurrence {
             id: id.clone(),
             before: String::new(),

@@ -1,12 +1,18 @@
-//! What a recording prints for a person: the class view.
+//! What a recording prints for a person: the class view, no wider than 100 columns.
 
 use std::ops::Range;
 
+use comfy_table::Table;
+
 use super::super::table::{count, number_table, p_value};
+use crate::experiment::Treatment;
 use crate::experiment::record::{Activity, ClassSets, Quantity, Role, Scope};
 use crate::io_class::Fold;
 
 const ABSENT: &str = "–";
+
+/// Below this, a difference by role is marked.
+const SIGNIFICANT: f64 = 0.05;
 
 /// What was recorded.
 pub(super) struct Heading<'a> {
@@ -19,10 +25,10 @@ pub(super) struct Heading<'a> {
     pub draws: usize,
 }
 
-/// Prints a table per quantity, and one by layer.
+/// Prints each quantity by class, then by class and role, and the frequency by class and layer.
 pub(super) fn print(view: &[Activity], heading: &Heading<'_>, sets: &ClassSets) {
     println!(
-        "{}: {} {}, {} tokens, layers {} to {}, fold {}; baseline: {} random sets of the same layers",
+        "{}: {} {}, {} tokens, layers {} to {}, fold {}",
         heading.model,
         count(heading.units),
         heading.unit_name,
@@ -30,89 +36,159 @@ pub(super) fn print(view: &[Activity], heading: &Heading<'_>, sets: &ClassSets) 
         heading.layers.start,
         heading.layers.end - 1,
         heading.fold,
-        heading.draws,
+    );
+    println!(
+        "class: mean over its neurons and these tokens; {}",
+        baseline(heading.draws)
     );
     for quantity in Quantity::ALL {
-        println!("\n{}\n", title(quantity));
-        print_quantity(view, quantity);
+        println!("\n{}\n\n{}", title(quantity), by_class(view, quantity));
     }
-    println!("\nshare of tokens with gate > 0, by layer: class / baseline\n");
-    print_layers(view, heading.layers.clone());
-    print_notes(view, heading, sets);
+    let tests = view.iter().filter(|activity| activity.p.is_some()).count();
+    print_tests(tests, heading);
+    for quantity in Quantity::ALL {
+        println!(
+            "\n{}, by role of the token: class/baseline\n\n{}",
+            name(quantity),
+            by_role(view, quantity)
+        );
+    }
+    if tests > 0 {
+        println!("* p (Holm) < {SIGNIFICANT}");
+    }
+    println!(
+        "\n{}, by layer, in %: class/baseline\n\n{}",
+        name(Quantity::Frequency),
+        by_layer(view, heading.layers.clone())
+    );
+    println!("blank: the class has no neuron there; {ABSENT}: there is no baseline");
+    let treatments = sets.treatments().iter();
+    let compared = treatments.filter(|_| heading.draws > 0);
+    compared.for_each(print_notes);
 }
 
-fn title(quantity: Quantity) -> &'static str {
+fn baseline(draws: usize) -> String {
+    match draws {
+        0 => "no baseline (--draws 0)".to_string(),
+        1 => "baseline: a random set of the same layers".to_string(),
+        _ => format!("baseline: that of {draws} random sets of the same layers"),
+    }
+}
+
+fn name(quantity: Quantity) -> &'static str {
     match quantity {
-        Quantity::Frequency => "share of tokens with gate > 0 (by role: class / baseline)",
-        Quantity::MeanAbsPost => "mean |post|, post = act(gate)·up (by role: class / baseline)",
-        Quantity::Contribution => {
-            "mean length of what a neuron writes, |post|·‖w_out‖ (by role: class / baseline)"
-        }
+        Quantity::Frequency => "share of tokens with gate > 0",
+        Quantity::MeanAbsPost => "mean |post|",
+        Quantity::Contribution => "mean |post|·‖w_out‖",
     }
 }
 
-fn print_quantity(view: &[Activity], quantity: Quantity) {
-    let of = |class: &str, scope: Scope| find(view, class, quantity, scope);
-    let roles = roles(view);
-    let header = ["class", "neurons", "class", "baseline"].map(str::to_string);
-    let header = header.into_iter().chain([
-        "difference\n[95 % interval]".to_string(),
-        "p".to_string(),
-        "p\n(Holm)".to_string(),
-    ]);
-    let header: Vec<String> = header
-        .chain(roles.iter().map(|role| role.as_str().replace('-', "\n")))
-        .collect();
+fn title(quantity: Quantity) -> String {
+    let more = match quantity {
+        Quantity::Frequency => "",
+        Quantity::MeanAbsPost => ", where post = act(gate)·up",
+        Quantity::Contribution => ": the length of what a neuron adds to the residual stream",
+    };
+    name(quantity).to_string() + more
+}
+
+fn by_class(view: &[Activity], quantity: Quantity) -> Table {
+    let header = [
+        "class",
+        "neurons",
+        "class\nmean",
+        "baseline\nmean",
+        "difference\n[95 % interval]",
+        "p\n(Holm)",
+    ];
     let rows = classes(view).into_iter().filter_map(|class| {
-        let all = of(class, Scope::All)?;
-        let by_role = roles.iter().map(|role| pair(of(class, Scope::Role(*role))));
-        let cells = [
+        let all = find(view, class, quantity, Scope::All)?;
+        Some(vec![
             class.to_string(),
             count(all.neurons),
             number(all.means.class),
             all.means.baseline.map_or(ABSENT.to_string(), number),
             difference(all),
-            p_value(all.p),
             p_value(all.p_adjusted),
-        ];
-        Some(cells.into_iter().chain(by_role).collect())
+        ])
     });
-    println!("{}", number_table(&header, rows));
+    number_table(&header, rows)
 }
 
-fn print_layers(view: &[Activity], layers: Range<usize>) {
+/// Where the intervals and p come from, or why there are none.
+fn print_tests(tests: usize, heading: &Heading<'_>) {
+    let units = heading.unit_name;
+    if tests > 0 {
+        println!("interval and p: over {units} and random sets (class minus baseline, two-sided)");
+        println!("Holm: p adjusted over all {tests} tests of the run, those by role included");
+    } else if heading.units == 1 {
+        println!(
+            "no interval and no p: these need two {units} or more (a line of only --- parts them)"
+        );
+    } else if heading.draws < 2 {
+        println!("no interval and no p: these need two random sets or more (--draws)");
+    }
+}
+
+fn by_role(view: &[Activity], quantity: Quantity) -> Table {
+    let there = |role: &Role| view.iter().any(|activity| activity.role == Some(*role));
+    let roles: Vec<Role> = Role::ALL.into_iter().filter(there).collect();
+    let header = roles.iter().map(|role| role.as_str().replace('-', "\n"));
+    let header: Vec<String> = ["class".to_string()].into_iter().chain(header).collect();
+    let rows = classes(view).into_iter().map(|class| {
+        let of_role = |role: &Role| find(view, class, quantity, Scope::Role(*role));
+        let cells = roles.iter().map(|role| marked(of_role(role)));
+        [class.to_string()].into_iter().chain(cells).collect()
+    });
+    number_table(&header, rows)
+}
+
+fn by_layer(view: &[Activity], layers: Range<usize>) -> Table {
     let classes = classes(view);
-    let header = ["layer".to_string()].into_iter();
-    let header = header.chain(classes.iter().map(|class| class.replace('-', "\n")));
+    let header = classes.iter().map(|class| abbreviated(class));
+    let header: Vec<String> = ["layer".to_string()].into_iter().chain(header).collect();
     let rows = layers.map(|layer| {
-        let cell = |class: &&str| pair(find(view, class, Quantity::Frequency, Scope::Layer(layer)));
-        let cells = classes.iter().map(cell);
+        let of_class = |class| find(view, class, Quantity::Frequency, Scope::Layer(layer));
+        let cells = classes.iter().map(|class| pair(of_class(class), percent));
         [layer.to_string()].into_iter().chain(cells).collect()
     });
-    println!("{}", number_table(&header.collect::<Vec<_>>(), rows));
+    let mut table = number_table(&header, rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1)); // eleven classes beside each other
+    }
+    table
 }
 
-fn print_notes(view: &[Activity], heading: &Heading<'_>, sets: &ClassSets) {
-    for treatment in sets.treatments() {
-        let (class, layers) = (&treatment.class, treatment.shortfall.len());
-        if layers > 0 {
-            println!(
-                "{class} has more than half of the neurons of {layers} layers: its baseline there is all others, \
-                 the same in every draw."
-            );
-        }
-        if treatment.baseline.is_empty() && heading.draws > 0 {
-            println!("{class} has all neurons of its layers: there is no baseline.");
-        }
+/// What makes the comparison of a class less than it should be.
+fn print_notes(treatment: &Treatment) {
+    let class = &treatment.class;
+    if treatment.baseline.is_empty() {
+        println!("{class} has all neurons of its layers: there is no baseline.");
+        return;
     }
-    if heading.units == 1 {
+    let layers = &treatment.shortfall;
+    let filled = layers.iter().filter(|layer| layer.available == 0).count();
+    let most = layers.len() - filled;
+    if most > 0 {
         println!(
-            "One document has no interval: separate documents by a line with only --- (or give several)."
+            "{class} has more than half of the neurons of {}:\n  its baseline there is all others, the same \
+             in every set.",
+            layers_of(most)
         );
     }
-    let tests = view.iter().filter(|activity| activity.p.is_some()).count();
-    if tests > 0 {
-        println!("Holm: adjusted over all {tests} tests of the run, those by role included.");
+    if filled > 0 {
+        println!(
+            "{class} has all neurons of {}:\n  these are shown by layer alone, since nothing is there to \
+             compare them with.",
+            layers_of(filled)
+        );
+    }
+}
+
+fn layers_of(layers: usize) -> String {
+    match layers {
+        1 => "1 layer".to_string(),
+        n => format!("{n} layers"),
     }
 }
 
@@ -126,11 +202,6 @@ fn classes(view: &[Activity]) -> Vec<&str> {
     classes
 }
 
-fn roles(view: &[Activity]) -> Vec<Role> {
-    let there = |role: &Role| view.iter().any(|activity| activity.role == Some(*role));
-    Role::ALL.into_iter().filter(there).collect()
-}
-
 fn find<'v>(
     view: &'v [Activity],
     class: &str,
@@ -139,6 +210,20 @@ fn find<'v>(
 ) -> Option<&'v Activity> {
     view.iter()
         .find(|a| a.class == class && a.quantity == quantity && a.scope() == scope)
+}
+
+/// A class's words, one a line and short enough for a column.
+fn abbreviated(class: &str) -> String {
+    let words = class.split('-').map(|word| match word {
+        "atypical" => "atyp.",
+        "conditional" => "cond.",
+        "proportional" => "prop.",
+        "orthogonal" => "orth.",
+        "enrichment" => "enr.",
+        "depletion" => "depl.",
+        other => other,
+    });
+    words.collect::<Vec<_>>().join("\n")
 }
 
 fn difference(activity: &Activity) -> String {
@@ -152,25 +237,129 @@ fn difference(activity: &Activity) -> String {
     }
 }
 
-fn pair(activity: Option<&Activity>) -> String {
+/// The two means, and whether they differ beyond chance.
+fn marked(activity: Option<&Activity>) -> String {
+    let p = activity.and_then(|activity| activity.p_adjusted);
+    let mark = if p.is_some_and(|p| p < SIGNIFICANT) {
+        '*'
+    } else {
+        ' '
+    };
+    format!("{}{mark}", pair(activity, short))
+}
+
+fn pair(activity: Option<&Activity>, number: fn(f64) -> String) -> String {
     let Some(activity) = activity else {
         return String::new();
     };
-    let baseline = activity.means.baseline.map_or(ABSENT.to_string(), short);
-    format!("{} / {baseline}", short(activity.means.class))
+    let baseline = activity.means.baseline.map_or(ABSENT.to_string(), number);
+    format!("{}/{baseline}", number(activity.means.class))
 }
 
-/// Three digits where the number is below 10.
+/// Three digits behind the point below 10, one below 100, none above.
+fn digits(value: f64) -> usize {
+    match value.abs() {
+        below if below < 10.0 => 3,
+        below if below < 100.0 => 1,
+        _ => 0,
+    }
+}
+
 fn number(value: f64) -> String {
-    format!("{value:.*}", if value.abs() < 10.0 { 3 } else { 1 })
+    format!("{value:.*}", digits(value))
 }
 
 fn signed(value: f64) -> String {
-    format!("{value:+.*}", if value.abs() < 10.0 { 3 } else { 1 })
+    format!("{value:+.*}", digits(value))
 }
 
 /// Two digits, without the 0 before the point.
 fn short(value: f64) -> String {
     let text = format!("{value:.*}", if value.abs() < 10.0 { 2 } else { 0 });
     text.strip_prefix('0').map_or(text.clone(), str::to_string)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0}", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::record::Levels;
+    use crate::io_class::Class;
+    use crate::stats::Interval;
+
+    /// Every class over everything, by role and in one layer, with numbers as large as a large model has them.
+    fn view() -> Vec<Activity> {
+        let scopes = [(None, None), (None, Some(0))].into_iter();
+        let scopes = scopes.chain(Role::ALL.map(|role| (Some(role), None)));
+        let scopes: Vec<_> = scopes.collect();
+        let activity = |class: Class, quantity, (role, layer)| {
+            let [class_mean, baseline] = match quantity {
+                Quantity::Frequency => [1.0, 0.5],
+                _ => [1234.5, 4567.8],
+            };
+            Activity {
+                class: class.to_string(),
+                quantity,
+                role,
+                layer,
+                neurons: 100_000,
+                baseline_neurons: 100_000,
+                draws: 20,
+                tokens: 1,
+                units: 2,
+                means: Levels {
+                    class: class_mean,
+                    baseline: Some(baseline),
+                },
+                difference_to_baseline: Some(class_mean - baseline),
+                baseline_ci: Some(Interval {
+                    low: -12345.6,
+                    high: 12345.6,
+                }),
+                p: Some(1e-9),
+                p_adjusted: Some(1e-6),
+                permutation_p: None,
+                permutation_floor: None,
+                sd_draws: None,
+            }
+        };
+        let classes = Class::ALL.into_iter();
+        let all = classes.flat_map(|class| Quantity::ALL.map(|quantity| (class, quantity)));
+        all.flat_map(|(class, quantity)| {
+            let scopes = scopes.iter();
+            scopes.map(move |scope| activity(class, quantity, *scope))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn eleven_classes_with_large_numbers_fit_100_columns() {
+        let view = view();
+        let tables =
+            Quantity::ALL.map(|quantity| [by_class(&view, quantity), by_role(&view, quantity)]);
+        let tables = tables.into_iter().flatten().chain([by_layer(&view, 0..1)]);
+        for table in tables.map(|table| table.to_string()) {
+            for line in table.lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+            assert!(table.lines().count() > 2, "{table}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        assert_eq!(
+            [0.1234, 12.34, 1234.5].map(number),
+            ["0.123", "12.3", "1234"]
+        );
+        assert_eq!(
+            [-0.1234, 99.94, -123.4].map(signed),
+            ["-0.123", "+99.9", "-123"]
+        );
+        assert_eq!([0.126, 9.994, 12.5].map(short), [".13", "9.99", "12"]);
+        assert_eq!([0.0, 0.126, 1.0].map(percent), ["0", "13", "100"]);
+    }
 }

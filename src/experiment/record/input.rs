@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use super::super::ExperimentError;
+use super::repeats::repeated;
 use crate::engine::Engine;
-use crate::model::Model;
 use crate::prompts::{Document, Documents, PromptSet};
 use crate::tokens::{Positions, Sequence, TokenBatch, TokenError, Window};
 
@@ -106,6 +106,8 @@ pub struct RecordInput {
     positions: Positions,
     /// Of each sequence the row of its first recorded token, and the number of all rows.
     first_rows: Vec<u64>,
+    /// Of each row, whether an earlier one is the same token in the same context.
+    repeated: Vec<bool>,
 }
 
 impl RecordInput {
@@ -187,6 +189,7 @@ impl RecordInput {
         Ok(Self {
             kind,
             units,
+            repeated: repeated(&sequences, &first_rows, positions),
             sequences,
             origins,
             positions,
@@ -213,6 +216,22 @@ impl RecordInput {
     /// Tokens that are recorded of the first `sequences` sequences.
     pub fn rows(&self, sequences: usize) -> u64 {
         self.first_rows[sequences]
+    }
+
+    /// Bytes that it holds: texts, and of every token its id, its place in the text and whether it is repeated.
+    pub fn bytes(&self) -> u64 {
+        let texts: usize = self.units.iter().map(|unit| unit.text.len()).sum();
+        let token = size_of::<u32>() + size_of::<Option<Range<u32>>>() + size_of::<bool>();
+        let sequence = size_of::<Sequence>() + size_of::<Origin>() + size_of::<u64>();
+        let tokens = self.tokens(self.sequences.len());
+        (texts + tokens * token + self.sequences.len() * sequence) as u64
+    }
+
+    /// Recorded tokens of the first `sequences` sequences that repeat an earlier one in the same context.
+    pub fn repeated_rows(&self, sequences: usize) -> usize {
+        let rows = self.rows(sequences) as usize;
+        let repeated = self.repeated[..rows].iter();
+        repeated.filter(|repeated| **repeated).count()
     }
 
     /// Units of which the first `sequences` sequences hold something.
@@ -266,6 +285,7 @@ impl RecordInput {
                         unit: self.origins[sequence.prompt].unit,
                         position,
                         role: Role::of(sequence, self.kind, position),
+                        repeated: self.repeated[row as usize],
                     },
                 ));
             }
@@ -304,6 +324,8 @@ pub struct PassRow {
     pub position: usize,
     /// What it is there.
     pub role: Role,
+    /// Whether an earlier row is the same event: this token after the same tokens, whose activations are the same.
+    pub repeated: bool,
 }
 
 /// Some consecutive sequences that run together.
@@ -334,18 +356,18 @@ const KEPT_SHARE: (usize, usize) = (5, 7);
 const BYTES_PER_PAIR: u64 = 12;
 
 impl PassBudget {
-    /// What the model's memory has room for, where the longest sequence is one of `input`'s.
+    /// What the engine's memory has room for, where the longest sequence is one of `input`'s.
     ///
     /// # Errors
     /// Not even the longest sequence fits.
-    pub fn of(model: &Model, input: &RecordInput) -> Result<Self, ExperimentError> {
+    pub fn of(engine: &Engine<'_>, input: &RecordInput) -> Result<Self, ExperimentError> {
         let longest = input.sequences.iter().max_by_key(|s| s.ids.len());
         let batch = TokenBatch::new(longest.cloned().into_iter().collect())?;
-        let tokens = Engine::new(model).tokens_per_pass(&batch, 1)?;
-        let per_pair = BYTES_PER_PAIR * model.config().n_heads as u64;
+        let tokens = engine.tokens_per_pass(&batch, 1)?;
+        let per_pair = BYTES_PER_PAIR * engine.config().n_heads as u64;
         Ok(Self {
             tokens: (tokens * KEPT_SHARE.0 / KEPT_SHARE.1).max(1),
-            pairs: (model.plan().activation_bytes / per_pair) as usize,
+            pairs: (engine.activation_bytes() / per_pair) as usize,
         })
     }
 

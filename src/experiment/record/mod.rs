@@ -4,12 +4,13 @@
 //! pass fits the memory limit. [`Recording::pass`] runs one pass; on its way through the layers every
 //! [`LayerReader`] sees `gate`, `up` and `post` of a layer together and takes what it needs: the [`Summary`] of
 //! every neuron and the [`ClassActivity`] of every class are the recording's own, others (`report`'s files) come along.
-//! Nothing is kept of a token but what it adds to sums and to the lists of the strongest.
+//! Nothing is kept of a token's activations but what they add to sums and to the lists of the strongest.
 
 mod activity;
 mod input;
 mod layer;
 mod moments;
+mod repeats;
 mod state;
 mod strongest;
 mod summary;
@@ -96,6 +97,11 @@ impl<'s> Recording<'s> {
         mlp.finish().map_err(ExperimentError::Reader)?;
         self.sequences = pass.sequences.end;
         Ok(())
+    }
+
+    /// Bytes that it holds, the same from the first token to the last.
+    pub fn bytes(&mut self) -> u64 {
+        state::size(self)
     }
 
     /// All of it as bytes, for [`Recording::resume`].

@@ -2,9 +2,9 @@
 //!
 //! The accumulators of a chunk of rows stay in vector registers while the rows pass, which is what makes the
 //! summary cheap beside the matrix products; everything is inlined into the caller, which chooses the instructions.
-//! Each lane adds in the order of the rows, so the numbers do not depend on these. Sums run in f64. Second moments are taken about the chunk's own mean and joined by the rule of Chan, Golub and
-//! LeVeque 1979 ("Updating Formulae and a Pairwise Algorithm for Computing Sample Variances"), so that nothing
-//! cancels.
+//! Each lane adds in the order of the rows, so the numbers do not depend on these. Sums run in f64. Second moments are
+//! taken about the chunk's own mean and joined by the rule of Chan, Golub and LeVeque 1979 ("Updating Formulae and a
+//! Pairwise Algorithm for Computing Sample Variances"), so that nothing cancels.
 
 /// Neurons that are worked on together.
 pub(super) const LANES: usize = 8;
@@ -61,6 +61,12 @@ impl Moments {
         for (sum, chunk) in self.fired.iter_mut().zip(fired) {
             *sum += u64::from(chunk);
         }
+    }
+
+    /// Largest |post| of a lane over the cases; a row in none of them has a factor 0, and so has its post.
+    pub fn max_abs(&self, lane: usize) -> f32 {
+        let of_cases = self.cases.iter().map(|case| case.max_abs[lane]);
+        of_cases.fold(0.0, f32::max)
     }
 
     /// Chan's rule: n rows with mean a and squares A, and m with b and B, have the mean a + (b - a)·m/(n + m) and
@@ -207,6 +213,10 @@ mod tests {
         let max = moments.cases.map(|case| case.max_abs);
         assert_eq!(max[1][..4], [4.0, 0.0, 0.0, 0.0]);
         assert_eq!((max[3][2], max[0][3]), (3.5, 1.0));
+        assert_eq!(
+            [0, 1, 2, 3].map(|k| moments.max_abs(k)),
+            [4.0, 0.0, 3.5, 1.0]
+        );
         assert_eq!(moments.mean[..4], [-0.3125, 0.0, 2.0, 1.0]);
         assert_eq!(moments.squares[1..4], [0.0, 5.0, 0.0]);
     }

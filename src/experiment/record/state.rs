@@ -17,6 +17,19 @@ pub(super) trait Stateful {
     fn visit(&mut self, visit: &mut dyn FnMut(Field<'_>));
 }
 
+/// Bytes that the numbers take.
+pub(super) fn size(state: &mut dyn Stateful) -> u64 {
+    let mut bytes = 0;
+    state.visit(&mut |field| {
+        bytes += match field {
+            Field::U64(values) => size_of_val(values),
+            Field::F64(values) => size_of_val(values),
+            Field::F32(values) => size_of_val(values),
+        }
+    });
+    bytes as u64
+}
+
 /// The state as bytes.
 pub(super) fn to_bytes(state: &mut dyn Stateful) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -77,6 +90,7 @@ mod tests {
         };
         let bytes = to_bytes(&mut mixed);
         assert_eq!(bytes.len(), 3 * 8 + 2 * 8 + 4);
+        assert_eq!(size(&mut mixed), bytes.len() as u64);
         let mut empty = Mixed {
             sums: vec![0.0; 2],
             ..Mixed::default()

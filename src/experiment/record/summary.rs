@@ -1,4 +1,7 @@
 //! What every neuron did over all recorded tokens, in memory that does not depend on how many these are.
+//!
+//! Counts, means and largest values take in every token. Only the lists of the strongest leave out a token whose
+//! whole context was recorded before ([`PassRow::repeated`]): it would be the same event once more.
 
 use std::ops::Range;
 
@@ -32,7 +35,7 @@ pub struct NeuronSummary<'s> {
     pub max_abs_post: f32,
     /// The sign cases (gate, up): (+, +), (+, -), (-, +), (-, -), strict. A token where one of them is 0 is in none.
     pub cases: [CaseSummary; CASES],
-    /// The strongest tokens; `max_abs_post` is that of the first.
+    /// The strongest tokens, repeated ones left out.
     pub top: &'s TopTokens,
 }
 
@@ -47,7 +50,8 @@ pub struct CaseSummary {
     pub max_abs_post: Option<f32>,
 }
 
-/// The tokens with the largest |post| that is not 0, strongest first; of equal ones the earlier row.
+/// The tokens with the largest |post| that is not 0, strongest first; of equal ones the earlier row. A token that was
+/// recorded before in the same context is not among them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TopTokens {
     len: u64,
@@ -145,7 +149,7 @@ impl LayerSummary {
             fired: moments.fired[k],
             mean_post: (self.tokens > 0).then_some(moments.mean[k]),
             var_post: (self.tokens > 1).then(|| moments.squares[k] / (n - 1.0)),
-            max_abs_post: top.iter().next().map_or(0.0, |(post, _)| post.abs()),
+            max_abs_post: moments.max_abs(k),
             cases: moments.cases.map(|case| CaseSummary {
                 count: case.count[k],
                 mean_post: (case.count[k] > 0).then(|| case.sum[k] / case.count[k] as f64),
@@ -217,7 +221,8 @@ impl pulp::WithSimd for Block<'_> {
                     (rows.width, &neurons),
                 );
                 group.moments.add(&rows_of_group, self.before + seen);
-                group.keep_strongest(&rows_of_group.post, self.pass.first_row + seen);
+                let first_row = self.pass.first_row + seen;
+                group.keep_strongest(&rows_of_group.post, chunk, first_row);
             }
         }
     }
@@ -250,16 +255,16 @@ fn padded(values: &[f32]) -> [f32; LANES] {
 
 impl Group {
     #[inline(always)]
-    fn keep_strongest(&mut self, posts: &[[f32; LANES]], first_row: u64) {
+    fn keep_strongest(&mut self, posts: &[[f32; LANES]], tokens: &[PassRow], first_row: u64) {
         let mut least: [f32; LANES] = std::array::from_fn(|k| self.top[k].least());
-        for (row, post) in (first_row..).zip(posts) {
+        for (i, post) in posts.iter().enumerate() {
             // One jump that is hardly ever taken, not one for each lane.
             let mut stronger = false;
             for k in 0..LANES {
                 stronger |= post[k].abs() > least[k];
             }
-            if stronger {
-                self.keep_row(post, row, &mut least);
+            if stronger && !tokens[i].repeated {
+                self.keep_row(post, first_row + i as u64, &mut least);
             }
         }
     }
@@ -301,7 +306,13 @@ impl Stateful for Summary {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use super::super::state::{from_bytes, to_bytes};
+    use super::super::{PassBudget, RecordInput};
     use super::*;
+    use crate::prompts::{Document, Documents};
+    use crate::tokens::{Sequence, Window};
 
     #[test]
     fn the_strongest_are_kept_in_order_and_the_first_of_equals() {
@@ -321,5 +332,107 @@ mod tests {
         assert_eq!(top.iter().nth(2), Some((2.5, 20)));
         assert_eq!(top.iter().last(), Some((2.5, 33)));
         assert_eq!(top.least(), 2.5);
+    }
+
+    /// Neurons: one group and a part of the next.
+    const WIDTH: usize = LANES + 3;
+
+    /// Documents of up to five tokens out of three, so that most beginnings come again.
+    fn input() -> RecordInput {
+        let ids = |i: usize| (0..i % 5 + 1).map(move |k| ((i * 40_503) >> (3 * k)) as u32 % 3);
+        let document = |i: usize| Document {
+            id: i.to_string(),
+            text: String::new(),
+        };
+        let window = |i: usize| Window {
+            document: i,
+            number: 0,
+            sequence: Sequence::of_ids(i, ids(i).collect()),
+        };
+        let file = Documents {
+            name: "test".to_string(),
+            documents: (0..150).map(document).collect(),
+            sha256: String::new(),
+        };
+        RecordInput::of_texts(vec![file], (0..150).map(window).collect()).unwrap()
+    }
+
+    /// post of a neuron behind some tokens: the same wherever these are the same, as in a model.
+    fn post(context: &[u32], neuron: usize) -> f32 {
+        let mixed = context.iter().fold(neuron as u32 + 1, |mixed, id| {
+            (mixed ^ (id + 1)).wrapping_mul(16_777_619)
+        });
+        (mixed >> 8) as f32 / 1024.0 - 8192.0
+    }
+
+    fn context(input: &RecordInput, row: u64) -> &[u32] {
+        let (sequence, position) = input.place(row);
+        &input.sequences()[sequence].ids[..=position]
+    }
+
+    fn read(summary: &mut Summary, input: &RecordInput, sequences: Range<usize>) {
+        let pass = input.pass(sequences).unwrap();
+        let mut posts = vec![0.0; pass.batch.tokens() * WIDTH];
+        for (row, token) in (pass.first_row..).zip(&pass.rows) {
+            for neuron in 0..WIDTH {
+                posts[token.packed * WIDTH + neuron] = post(context(input, row), neuron);
+            }
+        }
+        let ones = vec![1.0; posts.len()];
+        let rows = LayerRows {
+            layer: 0,
+            width: WIDTH,
+            gate: &ones,
+            up: &posts,
+            post: &posts,
+        };
+        summary.read(&rows, &pass).unwrap();
+    }
+
+    #[test]
+    fn an_event_is_listed_once_and_counted_every_time() {
+        let input = input();
+        let rows = input.rows(150);
+        assert!(rows as usize > 4 * CHUNK);
+        let mut summary = Summary::new(0..1, WIDTH);
+        read(&mut summary, &input, 0..150);
+        for (neuron, found) in summary.neurons(0).enumerate() {
+            let mut seen = HashSet::new();
+            let new = (0..rows).filter(|row| seen.insert(context(&input, *row)));
+            let mut expected: Vec<(f32, u64)> = new
+                .map(|row| (post(context(&input, row), neuron), row))
+                .collect();
+            assert!(expected.len() > TOP_TOKENS && expected.len() < rows as usize / 2);
+            expected.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs())); // stable
+            assert_eq!(found.max_abs_post, expected[0].0.abs());
+            expected.truncate(TOP_TOKENS);
+            assert_eq!(found.top.iter().collect::<Vec<_>>(), expected, "{neuron}");
+            let all = (0..rows).map(|row| f64::from(post(context(&input, row), neuron)));
+            let mean = all.sum::<f64>() / rows as f64;
+            assert_eq!((found.tokens, found.fired), (rows, rows));
+            assert!((found.mean_post.unwrap() - mean).abs() < 1e-9, "{neuron}");
+        }
+    }
+
+    #[test]
+    fn the_lists_do_not_depend_on_the_passes() {
+        let input = input();
+        let mut whole = Summary::new(0..1, WIDTH);
+        read(&mut whole, &input, 0..150);
+        for tokens in [1, 5, 64, 200] {
+            let pairs = usize::MAX;
+            let mut parts = Summary::new(0..1, WIDTH);
+            for sequences in input.passes(0, PassBudget { tokens, pairs }) {
+                read(&mut parts, &input, sequences);
+                // stopped and gone on with
+                let bytes = to_bytes(&mut parts);
+                parts = Summary::new(0..1, WIDTH);
+                from_bytes(&mut parts, &bytes).unwrap();
+            }
+            for (found, expected) in parts.neurons(0).zip(whole.neurons(0)) {
+                assert_eq!(found.top, expected.top, "{tokens} tokens a pass");
+                assert_eq!(found.max_abs_post, expected.max_abs_post);
+            }
+        }
     }
 }

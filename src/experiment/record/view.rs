@@ -57,7 +57,8 @@ pub struct Levels {
     pub baseline: Option<f64>,
 }
 
-/// One class, quantity and scope; an entry of `class_activity.json`.
+/// One class, quantity and scope; an entry of `class_activity.json`. Over several layers, those of which the class has
+/// every neuron count in neither arm, unless it has no baseline at all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Activity {
     /// The class.

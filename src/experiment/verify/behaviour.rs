@@ -104,7 +104,7 @@ fn activity(lab: &Lab<'_>, treatments: Vec<Treatment>) -> Result<Vec<Activity>, 
     let sets = ClassSets::new(treatments, table);
     let (layers, d_mlp) = (table.layers.len(), lab.engine.config().d_mlp);
     let mut recording = Recording::new(0..layers, d_mlp, &sets, &input);
-    let budget = PassBudget::of(lab.input.model, &input)?;
+    let budget = PassBudget::of(lab.engine, &input)?;
     let passes = input.passes(0, budget);
     let units = lab.engine.work_units(&[Condition::Clean]);
     lab.progress

@@ -62,10 +62,10 @@ impl<'a> TokensWriter<'a> {
             token.or_insert_with(|| self.tokenizer.token_text(id(row)));
         }
         let place = |row: &PassRow| {
-            let range = input.sequences()[row.sequence].offsets[row.position].as_ref()?;
+            let range = input.sequences()[row.sequence].span(row.position)?;
             Some(
                 self.counter
-                    .chars(row.unit, &input.units[row.unit].text, range),
+                    .chars(row.unit, &input.units[row.unit].text, &range),
             )
         };
         let places: Vec<Option<(u32, u32)>> = rows.iter().map(place).collect();

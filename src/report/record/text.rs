@@ -19,10 +19,10 @@ pub fn context_of(input: &RecordInput, row: u64, tokenizer: &Tokenizer) -> Strin
     let last = (position + AFTER).min(sequence.ids.len() - 1);
     let part = |start: usize, end: usize| text.get(start..end.max(start)).unwrap_or_default();
     let [open, close] = MARKS;
-    let until = sequence.offsets[last].as_ref().map(|range| range.end);
-    match &sequence.offsets[position] {
+    let until = sequence.span(last).map(|range| range.end);
+    match sequence.span(position) {
         Some(token) => {
-            let mut before = sequence.offsets[first..position].iter().flatten();
+            let mut before = (first..position).filter_map(|at| sequence.span(at));
             let from = before.next().map_or(token.start, |range| range.start);
             let before = part(from, token.start);
             let after = part(token.end, until.unwrap_or(token.end));
@@ -33,7 +33,7 @@ pub fn context_of(input: &RecordInput, row: u64, tokenizer: &Tokenizer) -> Strin
         }
         None => {
             // BOS has no place in the text: it stands before the first token that has one.
-            let mut following = sequence.offsets[position..].iter().flatten();
+            let mut following = (position..sequence.ids.len()).filter_map(|at| sequence.span(at));
             let from = following.next().map_or(0, |range| range.start);
             let token = tokenizer.token_text(sequence.ids[position]);
             format!("{open}{token}{close}{}", part(from, until.unwrap_or(from)))
