@@ -29,7 +29,8 @@ use writer::{Text, Writer};
 /// Write on from a prompt, greedily or by sampling, with or without some neurons edited
 ///
 /// Without --classes or --neurons the model is as it is. With them the text is that of the edited model;
-/// --compare writes both, in a terminal as they come. Keys and values are kept, so each token passes through the model once.
+/// --compare writes both, in a terminal as they come. Keys and values are kept, so each token passes
+/// through the model once.
 #[derive(Args)]
 #[command(after_help = "Examples:
   gatelens generate --prompt 'The capital of France is'

@@ -103,9 +103,8 @@ pub enum ClassError {
     NeedsFrequency,
     /// Matching by frequency in a layer that has none.
     #[error(
-        "the class has neurons in layer {layer}, whose firing frequencies were not recorded (those of layers {} \
-         were); record all layers, or keep to the recorded ones with --layers",
-        numbers(recorded)
+        "the class has neurons in layer {layer}, whose firing frequencies were not recorded (those of layers \
+         {recorded:?} were); record all layers, or keep to the recorded ones with --layers"
     )]
     LayerNotRecorded {
         /// The layer.
@@ -188,11 +187,6 @@ pub enum ClassError {
 
 fn did_you_mean(suggestion: &Option<&'static str>) -> String {
     suggestion.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
-}
-
-fn numbers(numbers: &[usize]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
-    numbers.join(", ")
 }
 
 fn nonzero(counts: &ClassCounts) -> String {

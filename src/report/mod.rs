@@ -126,9 +126,9 @@ pub enum ReportError {
     },
     /// A neuron whose layer a recording leaves out.
     #[error(
-        "{} has nothing of neuron {neuron}: of the layers, {} alone were recorded; record it without --layers, or \
-         with that layer",
-        path.display(), numbers(layers)
+        "{} has nothing of neuron {neuron}: of the layers, {layers:?} alone were recorded; record it without \
+         --layers, or with that layer",
+        path.display()
     )]
     NotRecorded {
         /// The folder.
@@ -150,9 +150,4 @@ pub enum ReportError {
 
 fn gib(bytes: u64) -> f64 {
     bytes as f64 / (1u64 << 30) as f64
-}
-
-fn numbers(numbers: &[usize]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
-    numbers.join(", ")
 }

@@ -179,7 +179,7 @@ fn a_sweep_takes_them_too_and_a_recording_of_some_layers_is_not_enough() {
     let args = sweep(&neurons("1.3\n3.4\n"));
     let error = fail(&args.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(
-        error.contains("layer 3") && error.contains("layers 1, 2"),
+        error.contains("layer 3") && error.contains("layers [1, 2]"),
         "{error}"
     );
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();

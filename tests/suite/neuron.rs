@@ -207,7 +207,7 @@ fn what_a_recording_cannot_give_is_refused() {
     };
     let error = refused("0.3", &[]);
     assert!(
-        error.contains("0.3") && error.contains("1, 2 alone were recorded"),
+        error.contains("0.3") && error.contains("[1, 2] alone were recorded"),
         "{error}"
     );
     assert!(refused("9.3", &[]).contains("its layers are 0 to 3"));

@@ -253,7 +253,7 @@ fn layers_without_frequencies_are_an_error_where_the_class_has_neurons() {
     assert!(
         matches!(&error, ClassError::LayerNotRecorded { layer: 2, recorded } if *recorded == [0, 1])
     );
-    assert!(error.to_string().contains("layers 0, 1"), "{error}");
+    assert!(error.to_string().contains("layers [0, 1]"), "{error}");
     let error = draws(&shares([9, D_MLP, D_MLP])).unwrap_err();
     assert!(matches!(
         error,
