@@ -144,21 +144,7 @@ pub fn figure(table: &RateTable) -> Block {
     if curves.is_empty() {
         return Block::Lacking("rates.parquet has no class.".to_string());
     }
-    let values = curves.iter().flat_map(|c| {
-        c.off
-            .iter()
-            .map(|p| p.1)
-            .chain(c.draws.iter().map(|(_, ends)| ends[2]))
-    });
-    let y = Axis::around_zero(
-        "mean attribute rate",
-        values.chain(clean.iter().map(|point| point.1)),
-    );
-    let layers = clean
-        .iter()
-        .chain(curves.iter().flat_map(|c| &c.off))
-        .map(|point| point.0 as usize);
-    let x = Axis::layers(layers.max().map_or(1, |last| last + 1));
+    let (x, y) = axes(&clean, &curves);
     let panels = curves.iter().map(|curves| Panel {
         title: format!("{} off", curves.class),
         reading: range_reading(curves),
@@ -197,6 +183,20 @@ pub fn figure(table: &RateTable) -> Block {
             ),
         ),
     })
+}
+
+/// The same axes for all panels.
+fn axes(clean: &[Point], curves: &[Curves<'_>]) -> (Axis, Axis) {
+    let off = curves.iter().flat_map(|c| &c.off);
+    let lines = || clean.iter().chain(off.clone());
+    let highest = curves
+        .iter()
+        .flat_map(|c| &c.draws)
+        .map(|(_, ends)| ends[2]);
+    let rates = highest.chain(lines().map(|point| point.1));
+    let last = lines().map(|point| point.0 as usize).max();
+    let x = Axis::layers(last.map_or(1, |last| last + 1));
+    (x, Axis::around_zero("mean attribute rate", rates))
 }
 
 /// The mean difference over the layers that both have, and over how many.
