@@ -12,7 +12,7 @@ use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::progress::Meter;
 use super::setup::run_info;
-use super::treatments::{Ready, TreatmentArgs};
+use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
     Ablation, AblationPlan, Effect, KnownByRelation, ablate, effects, known_by_relation,
@@ -21,6 +21,7 @@ use crate::io_class::NeuronTable;
 use crate::model::Model;
 use crate::report::{OutDir, RunInfo, outcomes_parquet};
 use crate::stats::BootstrapSettings;
+use crate::tokens::tokenize;
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
 ///
@@ -34,6 +35,9 @@ pub struct Ablate {
     #[command(flatten)]
     #[serde(flatten)]
     model: ModelArg,
+    #[command(flatten)]
+    #[serde(flatten)]
+    facts: FactArgs,
     #[command(flatten)]
     #[serde(flatten)]
     treatments: TreatmentArgs,
@@ -61,16 +65,19 @@ impl Ablate {
         self.treatments.check()?;
         let out = self.output.claim()?;
         let load_options = self.compute.load_options()?;
+        let prompts = self.facts.read()?;
         let (checkpoint, ready) =
             self.treatments
-                .prepare(&self.model, &self.class, &load_options)?;
+                .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
 
         let asks_for_text = !self.text.text.is_empty();
         let texts = asks_for_text.then(|| self.text.read(&self.treatments, &ready));
         let texts = texts.transpose()?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let plan = self.treatments.plan(&table, &ready, self.draws)?;
+        let plan = self
+            .treatments
+            .plan(&table, &ready, self.draws, self.facts.subset)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         if let Some(texts) = texts {
@@ -103,7 +110,7 @@ impl Ablate {
             print_relations(&relations);
             self.print_heading(&ablation, prompts.len());
             ready.print_reference(ablation.reference);
-            print_effects(&effects, self.treatments.subset);
+            print_effects(&effects, self.facts.subset);
             if let Some(out) = &out {
                 println!("files in {}", out.path().display());
             }

@@ -4,6 +4,7 @@ mod ablate;
 mod ablate_text;
 mod allocator;
 mod args;
+mod attributes;
 mod classify;
 mod edit_args;
 mod effects_table;
@@ -31,6 +32,7 @@ Examples:
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
   gatelens sweep --window 3 --draws 20 --out runs/layers
+  gatelens attributes --filter-order filter-first
   gatelens record --text neutral --out runs/neutral
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
@@ -60,6 +62,7 @@ enum Command {
     Record(record::Record),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
+    Attributes(Box<attributes::AttributesArgs>),
 }
 
 impl Cli {
@@ -75,6 +78,7 @@ impl Cli {
             Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),
+            Command::Attributes(attributes) => attributes.run(),
         }
     }
 }

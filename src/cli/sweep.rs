@@ -13,7 +13,7 @@ use super::effects_table::{print_relations, warn_of_baselines};
 use super::progress::Meter;
 use super::setup::run_info;
 use super::sweep_table::print_cells;
-use super::treatments::{Ready, TreatmentArgs};
+use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
     Cell, CellEffect, CellOutcomes, CleanReference, KnownByRelation, LayerWindow, SweepPlan,
@@ -24,6 +24,7 @@ use crate::io_class::{NeuronTable, Shortfall};
 use crate::model::{Config, Model};
 use crate::report::{OutDir, RunInfo, heat_map_svg, sweep_outcomes_parquet};
 use crate::stats::BootstrapSettings;
+use crate::tokens::tokenize;
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
 ///
@@ -44,6 +45,9 @@ pub struct Sweep {
     /// From one window's first layer to the next one's; --window 4 --stride 2 overlaps by half.
     #[arg(long, value_name = "N", default_value = "1")]
     stride: NonZeroUsize,
+    #[command(flatten)]
+    #[serde(flatten)]
+    facts: FactArgs,
     #[command(flatten)]
     #[serde(flatten)]
     treatments: TreatmentArgs,
@@ -103,13 +107,16 @@ impl Sweep {
         self.treatments.check()?;
         let out = self.output.claim()?;
         let load_options = self.compute.load_options()?;
+        let prompts = self.facts.read()?;
         let (checkpoint, ready) =
             self.treatments
-                .prepare(&self.model, &self.class, &load_options)?;
+                .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
         let windows = self.windows(checkpoint.config())?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let whole = self.treatments.plan(&table, &ready, self.draws)?;
+        let whole = self
+            .treatments
+            .plan(&table, &ready, self.draws, self.facts.subset)?;
         warn_of_baselines(&whole);
         let plan = SweepPlan::new(whole, &windows);
         let model = Model::load(checkpoint, load_options)?;
@@ -243,7 +250,7 @@ impl Sweep {
                 n => format!("windows of {n} layers"),
             },
             counts.edited_prompts,
-            self.treatments.subset,
+            self.facts.subset,
             self.draws,
             self.class.fold
         )

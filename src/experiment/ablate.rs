@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::ExperimentError;
-use super::groups::groups;
+use super::groups::{Group, begin, groups};
 use super::outcome::{Arm, Outcome, PromptSubset};
 use super::plan::{AblationPlan, PlannedCondition};
 use super::reference::{CleanReference, PendingMode};
@@ -113,31 +113,7 @@ impl Scored {
     }
 }
 
-/// Some conditions with the parts of the batch that they run on.
-struct Group {
-    members: Vec<usize>,
-    conditions: Vec<Condition>,
-    parts: Vec<TokenBatch>,
-}
-
 impl Group {
-    fn new(
-        engine: &Engine<'_>,
-        batch: &TokenBatch,
-        conditions: &[Condition],
-        members: Vec<usize>,
-    ) -> Result<Group, ExperimentError> {
-        Ok(Group {
-            parts: batch.split(engine.tokens_per_pass(batch, members.len())?)?,
-            conditions: members.iter().map(|&c| conditions[c].clone()).collect(),
-            members,
-        })
-    }
-
-    fn units(&self, engine: &Engine<'_>) -> u64 {
-        self.parts.len() as u64 * engine.work_units(&self.conditions)
-    }
-
     /// Scores by member, then by prompt, and what the members' edits changed.
     fn run(
         &self,
@@ -184,18 +160,7 @@ fn run_groups(
     observers: &mut [&mut dyn Observer],
     progress: &dyn Progress,
 ) -> Result<Scored, ExperimentError> {
-    let groups = groups.into_iter();
-    let groups = groups.map(|members| Group::new(engine, batch, conditions, members));
-    let groups = groups.collect::<Result<Vec<_>, _>>()?;
-    let passes = groups.iter().map(|group| group.parts.len()).sum();
-    let mut what = match conditions.len() {
-        1 => format!("{} prompts, clean", batch.sequences().len()),
-        n => format!("{} prompts, {n} conditions", batch.sequences().len()),
-    };
-    if passes > 1 {
-        what += &format!(", {passes} passes");
-    }
-    progress.start(&what, groups.iter().map(|group| group.units(engine)).sum());
+    let (groups, passes) = begin(engine, batch, conditions, groups, progress)?;
     let mut scored = Scored {
         prompts: batch.sequences().iter().map(|s| s.prompt).collect(),
         scores: vec![Vec::new(); conditions.len()],

@@ -9,7 +9,7 @@
 use std::iter::successors;
 use std::ops::Range;
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Progress};
 use crate::hooks::Condition;
 use crate::tokens::TokenBatch;
 
@@ -34,6 +34,56 @@ pub(super) fn groups(
         let members: Vec<_> = members.iter().map(|&c| conditions[c].clone()).collect();
         Ok(engine.work_units(&members) * (batch.tokens() as u64 + PASS_TOKENS * passes))
     })
+}
+
+/// Some conditions with the parts of the batch that they run on.
+pub(super) struct Group {
+    /// Places among all conditions.
+    pub members: Vec<usize>,
+    pub conditions: Vec<Condition>,
+    pub parts: Vec<TokenBatch>,
+}
+
+impl Group {
+    fn new(
+        engine: &Engine<'_>,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        members: Vec<usize>,
+    ) -> Result<Group, EngineError> {
+        Ok(Group {
+            parts: batch.split(engine.tokens_per_pass(batch, members.len())?)?,
+            conditions: members.iter().map(|&c| conditions[c].clone()).collect(),
+            members,
+        })
+    }
+
+    fn units(&self, engine: &Engine<'_>) -> u64 {
+        self.parts.len() as u64 * engine.work_units(&self.conditions)
+    }
+}
+
+/// Cuts the batch for each group, tells what will be run, and counts the passes.
+pub(super) fn begin(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    conditions: &[Condition],
+    groups: Vec<Vec<usize>>,
+    progress: &dyn Progress,
+) -> Result<(Vec<Group>, usize), EngineError> {
+    let groups = groups.into_iter();
+    let groups = groups.map(|members| Group::new(engine, batch, conditions, members));
+    let groups = groups.collect::<Result<Vec<_>, _>>()?;
+    let passes = groups.iter().map(|group| group.parts.len()).sum();
+    let mut what = match conditions.len() {
+        1 => format!("{} prompts, clean", batch.sequences().len()),
+        n => format!("{} prompts, {n} conditions", batch.sequences().len()),
+    };
+    if passes > 1 {
+        what += &format!(", {passes} passes");
+    }
+    progress.start(&what, groups.iter().map(|group| group.units(engine)).sum());
+    Ok((groups, passes))
 }
 
 /// Tries groups of all conditions, of half of them, of a quarter and so on.

@@ -10,7 +10,7 @@ use super::ExperimentError;
 use super::effects::{Arms, Effect, Metric, adjust};
 use super::outcome::{Arm, PromptSubset};
 use super::plan::{AblationPlan, PlannedCondition, Treatment};
-use super::reference::{CleanReference, PendingMode};
+use super::reference::{CleanReference, Prepared, prepare};
 use super::score::{entropy, log_sum_exp};
 use crate::engine::{Engine, LogitBlock, Progress, Readout, check_edits};
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, SiteRows};
@@ -127,7 +127,12 @@ pub fn ablate_text(
     }
     let batch = TokenBatch::new(sequences)?;
     engine.tokens_per_pass(&batch, plan.len())?; // too little memory shows before anything runs
-    let (planned, engine, reference, passes) = resolve(engine, plan, &batch, progress)?;
+    let Prepared {
+        planned,
+        engine,
+        reference,
+        passes,
+    } = prepare(engine, plan, &batch, "text, clean", progress)?;
     let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
     let parts = batch.split(engine.tokens_per_pass(&batch, conditions.len())?)?;
     let what = format!(
@@ -172,48 +177,6 @@ pub fn ablate_text(
         reference,
         passes: passes + parts.len(),
     })
-}
-
-/// The plan's conditions with the values of their mode, the engine beside these values, and the passes that
-/// they took.
-fn resolve<'m>(
-    engine: &Engine<'m>,
-    plan: &AblationPlan,
-    batch: &TokenBatch,
-    progress: &dyn Progress,
-) -> Result<
-    (
-        Vec<PlannedCondition>,
-        Engine<'m>,
-        Option<CleanReference>,
-        usize,
-    ),
-    ExperimentError,
-> {
-    let mut pending = PendingMode::new(engine, plan);
-    let mut passes = 0;
-    let mut observers = pending.observers();
-    if !observers.is_empty() {
-        let clean = [Condition::Clean];
-        let parts = batch.split(engine.tokens_per_pass(batch, 1)?)?;
-        progress.start(
-            "text, clean",
-            parts.len() as u64 * engine.work_units(&clean),
-        );
-        for part in &parts {
-            engine.run(part, &clean, &mut observers, None, progress)?;
-        }
-        passes = parts.len();
-    }
-    let resolved = pending.resolve(engine, plan, batch, batch, progress)?;
-    let planned = plan.conditions(&resolved.mode);
-    let engine = engine.beside(resolved.bytes);
-    Ok((
-        planned,
-        engine,
-        resolved.reference,
-        passes + resolved.passes,
-    ))
 }
 
 /// The effects of a plan on text, over documents, in the plan's order of classes.

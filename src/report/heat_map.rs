@@ -69,7 +69,7 @@ impl HeatMap {
             }],
             notes: vec!["Grey: the class has no neurons there. Colours go with the square root of the number.".to_string()],
         };
-        if plan.versus() == Versus::Baseline {
+        if plan.ablation.versus() == Versus::Baseline {
             map.panels.push(Panel {
                 title: "random neurons ablated",
                 subtitle: "minus clean, mean of the draws",
@@ -120,7 +120,7 @@ fn cells(
 }
 
 fn class_ablated(cell: &CellEffect) -> Option<Shown> {
-    let nats = cell.difference(Versus::Clean)?;
+    let nats = cell.effect.difference(Versus::Clean)?;
     Some(Shown { nats, mark: "" })
 }
 
@@ -131,8 +131,8 @@ fn baseline_ablated(cell: &CellEffect) -> Option<Shown> {
 
 fn class_against_baseline(cell: &CellEffect) -> Option<Shown> {
     Some(Shown {
-        nats: cell.difference(Versus::Baseline)?,
-        mark: cell.evidence(Versus::Baseline).mark(),
+        nats: cell.effect.difference(Versus::Baseline)?,
+        mark: cell.effect.evidence(Versus::Baseline).mark(),
     })
 }
 
