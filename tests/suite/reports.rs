@@ -302,9 +302,12 @@ fn write(out: &Path, name: &str, value: &Value) {
     fs::write(out.join(name), serde_json::to_vec(value).unwrap()).unwrap();
 }
 
+/// Prompt, class, arm, draw, layer and rate.
+type RateRow<'a> = (String, String, &'a str, u32, u16, Option<f64>);
+
 /// `rates.parquet`: two classes of three draws in four layers, on three prompts.
 fn write_rates(out: &Path) {
-    let mut rows: Vec<(String, String, &str, u32, u16, Option<f64>)> = Vec::new();
+    let mut rows: Vec<RateRow<'_>> = Vec::new();
     for layer in 0..4u16 {
         for prompt in 0..3 {
             let mut add = |class: &str, arm, draw, rate: Option<f64>| {
@@ -332,7 +335,7 @@ fn write_rates(out: &Path) {
             }
         }
     }
-    let uints = |value: fn(&(String, String, &str, u32, u16, Option<f64>)) -> u32| -> ArrayRef {
+    let uints = |value: fn(&RateRow<'_>) -> u32| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
     };
     let texts = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };

@@ -56,7 +56,7 @@ fn texts() -> String {
 
 /// A unit vector of which only some coordinates are not 0.
 fn unit(range: std::ops::Range<usize>, seed: f32) -> Vec<f32> {
-    let mut values = vec![0.0; D];
+    let mut values = [0.0; D];
     for i in range {
         values[i] = (seed * (i + 1) as f32).sin() + 0.1;
     }

@@ -196,13 +196,10 @@ fn table(activity: &[Activity]) -> Table {
             "p (Holm): adjusted over all {} of the run, those by role included.",
             plural(tests, "test", "tests")
         )],
-        n: format!(
-            "{}",
-            plural(
-                activity.first().map_or(0, |a| a.tokens as usize),
-                "token",
-                "tokens"
-            )
+        n: plural(
+            activity.first().map_or(0, |a| a.tokens as usize),
+            "token",
+            "tokens",
         ),
     }
 }
