@@ -19,8 +19,12 @@
 //! Tokens are not this module's business: whether a subject has tokens is checked by the tokens stage.
 
 mod record;
+mod stop_words;
+mod subjects;
 mod text;
 
+pub use stop_words::StopWords;
+pub use subjects::{MissingText, SubjectError, SubjectPrompts, SubjectText, Subjects};
 pub use text::{BadText, Document, Documents, TextError};
 
 use std::collections::HashMap;
@@ -43,6 +47,15 @@ pub struct Prompt {
     pub target: String,
     /// The kind of fact ("capital", "P36"), where the file tells it.
     pub relation: Option<String>,
+}
+
+impl Prompt {
+    /// The prompt's text up to the end of the subject's last occurrence.
+    pub fn up_to_subject(&self) -> &str {
+        let start = self.prompt.rfind(&self.subject);
+        let end = start.map_or(self.prompt.len(), |start| start + self.subject.len());
+        &self.prompt[..end]
+    }
 }
 
 /// A checked, non-empty set of prompts with unique ids.
@@ -81,7 +94,7 @@ pub enum Flaw {
     #[error("not valid JSON: {0}")]
     Json(String),
     /// The JSON is not an object.
-    #[error("not a JSON object with the fields of a prompt")]
+    #[error("not a JSON object")]
     NotAnObject,
     /// A field is absent or null.
     #[error("the field `{0}` is missing")]
@@ -98,6 +111,12 @@ pub enum Flaw {
     /// Outputs would mix the two prompts.
     #[error("the id is already used at {0}")]
     DuplicateId(Place),
+    /// A subject has one text.
+    #[error("the subject already has a text at {0}")]
+    DuplicateSubject(Place),
+    /// The row is not CSV, or has another number of fields than the header.
+    #[error("not valid CSV: {0}")]
+    Csv(String),
     /// `" " + target` would then follow a space, and be cut into other tokens than in running text.
     #[error(
         "the prompt ends in white space; end it with its last word, the space before the target is added"

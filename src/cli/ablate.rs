@@ -14,7 +14,7 @@ use super::progress::Meter;
 use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
-use super::treatments::{Ready, TreatmentArgs};
+use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
     Ablation, AblationPlan, KnownByRelation, ablate, effects, known_by_relation,
@@ -22,6 +22,7 @@ use crate::experiment::{
 use crate::io_class::NeuronTable;
 use crate::model::{Config, Model};
 use crate::report::{RunInfo, outcomes_parquet, stopped_ablation};
+use crate::tokens::tokenize;
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
 ///
@@ -36,6 +37,9 @@ pub struct Ablate {
     #[command(flatten)]
     #[serde(flatten)]
     model: ModelArg,
+    #[command(flatten)]
+    #[serde(flatten)]
+    facts: FactArgs,
     #[command(flatten)]
     #[serde(flatten)]
     treatments: TreatmentArgs,
@@ -66,9 +70,11 @@ impl Ablate {
         self.treatments.check()?;
         let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
+        let prompts = self.facts.read()?;
         let (checkpoint, ready) =
             self.treatments
-                .prepare(&self.model, &self.class, &load_options)?;
+                .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
+
         let asks_for_text = !self.text.text.is_empty();
         let texts = asks_for_text.then(|| self.text.read(&self.treatments, &ready));
         let texts = texts.transpose()?;
@@ -81,7 +87,9 @@ impl Ablate {
         })?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let plan = self.treatments.plan(&table, &run.ready, self.draws)?;
+        let plan = self
+            .treatments
+            .plan(&table, &run.ready, self.draws, self.facts.subset)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         match texts {
@@ -141,7 +149,7 @@ impl Ablate {
         print_relations(&relations);
         self.print_heading(&ablation, prompts.len());
         run.ready.print_reference(ablation.reference);
-        print_effects(&effects, self.treatments.subset);
+        print_effects(&effects, self.facts.subset);
         run.print_place();
         Ok(())
     }

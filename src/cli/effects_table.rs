@@ -16,7 +16,7 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
         .zip(of(Metric::Top1))
         .map(|(effect, top1)| {
             let (lost, lost_by_baseline) = top1.answers_lost();
-            let mut cells = cells(effect);
+            let mut cells = cells(effect, Unit::Nats);
             cells.push(format!("{lost:.0}"));
             cells.push(lost_by_baseline.map_or(ABSENT.to_string(), |lost| format!("{lost:.1}")));
             cells
@@ -30,12 +30,20 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
 }
 
 /// What the adjusted and the permutation p mean.
-fn print_tests(effects: &[Effect]) {
-    let tests = effects.iter().filter(|effect| effect.p.is_some()).count();
-    if let Some(floor) = effects.iter().find_map(|effect| effect.permutation_floor) {
+fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone>) {
+    let mut effects = effects.into_iter();
+    let tests = effects.clone().filter(|effect| effect.p.is_some()).count();
+    if let Some(floor) = effects.find_map(|effect| effect.permutation_floor) {
         println!("\nHolm: adjusted over all {tests} tests of the run.");
         println!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
     }
+}
+
+/// The effects on mean attribute rates, a line per class; then what the p are.
+pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
+    let rows = effects.clone().map(|effect| cells(effect, Unit::Points));
+    println!("{}", number_table(&HEADER, rows));
+    print_tests(effects);
 }
 
 /// The effects on text: loss and entropy, a line per class each.
@@ -49,7 +57,8 @@ pub fn print_text_effects(effects: &[Effect]) {
     ] {
         let of_metric = effects.iter().filter(|effect| effect.metric == metric);
         println!("\n{name}, mean over documents, nats\n");
-        println!("{}", number_table(&HEADER, of_metric.map(cells)));
+        let rows = of_metric.map(|effect| cells(effect, Unit::Nats));
+        println!("{}", number_table(&HEADER, rows));
     }
     print_tests(effects);
 }
@@ -67,27 +76,56 @@ const HEADER: [&str; 9] = [
     "p\n(perm.)",
 ];
 
-fn cells(effect: &Effect) -> Vec<String> {
+/// What a metric is printed in.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    /// As it is.
+    Nats,
+    /// Hundredths.
+    Points,
+}
+
+impl Unit {
+    /// A mean.
+    pub fn mean(self, value: f64) -> String {
+        match self {
+            Unit::Nats => format!("{value:.3}"),
+            Unit::Points => format!("{:.2}", 100.0 * value),
+        }
+    }
+
+    /// A difference, with its sign.
+    pub fn difference(self, value: f64) -> String {
+        match self {
+            Unit::Nats => format!("{value:+.3}"),
+            Unit::Points => format!("{:+.2}", 100.0 * value),
+        }
+    }
+}
+
+fn cells(effect: &Effect, unit: Unit) -> Vec<String> {
     let baseline = effect.means.baseline;
     vec![
         effect.class.clone(),
         count(effect.neurons),
-        format!("{:.3}", effect.means.clean),
-        format!("{:.3}", effect.means.class),
-        baseline.map_or(ABSENT.to_string(), |mean| format!("{mean:.3}")),
-        difference(effect),
+        unit.mean(effect.means.clean),
+        unit.mean(effect.means.class),
+        baseline.map_or(ABSENT.to_string(), |mean| unit.mean(mean)),
+        difference(effect, unit),
         p_value(effect.p),
         p_value(effect.p_adjusted),
         p_value(effect.permutation_p),
     ]
 }
 
-const ABSENT: &str = "–";
+/// Stands where there is no number.
+pub const ABSENT: &str = "–";
 
-fn difference(effect: &Effect) -> String {
+fn difference(effect: &Effect, unit: Unit) -> String {
+    let number = |value| unit.difference(value);
     match (effect.difference_to_baseline, effect.baseline_ci) {
-        (Some(d), Some(ci)) => format!("{d:+.3} [{:+.3}, {:+.3}]", ci.low, ci.high),
-        (Some(d), None) => format!("{d:+.3}"),
+        (Some(d), Some(ci)) => format!("{} [{}, {}]", number(d), number(ci.low), number(ci.high)),
+        (Some(d), None) => number(d),
         _ => ABSENT.to_string(),
     }
 }

@@ -4,6 +4,7 @@ mod ablate;
 mod ablate_text;
 mod allocator;
 mod args;
+mod attributes;
 mod classify;
 mod edit_args;
 mod effects_table;
@@ -37,6 +38,7 @@ Examples:
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
   gatelens sweep --window 3 --draws 20 --out runs/layers
+  gatelens attributes --filter-order filter-first
   gatelens record --text neutral --out runs/neutral
   gatelens ablate --match layer+frequency --reference runs/neutral
   gatelens neuron 13.1007 --recorded runs/neutral
@@ -72,6 +74,7 @@ enum Command {
     Sweep(Box<sweep::Sweep>),
     Verify(Box<verify::Verify>),
     Report(report::Report),
+    Attributes(Box<attributes::AttributesArgs>),
 }
 
 impl Cli {
@@ -89,6 +92,7 @@ impl Cli {
             Command::Sweep(sweep) => sweep.run(),
             Command::Verify(verify) => verify.run(),
             Command::Report(report) => report.run(),
+            Command::Attributes(attributes) => attributes.run(),
         }
     }
 }

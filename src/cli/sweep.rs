@@ -15,7 +15,7 @@ use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
 use super::sweep_table::print_cells;
-use super::treatments::{Ready, TreatmentArgs};
+use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
     Ablation, Cell, CellEffect, CleanReference, KnownByRelation, LayerWindow, SweepPlan, ablate,
@@ -25,6 +25,7 @@ use crate::hooks::EditCount;
 use crate::io_class::{NeuronTable, Shortfall};
 use crate::model::{Config, Model};
 use crate::report::{RunInfo, heat_map_svg, stopped_ablation, sweep_outcomes_parquet};
+use crate::tokens::tokenize;
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
 ///
@@ -46,6 +47,9 @@ pub struct Sweep {
     /// From one window's first layer to the next one's; --window 4 --stride 2 overlaps by half.
     #[arg(long, value_name = "N", default_value = "1")]
     stride: NonZeroUsize,
+    #[command(flatten)]
+    #[serde(flatten)]
+    facts: FactArgs,
     #[command(flatten)]
     #[serde(flatten)]
     treatments: TreatmentArgs,
@@ -99,16 +103,19 @@ impl Sweep {
         self.treatments.check()?;
         let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
+        let prompts = self.facts.read()?;
         let (checkpoint, ready) =
             self.treatments
-                .prepare(&self.model, &self.class, &load_options)?;
+                .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
         let windows = self.windows(checkpoint.config())?;
         let run = Run::new(place, ready, start, |ready| {
             self.info(checkpoint.config(), ready)
         })?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let whole = self.treatments.plan(&table, &run.ready, self.draws)?;
+        let whole = self
+            .treatments
+            .plan(&table, &run.ready, self.draws, self.facts.subset)?;
         warn_of_baselines(&whole);
         let plan = SweepPlan::new(whole, &windows);
         let model = Model::load(checkpoint, load_options)?;
@@ -211,7 +218,7 @@ impl Sweep {
                 n => format!("windows of {n} layers"),
             },
             counts.edited_prompts,
-            self.treatments.subset,
+            self.facts.subset,
             self.draws,
             self.class.fold
         )

@@ -1,13 +1,12 @@
 //! What a sweep prints for a person.
 
+use super::effects_table::ABSENT;
 use super::table::{count, number_table};
 use crate::experiment::{CellEffect, Evidence, LayerWindow, SweepPlan, Versus};
 
-const ABSENT: &str = "–";
-
 /// A line per window: each class's difference on the target's log-probability, and its neurons.
 pub fn print_cells(plan: &SweepPlan, effects: &[CellEffect]) {
-    let versus = plan.versus();
+    let versus = plan.ablation.versus();
     println!(
         "mean log-probability of the target in nats, {}\n",
         compared(versus)
@@ -46,8 +45,8 @@ fn compared(versus: Versus) -> &'static str {
 
 /// The difference with its mark, so wide that the numbers stand in line.
 fn number(cell: &CellEffect, versus: Versus) -> String {
-    match cell.difference(versus) {
-        Some(d) => format!("{d:+.3}{:<2}", cell.evidence(versus).mark()),
+    match cell.effect.difference(versus) {
+        Some(d) => format!("{d:+.3}{:<2}", cell.effect.evidence(versus).mark()),
         None => format!("{ABSENT}  "),
     }
 }

@@ -1,4 +1,4 @@
-//! What `ablate` and `sweep` share: which neurons are edited, how, and on which prompts.
+//! What `ablate`, `sweep` and `attributes` share: which neurons are edited, how, and on which prompts.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,39 @@ use crate::io_class::{
     ClassQuery, FiringFrequencies, Match, NeuronTable, check_layers, check_threshold, matched_draws,
 };
 use crate::model::{Checkpoint, Config, LoadOptions};
-use crate::prompts::PromptSet;
+use crate::prompts::{PromptError, PromptSet};
 use crate::report::{PromptSetInfo, RecordedFolder, RunInfo};
 use crate::stats::BootstrapSettings;
-use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize};
+use crate::tokens::{BosPolicy, TokenBatch, TokenError, Tokenizer};
 
-/// Which neurons are edited, how, and on which prompts.
+/// Which facts are asked, and on which of them the edits run.
 #[derive(Args, Serialize)]
-pub struct TreatmentArgs {
+pub struct FactArgs {
     /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
     /// with the fields of known_1000 or CounterFact [default: the bundled facts].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+    /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
+    #[arg(long, default_value = "known", value_name = "known|all")]
+    #[serde(serialize_with = "as_text")]
+    pub subset: PromptSubset,
+}
+
+impl FactArgs {
+    /// The prompts.
+    pub fn read(&self) -> Result<PromptSet, PromptError> {
+        read_prompts(self.prompts.as_deref())
+    }
+}
+
+/// The prompts of a file, or the bundled facts.
+pub fn read_prompts(path: Option<&Path>) -> Result<PromptSet, PromptError> {
+    path.map_or_else(PromptSet::bundled, PromptSet::read)
+}
+
+/// Which neurons are edited, and how.
+#[derive(Args, Serialize)]
+pub struct TreatmentArgs {
     /// Classes: enrichment, conditional-enrichment, depletion, conditional-depletion,
     /// proportional-change, each also with atypical-, and orthogonal-output; unions: any-enrichment,
     /// any-depletion, any-proportional-change. Strengthening and weakening are accepted for
@@ -65,15 +86,14 @@ pub struct TreatmentArgs {
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
     #[arg(long, value_parser = parse_layers, value_name = "A..B")]
     pub layers: Option<Range<usize>>,
-    /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
-    #[arg(long, default_value = "known", value_name = "known|all")]
-    #[serde(serialize_with = "as_text")]
-    pub subset: PromptSubset,
     /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
     #[serde(serialize_with = "as_text")]
     pub bos: BosPolicy,
 }
+
+/// From prompts to a batch.
+pub type Tokenize = fn(&PromptSet, &Tokenizer, BosPolicy) -> Result<TokenBatch, TokenError>;
 
 /// A set of neurons with its name in outputs.
 pub type Named = (String, NeuronSet);
@@ -122,17 +142,15 @@ impl TreatmentArgs {
         self.edit.check(Some(self.matching))
     }
 
-    /// Reads and checks everything that can be wrong before a weight is read.
+    /// Checks everything that can be wrong before a weight is read; `tokenize` makes the batch of `prompts`.
     pub fn prepare(
         &self,
         model: &ModelArg,
         class: &ClassArgs,
         load_options: &LoadOptions,
+        prompts: PromptSet,
+        tokenize: Tokenize,
     ) -> anyhow::Result<(Checkpoint, Ready)> {
-        let prompts = match &self.prompts {
-            Some(path) => PromptSet::read(path)?,
-            None => PromptSet::bundled()?,
-        };
         check_threshold(class.threshold)?;
         let located = find_model(&model.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
@@ -173,12 +191,13 @@ impl TreatmentArgs {
         Ok(Some((frequencies, Recorded::of(folder, tokens)?)))
     }
 
-    /// The classes, or the neuron file, with `draws` random sets each.
+    /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`.
     pub fn plan(
         &self,
         table: &NeuronTable,
         ready: &Ready,
         draws: usize,
+        subset: PromptSubset,
     ) -> anyhow::Result<AblationPlan> {
         let frequencies = ready.frequencies.as_ref().map(|(given, _)| given);
         let matching = self.matching.with(frequencies)?;
@@ -200,7 +219,7 @@ impl TreatmentArgs {
             positions: self.edit.positions,
             when: self.edit.when(),
             signs: self.edit.signs(table),
-            subset: self.subset,
+            subset,
             seed: self.seed,
         })
     }

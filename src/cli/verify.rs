@@ -15,16 +15,19 @@ use super::setup::{check_memory, find_model, run_info, tokenizer};
 use super::table::count;
 use super::verify_table::print_claims;
 use crate::engine::Engine;
+use crate::experiment::attributes::{AttributeInput, AttributeWords};
 use crate::experiment::verify::{
     ClaimId, ClaimTest, Step, VerifyInput, VerifySettings, plan_steps, verify,
 };
 use crate::hooks::Condition;
 use crate::io_class::{NeuronTable, check_threshold};
 use crate::model::{Checkpoint, Config, Model};
-use crate::prompts::{Documents, PromptSet};
+use crate::prompts::{Documents, MissingText, PromptSet, StopWords, SubjectError, Subjects};
 use crate::report::{OutDir, PromptSetInfo, RunInfo, write_report};
 use crate::stats::BootstrapSettings;
-use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, windows};
+use crate::tokens::{
+    BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, tokenize_to_subject, windows,
+};
 
 /// Random sets per class, and with --quick.
 const DRAWS: usize = 12;
@@ -107,6 +110,14 @@ struct Inputs {
     facts: TokenBatch,
     documents: Documents,
     windows: Vec<Window>,
+    subjects: Option<AboutSubjects>,
+}
+
+/// Prompts up to their subjects, and what counts of the texts about these.
+struct AboutSubjects {
+    batch: TokenBatch,
+    texts: Vec<usize>,
+    words: AttributeWords,
 }
 
 impl Verify {
@@ -134,6 +145,11 @@ impl Verify {
             facts: &inputs.facts,
             documents: &inputs.documents,
             windows: &inputs.windows,
+            subjects: inputs.subjects.as_ref().map(|about| AttributeInput {
+                batch: &about.batch,
+                texts: &about.texts,
+                words: &about.words,
+            }),
         };
         print_plan(&plan_steps(&input, &settings)?, &input)?;
         let meter = Meter::new();
@@ -217,11 +233,32 @@ impl Verify {
             documents.name
         );
         Ok(Inputs {
+            subjects: self.subjects(&prompts, tokenizer, config)?,
             prompts,
             facts,
             documents,
             windows,
         })
+    }
+
+    /// The prompts whose subjects have a text; none of them may have.
+    fn subjects(
+        &self,
+        prompts: &PromptSet,
+        tokenizer: &Tokenizer,
+        config: &Config,
+    ) -> anyhow::Result<Option<AboutSubjects>> {
+        let subjects = Subjects::bundled()?;
+        let asked = match subjects.of_prompts(prompts.clone(), MissingText::Skip) {
+            Err(SubjectError::NoPrompts { .. }) => return Ok(None),
+            asked => asked?,
+        };
+        let stop_words = StopWords::bundled();
+        Ok(Some(AboutSubjects {
+            batch: tokenize_to_subject(&asked.prompts, tokenizer, self.bos)?,
+            texts: asked.texts,
+            words: AttributeWords::new(tokenizer, config.vocab_size, &stop_words, &subjects)?,
+        }))
     }
 
     fn describe(

@@ -16,10 +16,12 @@ mod post;
 mod rows;
 mod session;
 mod stream;
+mod unembed;
 
 pub use error::EngineError;
 pub use head::{LogitBlock, Readout};
 pub use session::Session;
+pub use unembed::Lens;
 
 use crate::hooks::{Condition, Edit, EditCount, Observer};
 use crate::model::{AttentionTables, Config, Model};

@@ -33,6 +33,8 @@ pub enum Metric {
     Rank,
     /// Of text: mean natural log of what the final norm divides by.
     LogScale,
+    /// Share of the tokens that a subject's residual points at which a text about it has, 0 to 1.
+    AttributeRate,
 }
 
 /// A metric's value in a prompt's score.
@@ -141,9 +143,10 @@ pub fn effects(
 }
 
 /// Adjusts the p of all tests of a run.
-pub(super) fn adjust(effects: &mut [Effect]) {
+pub(super) fn adjust<'e>(effects: impl IntoIterator<Item = &'e mut Effect>) {
+    let effects: Vec<&mut Effect> = effects.into_iter().collect();
     let raw: Vec<Option<f64>> = effects.iter().map(|effect| effect.p).collect();
-    for (effect, adjusted) in effects.iter_mut().zip(holm_present(&raw)) {
+    for (effect, adjusted) in effects.into_iter().zip(holm_present(&raw)) {
         effect.p_adjusted = adjusted;
     }
 }

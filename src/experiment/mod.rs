@@ -5,7 +5,9 @@
 //! and sums up what the neurons do.
 
 mod ablate;
+pub mod attributes;
 mod effects;
+mod evidence;
 mod generate;
 mod groups;
 mod neuron;
@@ -21,6 +23,7 @@ pub mod verify;
 
 pub use ablate::{Ablation, Earlier, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
+pub use evidence::{Evidence, Versus};
 pub use generate::{Choice, Generator};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
@@ -28,9 +31,7 @@ pub use passes::Passes;
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use score::{Score, Scorer};
-pub use sweep::{
-    Cell, CellEffect, CellOutcomes, Evidence, LayerWindow, SweepPlan, Versus, layer_windows,
-};
+pub use sweep::{Cell, CellEffect, CellOutcomes, LayerWindow, SweepPlan, layer_windows};
 pub use text::{
     EarlierText, TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects,
 };
@@ -63,6 +64,21 @@ pub enum ExperimentError {
     Sink {
         /// Why.
         why: String,
+    },
+    /// A residual that gives the tokens no order.
+    #[error(
+        "the residual after layer {layer} at the subject of prompt {prompt} points at {found} of {wanted} tokens, the other \
+         scores are not numbers; run it in f32 (--dtype f32), or with a milder --mode"
+    )]
+    NoOrder {
+        /// The layer.
+        layer: usize,
+        /// Index of the prompt in its set.
+        prompt: usize,
+        /// Tokens with a score.
+        found: usize,
+        /// Tokens asked for.
+        wanted: usize,
     },
     /// A window of layers that is wider than the layers there are.
     #[error(

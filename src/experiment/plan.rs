@@ -1,5 +1,6 @@
 //! From neuron sets to conditions: each class beside its baseline draws.
 
+use super::evidence::Versus;
 use super::outcome::{Arm, PromptSubset};
 use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
@@ -86,6 +87,15 @@ impl AblationPlan {
     /// Whether nothing is edited.
     pub fn is_empty(&self) -> bool {
         self.treatments.is_empty()
+    }
+
+    /// What the classes are compared with.
+    pub fn versus(&self) -> Versus {
+        let mut draws = self.treatments.iter().map(|t| t.baseline.len());
+        match draws.any(|draws| draws > 0) {
+            true => Versus::Baseline,
+            false => Versus::Clean,
+        }
     }
 
     /// Every neuron that is edited in some condition, of a model with `n_layers` layers.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::ExperimentError;
-use super::plan::AblationPlan;
+use super::plan::{AblationPlan, PlannedCondition};
 use crate::engine::{Engine, Progress};
 use crate::hooks::{
     Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, Observer, choose_donors,
@@ -98,6 +98,46 @@ impl PendingMode {
             PendingMode::Resample => resample(engine, plan, edited, progress),
         }
     }
+}
+
+/// A plan's conditions, ready to run on a batch.
+pub(super) struct Prepared<'m> {
+    pub planned: Vec<PlannedCondition>,
+    /// The engine beside the values of the mode.
+    pub engine: Engine<'m>,
+    pub reference: Option<CleanReference>,
+    /// Passes that were run for the values.
+    pub passes: usize,
+}
+
+/// The plan's conditions with the values of their mode, where they are all run on all of `batch`; `what` names the
+/// clean pass, if one is needed.
+pub(super) fn prepare<'m>(
+    engine: &Engine<'m>,
+    plan: &AblationPlan,
+    batch: &TokenBatch,
+    what: &str,
+    progress: &dyn Progress,
+) -> Result<Prepared<'m>, ExperimentError> {
+    let mut pending = PendingMode::new(engine, plan);
+    let mut passes = 0;
+    let mut observers = pending.observers();
+    if !observers.is_empty() {
+        let clean = [Condition::Clean];
+        let parts = batch.split(engine.tokens_per_pass(batch, 1)?)?;
+        progress.start(what, parts.len() as u64 * engine.work_units(&clean));
+        for part in &parts {
+            engine.run(part, &clean, &mut observers, None, progress)?;
+        }
+        passes = parts.len();
+    }
+    let resolved = pending.resolve(engine, plan, batch, batch, progress)?;
+    Ok(Prepared {
+        planned: plan.conditions(&resolved.mode),
+        engine: engine.beside(resolved.bytes),
+        reference: resolved.reference,
+        passes: passes + resolved.passes,
+    })
 }
 
 /// Chooses donors and records their values in a clean pass of their own.

@@ -28,6 +28,12 @@ pub struct LayerWindow {
 }
 
 impl LayerWindow {
+    /// One layer.
+    pub fn single(layer: usize) -> Self {
+        let (first, last) = (layer, layer);
+        Self { first, last }
+    }
+
     /// The layers as a range, the end excluded.
     pub fn layers(self) -> Range<usize> {
         self.first..self.last + 1
@@ -152,15 +158,6 @@ impl SweepPlan {
         }
     }
 
-    /// What the cells are compared with.
-    pub fn versus(&self) -> Versus {
-        let mut draws = self.ablation.treatments.iter().map(|t| t.baseline.len());
-        match draws.any(|draws| draws > 0) {
-            true => Versus::Baseline,
-            false => Versus::Clean,
-        }
-    }
-
     /// Outcomes of the plan with the names of their classes, and their windows (none for the clean model).
     pub fn outcomes(&self, outcomes: Vec<Outcome>) -> CellOutcomes {
         let cells = self.by_name();
@@ -238,60 +235,6 @@ pub struct CellEffect {
     /// The effect.
     #[serde(flatten)]
     pub effect: Effect,
-}
-
-/// What the cells of a sweep are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Versus {
-    /// The mean of the draws.
-    Baseline,
-    /// The clean model, in a sweep without draws.
-    Clean,
-}
-
-/// How well a difference is told from none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// Its 95 % interval contains 0, or there is none.
-    Weak,
-    /// Its 95 % interval does not contain 0.
-    Interval,
-    /// Its p is below 0.05, too, after Holm's adjustment over all tests of the run.
-    Adjusted,
-}
-
-impl Evidence {
-    /// The mark behind a number.
-    pub fn mark(self) -> &'static str {
-        match self {
-            Evidence::Weak => "",
-            Evidence::Interval => "*",
-            Evidence::Adjusted => "**",
-        }
-    }
-}
-
-impl CellEffect {
-    /// The class minus what it is compared with, mean over prompts; absent where a cell has no baseline.
-    pub fn difference(&self, versus: Versus) -> Option<f64> {
-        match versus {
-            Versus::Baseline => self.effect.difference_to_baseline,
-            Versus::Clean => Some(self.effect.difference_to_clean),
-        }
-    }
-
-    /// How well that difference is told from none.
-    pub fn evidence(&self, versus: Versus) -> Evidence {
-        let (interval, p) = match versus {
-            Versus::Baseline => (self.effect.baseline_ci, self.effect.p_adjusted),
-            Versus::Clean => (self.effect.clean_ci, None),
-        };
-        match (interval, p) {
-            (_, Some(p)) if p < 0.05 => Evidence::Adjusted,
-            (Some(ci), _) if !ci.contains(0.0) => Evidence::Interval,
-            _ => Evidence::Weak,
-        }
-    }
 }
 
 #[cfg(test)]

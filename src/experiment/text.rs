@@ -11,7 +11,7 @@ use super::effects::{Arms, Effect, Metric, adjust};
 use super::outcome::{Arm, PromptSubset};
 use super::passes::{PassPart, Passes, Whole};
 use super::plan::{AblationPlan, PlannedCondition, Treatment};
-use super::reference::{CleanReference, PendingMode};
+use super::reference::{CleanReference, Prepared, prepare};
 use super::score::{entropy, log_sum_exp};
 use crate::engine::{Engine, EngineError, LogitBlock, Progress, Readout};
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, SiteRows};
@@ -140,7 +140,12 @@ pub fn ablate_text(
     let batch = predicted(windows)?;
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(&batch, plan.len().min(2))?;
-    let (planned, engine, reference, for_values) = resolve(engine, plan, &batch, progress)?;
+    let Prepared {
+        planned,
+        engine,
+        reference,
+        passes: for_values,
+    } = prepare(engine, plan, &batch, "text, clean", progress)?;
     let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
     let whole = Whole {
         engine: &engine,
@@ -244,48 +249,6 @@ impl Means {
             Some(_) => Err(ExperimentError::OtherState),
         }
     }
-}
-
-/// The plan's conditions with the values of their mode, the engine beside these values, and the passes that
-/// they took.
-fn resolve<'m>(
-    engine: &Engine<'m>,
-    plan: &AblationPlan,
-    batch: &TokenBatch,
-    progress: &dyn Progress,
-) -> Result<
-    (
-        Vec<PlannedCondition>,
-        Engine<'m>,
-        Option<CleanReference>,
-        usize,
-    ),
-    ExperimentError,
-> {
-    let mut pending = PendingMode::new(engine, plan);
-    let mut passes = 0;
-    let mut observers = pending.observers();
-    if !observers.is_empty() {
-        let clean = [Condition::Clean];
-        let parts = batch.split(engine.tokens_per_pass(batch, 1)?)?;
-        progress.start(
-            "text, clean",
-            parts.len() as u64 * engine.work_units(&clean),
-        );
-        for part in &parts {
-            engine.run(part, &clean, &mut observers, None, progress)?;
-        }
-        passes = parts.len();
-    }
-    let resolved = pending.resolve(engine, plan, batch, batch, progress)?;
-    let planned = plan.conditions(&resolved.mode);
-    let engine = engine.beside(resolved.bytes);
-    Ok((
-        planned,
-        engine,
-        resolved.reference,
-        passes + resolved.passes,
-    ))
 }
 
 /// The effects of a plan on text, over documents, in the plan's order of classes.

@@ -215,10 +215,16 @@ impl Model {
         Ok(self.final_norm.apply(rows)?)
     }
 
+    /// Rows as they are through a block of the head, with neither the final norm nor a soft cap:
+    /// `[rows, d_model]` and `[tokens, d_model]` to `[rows, tokens]`.
+    pub fn unembed(&self, rows: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(linear(rows, head)?)
+    }
+
     /// Next-token logits `[rows, tokens]` of [normed](Self::final_norm) rows `[rows, d_model]`, for the
     /// tokens of a block of the head `[tokens, d_model]`.
     pub fn logits(&self, normed: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {
-        let logits = linear(normed, head)?;
+        let logits = self.unembed(normed, head)?;
         Ok(match self.config().final_softcap {
             Some(cap) => softcap(logits, cap)?,
             None => logits,

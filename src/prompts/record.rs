@@ -117,7 +117,7 @@ fn at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
         .filter(|value| !value.is_null())
 }
 
-fn text_at(record: &Value, path: &'static str) -> Result<String, Flaw> {
+pub(super) fn text_at(record: &Value, path: &'static str) -> Result<String, Flaw> {
     let text = at(record, path)
         .ok_or(Flaw::Missing(path))?
         .as_str()

@@ -58,7 +58,7 @@ fn every_problem_is_reported_at_once() {
             "line 5: the field `id` is missing",
             "line 5: the field `prompt` must be a string",
             "line 5: the field `target` is missing",
-            "line 6: not a JSON object with the fields of a prompt",
+            "line 6: not a JSON object",
         ]
     );
 }

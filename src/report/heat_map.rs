@@ -145,7 +145,7 @@ impl HeatMap {
 }
 
 fn class_ablated(cell: &CellEffect) -> Option<Shown> {
-    let nats = cell.difference(Versus::Clean)?;
+    let nats = cell.effect.difference(Versus::Clean)?;
     Some(Shown { nats, mark: "" })
 }
 
@@ -156,8 +156,8 @@ fn baseline_ablated(cell: &CellEffect) -> Option<Shown> {
 
 fn class_against_baseline(cell: &CellEffect) -> Option<Shown> {
     Some(Shown {
-        nats: cell.difference(Versus::Baseline)?,
-        mark: cell.evidence(Versus::Baseline).mark(),
+        nats: cell.effect.difference(Versus::Baseline)?,
+        mark: cell.effect.evidence(Versus::Baseline).mark(),
     })
 }
 

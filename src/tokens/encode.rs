@@ -24,11 +24,45 @@ pub fn tokenize(
     tokenizer: &Tokenizer,
     bos: BosPolicy,
 ) -> Result<TokenBatch, TokenError> {
+    batch(set, tokenizer, bos, |encoded, prompt| {
+        let target = tokenizer
+            .encode_target(&prompt.target)
+            .map_err(|e| e.to_string())?;
+        if target.is_empty() {
+            return Err(format!("the target {:?} has no tokens", prompt.target));
+        }
+        Ok(encoded.followed_by(target))
+    })
+}
+
+/// Encodes prompts and cuts each after its subject's last token, as [`tokenize`] finds it: what a causal model makes of
+/// that token does not depend on what follows. Targets are not read.
+///
+/// # Errors
+/// As [`tokenize`], but for targets.
+pub fn tokenize_to_subject(
+    set: &PromptSet,
+    tokenizer: &Tokenizer,
+    bos: BosPolicy,
+) -> Result<TokenBatch, TokenError> {
+    batch(set, tokenizer, bos, |encoded, _| {
+        Ok(encoded.cut_after_subject())
+    })
+}
+
+/// A batch of all prompts, each finished by `finish`.
+fn batch(
+    set: &PromptSet,
+    tokenizer: &Tokenizer,
+    bos: BosPolicy,
+    finish: impl Fn(Sequence, &Prompt) -> Result<Sequence, String>,
+) -> Result<TokenBatch, TokenError> {
     let bos = tokenizer.bos_for(bos)?;
     let mut sequences = Vec::with_capacity(set.prompts.len());
     let mut problems = Vec::new();
     for (index, prompt) in set.prompts.iter().enumerate() {
-        match sequence(index, prompt, tokenizer, bos) {
+        let encoded = without_target(index, prompt, tokenizer, bos);
+        match encoded.and_then(|encoded| finish(encoded, prompt)) {
             Ok(sequence) => sequences.push(sequence),
             Err(what) => problems.push(PromptProblem {
                 id: prompt.id.clone(),
@@ -45,7 +79,8 @@ pub fn tokenize(
     TokenBatch::new(sequences)
 }
 
-fn sequence(
+/// A prompt with its subject.
+fn without_target(
     index: usize,
     prompt: &Prompt,
     tokenizer: &Tokenizer,
@@ -54,33 +89,42 @@ fn sequence(
     let encoded = tokenizer
         .encode(&prompt.prompt)
         .map_err(|e| e.to_string())?;
-    let target = tokenizer
-        .encode_target(&prompt.target)
-        .map_err(|e| e.to_string())?;
     if bos.is_some() && encoded.ids.first().copied() == bos {
         return Err(SECOND_BOS.to_owned());
     }
-    if target.is_empty() {
-        return Err(format!("the target {:?} has no tokens", prompt.target));
-    }
     let subject = subject_tokens(prompt, &encoded.offsets)
         .ok_or_else(|| format!("the subject {:?} has no tokens", prompt.subject))?;
-
     let front = usize::from(bos.is_some());
-    let prompt_len = front + encoded.ids.len();
-    let fed_target = &target[..target.len() - 1];
-    let ids = bos.into_iter().chain(encoded.ids);
     let offsets = std::iter::repeat_n(None, front).chain(encoded.offsets.into_iter().map(Some));
     Ok(Sequence {
         prompt: index,
-        ids: ids.chain(fed_target.iter().copied()).collect(),
-        offsets: offsets
-            .chain(std::iter::repeat_n(None, fed_target.len()))
-            .collect(),
-        prompt_len,
+        prompt_len: front + encoded.ids.len(),
+        ids: bos.into_iter().chain(encoded.ids).collect(),
+        offsets: offsets.collect(),
         subject: subject.start + front..subject.end + front,
-        target,
+        target: Vec::new(),
     })
+}
+
+impl Sequence {
+    /// A prompt with its target, all of which but the last token is fed in.
+    fn followed_by(mut self, target: Vec<u32>) -> Self {
+        let fed = &target[..target.len() - 1];
+        self.ids.extend(fed);
+        self.offsets.extend(fed.iter().map(|_| None));
+        Self { target, ..self }
+    }
+
+    /// A prompt up to its subject's end.
+    fn cut_after_subject(mut self) -> Self {
+        let end = self.subject.end;
+        self.ids.truncate(end);
+        self.offsets.truncate(end);
+        Self {
+            prompt_len: end,
+            ..self
+        }
+    }
 }
 
 /// The tokens, counted without BOS, that overlap the last occurrence of the subject.
@@ -146,6 +190,22 @@ mod tests {
             sequence.offsets,
             [None, Some(0..4), Some(4..7), Some(7..10), None]
         );
+    }
+
+    #[test]
+    fn a_prompt_may_end_with_its_subject() {
+        let prompts = set(&[("Oslo is Oslo in", "Oslo", ""), ("Oslo is in", "s i", "x")]);
+        let batch = tokenize_to_subject(&prompts, &words(), BosPolicy::Always).unwrap();
+        let [first, second] = batch.sequences() else {
+            panic!("two prompts");
+        };
+        let texts: Vec<_> = first.ids.iter().map(|&id| words().token_text(id)).collect();
+        assert_eq!(texts, ["<s>", "Oslo", " is", " Oslo"]);
+        assert_eq!((first.prompt_len, first.subject.clone()), (4, 3..4));
+        assert_eq!(first.offsets, [None, Some(0..4), Some(4..7), Some(7..12)]);
+        assert!(first.target.is_empty());
+        // " in" holds the i of the subject.
+        assert_eq!((second.prompt_len, second.subject.clone()), (4, 2..4));
     }
 
     #[test]

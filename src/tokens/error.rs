@@ -146,3 +146,18 @@ impl fmt::Display for PromptProblem {
         write!(f, "{}: {}", self.id, self.what)
     }
 }
+
+/// So much of a text is shown in a message.
+const SHOWN: usize = 40;
+
+/// Why a long text cannot be encoded, without the whole text in the message.
+pub(crate) fn text_problem(error: TokenError) -> String {
+    match error {
+        TokenError::LostText { lost, .. } => {
+            let lost: String = lost.chars().take(SHOWN).collect();
+            format!("the tokenizer has no tokens for {lost:?} and would drop it; take it out")
+        }
+        TokenError::Encode { reason, .. } => format!("it cannot be encoded: {reason}"),
+        error => error.to_string(),
+    }
+}

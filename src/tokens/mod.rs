@@ -13,7 +13,7 @@ mod bos;
 mod encode;
 mod error;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod gguf;
 mod positions;
 mod tokenizer;
@@ -21,7 +21,8 @@ mod windows;
 
 pub use batch::{Group, Sequence, TokenBatch};
 pub use bos::BosPolicy;
-pub use encode::tokenize;
+pub use encode::{tokenize, tokenize_to_subject};
+pub(crate) use error::text_problem;
 pub use error::{PromptProblem, TokenError};
 pub use gguf::GgufError;
 pub use positions::Positions;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::batch::Sequence;
+use super::error::text_problem;
 use super::{BosPolicy, Encoded, PromptProblem, TokenError, Tokenizer};
 use crate::prompts::{Document, Documents};
 
@@ -85,9 +86,6 @@ pub fn windows(
     Ok(cutter.windows)
 }
 
-/// So much of a text is shown in a message.
-const SHOWN: usize = 40;
-
 struct Cutter {
     bos: Option<u32>,
     context: usize,
@@ -108,19 +106,7 @@ impl Cutter {
     }
 
     fn encode(&self, document: &Document, tokenizer: &Tokenizer) -> Result<Encoded, String> {
-        let encoded = tokenizer
-            .encode(&document.text)
-            .map_err(|error| match error {
-                // The whole document would stand in the message.
-                TokenError::LostText { lost, .. } => {
-                    let lost: String = lost.chars().take(SHOWN).collect();
-                    format!(
-                        "the tokenizer has no tokens for {lost:?} and would drop it; take it out"
-                    )
-                }
-                TokenError::Encode { reason, .. } => format!("it cannot be encoded: {reason}"),
-                error => error.to_string(),
-            })?;
+        let encoded = tokenizer.encode(&document.text).map_err(text_problem)?;
         match self.bos.is_some() && encoded.ids.first().copied() == self.bos {
             true => Err(super::encode::SECOND_BOS.to_owned()),
             false => Ok(encoded),

@@ -1,6 +1,7 @@
 """Makes the golden numbers that gatelens's tests compare against.
 
     python make.py real --smollm2 PATH.gguf --gemma3 PATH.gguf --out tests/goldens
+    python make.py attributes --smollm2 PATH.gguf --gemma3 PATH.gguf --out tests/goldens
     python make.py tiny --out tests/goldens [--only tiny-llama3 ...]
     python make.py tokenizers --smollm2 PATH.gguf --gemma3 PATH.gguf --out tests/goldens
     python make.py check [--smollm2 PATH.gguf] [--gemma3 PATH.gguf] --out tests/goldens
@@ -23,6 +24,7 @@ from common import versions, versions_of_numbers, write_json, write_tensors
 import torch
 from transformers import Gemma3TextConfig, LlamaConfig
 
+from attributes import write_attributes
 from capture import golden_tensors, pick_neurons
 from classes import CLASSES, THRESHOLD, class_counts, cosines
 from families import load_model
@@ -121,6 +123,19 @@ def real(args):
               inside_layers=[0, 9, 17], ablation_layers=[1, 8, 16], out_dir=args.out)
 
 
+def attributes(args):
+    """The attribute rates of both real models."""
+    models = {}
+    for alias, path, config, tokenizer, bos, layers in (
+            ("smollm2-135m", args.smollm2, LlamaConfig(**LLAMA_SMOLLM2), smollm2_tokenizer, [],
+             [1, 12]),
+            ("gemma3-270m", args.gemma3, Gemma3TextConfig(**GEMMA3_270M), gemma3_tokenizer, [2],
+             [1, 8])):
+        model = load_model(config, weights_from_gguf(path, config))
+        models[alias] = (model, tokenizer(path), bos, layers)
+    write_attributes(models, args.out)
+
+
 def tokenizers(args):
     from oracle import write_tokenizers  # needs xllamacpp
     write_tokenizers(args)
@@ -134,8 +149,8 @@ def check(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True)
-    for name, run in (("real", real), ("tiny", tiny), ("tokenizers", tokenizers),
-                      ("check", check)):
+    for name, run in (("real", real), ("attributes", attributes), ("tiny", tiny),
+                      ("tokenizers", tokenizers), ("check", check)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--out", type=Path, required=True)

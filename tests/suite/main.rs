@@ -1,6 +1,7 @@
 //! The integration tests, one binary. `common` finds the models: real ones by their aliases (fetched
 //! on first use), tiny random ones under `tests/goldens`.
 
+mod attributes;
 mod cli;
 mod common;
 mod configs;

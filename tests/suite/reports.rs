@@ -302,31 +302,23 @@ fn write(out: &Path, name: &str, value: &Value) {
     fs::write(out.join(name), serde_json::to_vec(value).unwrap()).unwrap();
 }
 
-/// A row of `rates.parquet`.
-struct Rate {
-    prompt: String,
-    class: &'static str,
-    arm: &'static str,
-    draw: u32,
-    layer: u16,
-    rate: Option<f64>,
-}
+/// Prompt, class, arm, draw, layer and rate.
+type RateRow<'a> = (String, String, &'a str, u32, u16, Option<f64>);
 
-/// Two classes of three draws in four layers, on three prompts.
-fn rates() -> Vec<Rate> {
-    let mut rows = Vec::new();
+/// `rates.parquet`: two classes of three draws in four layers, on three prompts.
+fn write_rates(out: &Path) {
+    let mut rows: Vec<RateRow<'_>> = Vec::new();
     for layer in 0..4u16 {
         for prompt in 0..3 {
-            let mut add = |class, arm, draw, rate| {
-                let prompt = format!("p{prompt}");
-                rows.push(Rate {
-                    prompt,
-                    class,
+            let mut add = |class: &str, arm, draw, rate: Option<f64>| {
+                rows.push((
+                    format!("p{prompt}"),
+                    class.to_string(),
                     arm,
                     draw,
                     layer,
                     rate,
-                });
+                ));
             };
             let clean = 0.125 * f64::from(layer + 1);
             add("", "clean", 0, Some(clean));
@@ -343,31 +335,34 @@ fn rates() -> Vec<Rate> {
             }
         }
     }
-    rows
-}
-
-fn write_rates(out: &Path) {
-    let rows = rates();
-    let uints = |value: fn(&Rate) -> u32| -> ArrayRef {
+    let uints = |value: fn(&RateRow<'_>) -> u32| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
     };
-    let texts = |value: fn(&Rate) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(rows.iter().map(value)))
-    };
-    let layers = UInt16Array::from_iter_values(rows.iter().map(|row| row.layer));
-    let rates: Float64Array = rows.iter().map(|row| row.rate).collect();
+    let texts = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
     let batch = RecordBatch::try_from_iter(vec![
-        ("prompt_id", texts(|row| &row.prompt)),
-        ("subject", texts(|_| "France")),
-        ("layer", Arc::new(layers) as ArrayRef),
-        ("class", texts(|row| row.class)),
-        ("arm", texts(|row| row.arm)),
-        ("draw", uints(|row| row.draw)),
-        ("mode", texts(|_| "zero")),
+        (
+            "prompt_id",
+            texts(rows.iter().map(|row| row.0.as_str()).collect()),
+        ),
+        ("subject", texts(rows.iter().map(|_| "France").collect())),
+        (
+            "layer",
+            Arc::new(UInt16Array::from_iter_values(rows.iter().map(|row| row.4))) as ArrayRef,
+        ),
+        (
+            "class",
+            texts(rows.iter().map(|row| row.1.as_str()).collect()),
+        ),
+        ("arm", texts(rows.iter().map(|row| row.2).collect())),
+        ("draw", uints(|row| row.3)),
+        ("mode", texts(rows.iter().map(|_| "zero").collect())),
         ("neurons", uints(|_| 5)),
-        ("kept", uints(|row| 40 * u32::from(row.rate.is_some()))),
+        ("kept", uints(|row| 40 * u32::from(row.5.is_some()))),
         ("hits", uints(|_| 1)),
-        ("rate", Arc::new(rates) as ArrayRef),
+        (
+            "rate",
+            Arc::new(rows.iter().map(|row| row.5).collect::<Float64Array>()) as ArrayRef,
+        ),
     ]);
     let batch = batch.unwrap();
     let file = File::create(out.join("rates.parquet")).unwrap();

@@ -18,14 +18,14 @@ use crate::stats::{BootstrapSettings, Table, contrast, contrast_of_two, mean};
 /// The classes of the claims about recall.
 pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::ConditionalEnrichment];
 
-const DRAWS: &str = "layer-matched random draws";
+pub(super) const DRAWS: &str = "layer-matched random draws";
 
 fn of(values: &[f64]) -> f64 {
     mean(values).unwrap_or(f64::NAN)
 }
 
 /// Says of a class that it is not there to be tested.
-fn no_class(id: ClaimId, class: Class, quantity: &str, direction: Direction) -> Finding {
+pub(super) fn no_class(id: ClaimId, class: Class, quantity: &str, direction: Direction) -> Finding {
     let why = format!(
         "the model has no {class} neurons, or none outside that class in their layers, or knows none of the facts"
     );
@@ -248,7 +248,7 @@ fn levels(arms: &Arms) -> String {
     )
 }
 
-fn shortfall_in_words(treatment: &Treatment) -> String {
+pub(super) fn shortfall_in_words(treatment: &Treatment) -> String {
     match treatment.shortfall.len() {
         0 => String::new(),
         layers => format!(

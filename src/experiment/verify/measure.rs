@@ -78,7 +78,8 @@ impl Text {
 }
 
 impl Lab<'_> {
-    fn plan(&self, treatments: Vec<Treatment>, mode: ModeSpec) -> AblationPlan {
+    /// A plan of these treatments at all positions.
+    pub fn plan(&self, treatments: Vec<Treatment>, mode: ModeSpec) -> AblationPlan {
         AblationPlan {
             treatments,
             mode,

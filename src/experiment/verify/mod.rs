@@ -8,6 +8,7 @@ mod judge;
 mod measure;
 mod sets;
 mod steps;
+mod subjects;
 mod weights;
 
 pub use claim::{ClaimId, ClaimTest, Direction, Verdict};
@@ -17,6 +18,7 @@ pub use steps::{Step, plan_steps};
 use std::collections::BTreeSet;
 
 use super::ExperimentError;
+use super::attributes::AttributeInput;
 use crate::engine::{Engine, Progress};
 use crate::hooks::Mode;
 use crate::io_class::{Class, NeuronTable};
@@ -40,6 +42,8 @@ pub struct VerifyInput<'a> {
     pub documents: &'a Documents,
     /// The stretches of it that are read; `prompt` of each is its index here.
     pub windows: &'a [Window],
+    /// Prompts up to their subjects, with texts about these; absent where no prompt's subject has a text.
+    pub subjects: Option<AttributeInput<'a>>,
 }
 
 /// How they are tested.
@@ -84,6 +88,9 @@ pub fn verify(
     }
     if asked(&[FrequencyDepletion, FrequencyEnrichment]) {
         findings.extend(behaviour::frequencies(&lab, &sets)?);
+    }
+    if asked(&[EnrichmentAttributes]) {
+        findings.extend(subjects::enrichment_attributes(&lab, &sets)?);
     }
     let classes = steps::text_classes(settings);
     let text = match classes.is_empty() {

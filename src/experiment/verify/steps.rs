@@ -4,7 +4,7 @@ use super::super::plan::Treatment;
 use super::behaviour::ENRICHMENT;
 use super::damage::STEPS;
 use super::sets::Sets;
-use super::{CLASSES, ClaimId, VerifyInput, VerifySettings};
+use super::{CLASSES, ClaimId, VerifyInput, VerifySettings, subjects};
 use crate::engine::Engine;
 use crate::hooks::{Condition, Edit, Mode, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{Class, ClassError};
@@ -42,7 +42,8 @@ pub fn plan_steps(
     settings: &VerifySettings,
 ) -> Result<Vec<Step>, ClassError> {
     use ClaimId::{
-        DepletionSign, EnrichmentRecall, FrequencyDepletion, FrequencyEnrichment, SpecificRecall,
+        DepletionSign, EnrichmentAttributes, EnrichmentRecall, FrequencyDepletion,
+        FrequencyEnrichment, SpecificRecall,
     };
     let asked = |claims: &[ClaimId]| claims.iter().any(|claim| settings.claims.contains(claim));
     let sets = Sets::new(input.table, &CLASSES, settings)?;
@@ -66,6 +67,26 @@ pub fn plan_steps(
             format!("gate frequencies on {text} tokens of text"),
             work(text, &[]),
         );
+    }
+    if let (true, Some(subjects)) = (asked(&[EnrichmentAttributes]), &input.subjects) {
+        let treatments = subjects::treatments(&sets);
+        let (prompts, tokens) = (
+            subjects.batch.sequences().len(),
+            subjects.batch.tokens() as u64,
+        );
+        // Every layer goes through the unembedding, at a row a prompt.
+        let (d_model, vocab) = (
+            engine.config().d_model as u64,
+            engine.config().vocab_size as u64,
+        );
+        let per_layer = engine.config().layer_parameters();
+        let rows = prompts as u64 * 2 * engine.config().n_layers() as u64;
+        let lens = rows * (vocab * d_model / per_layer.max(1)) * count(&treatments) as u64;
+        let what = format!(
+            "attribute rates of {prompts} prompts, {} conditions",
+            count(&treatments)
+        );
+        add(what, work(tokens, &treatments) + lens);
     }
     let treatments = sets.treatments(&text_classes(settings));
     if !treatments.is_empty() {

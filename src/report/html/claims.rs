@@ -79,9 +79,10 @@ pub fn table(claims: &Claims) -> Block {
     let claims = &claims.claims;
     let mut groups: Vec<(String, Vec<Vec<String>>)> = Vec::new();
     for claim in claims {
-        match groups.iter_mut().find(|(id, _)| *id == claim.id) {
+        let title = format!("{}: {}", claim.id, claim.claim);
+        match groups.iter_mut().find(|(earlier, _)| *earlier == title) {
             Some((_, rows)) => rows.push(claim.cells()),
-            None => groups.push((claim.id.clone(), vec![claim.cells()])),
+            None => groups.push((title, vec![claim.cells()])),
         }
     }
     let draws = claims.iter().filter_map(|claim| claim.draws).max();
@@ -90,7 +91,7 @@ pub fn table(claims: &Claims) -> Block {
         reading: reading(claims),
         columns: vec![
             Column::Line("verdict"),
-            Column::Words("claim"),
+            Column::Words("quantity"),
             Column::Words("expected"),
             Column::Number("estimate [95 %]"),
             Column::Number("p"),
@@ -133,15 +134,12 @@ impl Claim {
             .map(|(low, high)| Interval { low, high });
         let whole = |n: Option<u64>| n.map_or(ABSENT.to_string(), |n| count(n as usize));
         let expected = match self.compared_with.as_deref() {
-            None | Some("") => format!("{}: {}", self.quantity, self.direction),
-            Some(other) => format!(
-                "{}: {}; compared with {other}",
-                self.quantity, self.direction
-            ),
+            None | Some("") => self.direction.clone(),
+            Some(other) => format!("{}; compared with {other}", self.direction),
         };
         vec![
             format!("{} {}", self.verdict.mark(), self.verdict.word()),
-            self.claim.clone(),
+            self.quantity.clone(),
             expected,
             // Some are differences, others shares or means.
             with_interval(self.estimate, interval).replace('+', ""),
@@ -203,11 +201,14 @@ mod tests {
         let shape: Vec<_> = table
             .groups
             .iter()
-            .map(|(id, rows)| (id.as_str(), rows.len()))
+            .map(|(title, rows)| (title.as_str(), rows.len()))
             .collect();
-        assert_eq!(shape, [("a", 2), ("b", 2)]);
+        assert_eq!(
+            shape,
+            [("a: depletion is rare", 2), ("b: depletion is rare", 2)]
+        );
         let row = &table.groups[0].1[0];
-        assert_eq!(row[0], "✓ supported");
+        assert_eq!(row[..3], ["✓ supported", "share", "below 1 %"]);
         assert_eq!(row[3..8], ["0.0023", "–", "–", "46,080", "–"]);
         assert_eq!(row[8], "0.13 to 0.36 %");
         let html = Block::Table(table).html("again").unwrap().into_string();

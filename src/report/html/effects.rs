@@ -32,6 +32,7 @@ pub(super) fn words(metric: Metric) -> (&'static str, &'static str) {
         Metric::TokenEntropy => ("entropy per token of text", "nats"),
         Metric::Rank => ("rank of the right token", "ranks"),
         Metric::LogScale => ("log of the final norm's scale", "natural log"),
+        Metric::AttributeRate => ("attribute rate", "share of tokens"),
     }
 }
 

@@ -102,12 +102,16 @@ fn figure(shown: &[&CellEffect], grid: &Grid<'_>, absent: &[Cell], svg: String) 
 fn reading(shown: &[&CellEffect], versus: Versus) -> String {
     let compared = shown
         .iter()
-        .filter_map(|cell| Some((cell, cell.difference(versus)?)));
+        .filter_map(|cell| Some((cell, cell.effect.difference(versus)?)));
     let Some((cell, difference)) = compared.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else {
         return "No cell has draws to be compared with.".to_string();
     };
-    let told =
-        |least: fn(Evidence) -> bool| shown.iter().filter(|c| least(c.evidence(versus))).count();
+    let told = |least: fn(Evidence) -> bool| {
+        shown
+            .iter()
+            .filter(|c| least(c.effect.evidence(versus)))
+            .count()
+    };
     let Effect { class, .. } = &cell.effect;
     let (from, interval) = match versus {
         Versus::Baseline => ("draws", cell.effect.baseline_ci),

@@ -1,0 +1,161 @@
+//! What the attribute rate prints for a person.
+
+use super::counts::{Counts, Spread};
+use crate::cli::effects_table::{ABSENT, Unit, print_rates};
+use crate::cli::table::{count, number_table};
+use crate::engine::Lens;
+use crate::experiment::attributes::{AttributeEffect, AttributeEffects, FilterOrder, RateSettings};
+use crate::experiment::{Evidence, LayerWindow, Versus};
+
+/// Classes side by side in the table by layer, so that it fits 100 columns.
+const CLASSES: usize = 5;
+
+/// The mean over layers of each class, then every layer.
+pub fn print_attributes(found: &AttributeEffects, layers: LayerWindow, versus: Versus) {
+    println!(
+        "attribute rate in points (hundredths), mean over {layers}; baseline: as many random neurons of the same \
+         layers\n"
+    );
+    let means = found.effects.iter().filter(|effect| effect.layer.is_none());
+    print_rates(means.map(|effect| &effect.effect));
+    for classes in classes(found).chunks(CLASSES) {
+        print_layers(found, classes, versus);
+    }
+    let mark = Evidence::Interval.mark();
+    println!(
+        "{mark:<2} the 95 % interval does not contain 0; not adjusted for the number of layers\n"
+    );
+    for cell in &found.absent {
+        println!("{ABSENT}  {cell}: no prompt has a rate in every arm");
+    }
+}
+
+/// In their order.
+fn classes(found: &AttributeEffects) -> Vec<&str> {
+    let mut classes: Vec<&str> = Vec::new();
+    for effect in &found.effects {
+        let class = effect.effect.class.as_str();
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    classes
+}
+
+/// A line per layer: the clean rate, and each class's difference.
+fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
+    let compared = match versus {
+        Versus::Baseline => "class off minus the mean of its baselines",
+        Versus::Clean => "class off minus clean",
+    };
+    println!("\nby layer, in points: the clean rate, and {compared}\n");
+    let names = classes.iter().map(|class| class.replace('-', "-\n"));
+    let fixed = ["layer", "clean"].map(str::to_string);
+    let header: Vec<String> = fixed.into_iter().chain(names).collect();
+    let of = |class: &str, layer| {
+        let wanted = |e: &&AttributeEffect| e.layer == Some(layer) && e.effect.class == class;
+        found.effects.iter().find(wanted)
+    };
+    let layers = found.effects.iter().filter_map(|effect| effect.layer).max();
+    let rows = (0..layers.map_or(0, |last| last + 1)).map(|layer| {
+        let effects: Vec<_> = classes.iter().map(|class| of(class, layer)).collect();
+        let clean = effects.iter().flatten().next();
+        let clean = clean.map_or(ABSENT.to_string(), |e| {
+            Unit::Points.mean(e.effect.means.clean)
+        });
+        let differences = effects.into_iter().map(|effect| difference(effect, versus));
+        [layer.to_string(), clean]
+            .into_iter()
+            .chain(differences)
+            .collect()
+    });
+    println!("{}\n", number_table(&header, rows));
+}
+
+/// The difference with its mark, so wide that the numbers stand in line.
+fn difference(effect: Option<&AttributeEffect>, versus: Versus) -> String {
+    let difference = effect.and_then(|effect| {
+        let effect = &effect.effect;
+        let number = Unit::Points.difference(effect.difference(versus)?);
+        Some(format!("{number}{:<2}", effect.evidence(versus).mark()))
+    });
+    difference.unwrap_or_else(|| format!("{ABSENT}  "))
+}
+
+/// Below this clean rate there is next to nothing to lose.
+const FLOOR: f64 = 0.01;
+
+/// Says where a difference of nothing means nothing.
+pub fn warn_of_floor(found: &AttributeEffects, settings: RateSettings) {
+    let clean = found.effects.iter().find(|effect| effect.layer.is_none());
+    let Some(clean) = clean.map(|effect| effect.effect.means.clean) else {
+        return;
+    };
+    if clean < FLOOR {
+        let advice = match settings.lens {
+            Lens::Raw => {
+                "a few large dimensions of the residual may decide its tokens: compare with --lens final-norm, or \
+                 choose other layers (--rate-layers)"
+            }
+            Lens::FinalNorm => {
+                "choose other layers (--rate-layers), longer texts, or another model"
+            }
+        };
+        eprintln!(
+            "warning: the clean rate is {} points, so that there is next to nothing to lose and a difference near 0 \
+             says nothing of the class; {advice}",
+            Unit::Points.mean(clean)
+        );
+    }
+}
+
+/// What the numbers are, and what is not in them.
+pub fn print_sentences(found: &AttributeEffects, settings: RateSettings, counts: &Counts) {
+    let RateSettings { top, lens, .. } = settings;
+    let filter = "stop words and tokens of at most 2 characters";
+    let order = match settings.filter_order {
+        FilterOrder::TopFirst => format!("the first {top} tokens are taken, then {filter} dropped"),
+        FilterOrder::FilterFirst => {
+            format!("{filter} are dropped, then the first {top} tokens taken")
+        }
+    };
+    println!("{}: {order}.", settings.filter_order);
+    let lens = match lens {
+        Lens::Raw => "raw: the residual times the unembedding, no final norm, no soft cap",
+        Lens::FinalNorm => {
+            "final-norm: the residual through the final norm, times the unembedding, no soft cap"
+        }
+    };
+    println!("{lens}; at the subject's last token, after each layer.");
+    let Spread {
+        least,
+        median,
+        most,
+    } = counts.text_words;
+    println!("A text has {least} to {most} distinct words (median {median}).");
+    print_absent(found, counts);
+}
+
+fn print_absent(found: &AttributeEffects, counts: &Counts) {
+    if counts.absent_rates > 0 {
+        println!(
+            "{} of {} rates are absent: nothing was left of their tokens.",
+            count(counts.absent_rates),
+            count(counts.rates)
+        );
+    }
+    let means = found.effects.iter().filter(|effect| effect.layer.is_none());
+    for effect in means.filter(|effect| effect.left_out > 0) {
+        println!(
+            "{}: {} prompts are left out of the mean, with no rate in some arm.",
+            effect.effect.class,
+            count(effect.left_out)
+        );
+    }
+    if counts.prompts_without_text > 0 {
+        println!(
+            "{} more prompts are left out: their subjects have no text.",
+            count(counts.prompts_without_text)
+        );
+    }
+}
