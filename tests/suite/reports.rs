@@ -377,14 +377,15 @@ fn attributes() {
     write(dir.path(), "run.json", &run_json("attributes", true));
     write_rates(dir.path());
     let page = check(dir.path(), 2);
-    // Clean: mean of .125, .25, .375, .5. Off: half of it. Draws: less by the mean of 0, 1/32 and 2/32.
+    // In layer 3: clean .5, off half of it, draws less by the mean of 0, 1/32 and 2/32.
     assert!(
         page.contains(
-            "the clean rate is 31.2\u{a0}%; conditional-enrichment off changes it by −15.6 points, and its draws change \
-             it by −3.1 points."
+            "conditional-enrichment off is furthest from its draws in layer 3: 25.0\u{a0}% against their mean of 46.9\u{a0}% \
+             (clean 50.0\u{a0}%); it lies outside their range in 4 of 4 layers."
         ),
         "{page}"
     );
+    assert!(page.contains("no effects.json"), "said, not left out");
     assert!(
         page.contains("Below the range of its draws in 4 of 4 layers"),
         "in layer 0 by a twentieth of the way to the second draw"

@@ -1,10 +1,10 @@
 //! The attribute rate by layer: clean, with a class off, and with as many random neurons off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::block::{Block, Figure, Key, Panel, Picture};
 use super::chart::{Axis, Chart, Mark, Point, Shape, Weight};
-use super::words::{count, percent, plural, with_sign};
+use super::words::{ABSENT, count, percent, plural};
 use crate::experiment::Arm;
 use crate::report::tone::Tone;
 use crate::stats::{mean, quantile};
@@ -25,64 +25,52 @@ pub struct RateRow<'a> {
 /// The rates of a run, class by class in the order of the file; the clean model is the class without a name.
 #[derive(Clone, Debug, Default)]
 pub struct RateTable {
-    classes: Vec<(String, Arms)>,
-    prompts: BTreeSet<String>,
+    classes: Vec<(String, Layers)>,
+    prompts: HashMap<String, usize>,
     absent: usize,
     rows: usize,
 }
 
-/// Rates by arm, draw and layer.
-type Arms = BTreeMap<(Arm, u32, usize), Vec<f64>>;
+/// By layer and arm, the latter with its draw: the prompts that have a rate.
+type Layers = BTreeMap<usize, BTreeMap<(Arm, u32), BTreeMap<usize, f64>>>;
 
 impl RateTable {
     pub fn add(&mut self, row: RateRow<'_>) {
         self.rows += 1;
-        if !self.prompts.contains(row.prompt) {
-            self.prompts.insert(row.prompt.to_string());
-        }
+        let prompt = match self.prompts.get(row.prompt) {
+            Some(prompt) => *prompt,
+            None => {
+                let new = self.prompts.len();
+                self.prompts.insert(row.prompt.to_string(), new);
+                new
+            }
+        };
         let place = self
             .classes
             .iter()
             .position(|(class, _)| class == row.class);
         let place = place.unwrap_or_else(|| {
-            self.classes.push((row.class.to_string(), Arms::new()));
+            self.classes.push((row.class.to_string(), Layers::new()));
             self.classes.len() - 1
         });
-        let rates = self.classes[place]
-            .1
-            .entry((row.arm, row.draw, row.layer))
-            .or_default();
-        rates.extend(row.rate);
-        self.absent += usize::from(row.rate.is_none());
+        let arms = self.classes[place].1.entry(row.layer).or_default();
+        let rates = arms.entry((row.arm, row.draw)).or_default();
+        match row.rate {
+            Some(rate) => _ = rates.insert(prompt, rate),
+            None => self.absent += 1,
+        }
     }
 
-    /// The mean over the prompts that have a rate, layer by layer.
-    fn means(&self, class: &str, arm: Arm, draw: u32) -> Vec<Point> {
-        let arms = self.classes.iter().find(|(name, _)| name == class);
-        let arms = arms.into_iter().flat_map(|(_, arms)| arms);
-        let wanted = arms.filter(|((a, d, _), _)| (*a, *d) == (arm, draw));
-        wanted
-            .filter_map(|((.., layer), rates)| Some((*layer as f64, mean(rates)?)))
-            .collect()
-    }
-
-    fn draws(&self, class: &str) -> Vec<Vec<Point>> {
-        let arms = self.classes.iter().find(|(name, _)| name == class);
-        let keys = arms.into_iter().flat_map(|(_, arms)| arms.keys());
-        let draws: BTreeSet<u32> = keys
-            .filter(|key| key.0 == Arm::Baseline)
-            .map(|key| key.1)
-            .collect();
-        draws
-            .into_iter()
-            .map(|draw| self.means(class, Arm::Baseline, draw))
-            .collect()
+    fn clean(&self) -> Option<&Layers> {
+        let clean = self.classes.iter().find(|(class, _)| class.is_empty());
+        clean.map(|(_, layers)| layers)
     }
 }
 
-/// The curves of one class.
+/// The curves of one class, over the layers in which a prompt has a rate in all arms.
 struct Curves<'t> {
     class: &'t str,
+    clean: Vec<Point>,
     off: Vec<Point>,
     /// By layer: 2.5 % quantile, mean and 97.5 % quantile over the draws.
     draws: Vec<(f64, [f64; 3])>,
@@ -90,33 +78,70 @@ struct Curves<'t> {
 }
 
 impl<'t> Curves<'t> {
-    fn new(table: &RateTable, class: &'t str) -> Self {
-        let draws = table.draws(class);
-        let mut by_layer: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for (layer, rate) in draws.iter().flatten() {
-            by_layer.entry(*layer as usize).or_default().push(*rate);
-        }
-        let summary = |(layer, rates): (usize, Vec<f64>)| {
-            let ends = [
-                quantile(&rates, 0.025)?,
-                mean(&rates)?,
-                quantile(&rates, 0.975)?,
-            ];
-            Some((layer as f64, ends))
-        };
-        Curves {
+    /// Means over the prompts that have a rate in all arms of the class, layer by layer: the arms are of the same prompts.
+    fn new(clean: &Layers, class: &'t str, layers: &Layers) -> Self {
+        let mut curves = Curves {
             class,
-            off: table.means(class, Arm::Class, 0),
-            n_draws: draws.len(),
-            draws: by_layer.into_iter().filter_map(summary).collect(),
+            clean: Vec::new(),
+            off: Vec::new(),
+            draws: Vec::new(),
+            n_draws: 0,
+        };
+        for (layer, arms) in layers {
+            let clean = clean.get(layer).into_iter().flatten();
+            let arms: BTreeMap<_, _> = clean.chain(arms).collect();
+            curves.add(*layer as f64, &arms);
+        }
+        curves
+    }
+
+    fn add(&mut self, layer: f64, arms: &BTreeMap<&(Arm, u32), &BTreeMap<usize, f64>>) {
+        let is_in_all = |prompt: &&usize| arms.values().all(|rates| rates.contains_key(prompt));
+        let prompts = arms
+            .values()
+            .next()
+            .into_iter()
+            .flat_map(|rates| rates.keys());
+        let prompts: Vec<&usize> = prompts.filter(is_in_all).collect();
+        let mut draws = Vec::new();
+        for ((arm, _), rates) in arms {
+            let rates: Vec<f64> = prompts.iter().map(|prompt| rates[prompt]).collect();
+            let Some(rate) = mean(&rates) else { return };
+            match arm {
+                Arm::Clean => self.clean.push((layer, rate)),
+                Arm::Class => self.off.push((layer, rate)),
+                Arm::Baseline => draws.push(rate),
+            }
+        }
+        self.n_draws = self.n_draws.max(draws.len());
+        let ends = [
+            quantile(&draws, 0.025),
+            mean(&draws),
+            quantile(&draws, 0.975),
+        ];
+        if let [Some(low), Some(mean), Some(high)] = ends {
+            self.draws.push((layer, [low, mean, high]));
         }
     }
 
     fn mean_of_draws(&self) -> Vec<Point> {
-        self.draws
-            .iter()
-            .map(|(layer, ends)| (*layer, ends[1]))
-            .collect()
+        let draws = self.draws.iter();
+        draws.map(|(layer, ends)| (*layer, ends[1])).collect()
+    }
+
+    /// The layer where the class is furthest from its draws, with both rates; from clean where there are no draws.
+    fn furthest(&self) -> Option<[f64; 3]> {
+        let draws = self.mean_of_draws();
+        let others = if draws.is_empty() {
+            &self.clean
+        } else {
+            &draws
+        };
+        let pairs = self.off.iter().filter_map(|(layer, off)| {
+            let other = others.iter().find(|(l, _)| l == layer)?;
+            Some([*layer, *off, other.1])
+        });
+        pairs.max_by(|a, b| gap(a).total_cmp(&gap(b)))
     }
 
     /// In how many layers the class is below and above the draws' range, and how many layers have one.
@@ -126,41 +151,41 @@ impl<'t> Curves<'t> {
             Some((*off, of_layer.1))
         });
         pairs.fold([0, 0, 0], |[below, above, all], (off, [low, _, high])| {
+            let (is_below, is_above) = (off < low, off > high);
             [
-                below + usize::from(off < low),
-                above + usize::from(off > high),
+                below + usize::from(is_below),
+                above + usize::from(is_above),
                 all + 1,
             ]
         })
     }
 }
 
+/// Between the two rates of a layer.
+fn gap([_, off, other]: &[f64; 3]) -> f64 {
+    (off - other).abs()
+}
+
 pub fn figure(table: &RateTable) -> Block {
-    let clean = table.means("", Arm::Clean, 0);
+    let empty = Layers::new();
+    let clean = table.clean().unwrap_or(&empty);
     let classes = table.classes.iter().filter(|(class, _)| !class.is_empty());
-    let curves: Vec<Curves<'_>> = classes
-        .map(|(class, _)| Curves::new(table, class))
-        .collect();
+    let curves = classes.map(|(class, layers)| Curves::new(clean, class, layers));
+    let curves: Vec<Curves<'_>> = curves.collect();
     if curves.is_empty() {
         return Block::Lacking("rates.parquet has no class.".to_string());
     }
-    let (x, y) = axes(&clean, &curves);
+    let (x, y) = axes(&curves);
     let panels = curves.iter().map(|curves| Panel {
         title: format!("{} off", curves.class),
         reading: range_reading(curves),
-        picture: Picture::Chart(chart(&clean, curves, &x, &y)),
+        picture: Picture::Chart(chart(curves, &x, &y)),
     });
-    let mut notes = Vec::new();
-    if table.absent > 0 {
-        notes.push(format!(
-            "{} of {} rates are absent (no token was left to count) and are in no mean.",
-            count(table.absent),
-            count(table.rows)
-        ));
-    }
+    let layers = curves.iter().map(|c| c.off.len()).max().unwrap_or(0);
+    let draws = curves.iter().map(|c| c.n_draws).max().unwrap_or(0);
     Block::Figure(Figure {
         title: "Attribute rate by layer".to_string(),
-        reading: reading(&clean, &curves),
+        reading: reading(&curves),
         keys: vec![
             Key::new("━", Tone::Ink, "clean"),
             Key::new("━", Tone::Accent, "class off"),
@@ -171,24 +196,31 @@ pub fn figure(table: &RateTable) -> Block {
             ),
         ],
         panels: panels.collect(),
-        notes,
+        notes: notes(table),
         n: format!(
             "{}, {}, {}",
             plural(table.prompts.len(), "prompt", "prompts"),
-            plural(clean.len(), "layer", "layers"),
-            plural(
-                curves.iter().map(|c| c.n_draws).max().unwrap_or(0),
-                "draw",
-                "draws"
-            ),
+            plural(layers, "layer", "layers"),
+            plural(draws, "draw", "draws"),
         ),
     })
 }
 
+fn notes(table: &RateTable) -> Vec<String> {
+    match table.absent {
+        0 => Vec::new(),
+        absent => vec![format!(
+            "{} of {} rates are absent (no token was left to count). In a layer a prompt that has no rate in one arm is left \
+             out of all arms of that class.",
+            count(absent),
+            count(table.rows)
+        )],
+    }
+}
+
 /// The same axes for all panels.
-fn axes(clean: &[Point], curves: &[Curves<'_>]) -> (Axis, Axis) {
-    let off = curves.iter().flat_map(|c| &c.off);
-    let lines = || clean.iter().chain(off.clone());
+fn axes(curves: &[Curves<'_>]) -> (Axis, Axis) {
+    let lines = || curves.iter().flat_map(|c| c.clean.iter().chain(&c.off));
     let highest = curves
         .iter()
         .flat_map(|c| &c.draws)
@@ -199,38 +231,26 @@ fn axes(clean: &[Point], curves: &[Curves<'_>]) -> (Axis, Axis) {
     (x, Axis::around_zero("mean attribute rate", rates))
 }
 
-/// The mean difference over the layers that both have, and over how many.
-fn mean_difference(from: &[Point], minus: &[Point]) -> Option<f64> {
-    let pairs = from.iter().filter_map(|(layer, value)| {
-        let other = minus.iter().find(|(l, _)| l == layer)?;
-        Some(value - other.1)
-    });
-    mean(&pairs.collect::<Vec<_>>())
-}
-
-fn points(share: f64) -> String {
-    with_sign(100.0 * share, 1)
-}
-
-/// The class whose rate is furthest from its draws, mean over the layers.
-fn reading(clean: &[Point], curves: &[Curves<'_>]) -> String {
-    let against = |c: &Curves<'_>| mean_difference(&c.off, &c.mean_of_draws());
-    let to_clean = |c: &Curves<'_>| mean_difference(&c.off, clean);
-    let size = |c: &Curves<'_>| against(c).or(to_clean(c)).map_or(0.0, f64::abs);
-    let Some(furthest) = curves.iter().max_by(|a, b| size(a).total_cmp(&size(b))) else {
-        return String::new();
+/// The class and layer where the rate is furthest from that of the draws.
+fn reading(curves: &[Curves<'_>]) -> String {
+    let furthest = curves.iter().filter_map(|c| Some((c, c.furthest()?)));
+    let Some((c, [layer, off, other])) = furthest.max_by(|a, b| gap(&a.1).total_cmp(&gap(&b.1)))
+    else {
+        return "No prompt has a rate in all arms of a class.".to_string();
     };
-    let off = to_clean(furthest).map_or("–".to_string(), points);
-    let rate = mean(&clean.iter().map(|point| point.1).collect::<Vec<_>>())
-        .map_or("–".to_string(), percent);
-    let draws = match mean_difference(&furthest.mean_of_draws(), clean) {
-        Some(draws) => format!("its draws change it by {} points", points(draws)),
-        None => "there are no draws to compare it with".to_string(),
-    };
-    format!(
-        "Mean over the layers: the clean rate is {rate}; {} off changes it by {off} points, and {draws}.",
-        furthest.class
-    )
+    let clean = c.clean.iter().find(|point| point.0 == layer);
+    let clean = clean.map_or(ABSENT.to_string(), |point| percent(point.1));
+    let [class, off, other] = [c.class.to_string(), percent(off), percent(other)];
+    match c.outside() {
+        [.., 0] => {
+            format!("{class} off is furthest from clean in layer {layer}: {off} against {clean}.")
+        }
+        [below, above, all] => format!(
+            "{class} off is furthest from its draws in layer {layer}: {off} against their mean of {other} (clean {clean}); \
+             it lies outside their range in {} of {all} layers.",
+            below + above
+        ),
+    }
 }
 
 fn range_reading(curves: &Curves<'_>) -> String {
@@ -242,13 +262,10 @@ fn range_reading(curves: &Curves<'_>) -> String {
     }
 }
 
-fn chart(clean: &[Point], curves: &Curves<'_>, x: &Axis, y: &Axis) -> Chart {
+fn chart(curves: &Curves<'_>, x: &Axis, y: &Axis) -> Chart {
     let end = |which: usize| -> Vec<Point> {
-        curves
-            .draws
-            .iter()
-            .map(|(layer, ends)| (*layer, ends[which]))
-            .collect()
+        let draws = curves.draws.iter();
+        draws.map(|(layer, ends)| (*layer, ends[which])).collect()
     };
     let line = |points: Vec<Point>, tone| Mark::Line {
         points,
@@ -266,7 +283,7 @@ fn chart(clean: &[Point], curves: &Curves<'_>, x: &Axis, y: &Axis) -> Chart {
                 tone: Tone::Draw,
             },
             line(curves.mean_of_draws(), Tone::Draw),
-            line(clean.to_vec(), Tone::Ink),
+            line(curves.clean.clone(), Tone::Ink),
             line(curves.off.clone(), Tone::Accent),
         ],
     }
@@ -305,19 +322,15 @@ mod tests {
     #[test]
     fn means_and_ranges_by_hand() {
         let table = table();
-        assert_eq!(table.means("", Arm::Clean, 0), [(0.0, 0.5), (1.0, 0.625)]);
-        let curves = Curves::new(&table, "c");
-        assert_eq!(
-            curves.off,
-            [(0.0, 0.25), (1.0, 0.375)],
-            "an absent rate is in no mean"
-        );
+        let curves = Curves::new(&table.classes[0].1, "c", &table.classes[1].1);
+        // In layer 0 prompt q has no rate with the class off, so it is in no arm.
+        assert_eq!(curves.clean, [(0.0, 0.25), (1.0, 0.625)]);
+        assert_eq!(curves.off, [(0.0, 0.25), (1.0, 0.375)]);
         // Quantiles of .25, .5, .75: positions .05 and 1.95.
-        assert_eq!(
-            curves.draws,
-            [(0.0, [0.2625, 0.5, 0.7375]), (1.0, [0.5, 0.5, 0.5])]
-        );
+        let draws = [(0.0, [0.2625, 0.5, 0.7375]), (1.0, [0.5, 0.5, 0.5])];
+        assert_eq!(curves.draws, draws);
         assert_eq!(curves.outside(), [2, 0, 2]);
+        assert_eq!(curves.furthest(), Some([0.0, 0.25, 0.5]));
     }
 
     #[test]
@@ -325,11 +338,10 @@ mod tests {
         let Block::Figure(figure) = figure(&table()) else {
             panic!()
         };
-        // clean (.5 + .625)/2; off minus clean (-.25 - .25)/2; draws minus clean (0 - .125)/2
         assert_eq!(
             figure.reading,
-            "Mean over the layers: the clean rate is 56.2\u{a0}%; c off changes it by −25.0 points, and its draws change it \
-             by −6.2 points."
+            "c off is furthest from its draws in layer 0: 25.0\u{a0}% against their mean of 50.0\u{a0}% (clean 25.0\u{a0}%); it \
+             lies outside their range in 2 of 2 layers."
         );
         assert_eq!(
             figure.panels[0].reading,
@@ -345,5 +357,21 @@ mod tests {
             super::figure(&RateTable::default()),
             Block::Lacking(_)
         ));
+    }
+
+    #[test]
+    fn without_draws_the_clean_model_is_what_is_left() {
+        let mut table = table();
+        for arms in table.classes[1].1.values_mut() {
+            arms.retain(|(arm, _), _| *arm == Arm::Class);
+        }
+        let Block::Figure(figure) = figure(&table) else {
+            panic!()
+        };
+        assert_eq!(
+            figure.reading,
+            "c off is furthest from clean in layer 1: 37.5\u{a0}% against 62.5\u{a0}%."
+        );
+        assert_eq!(figure.panels[0].reading, "No draws to compare it with.");
     }
 }

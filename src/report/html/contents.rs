@@ -1,7 +1,9 @@
 //! What a run's folder holds, by its command, and which blocks show it.
 
+use serde::Deserialize;
+
 use super::attribute_rate::RateTable;
-use super::block::Block;
+use super::block::{Block, Figure, Table};
 use super::claims::Claims;
 use super::class_shares::ClassTable;
 use super::cosines::NeuronCosines;
@@ -11,9 +13,19 @@ use super::{
     activity, attribute_rate, claims, class_shares, cosines, effects, losses, medians, sweep,
 };
 use crate::experiment::record::Activity;
-use crate::experiment::{CellEffect, Effect};
+use crate::experiment::{CellEffect, Effect, LayerWindow};
 use crate::io_class::PUBLISHED_THRESHOLD;
 use crate::report::RunInfo;
+
+/// An entry of `effects.json` of `attributes`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RateEffect {
+    /// Absent in the mean over several layers.
+    layer: Option<usize>,
+    layers: LayerWindow,
+    #[serde(flatten)]
+    effect: Effect,
+}
 
 /// The files of a command that are shown; one that is not there is absent.
 pub enum Contents {
@@ -38,6 +50,7 @@ pub enum Contents {
     },
     Attributes {
         rates: Option<RateTable>,
+        effects: Option<Vec<RateEffect>>,
     },
     Verify {
         claims: Option<Claims>,
@@ -87,9 +100,13 @@ impl Contents {
             Contents::Record { activity: None } => {
                 lacking("class_activity.json", "what the classes do")
             }
-            Contents::Attributes { rates: Some(rates) } => vec![attribute_rate::figure(rates)],
-            Contents::Attributes { rates: None } => {
-                lacking("rates.parquet", "the attribute rate by layer")
+            Contents::Attributes { rates, effects } => {
+                let rates = rates
+                    .as_ref()
+                    .map(|rates| vec![attribute_rate::figure(rates)]);
+                let rates = rates
+                    .unwrap_or_else(|| lacking("rates.parquet", "the attribute rate by layer"));
+                [rates, rate_effects(effects.as_deref(), run)].concat()
             }
             Contents::Verify {
                 claims: Some(claims),
@@ -101,6 +118,27 @@ impl Contents {
             ))],
         }
     }
+}
+
+/// The effects on the mean over some layers, with these.
+fn rate_effects(effects: Option<&[RateEffect]>, run: &RunInfo) -> Vec<Block> {
+    let over_layers = effects.map(|effects| effects.iter().filter(|e| e.layer.is_none()));
+    let layers = over_layers
+        .clone()
+        .and_then(|mut effects| Some(effects.next()?.layers));
+    let over_layers: Option<Vec<Effect>> =
+        over_layers.map(|effects| effects.map(|e| e.effect.clone()).collect());
+    let mut blocks = effects_or_not(over_layers.as_deref(), run);
+    for block in &mut blocks {
+        if let (
+            Block::Figure(Figure { notes, .. }) | Block::Table(Table { notes, .. }),
+            Some(layers),
+        ) = (block, layers)
+        {
+            notes.push(format!("The rate is the mean over {layers}."));
+        }
+    }
+    blocks
 }
 
 fn effects_or_not(effects: Option<&[Effect]>, run: &RunInfo) -> Vec<Block> {
@@ -170,7 +208,13 @@ mod tests {
             (Contents::Text { effects: None }, "effects.json"),
             (Contents::Sweep { effects: None }, "effects.json"),
             (Contents::Record { activity: None }, "class_activity.json"),
-            (Contents::Attributes { rates: None }, "rates.parquet"),
+            (
+                Contents::Attributes {
+                    rates: None,
+                    effects: None,
+                },
+                "rates.parquet",
+            ),
             (Contents::Verify { claims: None }, "claims.json"),
         ] {
             let said = said(&contents, &run("x", false));

@@ -64,6 +64,7 @@ impl Contents {
             },
             "attributes" => Contents::Attributes {
                 rates: files.rows("rates.parquet", rates)?,
+                effects: files.json("effects.json")?,
             },
             "verify" => Contents::Verify {
                 claims: files.json("claims.json")?,
