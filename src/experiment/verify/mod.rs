@@ -1,11 +1,14 @@
 //! The paper's causal claims as tests (PAPER 4): runs that several claims share are made once, every claim gets its
 //! estimate against layer-matched draws, and one rule gives the verdicts, which can come out negative.
 
-mod behaviour;
+mod against;
 mod claim;
 mod damage;
+mod depletion;
+mod frequency;
 mod judge;
 mod measure;
+mod recall;
 mod sets;
 mod steps;
 mod subjects;
@@ -26,7 +29,7 @@ use crate::model::Model;
 use crate::prompts::Documents;
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
-use behaviour::ENRICHMENT;
+use against::ENRICHMENT;
 use measure::Lab;
 use sets::Sets;
 
@@ -87,7 +90,7 @@ pub fn verify(
         findings.extend(weights::rare_depletion(input.table, &settings.bootstrap));
     }
     if asked(&[FrequencyDepletion, FrequencyEnrichment]) {
-        findings.extend(behaviour::frequencies(&lab, &sets)?);
+        findings.extend(frequency::frequencies(&lab, &sets)?);
     }
     if asked(&[EnrichmentAttributes]) {
         findings.extend(subjects::enrichment_attributes(&lab, &sets)?);
@@ -101,17 +104,17 @@ pub fn verify(
         let recall = lab.recall(sets.treatments(&ENRICHMENT))?;
         let runs = recall.as_ref().zip(text.as_ref());
         if asked(&[EnrichmentRecall]) {
-            findings.extend(behaviour::enrichment_recall(&lab, &sets, runs)?);
+            findings.extend(recall::enrichment_recall(&lab, &sets, runs)?);
         }
         if asked(&[SpecificRecall]) {
-            findings.extend(behaviour::specific_recall(&lab, &sets, runs)?);
+            findings.extend(recall::specific_recall(&lab, &sets, runs)?);
         }
     }
     if asked(&[DepletionEntropy]) {
-        findings.extend(behaviour::depletion_entropy(&lab, text.as_ref())?);
+        findings.extend(depletion::depletion_entropy(&lab, text.as_ref())?);
     }
     if asked(&[DepletionSign]) {
-        findings.extend(behaviour::depletion_sign(&lab, &sets, text.as_ref())?);
+        findings.extend(depletion::depletion_sign(&lab, &sets, text.as_ref())?);
     }
     findings.sort_by_key(|finding| finding.id);
     Ok(judge::judge(findings))

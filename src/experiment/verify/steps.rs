@@ -1,7 +1,7 @@
 //! What a run of verify will do, counted before it begins.
 
 use super::super::plan::Treatment;
-use super::behaviour::ENRICHMENT;
+use super::against::ENRICHMENT;
 use super::damage::STEPS;
 use super::sets::Sets;
 use super::{CLASSES, ClaimId, VerifyInput, VerifySettings, subjects};

@@ -4,7 +4,7 @@ use super::super::ExperimentError;
 use super::super::LayerWindow;
 use super::super::attributes::{RateSettings, attribute_effects, attributes, default_layers};
 use super::super::plan::Treatment;
-use super::behaviour::{DRAWS, ENRICHMENT, no_class, shortfall_in_words};
+use super::against::{DRAWS, ENRICHMENT, no_class, shortfall_in_words};
 use super::claim::{ClaimId, Direction};
 use super::judge::{Evidence, Finding};
 use super::measure::Lab;

@@ -1,0 +1,64 @@
+//! What the claims about behaviour share: a class against its draws, and how that is said.
+
+use super::super::ExperimentError;
+use super::super::effects::Arms;
+use super::super::plan::Treatment;
+use super::claim::{ClaimId, Direction};
+use super::judge::Finding;
+use crate::io_class::Class;
+use crate::stats::{BootstrapSettings, contrast, mean};
+
+/// The classes of the claims about recall.
+pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::ConditionalEnrichment];
+
+/// What most claims compare with.
+pub(super) const DRAWS: &str = "layer-matched random draws";
+
+/// The mean, and not a number of none.
+pub(super) fn of(values: &[f64]) -> f64 {
+    mean(values).unwrap_or(f64::NAN)
+}
+
+/// Says of a class that it is not there to be tested.
+pub(super) fn no_class(id: ClaimId, class: Class, quantity: &str, direction: Direction) -> Finding {
+    let why = format!(
+        "the model has no {class} neurons, or none outside that class in their layers, or knows none of the facts"
+    );
+    Finding::missing(id, quantity, direction, DRAWS, why)
+}
+
+/// The class against its draws, or why not.
+pub(super) fn against_draws(
+    arms: &Arms,
+    finding: Finding,
+    settings: &BootstrapSettings,
+) -> Result<Finding, ExperimentError> {
+    let found = contrast(&arms.class, &arms.draws, settings)?;
+    Ok(Finding {
+        evidence: found.into(),
+        n: arms.class.len(),
+        ..finding
+    })
+}
+
+/// The means of all arms.
+pub(super) fn levels(arms: &Arms) -> String {
+    format!(
+        "clean {:.3}, class off {:.3}, draws off {:.3}",
+        of(&arms.clean),
+        of(&arms.class),
+        of(&arms.draws.concat())
+    )
+}
+
+/// Where a class is larger than its draws; nothing where it is not.
+pub(super) fn shortfall_in_words(treatment: &Treatment) -> String {
+    match treatment.shortfall.len() {
+        0 => String::new(),
+        layers => format!(
+            "; the class is more than half of {layers} layers, where its draws are smaller than it ({} of {} neurons)",
+            treatment.baseline.first().map_or(0, |draw| draw.len()),
+            treatment.neurons.len()
+        ),
+    }
+}
