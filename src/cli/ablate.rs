@@ -63,7 +63,7 @@ impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check()?;
+        self.treatments.facts.check()?;
         let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let (checkpoint, ready) =
@@ -105,7 +105,7 @@ impl Ablate {
         let what = format!(
             "{}: {}, {} draws, fold {},",
             self.model.model,
-            self.treatments.in_words(),
+            self.treatments.facts.in_words(),
             self.draws,
             self.class.fold
         );
@@ -129,7 +129,7 @@ impl Ablate {
             return Err(run.leave(run.stage()?, files, counts, passes)?);
         }
         warn_of_values_kept(&ablation.changed);
-        let effects = effects(&ablation.outcomes, plan, &self.treatments.bootstrap())?;
+        let effects = effects(&ablation.outcomes, plan, &self.treatments.facts.bootstrap())?;
         let json = serde_json::to_vec_pretty(&effects)?;
         let files = vec![("outcomes.parquet", outcomes()?), ("effects.json", json)];
         run.finish(run.stage()?, files, counts)?;
@@ -157,7 +157,7 @@ impl Ablate {
             Some(&self.compute),
             &self.class,
         )?;
-        self.treatments.describe(&mut info, ready)?;
+        self.treatments.facts.describe(&mut info, ready)?;
         Ok(info)
     }
 
@@ -166,7 +166,7 @@ impl Ablate {
             "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
             self.model.model,
             ablation.known,
-            self.treatments.in_words(),
+            self.treatments.facts.in_words(),
             ablation.edited_prompts,
             self.draws,
             self.class.fold

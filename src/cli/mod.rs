@@ -14,6 +14,8 @@ mod models;
 mod neuron;
 mod progress;
 mod published;
+mod rank;
+mod rank_table;
 mod record;
 mod resume;
 mod run;
@@ -36,6 +38,7 @@ Examples:
   gatelens ablate --classes depletion --when gate- --draws 50 --out runs/depletion
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
   gatelens sweep --window 3 --draws 20 --out runs/layers
+  gatelens rank --class conditional-depletion --out runs/rank
   gatelens record --text neutral --out runs/neutral
   gatelens classify --model gemma3-270m --fold none
   gatelens inspect ./model.gguf
@@ -66,6 +69,7 @@ enum Command {
     Record(record::Record),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
+    Rank(Box<rank::Rank>),
     Verify(Box<verify::Verify>),
 }
 
@@ -82,6 +86,7 @@ impl Cli {
             Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),
+            Command::Rank(rank) => rank.run(),
             Command::Verify(verify) => verify.run(),
         }
     }

@@ -1,4 +1,4 @@
-//! What `ablate` and `sweep` share: which neurons are edited, how, and on which prompts.
+//! What `ablate` and `sweep` share: which neurons are edited, how, and on which prompts; `rank` shares the last two.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,32 @@ use crate::report::{PromptSetInfo, RunInfo};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize};
 
-/// Which neurons are edited, how, and on which prompts.
+/// What is done to neurons, on which prompts.
 #[derive(Args, Serialize)]
-pub struct TreatmentArgs {
+pub struct FactArgs {
     /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
     /// with the fields of known_1000 or CounterFact [default: the bundled facts].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    edit: EditArgs,
+    /// Seed of everything drawn at random, of the prompts that --mode resample takes values from,
+    /// and of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Only neurons of these layers: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    pub layers: Option<Range<usize>>,
+    /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    #[serde(serialize_with = "as_text")]
+    pub bos: BosPolicy,
+}
+
+/// Which neurons are edited, how, and on which prompts.
+#[derive(Args, Serialize)]
+pub struct TreatmentArgs {
     /// Classes: enrichment, conditional-enrichment, depletion, conditional-depletion,
     /// proportional-change, each also with atypical-, and orthogonal-output; unions: any-enrichment,
     /// any-depletion, any-proportional-change. Strengthening and weakening are accepted for
@@ -46,10 +65,7 @@ pub struct TreatmentArgs {
     neurons: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
-    edit: EditArgs,
-    /// Seed of the random sets, of the prompts that --mode resample takes values from, and of the bootstrap.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    pub facts: FactArgs,
     /// What the random sets share with the class: the layers, or also the norms of w_out.
     #[arg(
         long = "match",
@@ -58,17 +74,10 @@ pub struct TreatmentArgs {
     )]
     #[serde(serialize_with = "as_text")]
     matching: Match,
-    /// Only neurons of these layers: 3..9 means layers 3 to 8.
-    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
-    pub layers: Option<Range<usize>>,
     /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
     #[arg(long, default_value = "known", value_name = "known|all")]
     #[serde(serialize_with = "as_text")]
     pub subset: PromptSubset,
-    /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
-    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
-    #[serde(serialize_with = "as_text")]
-    pub bos: BosPolicy,
 }
 
 /// A set of neurons with its name in outputs.
@@ -102,17 +111,19 @@ impl Ready {
     }
 }
 
-impl TreatmentArgs {
+impl FactArgs {
     /// Refuses settings that would do nothing.
     pub fn check(&self) -> anyhow::Result<()> {
         self.edit.check()
     }
 
-    /// Reads and checks everything that can be wrong before a weight is read.
+    /// Reads and checks everything that can be wrong before a weight is read; `neurons` is a file that stands for a
+    /// class.
     pub fn prepare(
         &self,
         model: &ModelArg,
         class: &ClassArgs,
+        neurons: Option<&Path>,
         load_options: &LoadOptions,
     ) -> anyhow::Result<(Checkpoint, Ready)> {
         let prompts = match &self.prompts {
@@ -126,7 +137,7 @@ impl TreatmentArgs {
         if let Some(layers) = &self.layers {
             check_layers(layers, checkpoint.config().n_layers())?;
         }
-        let neurons = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), &checkpoint)?;
+        let neurons = read_neurons(neurons, self.layers.as_ref(), &checkpoint)?;
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
         let (mode, recorded) = self
@@ -145,34 +156,33 @@ impl TreatmentArgs {
         Ok((checkpoint, ready))
     }
 
-    /// The classes, or the neuron file, with `draws` random sets each.
+    /// The neuron file, or else the neurons of each class.
+    pub fn select(
+        &self,
+        table: &NeuronTable,
+        ready: &Ready,
+        classes: &[ClassQuery],
+    ) -> anyhow::Result<Vec<Named>> {
+        select(table, classes, ready.neurons.as_ref(), self.layers.as_ref())
+    }
+
+    /// The edit of these treatments.
     pub fn plan(
         &self,
         table: &NeuronTable,
         ready: &Ready,
-        draws: usize,
-    ) -> anyhow::Result<AblationPlan> {
-        let treatments = select(
-            table,
-            &self.classes,
-            ready.neurons.as_ref(),
-            self.layers.as_ref(),
-        )?
-        .into_iter()
-        .map(|(name, set)| {
-            let draws = matched_draws(table, &set, draws, self.seed, self.matching)
-                .with_context(|| format!("baseline of {name}"))?;
-            Ok(Treatment::new(name, set, draws))
-        });
-        Ok(AblationPlan {
-            treatments: treatments.collect::<anyhow::Result<_>>()?,
+        treatments: Vec<Treatment>,
+        subset: PromptSubset,
+    ) -> AblationPlan {
+        AblationPlan {
+            treatments,
             mode: ready.mode.clone(),
             positions: self.edit.positions,
             when: self.edit.when(),
             signs: self.edit.signs(table),
-            subset: self.subset,
+            subset,
             seed: self.seed,
-        })
+        }
     }
 
     /// How the intervals are found.
@@ -200,6 +210,36 @@ impl TreatmentArgs {
         let PromptSet { name, sha256, .. } = &ready.prompts;
         info.prompts = Some(PromptSetInfo::new(name, sha256));
         Ok(())
+    }
+}
+
+impl TreatmentArgs {
+    /// Reads and checks everything that can be wrong before a weight is read.
+    pub fn prepare(
+        &self,
+        model: &ModelArg,
+        class: &ClassArgs,
+        load_options: &LoadOptions,
+    ) -> anyhow::Result<(Checkpoint, Ready)> {
+        let neurons = self.neurons.as_deref();
+        self.facts.prepare(model, class, neurons, load_options)
+    }
+
+    /// The classes, or the neuron file, with `draws` random sets each.
+    pub fn plan(
+        &self,
+        table: &NeuronTable,
+        ready: &Ready,
+        draws: usize,
+    ) -> anyhow::Result<AblationPlan> {
+        let sets = self.facts.select(table, ready, &self.classes)?;
+        let treatments = sets.into_iter().map(|(name, set)| {
+            let draws = matched_draws(table, &set, draws, self.facts.seed, self.matching)
+                .with_context(|| format!("baseline of {name}"))?;
+            Ok(Treatment::new(name, set, draws))
+        });
+        let treatments = treatments.collect::<anyhow::Result<_>>()?;
+        Ok(self.facts.plan(table, ready, treatments, self.subset))
     }
 }
 

@@ -19,6 +19,7 @@ mod fold;
 mod folded;
 mod lens;
 mod matched;
+mod output;
 mod published;
 mod query;
 mod select;
@@ -37,6 +38,7 @@ pub use error::ClassError;
 pub use fold::Fold;
 pub use lens::{LensToken, NeuronLens, Ranked, neuron_lens};
 pub use matched::{Match, MatchedDraws, Shortfall, matched_draws, matched_subset};
+pub use output::output_norms;
 pub use published::{
     COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, ModelName, PUBLISHED_THRESHOLD,
     Published, PublishedTable, PublishedTables, Verdict,

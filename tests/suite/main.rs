@@ -14,6 +14,7 @@ mod loading;
 mod memory;
 mod oracle;
 mod published;
+mod rank;
 mod recall;
 mod record;
 mod references;
