@@ -226,8 +226,8 @@ impl Rank {
                 self.facts.seed
             ),
             Evaluation::SamePrompts => println!(
-                "ranked and measured on the same {} facts: what looks worst there is picked and measured again, so the \
-                 top of the curve is optimistic",
+                "ranked and measured on the same {} facts: what looks worst there is picked and measured\n\
+                 again, so the top of the curve is optimistic",
                 ranking.measured_on.len()
             ),
         }

@@ -15,7 +15,7 @@ pub fn print_neurons(ranking: &Ranking, config: &Config) {
     let layers = config.n_layers();
     let shown = alone.iter().take(SHOWN);
     println!(
-        "\nthe {} most harmful of the {} neurons ablated alone, on the ranking facts\n",
+        "\nneurons ablated alone, on the ranking facts, the most harmful first ({} of {})\n",
         shown.len(),
         alone.len()
     );
@@ -29,8 +29,8 @@ pub fn print_neurons(ranking: &Ranking, config: &Config) {
     );
     if config.family.norm_places.after() {
         println!(
-            "this model has a norm after the MLP: w_out is taken times its gain, but not over what it divides by, so\n\
-             that estimates compare within a layer alone"
+            "this model has a norm after the MLP: w_out is taken times its gain, but not over what it divides\n\
+             by, so that estimates compare within a layer alone"
         );
     }
     print_agreement(ranking);
@@ -76,7 +76,7 @@ pub fn print_curve(ranking: &Ranking, draws: usize, evaluation: Evaluation) {
         Evaluation::SamePrompts => "the facts that they were ranked on",
     };
     println!(
-        "\nthe first neurons ablated together, by exact effect, then by the estimate, on {facts}\n"
+        "\nthe first neurons ablated together, by exact effect, then by the estimate,\non {facts}\n"
     );
     let random = format!("effect, mean of\n{draws} random orders");
     let header = [
@@ -97,8 +97,8 @@ pub fn print_curve(ranking: &Ranking, draws: usize, evaluation: Evaluation) {
     println!("{}\n", number_table(&header[..columns], rows));
     if draws > 0 {
         println!(
-            "random orders are of the same {} neurons: the ranking finds those that matter where it lies below them,\n\
-             and does not show it where the interval of the difference contains 0",
+            "random orders are of the same {} neurons: the ranking finds those that matter where it lies\n\
+             below them, and does not show it where the interval of the difference contains 0",
             count(ranking.neurons.len())
         );
     }
