@@ -113,7 +113,7 @@ impl Ablate {
         let what = format!(
             "{}: {}, {} draws, fold {},",
             self.model.model,
-            self.treatments.in_words(),
+            self.treatments.conditions.in_words(),
             self.draws,
             self.class.fold
         );
@@ -137,7 +137,11 @@ impl Ablate {
             return Err(run.leave(run.stage()?, files, counts, passes)?);
         }
         warn_of_values_kept(&ablation.changed);
-        let effects = effects(&ablation.outcomes, plan, &self.treatments.bootstrap())?;
+        let effects = effects(
+            &ablation.outcomes,
+            plan,
+            &self.treatments.conditions.bootstrap(),
+        )?;
         let json = serde_json::to_vec_pretty(&effects)?;
         let files = vec![("outcomes.parquet", outcomes()?), ("effects.json", json)];
         run.finish(run.stage()?, files, counts)?;
@@ -165,7 +169,7 @@ impl Ablate {
             Some(&self.compute),
             &self.class,
         )?;
-        self.treatments.describe(&mut info, ready)?;
+        self.treatments.conditions.describe(&mut info, ready)?;
         Ok(info)
     }
 
@@ -174,7 +178,7 @@ impl Ablate {
             "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
             self.model.model,
             ablation.known,
-            self.treatments.in_words(),
+            self.treatments.conditions.in_words(),
             ablation.edited_prompts,
             self.draws,
             self.class.fold

@@ -48,7 +48,7 @@ impl TextArgs {
     pub fn read(&self, treatments: &TreatmentArgs, ready: &Ready) -> anyhow::Result<Texts> {
         let files = Documents::read_all(&self.text)?;
         let cut = Windowing {
-            bos: treatments.bos,
+            bos: treatments.conditions.bos,
             context: self.context.min(ready.max_positions),
             max_tokens: self.max_tokens,
         };

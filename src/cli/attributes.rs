@@ -221,7 +221,7 @@ impl AttributesArgs {
         meter.clear();
         warn_of_values_kept(&rates.changed);
         let bootstrap = BootstrapSettings {
-            seed: self.treatments.seed,
+            seed: self.treatments.conditions.seed,
             ..BootstrapSettings::default()
         };
         let settings = self.settings();
@@ -258,7 +258,7 @@ impl AttributesArgs {
             Some(&self.compute),
             &self.class,
         )?;
-        self.treatments.describe(&mut info, ready)?;
+        self.treatments.conditions.describe(&mut info, ready)?;
         info.texts = vec![PromptSetInfo {
             name: asked.subjects.name.clone(),
             sha256: asked.subjects.sha256.clone(),
@@ -293,7 +293,7 @@ impl AttributesArgs {
             "{}: {}; {}, {} draws, fold {}",
             self.model.model,
             self.asked_in_words(counts, asked),
-            self.treatments.in_words(),
+            self.treatments.conditions.in_words(),
             self.draws,
             self.class.fold
         );

@@ -4,7 +4,7 @@ use super::table::{count, number_table, p_value};
 use crate::experiment::{AblationPlan, Effect, KnownByRelation, Metric, PromptSubset};
 
 /// Below this many draws the p against the baseline is too small too often (see `stats::contrast`).
-const FEWEST_DRAWS: usize = 5;
+pub const FEWEST_DRAWS: usize = 5;
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
 pub fn print_effects(effects: &[Effect], subset: PromptSubset) {

@@ -15,6 +15,8 @@ mod models;
 mod neuron;
 mod progress;
 mod published;
+mod rank;
+mod rank_table;
 mod record;
 mod report;
 mod resume;
@@ -39,6 +41,7 @@ Examples:
   gatelens ablate --model HuggingFaceTB/SmolLM2-360M --prompts known_1000.json
   gatelens sweep --window 3 --draws 20 --out runs/layers
   gatelens attributes --filter-order filter-first
+  gatelens rank --class conditional-depletion --out runs/rank
   gatelens record --text neutral --out runs/neutral
   gatelens ablate --match layer+frequency --reference runs/neutral
   gatelens neuron 13.1007 --recorded runs/neutral
@@ -72,6 +75,7 @@ enum Command {
     Record(record::Record),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
+    Rank(Box<rank::Rank>),
     Verify(Box<verify::Verify>),
     Report(report::Report),
     Attributes(Box<attributes::AttributesArgs>),
@@ -90,6 +94,7 @@ impl Cli {
             Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),
+            Command::Rank(rank) => rank.run(),
             Command::Verify(verify) => verify.run(),
             Command::Report(report) => report.run(),
             Command::Attributes(attributes) => attributes.run(),

@@ -128,13 +128,13 @@ impl Sweep {
         let compute = Some(&self.compute);
         let located = &ready.located;
         let mut info = run_info("sweep", settings, located, config, compute, &self.class)?;
-        self.treatments.describe(&mut info, ready)?;
+        self.treatments.conditions.describe(&mut info, ready)?;
         Ok(info)
     }
 
     fn windows(&self, config: &Config) -> anyhow::Result<Vec<LayerWindow>> {
         let all = 0..config.n_layers();
-        let layers = self.treatments.layers.clone().unwrap_or(all);
+        let layers = self.treatments.conditions.layers.clone().unwrap_or(all);
         let end = layers.end;
         let windows = layer_windows(layers, self.window.get(), self.stride.get())?;
         let first = windows.last().map_or(end, |last| last.last + 1);
@@ -163,7 +163,7 @@ impl Sweep {
             return Err(run.leave(run.stage()?, files, json, passes)?);
         }
         warn_of_values_kept(&ablation.changed);
-        let settings = self.treatments.bootstrap();
+        let settings = self.treatments.conditions.bootstrap();
         let effects = plan.effects(effects(&ablation.outcomes, &plan.ablation, &settings)?);
         let map = heat_map_svg(plan, &effects, &self.title(&counts))?;
         let files = vec![
@@ -212,7 +212,7 @@ impl Sweep {
         format!(
             "{}: {} by {} on {} {} prompts, {} draws, fold {}",
             self.model.model,
-            self.treatments.in_words(),
+            self.treatments.conditions.in_words(),
             match self.window.get() {
                 1 => "layer".to_string(),
                 n => format!("windows of {n} layers"),

@@ -1,4 +1,4 @@
-//! What `ablate`, `sweep` and `attributes` share: which neurons are edited, how, and on which prompts.
+//! What `ablate`, `sweep`, `attributes` and `rank` share: which neurons are edited, how, and on which prompts.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
 use crate::hooks::{ModeSpec, NeuronSet};
 use crate::hub::LocatedModel;
 use crate::io_class::{
-    ClassQuery, FiringFrequencies, Match, NeuronTable, check_layers, check_threshold, matched_draws,
+    ClassError, ClassQuery, FiringFrequencies, Match, NeuronTable, check_layers, check_threshold,
+    matched_draws,
 };
 use crate::model::{Checkpoint, Config, LoadOptions};
 use crate::prompts::{PromptError, PromptSet};
@@ -47,7 +48,26 @@ pub fn read_prompts(path: Option<&Path>) -> Result<PromptSet, PromptError> {
     path.map_or_else(PromptSet::bundled, PromptSet::read)
 }
 
-/// Which neurons are edited, and how.
+/// How neurons are edited, and what both the edits and the inputs depend on.
+#[derive(Args, Serialize)]
+pub struct ConditionArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    edit: EditArgs,
+    /// Seed of everything drawn at random: sets and orders of neurons, the prompts that --mode resample takes values
+    /// from, the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Only neurons of these layers: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    pub layers: Option<Range<usize>>,
+    /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    #[serde(serialize_with = "as_text")]
+    pub bos: BosPolicy,
+}
+
+/// Which neurons are edited, how, and what random ones they are compared with.
 #[derive(Args, Serialize)]
 pub struct TreatmentArgs {
     /// Classes: enrichment, conditional-enrichment, depletion, conditional-depletion,
@@ -67,10 +87,7 @@ pub struct TreatmentArgs {
     neurons: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
-    edit: EditArgs,
-    /// Seed of the random sets, of the prompts that --mode resample takes values from, and of the bootstrap.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    pub conditions: ConditionArgs,
     /// What the random sets share with the class. layer: the layers. layer+norm: also about the norms of w_out,
     /// each neuron of the class having as its partner one of the tenth of its layer that is nearest to it in the
     /// ranking by norm. layer+frequency: the same by firing frequency, P(gate > 0), of which a recording is
@@ -83,13 +100,6 @@ pub struct TreatmentArgs {
     )]
     #[serde(serialize_with = "as_text")]
     matching: Match,
-    /// Only neurons of these layers: 3..9 means layers 3 to 8.
-    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
-    pub layers: Option<Range<usize>>,
-    /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
-    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
-    #[serde(serialize_with = "as_text")]
-    pub bos: BosPolicy,
 }
 
 /// From prompts to a batch.
@@ -109,6 +119,8 @@ pub struct Ready {
     mode: ModeSpec,
     /// The folder that the mode's means come from, if any.
     recorded: Option<Recorded>,
+    /// The folder of `--reference`.
+    reference: Option<RecordedFolder>,
     /// What random sets are matched by, and the folder that it comes from.
     frequencies: Option<(FiringFrequencies, Recorded)>,
     /// The set that `--neurons` names.
@@ -127,6 +139,13 @@ impl Ready {
         self.frequencies.as_ref().map(|(_, recorded)| recorded)
     }
 
+    fn read_frequencies(&mut self, config: &Config) -> anyhow::Result<()> {
+        let folder = self.reference.as_ref().ok_or(ClassError::NeedsFrequency)?;
+        let (frequencies, tokens) = folder.frequencies(config.n_layers(), config.d_mlp)?;
+        self.frequencies = Some((frequencies, Recorded::of(folder, tokens)?));
+        Ok(())
+    }
+
     /// Both for a person.
     pub fn print_reference(&self, clean: Option<CleanReference>) {
         print_reference(clean, self.recorded.as_ref());
@@ -136,17 +155,19 @@ impl Ready {
     }
 }
 
-impl TreatmentArgs {
-    /// Refuses settings that would do nothing.
-    pub fn check(&self) -> anyhow::Result<()> {
-        self.edit.check(Some(self.matching))
+impl ConditionArgs {
+    /// Refuses settings that would do nothing; `matching`: what random sets share, where any are drawn.
+    pub fn check(&self, matching: Option<Match>) -> anyhow::Result<()> {
+        self.edit.check(matching)
     }
 
-    /// Checks everything that can be wrong before a weight is read; `tokenize` makes the batch of `prompts`.
+    /// Checks everything that can be wrong before a weight is read. `neurons` is a file that stands for a class;
+    /// `tokenize` makes the batch of `prompts`.
     pub fn prepare(
         &self,
         model: &ModelArg,
         class: &ClassArgs,
+        neurons: Option<&Path>,
         load_options: &LoadOptions,
         prompts: PromptSet,
         tokenize: Tokenize,
@@ -158,13 +179,13 @@ impl TreatmentArgs {
         if let Some(layers) = &self.layers {
             check_layers(layers, checkpoint.config().n_layers())?;
         }
-        let neurons = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), &checkpoint)?;
+        let neurons = read_neurons(neurons, self.layers.as_ref(), &checkpoint)?;
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
         let reference = self.edit.open_reference(&located, &tokenizer)?;
-        let config = checkpoint.config();
-        let (mode, recorded) = self.edit.read_mode(reference.as_ref(), config)?;
-        let frequencies = self.read_frequencies(reference.as_ref(), config)?;
+        let (mode, recorded) = self
+            .edit
+            .read_mode(reference.as_ref(), checkpoint.config())?;
         let ready = Ready {
             prompts,
             located,
@@ -173,55 +194,40 @@ impl TreatmentArgs {
             max_positions: checkpoint.config().max_positions,
             mode,
             recorded,
-            frequencies,
+            reference,
+            frequencies: None,
             neurons,
         };
         Ok((checkpoint, ready))
     }
 
-    fn read_frequencies(
+    /// The neuron file, or else the neurons of each class.
+    pub fn select(
         &self,
-        reference: Option<&RecordedFolder>,
-        config: &Config,
-    ) -> anyhow::Result<Option<(FiringFrequencies, Recorded)>> {
-        let (Match::LayerFrequency, Some(folder)) = (self.matching, reference) else {
-            return Ok(None);
-        };
-        let (frequencies, tokens) = folder.frequencies(config.n_layers(), config.d_mlp)?;
-        Ok(Some((frequencies, Recorded::of(folder, tokens)?)))
+        table: &NeuronTable,
+        ready: &Ready,
+        classes: &[ClassQuery],
+    ) -> anyhow::Result<Vec<Named>> {
+        select(table, classes, ready.neurons.as_ref(), self.layers.as_ref())
     }
 
-    /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`.
+    /// The edit, of these neurons, to be run on `subset`.
     pub fn plan(
         &self,
         table: &NeuronTable,
         ready: &Ready,
-        draws: usize,
+        treatments: Vec<Treatment>,
         subset: PromptSubset,
-    ) -> anyhow::Result<AblationPlan> {
-        let frequencies = ready.frequencies.as_ref().map(|(given, _)| given);
-        let matching = self.matching.with(frequencies)?;
-        let treatments = select(
-            table,
-            &self.classes,
-            ready.neurons.as_ref(),
-            self.layers.as_ref(),
-        )?
-        .into_iter()
-        .map(|(name, set)| {
-            let draws = matched_draws(table, &set, draws, self.seed, matching)
-                .with_context(|| format!("baseline of {name}"))?;
-            Ok(Treatment::new(name, set, draws))
-        });
-        Ok(AblationPlan {
-            treatments: treatments.collect::<anyhow::Result<_>>()?,
+    ) -> AblationPlan {
+        AblationPlan {
+            treatments,
             mode: ready.mode.clone(),
             positions: self.edit.positions,
             when: self.edit.when(),
             signs: self.edit.signs(table),
             subset,
             seed: self.seed,
-        })
+        }
     }
 
     /// How the intervals are found.
@@ -249,6 +255,52 @@ impl TreatmentArgs {
         let PromptSet { name, sha256, .. } = &ready.prompts;
         info.prompts = Some(PromptSetInfo::new(name, sha256));
         Ok(())
+    }
+}
+
+impl TreatmentArgs {
+    /// Refuses settings that would do nothing.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.conditions.check(Some(self.matching))
+    }
+
+    /// Checks everything that can be wrong before a weight is read; `tokenize` makes the batch of `prompts`.
+    pub fn prepare(
+        &self,
+        model: &ModelArg,
+        class: &ClassArgs,
+        load_options: &LoadOptions,
+        prompts: PromptSet,
+        tokenize: Tokenize,
+    ) -> anyhow::Result<(Checkpoint, Ready)> {
+        let neurons = self.neurons.as_deref();
+        let conditions = &self.conditions;
+        let (checkpoint, mut ready) =
+            conditions.prepare(model, class, neurons, load_options, prompts, tokenize)?;
+        if self.matching == Match::LayerFrequency {
+            ready.read_frequencies(checkpoint.config())?;
+        }
+        Ok((checkpoint, ready))
+    }
+
+    /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`.
+    pub fn plan(
+        &self,
+        table: &NeuronTable,
+        ready: &Ready,
+        draws: usize,
+        subset: PromptSubset,
+    ) -> anyhow::Result<AblationPlan> {
+        let frequencies = ready.frequencies.as_ref().map(|(given, _)| given);
+        let matching = self.matching.with(frequencies)?;
+        let sets = self.conditions.select(table, ready, &self.classes)?;
+        let treatments = sets.into_iter().map(|(name, set)| {
+            let draws = matched_draws(table, &set, draws, self.conditions.seed, matching)
+                .with_context(|| format!("baseline of {name}"))?;
+            Ok(Treatment::new(name, set, draws))
+        });
+        let treatments = treatments.collect::<anyhow::Result<_>>()?;
+        Ok(self.conditions.plan(table, ready, treatments, subset))
     }
 }
 

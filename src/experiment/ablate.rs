@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use super::outcome::{Arm, Outcome, PromptSubset};
-use super::passes::{PassPart, Passes, Whole};
+use super::passes::{InVain, PassPart, Passes, Whole};
 use super::plan::{AblationPlan, PlannedCondition};
 use super::reference::{CleanReference, PendingMode};
 use super::score::{Score, Scorer};
@@ -34,7 +34,7 @@ pub struct Ablation {
 }
 
 /// Scores by condition, then by prompt.
-type Scores = Vec<BTreeMap<usize, Score>>;
+pub(super) type Scores = Vec<BTreeMap<usize, Score>>;
 
 /// What a stopped run left behind.
 pub struct Earlier {
@@ -63,12 +63,8 @@ pub fn ablate(
     engine.tokens_per_pass(batch, plan.len().min(2))?;
     let mut pending = PendingMode::new(engine, plan);
     let unedited = run_clean(engine, batch, &mut pending.observers(), progress)?;
+    let known = unedited.known();
     let mut clean = unedited.scores;
-    let known: BTreeSet<usize> = clean
-        .iter()
-        .filter(|(_, score)| score.first_rank == 1)
-        .map(|(prompt, _)| *prompt)
-        .collect();
     let edited_prompts: Vec<usize> = match plan.subset {
         PromptSubset::All => clean.keys().copied().collect(),
         PromptSubset::Known => known.iter().copied().collect(),
@@ -88,6 +84,7 @@ pub fn ablate(
         engine,
         batch: &edited_batch,
         conditions: &conditions,
+        in_vain: InVain::Refused,
         unit: "prompts",
         progress,
     };
@@ -118,12 +115,28 @@ pub fn ablate(
 }
 
 /// The clean model on all prompts.
-struct Unedited {
+pub(super) struct Unedited {
     scores: BTreeMap<usize, Score>,
-    passes: usize,
+    pub passes: usize,
 }
 
-fn run_clean(
+impl Unedited {
+    /// Prompts that were run.
+    pub fn prompts(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// The prompts whose first target token is the top-1.
+    pub fn known(&self) -> BTreeSet<usize> {
+        let known = self
+            .scores
+            .iter()
+            .filter(|(_, score)| score.first_rank == 1);
+        known.map(|(prompt, _)| *prompt).collect()
+    }
+}
+
+pub(super) fn run_clean(
     engine: &Engine<'_>,
     batch: &TokenBatch,
     observers: &mut [&mut dyn Observer],
@@ -133,21 +146,31 @@ fn run_clean(
         engine,
         batch,
         conditions: &[Condition::Clean],
+        in_vain: InVain::Refused,
         unit: "prompts",
         progress,
     };
-    let mut passes = Passes::plan(&whole)?;
-    let mut scores = vec![BTreeMap::new()];
-    passes.run(&whole, &mut |part| {
-        score_prompts(engine, &part, &mut scores, observers, progress)
-    })?;
-    if !passes.finished() {
-        return Err(EngineError::Stopped.into());
-    }
+    let (mut scores, passes) = run_to_the_end(&whole, observers)?;
     Ok(Unedited {
         scores: scores.swap_remove(0),
         passes: passes.len(),
     })
+}
+
+/// Runs all passes of `whole`; a run that is stopped before is an error.
+pub(super) fn run_to_the_end(
+    whole: &Whole<'_>,
+    observers: &mut [&mut dyn Observer],
+) -> Result<(Scores, Passes), ExperimentError> {
+    let mut passes = Passes::plan(whole)?;
+    let mut scores = vec![BTreeMap::new(); whole.conditions.len()];
+    passes.run(whole, &mut |part| {
+        score_prompts(whole.engine, &part, &mut scores, observers, whole.progress)
+    })?;
+    match passes.finished() {
+        true => Ok((scores, passes)),
+        false => Err(EngineError::Stopped.into()),
+    }
 }
 
 /// Runs a pass and adds what its prompts scored. Observers see the clean condition in every group of conditions.

@@ -2,7 +2,7 @@
 //!
 //! [`ablate`] is the whole way of one experiment. It knows nothing of files: prompts come in as a
 //! batch, outcomes and effects go out as plain records, which `report` writes. [`record`] changes nothing
-//! and sums up what the neurons do.
+//! and sums up what the neurons do; [`rank`] asks which neurons of a class carry its effect.
 
 mod ablate;
 pub mod attributes;
@@ -14,6 +14,7 @@ mod neuron;
 mod outcome;
 mod passes;
 mod plan;
+pub mod rank;
 pub mod record;
 mod reference;
 mod score;
@@ -55,6 +56,20 @@ pub enum ExperimentError {
     NothingKnown {
         /// How many prompts were run.
         prompts: usize,
+    },
+    /// Fewer known prompts than a ranking needs.
+    #[error(
+        "the model knows {known} of the {prompts} prompts (top-1 of the first target token), and {needed} are needed \
+         to rank neurons on{}; use more prompts, or check --bos",
+        if *needed > 2 { " one half and measure on the other (--same-prompts needs 2)" } else { "" }
+    )]
+    FewKnown {
+        /// Prompts that the model knows.
+        known: usize,
+        /// How many were run.
+        prompts: usize,
+        /// How many must be known.
+        needed: usize,
     },
     /// A text without two tokens in a row.
     #[error("no text has two tokens, so there is nothing to predict; give a longer one")]

@@ -21,11 +21,21 @@ struct Pass {
     prompts: Vec<usize>,
 }
 
+/// What becomes of an edit that changed no value on any prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InVain {
+    /// It is an error, not a null result.
+    Refused,
+    /// It is kept; the caller says so.
+    Kept,
+}
+
 /// What all passes together run.
 pub(super) struct Whole<'a> {
     pub engine: &'a Engine<'a>,
     pub batch: &'a TokenBatch,
     pub conditions: &'a [Condition],
+    pub in_vain: InVain,
     /// What the batch's sequences are, for a person.
     pub unit: &'static str,
     pub progress: &'a dyn Progress,
@@ -119,6 +129,11 @@ impl Passes {
         sum
     }
 
+    /// What the edit of each condition changed so far.
+    pub(super) fn changed_each(&self) -> &[EditCount] {
+        &self.changed
+    }
+
     /// Condition and prompt of every score of the passes that are done, in order.
     pub(super) fn scored(&self) -> BTreeSet<(usize, usize)> {
         let done = self.passes[..self.done].iter();
@@ -134,7 +149,8 @@ impl Passes {
     /// [stopped](EngineError::Stopped).
     ///
     /// # Errors
-    /// Those of `run`; [`EngineError::NullEdit`] as soon as a condition has run on all prompts in vain.
+    /// Those of `run`; [`EngineError::NullEdit`] as soon as a condition has run on all prompts in vain, where that is
+    /// refused.
     pub(super) fn run(
         &mut self,
         whole: &Whole<'_>,
@@ -152,7 +168,9 @@ impl Passes {
                 self.changed[*condition] += changed;
             }
             self.done += 1;
-            self.check_last(conditions)?;
+            if whole.in_vain == InVain::Refused {
+                self.check_last(conditions)?;
+            }
         }
         Ok(())
     }
@@ -301,6 +319,7 @@ mod tests {
             engine: &engine,
             batch: &batch,
             conditions,
+            in_vain: InVain::Refused,
             unit: "prompts",
             progress,
         };

@@ -138,14 +138,19 @@ impl AblationPlan {
             draw,
             mode: mode.to_string(),
             neurons: neurons.len() as u32,
-            condition: Condition::Edited(Edit {
-                label,
-                neurons: neurons.clone(),
-                mode: mode.clone(),
-                positions: self.positions,
-                when: self.when,
-                signs: self.signs.clone(),
-            }),
+            condition: self.edit_of(label, neurons.clone(), mode),
         }
+    }
+
+    /// The plan's edit of any neurons.
+    pub(super) fn edit_of(&self, label: String, neurons: NeuronSet, mode: &Mode) -> Condition {
+        Condition::Edited(Edit {
+            label,
+            neurons,
+            mode: mode.clone(),
+            positions: self.positions,
+            when: self.when,
+            signs: self.signs.clone(),
+        })
     }
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::ExperimentError;
 use super::effects::{Arms, Effect, Metric, adjust};
 use super::outcome::{Arm, PromptSubset};
-use super::passes::{PassPart, Passes, Whole};
+use super::passes::{InVain, PassPart, Passes, Whole};
 use super::plan::{AblationPlan, PlannedCondition, Treatment};
 use super::reference::{CleanReference, Prepared, prepare};
 use super::score::{entropy, log_sum_exp};
@@ -151,6 +151,7 @@ pub fn ablate_text(
         engine: &engine,
         batch: &batch,
         conditions: &conditions,
+        in_vain: InVain::Refused,
         unit: "stretches of text",
         progress,
     };

@@ -20,6 +20,7 @@ mod fold;
 mod folded;
 mod lens;
 mod matched;
+mod output;
 mod published;
 mod query;
 mod select;
@@ -40,6 +41,7 @@ pub use lens::{LensToken, NeuronLens, Ranked, neuron_lens};
 pub use matched::{
     FiringFrequencies, Match, MatchedDraws, Matching, Shortfall, matched_draws, matched_subset,
 };
+pub use output::output_norms;
 pub use published::{
     COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, ModelName, PUBLISHED_THRESHOLD,
     Published, PublishedTable, PublishedTables, Verdict,

@@ -18,6 +18,7 @@ mod memory;
 mod neuron;
 mod oracle;
 mod published;
+mod rank;
 mod recall;
 mod record;
 mod references;

@@ -394,6 +394,28 @@ fn attributes() {
 }
 
 #[test]
+fn rank() {
+    let dir = tempfile::tempdir().unwrap();
+    let prompts = file(&dir, "facts.jsonl", FACTS);
+    let class = ["rank", "--class", "depletion", "--same-prompts"];
+    let sizes = ["--top", "3", "--draws", "2", "--prompts", &prompts];
+    let out = folder(&dir, "rank", &[class.as_slice(), &sizes].concat());
+    let page = check(&out, 1);
+    assert!(page.contains("All 104 together change it by"), "{page}");
+    assert!(
+        page.contains("3 neurons ablated alone, the first 3 shown"),
+        "{page}"
+    );
+    assert!(
+        page.contains("measured on the same prompts"),
+        "said where it holds"
+    );
+    fs::remove_file(out.join("curve.json")).unwrap();
+    let page = check(&out, 0);
+    assert!(page.contains("no curve.json"), "said, not left out");
+}
+
+#[test]
 fn verify() {
     let dir = tempfile::tempdir().unwrap();
     let claim = |id: &str, verdict: &str| {
@@ -429,7 +451,7 @@ fn verify() {
     write(dir.path(), "claims.json", &claims);
     let page = check(dir.path(), 0);
     assert!(
-        page.contains("Of 4 tests: ✓ 1 supported, ✗ 1 contradicted, ≈ 1 not distinguishable, ○ 1 not testable."),
+        page.contains("Of 4 tests: ✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable."),
         "{page}"
     );
     assert_eq!(

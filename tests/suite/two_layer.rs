@@ -133,6 +133,50 @@ impl TwoLayer {
         flipped
     }
 
+    /// The same with one neuron that decides the answer, and that answer. Every embedding has the same first entry, and
+    /// nothing else writes it: the neuron's gate reads it, so that it is always on, and the head's row of the answer is
+    /// against it, so that the answer is none without the neuron, which writes that row.
+    pub fn planted(&self, (layer, neuron): (usize, usize)) -> (Self, u32) {
+        let mut planted = self.clone();
+        let tensors = &mut planted.tensors;
+        let embed = tensors.get_mut("model.embed_tokens.weight").unwrap();
+        embed.iter_mut().for_each(|row| row[0] = 4.0);
+        for l in 0..LAYERS {
+            for part in ["self_attn.o_proj", "mlp.down_proj"] {
+                let name = format!("model.layers.{l}.{part}.weight");
+                tensors.get_mut(&name).unwrap()[0].fill(0.0);
+            }
+        }
+        let gain = self.tensors["model.norm.weight"][0].clone();
+        let head = tensors.get_mut("lm_head.weight").unwrap();
+        let answer = (0..VOCAB)
+            .min_by(|a, b| head[*a][0].total_cmp(&head[*b][0]))
+            .unwrap();
+        head[answer].iter_mut().for_each(|w| *w *= 2.0);
+        let written: Vec<f64> = head[answer].iter().zip(&gain).map(|(w, g)| w / g).collect();
+        let mut part = |part: &str| {
+            let name = format!("model.layers.{layer}.mlp.{part}.weight");
+            tensors.remove_entry(&name).unwrap()
+        };
+        let [mut gate, mut up, mut down] = ["gate_proj", "up_proj", "down_proj"].map(&mut part);
+        gate.1[neuron] = vec![4.0, 0.0, 0.0, 0.0];
+        up.1[neuron] = vec![4.0, 0.0, 0.0, 0.0];
+        for (row, written) in down.1.iter_mut().zip(written) {
+            row[neuron] = f64::from(written as f32);
+        }
+        tensors.extend([gate, up, down]);
+        (planted, answer as u32)
+    }
+
+    /// The length of column `neuron` of `down_proj`.
+    pub fn output_norm(&self, layer: usize, neuron: usize) -> f64 {
+        let column = self
+            .layer(layer, "mlp.down_proj")
+            .iter()
+            .map(|row| row[neuron]);
+        column.map(|w| w * w).sum::<f64>().sqrt()
+    }
+
     /// sign(w_gate·w_in), both times the gain of the norm before the MLP.
     pub fn sign(&self, layer: usize, neuron: usize) -> f64 {
         let gain = &self.layer(layer, "post_attention_layernorm")[0];

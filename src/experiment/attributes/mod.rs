@@ -26,7 +26,7 @@ use serde::Serialize;
 use self::reader::RateReader;
 use super::ExperimentError;
 use super::outcome::Arm;
-use super::passes::{Passes, Whole};
+use super::passes::{InVain, Passes, Whole};
 use super::plan::{AblationPlan, PlannedCondition};
 use super::reference::{CleanReference, Prepared, prepare};
 use crate::engine::{Engine, EngineError, Lens, Progress};
@@ -215,6 +215,7 @@ pub fn attributes(
         engine: &beside,
         batch,
         conditions: &conditions,
+        in_vain: InVain::Refused,
         unit: "prompts",
         progress,
     };

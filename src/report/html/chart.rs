@@ -6,7 +6,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::words::with_minus;
+use super::words::{count, with_minus};
 use crate::report::tone::Tone;
 
 /// Axes and what is drawn on them.
@@ -41,6 +41,8 @@ pub enum Ticks {
     Anywhere,
     /// At whole numbers alone, such as those of layers.
     Whole,
+    /// An axis of base-2 logarithms, with the numbers themselves where these are whole.
+    PowersOfTwo,
     Nowhere,
 }
 
@@ -136,7 +138,9 @@ impl Axis {
         let is_whole = (value - value.round()).abs() < 1e-9;
         match self.ticks {
             Ticks::Nowhere => return String::new(),
-            Ticks::Whole if !is_whole => return String::new(),
+            Ticks::Whole | Ticks::PowersOfTwo if !is_whole => return String::new(),
+            Ticks::PowersOfTwo if value < 0.0 => return String::new(),
+            Ticks::PowersOfTwo => return count(value.exp2().round() as usize),
             _ => {}
         }
         let span = self.range.end - self.range.start;
@@ -273,6 +277,12 @@ mod tests {
         assert_eq!(axis(-2.0..2.0).number(-1e-17), "0");
         assert_eq!(Axis::layers(3).number(0.5), "");
         assert_eq!(Axis::layers(3).number(2.0), "2");
+        let mut logarithms = axis(-0.3..11.0);
+        logarithms.ticks = Ticks::PowersOfTwo;
+        assert_eq!(
+            [-0.3, -1.0, 0.0, 10.0].map(|x| logarithms.number(x)),
+            ["", "", "1", "1,024"]
+        );
     }
 
     #[test]

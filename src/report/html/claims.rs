@@ -69,8 +69,8 @@ impl Verdict {
         match self {
             Verdict::Supported => "✓",
             Verdict::Contradicted => "✗",
-            Verdict::NotDistinguishable => "≈",
-            Verdict::NotTestable => "○",
+            Verdict::NotDistinguishable => "○",
+            Verdict::NotTestable => "–",
         }
     }
 }
@@ -196,7 +196,7 @@ mod tests {
         };
         assert_eq!(
             table.reading,
-            "Of 4 tests: ✓ 1 supported, ✗ 1 contradicted, ≈ 1 not distinguishable, ○ 1 not testable."
+            "Of 4 tests: ✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable."
         );
         let shape: Vec<_> = table
             .groups

@@ -8,10 +8,13 @@ use super::claims::Claims;
 use super::class_shares::ClassTable;
 use super::cosines::NeuronCosines;
 use super::losses::PromptRow;
+use super::ranking::RankRow;
 use super::words::count;
 use super::{
-    activity, attribute_rate, claims, class_shares, cosines, effects, losses, medians, sweep,
+    activity, attribute_rate, claims, class_shares, cosines, effects, losses, medians, ranking,
+    sweep,
 };
+use crate::experiment::rank::CurvePoint;
 use crate::experiment::record::Activity;
 use crate::experiment::{CellEffect, Effect, LayerWindow};
 use crate::io_class::PUBLISHED_THRESHOLD;
@@ -51,6 +54,10 @@ pub enum Contents {
     Attributes {
         rates: Option<RateTable>,
         effects: Option<Vec<RateEffect>>,
+    },
+    Rank {
+        curve: Option<Vec<CurvePoint>>,
+        rows: Option<Vec<RankRow>>,
     },
     Verify {
         claims: Option<Claims>,
@@ -107,6 +114,15 @@ impl Contents {
                 let rates = rates
                     .unwrap_or_else(|| lacking("rates.parquet", "the attribute rate by layer"));
                 [rates, rate_effects(effects.as_deref(), run)].concat()
+            }
+            Contents::Rank { curve, rows } => {
+                let curve = curve
+                    .as_ref()
+                    .map(|curve| vec![ranking::figure(curve, run)]);
+                let rows = rows.as_ref().map(|rows| vec![ranking::table(rows)]);
+                let curve = curve.unwrap_or_else(|| lacking("curve.json", "the curve"));
+                let rows = rows.unwrap_or_else(|| lacking("ranking.parquet", "the neurons"));
+                [curve, rows].concat()
             }
             Contents::Verify {
                 claims: Some(claims),
@@ -214,6 +230,13 @@ mod tests {
                     effects: None,
                 },
                 "rates.parquet",
+            ),
+            (
+                Contents::Rank {
+                    curve: None,
+                    rows: None,
+                },
+                "curve.json",
             ),
             (Contents::Verify { claims: None }, "claims.json"),
         ] {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use arrow_array::types::{Float32Type, Float64Type, UInt16Type, UInt32Type};
+use arrow_array::types::{Float32Type, Float64Type, Int32Type, UInt16Type, UInt32Type};
 use arrow_array::{Array, RecordBatch};
 use serde::de::DeserializeOwned;
 
@@ -11,11 +11,13 @@ use super::attribute_rate::{RateRow, RateTable};
 use super::contents::Contents;
 use super::cosines::NeuronCosines;
 use super::losses::PromptRow;
+use super::ranking::RankRow;
 use crate::experiment::Arm;
 use crate::io_class::{Class, ClassError};
 use crate::report::stopped::{RESUME, passes};
 use crate::report::table::{batches, column, text_column};
 use crate::report::{ReportError, RunInfo};
+use crate::stats::Interval;
 
 /// A run's folder.
 pub struct RunFolder {
@@ -65,6 +67,10 @@ impl Contents {
             "attributes" => Contents::Attributes {
                 rates: files.rows("rates.parquet", rates)?,
                 effects: files.json("effects.json")?,
+            },
+            "rank" => Contents::Rank {
+                curve: files.json("curve.json")?,
+                rows: files.rows("ranking.parquet", rank_rows)?,
             },
             "verify" => Contents::Verify {
                 claims: files.json("claims.json")?,
@@ -172,6 +178,34 @@ fn rates(table: &mut RateTable, batch: &RecordBatch) -> Result<(), String> {
             rate: rate.is_valid(row).then(|| rate.value(row)),
         });
     }
+    Ok(())
+}
+
+/// The neurons that were ablated alone.
+fn rank_rows(rows: &mut Vec<RankRow>, batch: &RecordBatch) -> Result<(), String> {
+    let layer = column::<UInt16Type>(batch, "layer")?;
+    let neuron = column::<UInt32Type>(batch, "neuron")?;
+    let estimate = column::<Float64Type>(batch, "estimate")?;
+    let estimate_rank = column::<UInt32Type>(batch, "estimate_rank")?;
+    let exact = column::<Float64Type>(batch, "exact")?;
+    let low = column::<Float64Type>(batch, "exact_low")?;
+    let high = column::<Float64Type>(batch, "exact_high")?;
+    let exact_rank = column::<UInt32Type>(batch, "exact_rank")?;
+    let facts_lost = column::<Int32Type>(batch, "facts_lost")?;
+    let alone = (0..batch.num_rows()).filter(|row| exact.is_valid(*row));
+    rows.extend(alone.map(|row| RankRow {
+        layer: layer.value(row).into(),
+        neuron: neuron.value(row) as usize,
+        estimate: estimate.value(row),
+        estimate_rank: estimate_rank.value(row) as usize,
+        exact: exact.value(row),
+        interval: low.is_valid(row).then(|| Interval {
+            low: low.value(row),
+            high: high.value(row),
+        }),
+        exact_rank: exact_rank.value(row) as usize,
+        facts_lost: facts_lost.value(row),
+    }));
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod folder;
 mod losses;
 mod medians;
 mod page;
+mod ranking;
 mod sweep;
 mod words;
 

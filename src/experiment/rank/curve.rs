@@ -1,0 +1,232 @@
+//! The first 1, 2, 4, ... neurons of an order ablated together, for the ranked order and for random ones.
+//!
+//! Random orders are of the same set. So the curve does not ask whether the set matters (that is `ablate`'s business)
+//! but whether the ranking tells its neurons apart: an order that does not is one more random order.
+
+use std::collections::BTreeMap;
+use std::iter::successors;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::super::ExperimentError;
+use super::super::score::Score;
+use super::{Cost, Lab, Ran};
+use crate::engine::check_edits;
+use crate::hooks::{Condition, EditCount, Neuron};
+use crate::stats::{BootstrapSettings, Interval, contrast, mean};
+use crate::tokens::TokenBatch;
+
+/// In which order neurons are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// By exact effect, then by the estimate.
+    Ranked,
+    /// At random.
+    Random,
+}
+
+/// The first neurons of an order ablated together; an entry of `curve.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Which order.
+    pub order: Order,
+    /// Which random order, from 0; 0 for the ranked one.
+    pub draw: usize,
+    /// How many neurons.
+    pub neurons: usize,
+    /// On the measuring prompts.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// The ranked order beside the random ones, at one number of neurons.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AgainstRandom {
+    /// How many neurons.
+    pub neurons: usize,
+    /// Mean effect of the random orders, nats.
+    pub random_effect: f64,
+    /// Prompts that they lose, mean.
+    pub random_facts_lost: f64,
+    /// The ranked order's effect minus that mean.
+    pub difference: f64,
+    /// Its 95 % interval over prompts and orders ([`contrast`]); absent with fewer than 2 orders.
+    #[serde(flatten)]
+    pub interval: Option<Interval>,
+}
+
+/// A curve with what it took.
+pub(super) struct Curve {
+    pub points: Vec<CurvePoint>,
+    pub against_random: Vec<AgainstRandom>,
+    pub changed: EditCount,
+    pub passes: usize,
+}
+
+/// 1, 2, 4, ... below `neurons`.
+fn parts(neurons: usize) -> Vec<usize> {
+    successors(Some(1), |count| Some(2 * count))
+        .take_while(|count| *count < neurons)
+        .collect()
+}
+
+/// A random order of the same neurons, the same whatever else is drawn.
+fn shuffled(order: &[Neuron], seed: u64, draw: usize) -> Vec<Neuron> {
+    let mut shuffled = order.to_vec();
+    shuffled.sort();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(1 + draw as u64); // the halves have stream 0
+    shuffled.shuffle(&mut rng);
+    shuffled
+}
+
+/// One order with its conditions' scores: one for each of [`parts`].
+struct Traced<'a> {
+    order: Order,
+    draw: usize,
+    scores: &'a [BTreeMap<usize, Score>],
+}
+
+impl Lab<'_> {
+    /// The curve of `order` and of the plan's random orders on `batch`.
+    pub(super) fn curve(
+        &self,
+        batch: &TokenBatch,
+        order: Vec<Neuron>,
+    ) -> Result<Curve, ExperimentError> {
+        let settings = &self.plan.settings;
+        let parts = parts(order.len());
+        let all = self.edit(format!("all {} neurons", order.len()), &order);
+        let mut edits = vec![all.clone()];
+        edits.extend(self.beginnings(&order, &parts, "ranked"));
+        for draw in 0..settings.draws {
+            let order = shuffled(&order, settings.bootstrap.seed, draw);
+            edits.extend(self.beginnings(&order, &parts, "random"));
+        }
+        let ran = self.run(batch, edits)?;
+        // A single neuron's edit may be in vain; that of the whole set may not.
+        check_edits(&[all], &ran.changed[1..2])?;
+
+        let traced = traced(&ran, parts.len(), settings.draws);
+        let points = traced
+            .iter()
+            .flat_map(|traced| self.points(traced, &parts, &ran));
+        let points: Vec<CurvePoint> = points.collect();
+        let against_random = match traced.split_first() {
+            Some((ranked, random)) if !random.is_empty() => {
+                against_random((ranked, random), &points, &parts, &settings.bootstrap)?
+            }
+            _ => Vec::new(),
+        };
+        Ok(Curve {
+            points,
+            against_random,
+            changed: ran.sum(),
+            passes: ran.passes,
+        })
+    }
+
+    fn beginnings(&self, order: &[Neuron], parts: &[usize], name: &str) -> Vec<Condition> {
+        let edit = |&count: &usize| self.edit(format!("first {count}, {name}"), &order[..count]);
+        parts.iter().map(edit).collect()
+    }
+
+    /// The points of one order; the last is the whole set, which all orders share.
+    fn points(&self, traced: &Traced<'_>, parts: &[usize], ran: &Ran) -> Vec<CurvePoint> {
+        let (clean, all) = (&ran.scores[0], &ran.scores[1]);
+        let counts = parts.iter().copied().chain([self.plan.neurons()]);
+        let edited = traced.scores.iter().chain([all]);
+        counts
+            .zip(edited)
+            .map(|(neurons, edited)| CurvePoint {
+                order: traced.order,
+                draw: traced.draw,
+                neurons,
+                cost: Cost::new(clean, edited, &self.plan.settings.bootstrap),
+            })
+            .collect()
+    }
+}
+
+/// The ranked order and the random ones. Conditions: clean, the whole set, then order by order its parts.
+fn traced(ran: &Ran, parts: usize, draws: usize) -> Vec<Traced<'_>> {
+    let of = |place: usize| &ran.scores[2 + place * parts..][..parts];
+    let ranked = Traced {
+        order: Order::Ranked,
+        draw: 0,
+        scores: of(0),
+    };
+    let random = (0..draws).map(|draw| Traced {
+        order: Order::Random,
+        draw,
+        scores: of(1 + draw),
+    });
+    std::iter::once(ranked).chain(random).collect()
+}
+
+/// The comparison at each of `parts`.
+fn against_random(
+    (ranked, random): (&Traced<'_>, &[Traced<'_>]),
+    points: &[CurvePoint],
+    parts: &[usize],
+    settings: &BootstrapSettings,
+) -> Result<Vec<AgainstRandom>, ExperimentError> {
+    let compare = |(part, &neurons): (usize, &usize)| {
+        let targets = |traced: &Traced<'_>| -> Vec<f64> {
+            let scores = traced.scores[part].values();
+            scores.map(|score| score.target_logprob).collect()
+        };
+        let draws: Vec<Vec<f64>> = random.iter().map(targets).collect();
+        let contrast = contrast(&targets(ranked), &draws, settings)?;
+        let costs = points
+            .iter()
+            .filter(|point| point.order == Order::Random && point.neurons == neurons)
+            .map(|point| point.cost);
+        let of = |value: fn(Cost) -> f64| {
+            let values: Vec<f64> = costs.clone().map(value).collect();
+            mean(&values).unwrap_or(f64::NAN)
+        };
+        Ok(AgainstRandom {
+            neurons,
+            random_effect: of(|cost| cost.effect),
+            random_facts_lost: of(|cost| cost.facts_lost as f64),
+            difference: contrast.estimate,
+            interval: contrast.interval,
+        })
+    };
+    parts.iter().enumerate().map(compare).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_double_and_stop_below_the_whole() {
+        assert_eq!(parts(1), [0usize; 0]);
+        assert_eq!(parts(2), [1]);
+        assert_eq!(parts(8), [1, 2, 4]);
+        assert_eq!(parts(9), [1, 2, 4, 8]);
+    }
+
+    #[test]
+    fn random_orders_are_of_the_same_neurons_and_differ() {
+        let order: Vec<Neuron> = (0..20).map(|index| Neuron { layer: 1, index }).collect();
+        let ranked: Vec<Neuron> = order.iter().rev().copied().collect();
+        let first = shuffled(&ranked, 7, 0);
+        let mut sorted = first.clone();
+        sorted.sort();
+        assert_eq!(sorted, order);
+        // The ranking has no part in it.
+        assert_eq!(first, shuffled(&order, 7, 0));
+        assert!(
+            [shuffled(&order, 7, 1), shuffled(&order, 8, 0), order]
+                .iter()
+                .all(|o| *o != first)
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! Which neurons of a set carry its effect on recall: an estimate for all of them, an exact ablation of the foremost
+//! one by one, and the curve of the first 1, 2, 4, ... ablated together, beside random orders of the same set.
+//!
+//! ```text
+//! known prompts -> ranking half   -> estimates -> exact effects -> order
+//!               -> measuring half ------------------------------> curve
+//! ```
+//!
+//! A ranking picks what looks worst on its own prompts, so part of what it finds there is chance. The curve is
+//! therefore measured on other prompts, unless [`Evaluation::SamePrompts`] is asked for.
+
+mod cost;
+mod curve;
+mod estimate;
+mod halves;
+
+pub use cost::Cost;
+pub use curve::{AgainstRandom, CurvePoint, Order};
+pub use halves::Evaluation;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use super::ExperimentError;
+use super::ablate::{Scores, run_clean, run_to_the_end};
+use super::passes::{InVain, Whole};
+use super::plan::AblationPlan;
+use super::reference::{CleanReference, PendingMode};
+use crate::engine::{Engine, Progress};
+use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet};
+use crate::io_class::{ClassError, output_norms};
+use crate::model::Checkpoint;
+use crate::stats::{BootstrapSettings, RankCorrelation, rank_correlation};
+use crate::tokens::TokenBatch;
+use halves::Halves;
+
+/// How a set is ranked.
+#[derive(Clone, Debug)]
+pub struct RankSettings {
+    /// Neurons that are ablated alone: the first by the estimate.
+    pub top: NonZeroUsize,
+    /// Random orders.
+    pub draws: usize,
+    /// On which prompts the curve is measured.
+    pub evaluation: Evaluation,
+    /// How intervals are found; its seed is also that of the halves and of the random orders.
+    pub bootstrap: BootstrapSettings,
+}
+
+/// What is ranked, and how it is edited.
+pub struct RankPlan {
+    ablation: AblationPlan,
+    settings: RankSettings,
+    neurons: NeuronSet,
+    norms: Vec<f64>, // in the order of `neurons`
+}
+
+impl RankPlan {
+    /// Ranks the neurons of all treatments of `ablation` together, edited as it says; its baselines and its subset of
+    /// prompts do not matter. Reads the lengths of w_out.
+    ///
+    /// # Errors
+    /// [`ClassError::EmptySet`] without neurons, and those of [`output_norms`].
+    pub fn new(
+        checkpoint: &Checkpoint,
+        ablation: AblationPlan,
+        settings: RankSettings,
+    ) -> Result<Self, ExperimentError> {
+        let sets = ablation.treatments.iter().map(|t| t.neurons.iter());
+        let neurons: Vec<Neuron> = sets.flatten().collect();
+        let neurons = set(checkpoint.config().n_layers(), &neurons);
+        if neurons.is_empty() {
+            return Err(ClassError::EmptySet.into());
+        }
+        Ok(Self {
+            norms: output_norms(checkpoint, &neurons)?,
+            ablation,
+            settings,
+            neurons,
+        })
+    }
+
+    /// Neurons that are ranked.
+    pub fn neurons(&self) -> usize {
+        self.neurons.len()
+    }
+
+    /// Neurons that are ablated alone.
+    pub fn alone(&self) -> usize {
+        self.settings.top.get().min(self.neurons.len())
+    }
+}
+
+/// One neuron; a row of `ranking.parquet`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RankedNeuron {
+    /// Which.
+    pub neuron: Neuron,
+    /// Mean over the ranking prompts of |post|·‖w_out‖ where the target is scored: the length of what the neuron adds
+    /// to the residual there, in the residual's unit.
+    pub estimate: f64,
+    /// Its place by the estimate; 1 is the largest.
+    pub estimate_rank: usize,
+    /// Ablated alone; absent beyond the first neurons by the estimate.
+    pub exact: Option<Exact>,
+}
+
+/// What a neuron does when it alone is ablated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exact {
+    /// On the ranking prompts.
+    pub cost: Cost,
+    /// Its place among the neurons ablated alone; 1 does the most harm.
+    pub rank: usize,
+}
+
+/// What a ranking found.
+pub struct Ranking {
+    /// Every neuron, by the estimate.
+    pub neurons: Vec<RankedNeuron>,
+    /// The ranked order, then each random one.
+    pub curve: Vec<CurvePoint>,
+    /// The two compared, at each point but that of the whole set; empty without random orders.
+    pub against_random: Vec<AgainstRandom>,
+    /// Estimate with exact effect, of the neurons ablated alone. Harm is negative: a good estimate gives a rho near -1.
+    /// Absent where it cannot be had, as for one neuron.
+    pub agreement: Option<RankCorrelation>,
+    /// Prompts that were run.
+    pub prompts: usize,
+    /// Those whose first target token is the clean model's top-1.
+    pub known: usize,
+    /// Known prompts that the neurons were ranked on, by their index in the prompt set, ascending.
+    pub ranked_on: Vec<usize>,
+    /// Known prompts that the curve was measured on.
+    pub measured_on: Vec<usize>,
+    /// Neurons ablated alone whose edit changed no value on any prompt: their effect is exactly 0.
+    pub unchanged: usize,
+    /// Values that the edits of all conditions changed.
+    pub changed: EditCount,
+    /// Where the values of the mode came from, if they came from these prompts.
+    pub reference: Option<CleanReference>,
+    /// How often the layers were walked through.
+    pub passes: usize,
+}
+
+impl Ranking {
+    /// The neurons ablated alone, those that do the most harm first.
+    pub fn by_exact(&self) -> Vec<(&RankedNeuron, Exact)> {
+        let mut alone: Vec<_> = self
+            .neurons
+            .iter()
+            .filter_map(|n| Some((n, n.exact?)))
+            .collect();
+        alone.sort_by_key(|(_, exact)| exact.rank);
+        alone
+    }
+}
+
+/// Ranks the plan's neurons: the clean model on all of `batch`, estimates and exact effects on the known prompts of the
+/// ranking half, the curve on those of the other.
+///
+/// # Errors
+/// Those of the engine, [`EngineError::NullEdit`](crate::engine::EngineError::NullEdit) where the edit of the whole set
+/// changes nothing among them; [`ExperimentError::FewKnown`].
+pub fn rank(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    plan: &RankPlan,
+    progress: &dyn Progress,
+) -> Result<Ranking, ExperimentError> {
+    // Too little memory for one edit beside the clean run shows before anything runs.
+    engine.tokens_per_pass(batch, 2)?;
+    let mut pending = PendingMode::new(engine, &plan.ablation);
+    let clean = run_clean(engine, batch, &mut pending.observers(), progress)?;
+    let known: Vec<usize> = clean.known().into_iter().collect();
+    let settings = &plan.settings;
+    let halves = Halves::new(&known, settings.evaluation, settings.bootstrap.seed);
+    let halves = halves.map_err(|needed| ExperimentError::FewKnown {
+        known: known.len(),
+        prompts: clean.prompts(),
+        needed,
+    })?;
+    let edited = batch.subset(&known)?;
+    let resolved = pending.resolve(engine, &plan.ablation, batch, &edited, progress)?;
+    let lab = Lab {
+        engine: &engine.beside(resolved.bytes),
+        plan,
+        mode: &resolved.mode,
+        progress,
+    };
+    let ranking_batch = batch.subset(&halves.ranking)?;
+    let (estimates, estimate_passes) = lab.estimates(&ranking_batch)?;
+    let mut neurons = by_estimate(&plan.neurons, &estimates);
+    let alone = lab.ablate_alone(&ranking_batch, &mut neurons[..plan.alone()])?;
+    let order = by_exact_then_estimate(&neurons);
+    let curve = lab.curve(&batch.subset(&halves.measuring)?, order)?;
+    let mut changed = alone.changed;
+    changed += curve.changed;
+    Ok(Ranking {
+        agreement: agreement(&neurons, &settings.bootstrap),
+        neurons,
+        curve: curve.points,
+        against_random: curve.against_random,
+        prompts: clean.prompts(),
+        known: known.len(),
+        ranked_on: halves.ranking,
+        measured_on: halves.measuring,
+        unchanged: alone.unchanged,
+        changed,
+        reference: resolved.reference,
+        passes: clean.passes + resolved.passes + estimate_passes + alone.passes + curve.passes,
+    })
+}
+
+/// What the steps of a ranking need.
+struct Lab<'a> {
+    engine: &'a Engine<'a>,
+    plan: &'a RankPlan,
+    mode: &'a Mode,
+    progress: &'a dyn Progress,
+}
+
+/// What ablating neurons alone gave, besides what the neurons got.
+struct Alone {
+    unchanged: usize,
+    changed: EditCount,
+    passes: usize,
+}
+
+/// Conditions that have run, the clean one first.
+struct Ran {
+    scores: Scores,
+    changed: Vec<EditCount>,
+    passes: usize,
+}
+
+impl Ran {
+    fn sum(&self) -> EditCount {
+        let mut sum = EditCount::default();
+        self.changed.iter().for_each(|count| sum += *count);
+        sum
+    }
+}
+
+impl Lab<'_> {
+    fn edit(&self, label: String, neurons: &[Neuron]) -> Condition {
+        let neurons = set(self.plan.neurons.n_layers(), neurons);
+        self.plan.ablation.edit_of(label, neurons, self.mode)
+    }
+
+    /// Runs the clean model and the edits. A single neuron may have no value that its edit changes.
+    fn run(&self, batch: &TokenBatch, edits: Vec<Condition>) -> Result<Ran, ExperimentError> {
+        let clean = std::iter::once(Condition::Clean);
+        let conditions: Vec<Condition> = clean.chain(edits).collect();
+        let whole = Whole {
+            engine: self.engine,
+            batch,
+            conditions: &conditions,
+            in_vain: InVain::Kept,
+            unit: "prompts",
+            progress: self.progress,
+        };
+        let (scores, passes) = run_to_the_end(&whole, &mut [])?;
+        Ok(Ran {
+            scores,
+            changed: passes.changed_each().to_vec(),
+            passes: passes.len(),
+        })
+    }
+
+    /// Ablates each of `neurons` alone, in one run, and gives them what that cost.
+    fn ablate_alone(
+        &self,
+        batch: &TokenBatch,
+        neurons: &mut [RankedNeuron],
+    ) -> Result<Alone, ExperimentError> {
+        // By layer: conditions that run together share what comes before the first edit of any.
+        let mut alone: Vec<Neuron> = neurons.iter().map(|ranked| ranked.neuron).collect();
+        alone.sort();
+        let edits = alone.iter().map(|n| self.edit(n.to_string(), &[*n]));
+        let ran = self.run(batch, edits.collect())?;
+        let bootstrap = &self.plan.settings.bootstrap;
+        let costs = ran.scores[1..]
+            .iter()
+            .map(|edited| Cost::new(&ran.scores[0], edited, bootstrap));
+        let mut costs: Vec<(Neuron, Cost)> = alone.into_iter().zip(costs).collect();
+        costs.sort_by(|(_, a), (_, b)| a.effect.total_cmp(&b.effect));
+        let exact = costs
+            .into_iter()
+            .zip(1..)
+            .map(|((neuron, cost), rank)| (neuron, Exact { cost, rank }));
+        let exact: BTreeMap<Neuron, Exact> = exact.collect();
+        for ranked in neurons {
+            ranked.exact = exact.get(&ranked.neuron).copied();
+        }
+        let in_vain = ran.changed[1..].iter().filter(|count| count.changed == 0);
+        Ok(Alone {
+            unchanged: in_vain.count(),
+            changed: ran.sum(),
+            passes: ran.passes,
+        })
+    }
+}
+
+/// The set of some neurons of a model with `n_layers` layers.
+fn set(n_layers: usize, neurons: &[Neuron]) -> NeuronSet {
+    let mut layers = vec![Vec::new(); n_layers];
+    for neuron in neurons {
+        layers[neuron.layer].push(neuron.index as u32);
+    }
+    NeuronSet::from_layers(layers)
+}
+
+/// The neurons with their estimates, largest first; of equal ones the first of the set.
+fn by_estimate(neurons: &NeuronSet, estimates: &[f64]) -> Vec<RankedNeuron> {
+    let mut pairs: Vec<(Neuron, f64)> = neurons.iter().zip(estimates.iter().copied()).collect();
+    pairs.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let ranked = pairs.into_iter().zip(1..);
+    ranked
+        .map(|((neuron, estimate), estimate_rank)| RankedNeuron {
+            neuron,
+            estimate,
+            estimate_rank,
+            exact: None,
+        })
+        .collect()
+}
+
+/// Those ablated alone, the most harmful first, then the rest by the estimate.
+fn by_exact_then_estimate(neurons: &[RankedNeuron]) -> Vec<Neuron> {
+    let mut order: Vec<&RankedNeuron> = neurons.iter().collect();
+    let place = |ranked: &RankedNeuron| ranked.exact.map_or(usize::MAX, |exact| exact.rank);
+    order.sort_by_key(|ranked| (place(ranked), ranked.estimate_rank));
+    order.into_iter().map(|ranked| ranked.neuron).collect()
+}
+
+fn agreement(neurons: &[RankedNeuron], settings: &BootstrapSettings) -> Option<RankCorrelation> {
+    let alone = neurons.iter().filter_map(|n| Some((n.estimate, n.exact?)));
+    let pairs = alone.map(|(estimate, exact)| (estimate, exact.cost.effect));
+    let (estimates, effects): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    rank_correlation(&estimates, &effects, settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn neuron(layer: usize, index: usize) -> Neuron {
+        Neuron { layer, index }
+    }
+
+    #[test]
+    fn the_order_is_exact_first_then_the_estimate() {
+        let neurons = set(2, &[neuron(0, 3), neuron(0, 7), neuron(1, 1), neuron(1, 2)]);
+        let mut ranked = by_estimate(&neurons, &[0.5, 2.0, 0.5, 1.0]);
+        let named: Vec<_> = ranked.iter().map(|r| r.neuron).collect();
+        let expected = [neuron(0, 7), neuron(1, 2), neuron(0, 3), neuron(1, 1)];
+        assert_eq!(named, expected, "of equal estimates the first");
+        let cost = |effect| Cost {
+            effect,
+            interval: None,
+            facts_lost: 0,
+        };
+        for (ranked, (effect, rank)) in ranked.iter_mut().zip([(0.1, 2), (-0.3, 1)]) {
+            let cost = cost(effect);
+            ranked.exact = Some(Exact { cost, rank });
+        }
+        let order = by_exact_then_estimate(&ranked);
+        assert_eq!(order[..2], [neuron(1, 2), neuron(0, 7)]);
+        assert_eq!(order[2..], expected[2..]);
+        let found = agreement(&ranked, &BootstrapSettings::default()).unwrap();
+        assert_eq!(
+            (found.rho, found.pairs),
+            (1.0, 2),
+            "2.0 with 0.1, 1.0 with -0.3"
+        );
+    }
+}
