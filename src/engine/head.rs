@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::EngineError;
+use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::Stream;
 use crate::model::Model;
@@ -64,21 +65,24 @@ impl Share {
 pub(super) fn read_logits(
     model: &Model,
     streams: &mut [Stream],
+    prefixes: &Prefixes<'_>,
     readout: &mut dyn Readout,
     held: u64,
 ) -> Result<(), EngineError> {
     let share = Share::of_memory(model, streams, held);
-    read_in_shares(model, streams, readout, share)
+    let tokens = readout.rows().iter();
+    let rows: Vec<u32> = tokens.map(|token| prefixes.row(*token) as u32).collect();
+    read_in_shares(model, streams, &rows, readout, share)
 }
 
 fn read_in_shares(
     model: &Model,
     streams: &mut [Stream],
+    rows: &[u32],
     readout: &mut dyn Readout,
     share: Share,
 ) -> Result<(), EngineError> {
     let vocab_size = model.config().vocab_size;
-    let rows: Vec<u32> = readout.rows().iter().map(|row| *row as u32).collect();
     streams.sort_by_key(|stream| stream.conditions[0]);
     for (index, rows) in rows.chunks(share.rows).enumerate() {
         let places = Tensor::new(rows, &Device::Cpu)?.to_device(model.device())?;
@@ -192,7 +196,7 @@ mod tests {
             bits: vec![],
         };
         let share = share.unwrap_or_else(|| Share::of_memory(model, &streams, 0));
-        read_in_shares(model, &mut streams, &mut bits, share).unwrap();
+        read_in_shares(model, &mut streams, &[6, 0, 3, 4, 1], &mut bits, share).unwrap();
         assert!(
             bits.seen.is_sorted(),
             "every stream before the next rows: {:?}",

@@ -6,6 +6,8 @@
 //! stream forks from the edit on. So a condition costs nothing before its first edited layer, and
 //! only one layer's weights are needed at a time.
 //!
+//! Prompts that begin alike share the rows of what they have in common ([`prefixes`]).
+//!
 //! There is no second forward pass: a plain run is one [`Condition::Clean`], no observers and a
 //! [`Readout`].
 
@@ -13,6 +15,7 @@ mod error;
 mod head;
 mod pass;
 mod post;
+mod prefixes;
 mod rows;
 mod session;
 mod stream;
@@ -27,6 +30,7 @@ use crate::hooks::{Condition, Edit, EditCount, Observer};
 use crate::model::{AttentionTables, Config, Model};
 use crate::tokens::TokenBatch;
 use pass::Pass;
+use prefixes::Prefixes;
 use session::Past;
 use stream::{Stream, fork};
 
@@ -154,8 +158,14 @@ impl<'m> Engine<'m> {
         let before = past.as_ref().map_or(0, |past| past.tokens);
         self.check(batch, conditions, before)?;
         let config = self.model.config();
+        let prefixes = match past {
+            // What came before is of one sequence.
+            Some(_) => Prefixes::apart(batch),
+            None => Prefixes::new(batch, conditions, self.model.device())?,
+        };
+        let residual = self.model.embed(&prefixes.ids())?; // [rows, d_model]
         let mut pass = Pass {
-            batch,
+            prefixes,
             conditions,
             observers,
             tables: AttentionTables::new(
@@ -168,7 +178,6 @@ impl<'m> Engine<'m> {
             activation: config.activation,
             counts: vec![EditCount::default(); conditions.len()],
         };
-        let residual = self.model.embed(&batch.ids())?; // [tokens, d_model]
         let mut streams = vec![Stream {
             residual,
             conditions: (0..conditions.len()).collect(),
@@ -194,6 +203,7 @@ impl<'m> Engine<'m> {
             head::read_logits(
                 self.model,
                 &mut streams,
+                &pass.prefixes,
                 readout,
                 self.held_of_activations(),
             )?;

@@ -5,15 +5,15 @@ use candle_nn::kv_cache::KvCache;
 
 use super::EngineError;
 use super::post::PostPass;
+use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::{Stream, fork};
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
 use crate::model::{Activation, AttentionTables, Layer, Model};
-use crate::tokens::TokenBatch;
 
 /// The state of one run.
 pub(super) struct Pass<'a, 'o> {
-    pub batch: &'a TokenBatch,
+    pub prefixes: Prefixes<'a>,
     pub conditions: &'a [Condition],
     pub observers: &'a mut [&'o mut dyn Observer],
     pub tables: AttentionTables,
@@ -33,14 +33,15 @@ impl Pass<'_, '_> {
         let sharing = &stream.conditions;
         let at = |site| HookPoint::in_layer(l, site);
 
-        let resid_pre = &stream.residual; // [tokens, d_model]
+        let resid_pre = &stream.residual; // [rows, d_model]
         self.fire(at(Site::ResidPre), sharing, resid_pre)?;
-        let attn_out = layer.attn_out(resid_pre, self.batch.groups(), &self.tables, cache)?; // [tokens, d_model]
+        let (groups, shared) = (self.prefixes.batch.groups(), self.prefixes.tensors());
+        let attn_out = layer.attn_out(resid_pre, groups, shared, &self.tables, cache)?; // [rows, d_model]
         self.fire(at(Site::AttnOut), sharing, &attn_out)?;
-        let resid_mid = (resid_pre + attn_out)?; // [tokens, d_model]
+        let resid_mid = (resid_pre + attn_out)?; // [rows, d_model]
         self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
 
-        let (gate, up) = layer.gate_and_up(&resid_mid)?; // [tokens, d_mlp] both
+        let (gate, up) = layer.gate_and_up(&resid_mid)?; // [rows, d_mlp] both
         self.fire(at(Site::Pre), sharing, &gate)?;
         self.fire(at(Site::PreLinear), sharing, &up)?;
 
@@ -48,14 +49,14 @@ impl Pass<'_, '_> {
         let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
         let mut streams = Vec::with_capacity(forks.len());
         for fork in forks {
-            let (post, count) = post_pass.post(fork.edit.as_ref(), self.batch)?; // [tokens, d_mlp]
+            let (post, count) = post_pass.post(fork.edit.as_ref(), &self.prefixes)?; // [rows, d_mlp]
             for &condition in &fork.conditions {
                 self.counts[condition] += count;
             }
             self.fire(at(Site::Post), &fork.conditions, &post)?;
-            let mlp_out = layer.mlp_out(&post)?; // [tokens, d_model]
+            let mlp_out = layer.mlp_out(&post)?; // [rows, d_model]
             self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
-            let residual = (&resid_mid + mlp_out)?; // [tokens, d_model]
+            let residual = (&resid_mid + mlp_out)?; // [rows, d_model]
             self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
             streams.push(Stream {
                 residual,
@@ -68,13 +69,13 @@ impl Pass<'_, '_> {
     pub fn final_scale(&mut self, model: &Model, stream: &Stream) -> Result<(), EngineError> {
         let point = HookPoint::FINAL_SCALE;
         if self.observers.iter().any(|observer| observer.wants(point)) {
-            let scale = model.final_scale(&stream.residual)?; // [tokens, 1]
+            let scale = model.final_scale(&stream.residual)?; // [rows, 1]
             self.fire(point, &stream.conditions, &scale)?;
         }
         Ok(())
     }
 
-    /// Shows a tensor to the observers that want it; costs nothing where none does.
+    /// Shows a tensor, a row for each token, to the observers that want it; costs nothing where none does.
     fn fire(
         &mut self,
         point: HookPoint,
@@ -85,7 +86,7 @@ impl Pass<'_, '_> {
             return Ok(());
         }
         let width = tensor.dim(1)?;
-        Rows::of(tensor)?.read(|rows| {
+        Rows::of(&self.prefixes.of_tokens(tensor)?)?.read(|rows| {
             let seen = SiteRows {
                 point,
                 conditions,

@@ -1,14 +1,17 @@
 //! The fused pass over the rows of an MLP: `post = act(gate)·up`, then the edit, in parallel over
-//! tokens while a row is in the cache.
+//! rows while a row is in the cache.
 
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::EngineError;
+use super::prefixes::Prefixes;
 use super::rows::Rows;
 use crate::hooks::{BatchEdit, EditCount, LayerEdit};
 use crate::model::Activation;
-use crate::tokens::TokenBatch;
+
+/// An edit of a batch, and the rows that its tokens have.
+type RowEdit<'a> = (BatchEdit<'a>, &'a Prefixes<'a>);
 
 /// `gate` and `up` of one stream in one layer, ready to give `post` under each edit.
 pub(super) struct PostPass {
@@ -23,7 +26,7 @@ pub(super) struct PostPass {
 }
 
 impl PostPass {
-    /// `gate` and `up` `[tokens, d_mlp]`; `continuations` is how often [`post`](Self::post) will be called.
+    /// `gate` and `up` `[rows, d_mlp]`; `continuations` is how often [`post`](Self::post) will be called.
     pub fn new(
         activation: Activation,
         gate: &Tensor,
@@ -45,20 +48,20 @@ impl PostPass {
         Ok(pass)
     }
 
-    /// `post` `[tokens, d_mlp]` under an edit, with what the edit changed.
+    /// `post` `[rows, d_mlp]` under an edit, with what the edit changed, token by token.
     pub fn post(
         &self,
         edit: Option<&LayerEdit<'_>>,
-        batch: &TokenBatch,
+        prefixes: &Prefixes<'_>,
     ) -> Result<(Tensor, EditCount), EngineError> {
-        let edit = edit.map(|edit| edit.over(batch));
+        let edit = edit.map(|edit| (edit.over(prefixes.batch), prefixes));
         let (rows, count) = self.fill(edit.as_ref())?;
         let shape = (rows.len() / self.width, self.width);
         let post = Tensor::from_vec(rows, shape, &Device::Cpu)?;
         Ok((post.to_dtype(self.dtype)?.to_device(&self.device)?, count))
     }
 
-    fn fill(&self, edit: Option<&BatchEdit<'_>>) -> Result<(Vec<f32>, EditCount), EngineError> {
+    fn fill(&self, edit: Option<&RowEdit<'_>>) -> Result<(Vec<f32>, EditCount), EngineError> {
         let filled = self
             .gate
             .read(|gate| self.up.read(|up| self.fill_rows(gate, up, edit)))??;
@@ -69,22 +72,23 @@ impl PostPass {
         &self,
         gate: &[f32],
         up: &[f32],
-        edit: Option<&BatchEdit<'_>>,
+        edit: Option<&RowEdit<'_>>,
     ) -> (Vec<f32>, EditCount) {
         let width = self.width;
         let mut post = vec![0.0; gate.len()];
         let count = post
             .par_chunks_exact_mut(width)
             .enumerate()
-            .map(|(token, post)| {
-                let at = token * width..(token + 1) * width;
+            .map(|(row, post)| {
+                let at = row * width..(row + 1) * width;
                 let (gate, up) = (&gate[at.clone()], &up[at.clone()]);
                 match &self.base {
                     Some(base) => post.copy_from_slice(&base[at]),
-                    None => gated_row(self.activation, gate, up, post),
+                    None => self.activation.gated(gate, up, post),
                 }
-                edit.map_or(EditCount::default(), |edit| {
-                    edit.edit_row(token, gate, up, post)
+                edit.map_or(EditCount::default(), |(edit, prefixes)| {
+                    let (token, copies) = prefixes.token(row);
+                    edit.edit_row(token, gate, up, post) * copies
                 })
             })
             .reduce(EditCount::default, |mut sum, count| {
@@ -92,16 +96,5 @@ impl PostPass {
                 sum
             });
         (post, count)
-    }
-}
-
-/// `post[n] = act(gate[n])·up[n]`, the match on the activation outside the loop.
-fn gated_row(activation: Activation, gate: &[f32], up: &[f32], post: &mut [f32]) {
-    let rows = post.iter_mut().zip(gate.iter().zip(up));
-    match activation {
-        Activation::Silu => rows.for_each(|(post, (g, u))| *post = Activation::Silu.apply(*g) * u),
-        Activation::GeluTanh => {
-            rows.for_each(|(post, (g, u))| *post = Activation::GeluTanh.apply(*g) * u)
-        }
     }
 }

@@ -6,7 +6,7 @@ use crate::hooks::{Condition, LayerEdit};
 
 /// A residual with the conditions that share it.
 pub(super) struct Stream {
-    /// `[tokens, d_model]`.
+    /// `[rows, d_model]`: a row for each token, or for all that begin alike ([`Prefixes`](super::prefixes::Prefixes)).
     pub residual: Tensor,
     /// Indices of the conditions, ascending.
     pub conditions: Vec<usize>,

@@ -290,6 +290,20 @@ pub struct EditCount {
     pub no_reference: u64,
 }
 
+/// The count of so many equal rows.
+impl std::ops::Mul<u64> for EditCount {
+    type Output = Self;
+
+    fn mul(self, rows: u64) -> Self {
+        Self {
+            touched: self.touched * rows,
+            changed: self.changed * rows,
+            no_sign: self.no_sign * rows,
+            no_reference: self.no_reference * rows,
+        }
+    }
+}
+
 impl std::ops::AddAssign for EditCount {
     fn add_assign(&mut self, other: Self) {
         self.touched += other.touched;

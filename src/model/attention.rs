@@ -18,6 +18,14 @@ use super::softcap::softcap;
 use super::tensors::LayerTensor;
 use crate::tokens::Group;
 
+/// Rows that stand for several tokens: where a batch's prompts begin alike, the beginning may be computed once.
+pub struct SharedRows {
+    /// The row of each token: `[tokens]`, u32.
+    pub of_token: Tensor,
+    /// A token of each row: `[rows]`, u32.
+    pub first: Tensor,
+}
+
 /// What attention needs besides weights: rotations and masks for the lengths of one batch.
 pub struct AttentionTables {
     /// Cosines and sines of each distinct rotation; a model has one or two.
@@ -158,18 +166,24 @@ impl Attention {
         })
     }
 
-    /// `[tokens, d_model]` to the same shape; `groups` say which rows are one sequence. With a cache there
-    /// must be one group, whose keys and values follow those that the cache holds.
+    /// `[rows, d_model]` to the same shape; `groups` say which tokens are one sequence, and each token has its own row
+    /// but for those that are `shared`. With a cache there must be one group, whose keys and values follow those that
+    /// the cache holds.
     pub fn forward(
         &self,
         x: &Tensor,
         groups: &[Group],
+        shared: Option<&SharedRows>,
         tables: &AttentionTables,
         cache: Option<&mut KvCache>,
     ) -> Result<Tensor> {
-        let q = self.q.heads(x)?; // [tokens, n_heads, head_dim]
-        let k = self.k.heads(x)?; // [tokens, n_kv, head_dim]
-        let v = self.v.heads(x)?; // [tokens, n_kv, head_dim]
+        let of_tokens = |x: Tensor| match shared {
+            Some(shared) => x.index_select(&shared.of_token, 0),
+            None => Ok(x),
+        };
+        let q = of_tokens(self.q.heads(x)?)?; // [tokens, n_heads, head_dim]
+        let k = of_tokens(self.k.heads(x)?)?; // [tokens, n_kv, head_dim]
+        let v = of_tokens(self.v.heads(x)?)?; // [tokens, n_kv, head_dim]
 
         let outputs = match (cache, groups) {
             (Some(cache), [group]) => {
@@ -182,7 +196,9 @@ impl Attention {
                 .map(|group| self.attend_group(&q, &k, &v, group, tables, None))
                 .collect::<Result<Vec<_>>>()?,
         };
-        linear(&Tensor::cat(&outputs, 0)?, &self.o_proj) // [tokens, d_model]
+        let z = Tensor::cat(&outputs, 0)?; // [tokens, n_heads·head_dim]
+        let z = shared.map_or(Ok(z.clone()), |shared| z.index_select(&shared.first, 0))?;
+        linear(&z, &self.o_proj) // [rows, d_model]
     }
 
     /// q `[tokens, n_heads, head_dim]`, k and v `[tokens, n_kv, head_dim]` -> `[rows of the group, n_heads·head_dim]`.

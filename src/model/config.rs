@@ -1,54 +1,11 @@
 //! What a checkpoint's configuration says, in one form for every family and file format.
 
-use std::fmt;
-
 use serde::Serialize;
 
+use super::activation::Activation;
 use super::family::Family;
 use super::kinds::EmbeddingScale;
 use super::rope::RopeSpec;
-
-/// The gate's activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// `x·sigmoid(x)`: SwiGLU.
-    Silu,
-    /// The tanh form of GELU: GeGLU.
-    GeluTanh,
-}
-
-/// The kind of gated MLP that it makes, for a person.
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Activation::Silu => "SwiGLU",
-            Activation::GeluTanh => "GeGLU (tanh)",
-        })
-    }
-}
-
-impl Activation {
-    /// The names that Hugging Face configs use, with what they mean.
-    pub(super) const HF_NAMES: &'static [(&'static str, Activation)] = &[
-        ("silu", Activation::Silu),
-        ("swish", Activation::Silu),
-        ("gelu_pytorch_tanh", Activation::GeluTanh),
-    ];
-
-    /// The activation of one pre-activation.
-    #[inline(always)]
-    pub fn apply(self, gate: f32) -> f32 {
-        match self {
-            Activation::Silu => gate / (1.0 + (-gate).exp()),
-            Activation::GeluTanh => {
-                const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-                let inner = SQRT_2_OVER_PI * (gate + 0.044_715 * gate * gate * gate);
-                0.5 * gate * (1.0 + inner.tanh())
-            }
-        }
-    }
-}
 
 /// How one layer attends.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -127,18 +84,5 @@ impl Config {
     pub fn layer_parameters(&self) -> u64 {
         let heads = 2 * self.n_heads + 2 * self.n_kv_heads;
         (self.d_model * (heads * self.head_dim + 3 * self.d_mlp)) as u64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn activations_match_hand_values() {
-        // silu(1) = 1/(1+e^-1); gelu_tanh(1) as PyTorch prints it.
-        assert!((Activation::Silu.apply(1.0) - 0.731_058_6).abs() < 1e-6);
-        assert!((Activation::GeluTanh.apply(1.0) - 0.841_191_9).abs() < 1e-6);
-        assert!((Activation::GeluTanh.apply(-1.0) + 0.158_808).abs() < 1e-6);
     }
 }

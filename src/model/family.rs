@@ -1,6 +1,6 @@
 //! The family table: one row says how a family's files and arithmetic differ from the others'.
 
-use super::config::Activation;
+use super::activation::Activation;
 use super::kinds::{
     ActivationKey, AttentionScale, Biases, EmbeddingScale, GgufQk, NormKind, NormPlaces,
     Projections, QkNorm, SoftCaps, Windows,

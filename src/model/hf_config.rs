@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::ModelError;
-use super::config::{Activation, Config};
+use super::activation::Activation;
+use super::config::Config;
 use super::family::{FAMILIES, Family};
 use super::kinds::{ActivationKey, NormKind};
 

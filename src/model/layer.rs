@@ -13,7 +13,7 @@ use candle_core::{DType, Device, Result as TensorResult, Tensor};
 use candle_nn::kv_cache::KvCache;
 
 use super::ModelError;
-use super::attention::{Attention, AttentionTables};
+use super::attention::{Attention, AttentionTables, SharedRows};
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::linear;
@@ -95,17 +95,18 @@ impl Layer {
         })
     }
 
-    /// What attention adds to the residual: `[tokens, d_model]` -> `[tokens, d_model]`. A cache holds the keys
-    /// and values of the tokens before, and takes those of these.
+    /// What attention adds to the residual: `[rows, d_model]` -> `[rows, d_model]`, a row for each token but for those
+    /// that are `shared`. A cache holds the keys and values of the tokens before, and takes those of these.
     pub fn attn_out(
         &self,
         resid_pre: &Tensor,
         groups: &[Group],
+        shared: Option<&SharedRows>,
         tables: &AttentionTables,
         cache: Option<&mut KvCache>,
     ) -> TensorResult<Tensor> {
         let x = normed(resid_pre, self.input_layernorm.as_ref())?;
-        let out = self.self_attn.forward(&x, groups, tables, cache)?; // [tokens, d_model]
+        let out = self.self_attn.forward(&x, groups, shared, tables, cache)?; // [rows, d_model]
         normed(&out, self.post_attention_norm.as_ref())
     }
 

@@ -4,6 +4,7 @@
 //! [`Checkpoint`] reads tensors by role, whatever the file format; [`Layer`] computes. The order in
 //! which layers, prompts and conditions meet is the engine's business, not this stage's.
 
+mod activation;
 mod attention;
 mod checkpoint;
 mod config;
@@ -24,9 +25,10 @@ mod store;
 mod tensors;
 mod weights;
 
-pub use attention::AttentionTables;
+pub use activation::Activation;
+pub use attention::{AttentionTables, SharedRows};
 pub use checkpoint::Checkpoint;
-pub use config::{Activation, AttentionSpec, Config};
+pub use config::{AttentionSpec, Config};
 pub use estimate::{MemoryEstimate, MemoryLimit, MemoryPlan, Residency};
 pub use family::{Check, FAMILIES, Family, REFUSED, Refused, Weights};
 pub use kinds::NormKind;

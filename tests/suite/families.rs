@@ -168,7 +168,7 @@ fn each_attention_and_mlp_alone_equals_transformers() {
                 let layer = Layer::load(&checkpoint, l, DType::F32, &Device::Cpu).unwrap();
                 let at = |site: &str| Site::of(&golden, &format!("p{p}.blocks.{l}.{site}"));
                 let attn_out =
-                    layer.attn_out(&at("hook_resid_pre").0, batch.groups(), &tables, None);
+                    layer.attn_out(&at("hook_resid_pre").0, batch.groups(), None, &tables, None);
                 let (gate, up) = layer.gate_and_up(&at("hook_resid_mid").0).unwrap();
                 let mlp_out = layer.mlp_out(&at("mlp.hook_post").0);
                 for (found, site) in [
