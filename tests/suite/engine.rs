@@ -2,10 +2,11 @@
 
 use gatelens::engine::{Engine, EngineError};
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, SignConvention, Site,
+    Condition, Edit, EditCount, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase,
+    SignConvention, Site,
 };
 use gatelens::model::{LoadOptions, Model, Residency};
-use gatelens::tokens::Positions;
+use gatelens::tokens::{Positions, Sequence, TokenBatch};
 
 use super::common::{LogProbs, batch, checkpoint, first_row, max_difference, model, run};
 
@@ -59,6 +60,89 @@ fn a_batch_equals_one_prompt_at_a_time() {
                 );
             }
         }
+    }
+}
+
+/// A beginning that prompts share is computed once; nothing shows it.
+#[test]
+fn prompts_that_begin_alike_are_what_they_are_alone() {
+    let sequence = |prompt, ids: &[u32], subject| Sequence {
+        subject,
+        ..super::common::sequence(prompt, ids)
+    };
+    let sequences = [
+        sequence(0, &[7, 20, 33, 46, 5, 6], 1..3),
+        sequence(1, &[7, 20, 33, 46, 9, 6], 1..3), // another end
+        sequence(2, &[7, 20, 33, 46, 5, 6], 2..4), // the same ids, another subject
+        sequence(3, &[7, 20, 33, 46, 5], 1..3),    // shorter
+        sequence(4, &[8, 20, 33, 46, 5, 6], 1..3), // another first token
+        sequence(5, &[7], 0..1),
+        sequence(6, &(0..14).map(|i| 7 + 13 * i).collect::<Vec<_>>(), 1..2), // beyond the tiny window of 8
+        sequence(
+            7,
+            &(0..14).map(|i| 7 + 13 * (i % 12)).collect::<Vec<_>>(),
+            1..2,
+        ),
+    ];
+    for name in ["tiny-llama", "tiny-gemma3", "tiny-olmo2", "tiny-qwen3"] {
+        let model = model(name);
+        let with = |positions, when: &str| {
+            let mut condition = edit(&model, &[(0, 3), (1, 6), (2, 9)], Mode::Multiply(3.0));
+            let Condition::Edited(edit) = &mut condition else {
+                unreachable!()
+            };
+            (edit.positions, edit.when) = (positions, when.parse().unwrap_or_default());
+            condition
+        };
+        let conditions = [
+            Condition::Clean,
+            with(Positions::All, ""),
+            with(Positions::All, "gate-"),
+            with(Positions::Subject, ""),
+            with(Positions::Last, ""),
+        ];
+        let points: Vec<HookPoint> = (0..model.config().n_layers())
+            .flat_map(|l| {
+                Site::ALL[..8]
+                    .iter()
+                    .map(move |site| HookPoint::in_layer(l, *site))
+            })
+            .chain([HookPoint::FINAL_SCALE])
+            .collect();
+        let record = |sequences: &[Sequence]| {
+            let batch = TokenBatch::new(sequences.to_vec()).unwrap();
+            let mut recorder = Recorder::new(points.iter().copied());
+            let (logprobs, counts) = run(&model, &batch, &conditions, &mut [&mut recorder]);
+            (batch, recorder, logprobs, counts)
+        };
+        let (batch, together, logprobs, counts) = record(&sequences);
+        let mut sums = vec![EditCount::default(); conditions.len()];
+        for sequence in &sequences {
+            let (_, alone, logprobs_alone, counts) = record(std::slice::from_ref(sequence));
+            let first = first_row(&batch, sequence.prompt);
+            for condition in 0..conditions.len() {
+                sums[condition] += counts[condition];
+                for point in &points {
+                    let alone = alone.rows(*point, condition).unwrap();
+                    let width = alone.len() / sequence.ids.len();
+                    let rows = &together.rows(*point, condition).unwrap()[first * width..];
+                    let what = format!("{name}, prompt {}, condition {condition}", sequence.prompt);
+                    let difference = max_difference(&rows[..alone.len()], alone);
+                    assert!(
+                        difference <= SAME_IN_ANY_BATCH,
+                        "{what}, {point}: {difference:e}"
+                    );
+                }
+                for row in 0..sequence.ids.len() {
+                    let at = (
+                        logprobs.at(condition, first + row),
+                        logprobs_alone.at(condition, row),
+                    );
+                    assert!(max_difference(at.0, at.1) <= SAME_IN_ANY_BATCH, "{name}");
+                }
+            }
+        }
+        assert_eq!(counts, sums, "{name}");
     }
 }
 
