@@ -2,6 +2,7 @@
 //!
 //! `cargo bench` prints each; quote ratios from one run only.
 
+use candle_core::{Device, Tensor};
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{
@@ -10,7 +11,7 @@ use gatelens::hooks::{
 };
 use gatelens::hub::{DEFAULT_MODEL, locate};
 use gatelens::io_class::{Fold, classify_layer};
-use gatelens::model::{Checkpoint, LoadOptions, Mlp, Model};
+use gatelens::model::{Activation, Checkpoint, LoadOptions, Mlp, Model};
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
 
 /// Prompts of 10 tokens each, as factual prompts have on average.
@@ -116,6 +117,66 @@ fn forward(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The matrix products of the default model's layers alone, by the kernels that the engine calls: what a pass cannot be
+/// faster than where no work is saved.
+fn products(criterion: &mut Criterion) {
+    let located = locate(DEFAULT_MODEL, &()).expect("the default model can be fetched");
+    let checkpoint = Checkpoint::open(&located.files).expect("it is whole");
+    let config = checkpoint.config();
+    let (d, mlp) = (config.d_model, config.d_mlp);
+    let [queries, keys] = [config.n_heads, config.n_kv_heads].map(|heads| heads * config.head_dim);
+    let random = |rows: usize, columns: usize| {
+        Tensor::randn(0f32, 1.0, (rows, columns), &Device::Cpu).expect("it fits")
+    };
+    let shapes = [
+        (d, queries),
+        (d, keys),
+        (d, keys),
+        (queries, d),
+        (d, mlp),
+        (d, mlp),
+        (mlp, d),
+    ];
+    let layers: Vec<Vec<Tensor>> = (0..config.n_layers())
+        .map(|_| shapes.map(|(inner, out)| random(out, inner)).to_vec())
+        .collect();
+    let inputs = shapes.map(|(inner, _)| random(PROMPTS * TOKENS, inner));
+    let mut group = criterion.benchmark_group("products");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements((PROMPTS * TOKENS) as u64));
+    group.bench_function("products", |b| {
+        b.iter(|| {
+            for (input, weight) in layers.iter().flat_map(|layer| inputs.iter().zip(layer)) {
+                let out = weight.t().and_then(|weight| input.matmul(&weight));
+                std::hint::black_box(out.expect("shapes fit"));
+            }
+        })
+    });
+    group.finish();
+}
+
+fn activations(criterion: &mut Criterion) {
+    let gate: Vec<f32> = (0..1 << 16)
+        .map(|i| (i as f32 * 0.37).sin() * 8.0)
+        .collect();
+    let mut post = vec![0.0; gate.len()];
+    let mut group = criterion.benchmark_group("gated activation of 65,536 values");
+    for activation in [Activation::Silu, Activation::GeluTanh] {
+        group.bench_function(activation.to_string(), |b| {
+            b.iter(|| activation.gated(&gate, &gate, std::hint::black_box(&mut post)))
+        });
+    }
+    group.bench_function("SwiGLU by the standard library's exp", |b| {
+        b.iter(|| {
+            let rows = post.iter_mut().zip(&gate);
+            rows.for_each(|(post, gate)| *post = gate / (1.0 + (-gate).exp()) * gate);
+            std::hint::black_box(&mut post);
+        })
+    });
+    group.finish();
+}
+
 fn classification(criterion: &mut Criterion) {
     let located = locate(DEFAULT_MODEL, &()).expect("the default model can be fetched");
     let checkpoint = Checkpoint::open(&located.files).expect("it is whole");
@@ -132,5 +193,17 @@ fn classification(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, forward, classification);
+/// As the command does.
+fn set_up(_: &mut Criterion) {
+    gatelens::cli::set_up_process();
+}
+
+criterion_group!(
+    benches,
+    set_up,
+    products,
+    forward,
+    activations,
+    classification
+);
 criterion_main!(benches);

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use gatelens::cli::{Cli, keep_freed_memory};
+use gatelens::cli::{Cli, set_up_process};
 
 fn main() -> ExitCode {
-    keep_freed_memory();
+    set_up_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(message) => {

@@ -2,10 +2,15 @@
 
 One function per way. Each takes the work and a list of conditions (a condition maps a layer to the neurons that are zero) and
 returns, for each condition, the log-probability of the whole target of each prompt, in nats.
+
+    python runs.py export MODEL.gguf FOLDER    # the weights in float32, as transformers loads them
+    python runs.py JOB.json                    # called by compare.py
 """
 
 import json
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -175,17 +180,42 @@ WAYS = {
     "TransformerLens, single": lens_single,
     "TransformerLens, batched": lens_batched,
     "transformers, batched": transformers_batched,
-    "matrix products alone": products,
+    "products alone, torch": products,
 }
 
 
 @torch.no_grad()
-def measure(way, work, conditions):
-    """Seconds and scores of all conditions, after a short warm-up."""
+def measure(way, work, condition):
+    """Seconds and scores under a condition, after a short warm-up."""
     run = WAYS[way](work)
     inputs, work.inputs = work.inputs, work.inputs[:2]
-    run(conditions[0])
+    run(condition)
     work.inputs = inputs
     start = time.perf_counter()
-    scores = [run(condition) for condition in conditions]
-    return time.perf_counter() - start, np.array(scores)
+    scores = run(condition)
+    return time.perf_counter() - start, scores
+
+
+def export(gguf, folder):
+    gguf = Path(gguf)
+    place = dict(pretrained_model_name_or_path=gguf.parent, gguf_file=gguf.name)
+    loaded = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+    del loaded.config.quantization_config
+    plain = type(loaded)(loaded.config)
+    plain.load_state_dict(loaded.state_dict())
+    plain.float().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
+
+
+def main():
+    if sys.argv[1] == "export":
+        return export(*sys.argv[2:])
+    job = json.load(open(sys.argv[1]))
+    work = Work(job["folder"], job["prompts"], job["limit"])
+    condition = {int(layer): neurons for layer, neurons in job["condition"].items()}
+    seconds, scores = measure(job["way"], work, condition)
+    print(json.dumps(dict(seconds=seconds, tokens=work.tokens, scores=scores.tolist())))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,6 @@
 
 mod ablate;
 mod ablate_text;
-mod allocator;
 mod args;
 mod attributes;
 mod classify;
@@ -13,6 +12,7 @@ mod generate;
 mod inspect;
 mod models;
 mod neuron;
+mod process;
 mod progress;
 mod published;
 mod rank;
@@ -30,7 +30,7 @@ mod treatments;
 mod verify;
 mod verify_table;
 
-pub use allocator::keep_freed_memory;
+pub use process::set_up_process;
 
 use clap::{Parser, Subcommand};
 

@@ -6,7 +6,7 @@ use candle_nn::kv_cache::KvCache;
 use super::EngineError;
 use super::post::PostPass;
 use super::prefixes::Prefixes;
-use super::rows::Rows;
+use super::rows::{Rows, sum};
 use super::stream::{Stream, fork};
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
 use crate::model::{Activation, AttentionTables, Layer, Model};
@@ -38,7 +38,7 @@ impl Pass<'_, '_> {
         let (groups, shared) = (self.prefixes.batch.groups(), self.prefixes.tensors());
         let attn_out = layer.attn_out(resid_pre, groups, shared, &self.tables, cache)?; // [rows, d_model]
         self.fire(at(Site::AttnOut), sharing, &attn_out)?;
-        let resid_mid = (resid_pre + attn_out)?; // [rows, d_model]
+        let resid_mid = sum(resid_pre, &attn_out)?; // [rows, d_model]
         self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
 
         let (gate, up) = layer.gate_and_up(&resid_mid)?; // [rows, d_mlp] both
@@ -56,7 +56,7 @@ impl Pass<'_, '_> {
             self.fire(at(Site::Post), &fork.conditions, &post)?;
             let mlp_out = layer.mlp_out(&post)?; // [rows, d_model]
             self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
-            let residual = (&resid_mid + mlp_out)?; // [rows, d_model]
+            let residual = sum(&resid_mid, &mlp_out)?; // [rows, d_model]
             self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
             streams.push(Stream {
                 residual,

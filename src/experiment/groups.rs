@@ -18,8 +18,9 @@ use crate::tokens::TokenBatch;
 /// one; this number gives 1.1, 1.2, 1.6 and 2.1.
 const PASS_TOKENS: u64 = 64;
 
-/// Tokens of a pass, where memory has room for more. A pass is what is lost when a run is stopped.
-const LONGEST_PASS: usize = 1024;
+/// Tokens of a pass, where memory has room for more. A pass is what is lost when a run is stopped; each product packs the
+/// weights once a pass. Ablating a class on 5,786 tokens took 26.2, 23.0, 21.5 and 21.6 s with 512, 1024, 2048 and 4096.
+const LONGEST_PASS: usize = 2048;
 
 /// How many tokens a pass of `conditions` conditions may have.
 ///
