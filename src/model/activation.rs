@@ -3,7 +3,7 @@
 //! Both activations are `x·sigmoid(k)`: SiLU with `k = x`, the tanh form of GELU with `k = 2·inner`, since
 //! `(1 + tanh y)/2 = sigmoid(2y)`. So one exponential serves both. It has no branch and no call, and is compiled for
 //! each vector width that the processor may have; all of them give the same bits. Against the standard library's
-//! exponential, which is one call a value, the whole product takes a seventh of the time (`cargo bench -- gated`).
+//! exponential, which is one call a value, the whole product takes a fifth of the time (`cargo bench -- gated`).
 
 use std::fmt;
 

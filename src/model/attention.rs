@@ -166,6 +166,16 @@ impl Attention {
         })
     }
 
+    /// The weights of its products.
+    pub fn matrices(&mut self) -> [&mut Tensor; 4] {
+        [
+            &mut self.q.weight,
+            &mut self.k.weight,
+            &mut self.v.weight,
+            &mut self.o_proj,
+        ]
+    }
+
     /// `[rows, d_model]` to the same shape; `groups` say which tokens are one sequence, and each token has its own row
     /// but for those that are `shared`. With a cache there must be one group, whose keys and values follow those that
     /// the cache holds.

@@ -16,7 +16,7 @@ use super::ModelError;
 use super::attention::{Attention, AttentionTables, SharedRows};
 use super::checkpoint::Checkpoint;
 use super::config::Config;
-use super::linear::linear;
+use super::linear::{by_inputs, linear};
 use super::norm::{Norm, normed};
 use super::tensors::LayerTensor;
 use crate::tokens::Group;
@@ -93,6 +93,15 @@ impl Layer {
             down_proj: reader.read(DownProj)?,
             post_mlp_norm: reader.norm(PostMlpNorm)?,
         })
+    }
+
+    /// The same, with its matrices as products read them: for a layer that is kept.
+    pub(super) fn by_inputs(mut self) -> Result<Layer, ModelError> {
+        let mlp = [&mut self.gate_proj, &mut self.up_proj, &mut self.down_proj];
+        for matrix in mlp.into_iter().chain(self.self_attn.matrices()) {
+            *matrix = by_inputs(matrix)?;
+        }
+        Ok(self)
     }
 
     /// What attention adds to the residual: `[rows, d_model]` -> `[rows, d_model]`, a row for each token but for those

@@ -94,7 +94,10 @@ impl Model {
             _ => checkpoint.model_tensor(ModelTensor::FinalNorm)?,
         };
         let final_norm = Norm::new(place(gain)?, config.norm_eps, config.family.norm);
-        let layer = |l| Layer::load(&checkpoint, l, options.dtype, &options.device).map(Arc::new);
+        let layer = |l| -> Result<Arc<Layer>, ModelError> {
+            let layer = Layer::load(&checkpoint, l, options.dtype, &options.device)?;
+            Ok(Arc::new(layer.by_inputs()?))
+        };
         let resident = match plan.residency {
             Residency::Streamed => None,
             // One layer after the other: each tensor is read in parallel.
