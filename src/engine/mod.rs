@@ -6,7 +6,7 @@
 //! stream forks from the edit on. So a condition costs nothing before its first edited layer, and
 //! only one layer's weights are needed at a time.
 //!
-//! Prompts that begin alike share the rows of what they have in common ([`prefixes`]).
+//! Prompts that begin alike share the rows of what they have in common (`prefixes`).
 //!
 //! There is no second forward pass: a plain run is one [`Condition::Clean`], no observers and a
 //! [`Readout`].

@@ -214,7 +214,7 @@ mod tests {
     fn an_edit_of_some_positions_parts_what_it_treats_differently() {
         // The subject is the last token: [7, 8] at its second, [7, 8, 9] at its third.
         let all = edit(Mode::Zero, Positions::All);
-        assert_eq!(rows(&[all.clone()]), rows(&[Condition::Clean]));
+        assert_eq!(rows(std::slice::from_ref(&all)), rows(&[Condition::Clean]));
         let subject = edit(Mode::Zero, Positions::Subject);
         assert_eq!(rows(&[all, subject.clone()]), rows(&[Condition::Clean]));
         let batch = TokenBatch::new(vec![

@@ -76,7 +76,7 @@ fn silu(x: f32) -> f32 {
 
 #[inline(always)]
 fn gelu_tanh(x: f32) -> f32 {
-    const SQRT_8_OVER_PI: f32 = 1.595_769_1;
+    const SQRT_8_OVER_PI: f32 = 1.595_769_2;
     x / (1.0 + exp(-SQRT_8_OVER_PI * (x + 0.044_715 * x * x * x)))
 }
 
@@ -90,8 +90,7 @@ fn exp(x: f32) -> f32 {
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     // Adding it leaves no room for fractions: the sum's low bits are the nearest whole number.
     const ROUNDER: f32 = 12_582_912.0; // 1.5·2^23
-    // No `clamp`: that would keep NaN, which needs another instruction and which x/(1 + e) has from x.
-    let x = x.max(-87.0).min(88.0);
+    let x = x.clamp(-87.0, 88.0);
     let rounded = x * LOG2_E + ROUNDER;
     let whole = rounded - ROUNDER;
     let rest = (x - whole * LN_2_HIGH) - whole * LN_2_LOW; // |rest| <= ln(2)/2
