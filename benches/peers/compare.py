@@ -5,8 +5,8 @@
     python benches/peers/compare.py            # the default model, the bundled facts; 5 minutes on two cores
 
 Prints a Markdown table: seconds per condition (all prompts under one ablation), the ratio to gatelens, prompt tokens per second, peak
-memory of the process, and the largest difference of a target's log-probability from gatelens's. Loading a model is not counted for
-the others; gatelens's time is that of the whole command. "Products alone" are the matrix products of all tokens without anything
+memory of the process, and the largest difference of a target's log-probability from transformers in float64. Loading a model is not
+counted for the others; gatelens's time is that of the whole command. "Products alone" are the matrix products of all tokens without anything
 else, by torch and by the kernels that gatelens calls (`cargo bench -- products`).
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
+TRUTH = "float64"
 WAYS = ["one hook per neuron", "TransformerLens, single", "TransformerLens, batched", "transformers, batched",
         "products alone, torch"]
 SLOW = WAYS[:2]
@@ -99,35 +100,38 @@ def main():
         options = ["--classes", args.name, "--subset", "all", "--prompts", args.prompts]
         run = [args.gatelens, "ablate", *options, "--draws", args.draws, "--out", folder / "ablate"]
         _, total, memory = measured(run)
-        own, expected = total / (args.draws + 2), outcomes(folder / "ablate", args.name)
+        own, scores = total / (args.draws + 2), outcomes(folder / "ablate", args.name)
         run = [args.gatelens, "sweep", *options, "--draws", 0, "--out", folder / "sweep"]
         _, swept, sweep_memory = measured(run)
 
         found = {}
-        for way in WAYS:
+        for way in [TRUTH, *WAYS]:
             print(f"{way} ...", file=sys.stderr, flush=True)
             found[way] = peer(way, folder, args, condition)
-        tokens = found[FLOOR]["tokens"]
+        tokens, truth = found[FLOOR]["tokens"], np.array(found[TRUTH]["scores"])
+
+    def off(scores):
+        return f"{np.abs(np.array(scores) - truth[:len(scores)]).max():.1e}"
 
     def row(name, seconds, memory, note):
         memory = f"{memory:,.0f}" if memory else ""
         print(f"| {name} | {seconds:.2f} | {seconds / own:.2f} | {tokens / seconds:,.0f} | {memory} | {note} |")
 
     neurons = sum(map(len, condition.values()))
-    print(f"{len(expected)} prompts, {tokens:,} tokens; {args.name}, {neurons:,} neurons, set to zero; {os.cpu_count()} cores, "
+    print(f"{len(truth)} prompts, {tokens:,} tokens; {args.name}, {neurons:,} neurons, set to zero; {os.cpu_count()} cores, "
           f"{platform.machine()}\n")
-    print("| | s per condition | times gatelens | tokens/s | peak MiB | largest difference, nats |")
+    print("| | s per condition | times gatelens | tokens/s | peak MiB | largest error, nats |")
     print("|---|--:|--:|--:|--:|---|")
     for way in WAYS:
         it = found[way]
         note = ""
         if way != FLOOR:
-            note = f"{np.abs(np.array(it['scores']) - expected[:len(it['scores'])]).max():.1e}"
+            note = off(it["scores"])
         if way in SLOW:
             note += f" ({len(it['scores'])} prompts run, time extrapolated)"
         row(way, it["seconds"] * tokens / it["tokens"], it["memory"] if way != FLOOR else None, note)
     row("products alone, gatelens's kernels", tokens / own_products(), None, "")
-    row(f"**gatelens ablate**, {args.draws + 2} conditions", own, memory, "")
+    row(f"**gatelens ablate**, {args.draws + 2} conditions", own, memory, off(scores))
     row(f"**gatelens sweep**, {len(condition)} single layers", swept / len(condition), sweep_memory, "")
 
 

@@ -59,13 +59,13 @@ class Work:
         return float(chosen.sum())
 
 
-def causal_lm(folder):
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+def causal_lm(folder, dtype=torch.float32):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
 
-def transformers_batched(work):
+def transformers_batched(work, dtype=torch.float32):
     """Hand-written: batches sorted by length, a hook per layer, the head on the scored rows alone."""
-    model = causal_lm(work.folder)
+    model = causal_lm(work.folder, dtype)
 
     def run(condition):
         handles = []
@@ -90,6 +90,11 @@ def transformers_batched(work):
             handle.remove()
         return scores
     return run
+
+
+def float64(work):
+    """The same in double precision: what all are compared with."""
+    return transformers_batched(work, torch.float64)
 
 
 def bridge(folder):
@@ -181,6 +186,7 @@ WAYS = {
     "TransformerLens, batched": lens_batched,
     "transformers, batched": transformers_batched,
     "products alone, torch": products,
+    "float64": float64,
 }
 
 
