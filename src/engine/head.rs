@@ -7,6 +7,7 @@ use super::EngineError;
 use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::Stream;
+use super::tail::residual_of;
 use crate::model::Model;
 
 /// Reads the logits of a run.
@@ -70,24 +71,27 @@ pub(super) fn read_logits(
     held: u64,
 ) -> Result<(), EngineError> {
     let share = Share::of_memory(model, streams, held);
-    let tokens = readout.rows().iter();
-    let rows: Vec<u32> = tokens.map(|token| prefixes.row(*token) as u32).collect();
-    read_in_shares(model, streams, &rows, readout, share)
+    read_in_shares(model, streams, prefixes, readout, share)
 }
 
 fn read_in_shares(
     model: &Model,
     streams: &mut [Stream],
-    rows: &[u32],
+    prefixes: &Prefixes<'_>,
     readout: &mut dyn Readout,
     share: Share,
 ) -> Result<(), EngineError> {
     let vocab_size = model.config().vocab_size;
     streams.sort_by_key(|stream| stream.conditions[0]);
+    let Some(clean) = streams.first().map(|stream| stream.residual.clone()) else {
+        return Ok(());
+    };
+    let rows = readout.rows().to_vec();
     for (index, rows) in rows.chunks(share.rows).enumerate() {
-        let places = Tensor::new(rows, &Device::Cpu)?.to_device(model.device())?;
         for streams in streams.chunks(share.streams) {
-            let residuals = streams.iter().map(|s| s.residual.index_select(&places, 0));
+            let residuals = streams
+                .iter()
+                .map(|s| residual_of(s, &clean, rows, prefixes));
             let residuals = residuals.collect::<candle_core::Result<Vec<_>>>()?; // each [rows, d_model]
             let logits = logits(model, &Tensor::cat(&residuals, 0)?)?;
             logits.read(|logits| {
@@ -143,6 +147,7 @@ mod tests {
     use super::*;
     use crate::hub::ModelFiles;
     use crate::model::{Checkpoint, LoadOptions};
+    use crate::tokens::{Sequence, TokenBatch};
 
     /// Keeps the logits' bits in the order in which they are shown, with their places.
     struct Bits {
@@ -186,6 +191,7 @@ mod tests {
                 let conditions = vec![2 - s];
                 Stream {
                     residual,
+                    tail: None,
                     conditions,
                 }
             })
@@ -196,7 +202,15 @@ mod tests {
             bits: vec![],
         };
         let share = share.unwrap_or_else(|| Share::of_memory(model, &streams, 0));
-        read_in_shares(model, &mut streams, &[6, 0, 3, 4, 1], &mut bits, share).unwrap();
+        let batch = TokenBatch::new(vec![Sequence::of_ids(0, (0..7).collect())]).unwrap();
+        read_in_shares(
+            model,
+            &mut streams,
+            &Prefixes::apart(&batch),
+            &mut bits,
+            share,
+        )
+        .unwrap();
         assert!(
             bits.seen.is_sorted(),
             "every stream before the next rows: {:?}",

@@ -6,7 +6,8 @@
 //! stream forks from the edit on. So a condition costs nothing before its first edited layer, and
 //! only one layer's weights are needed at a time.
 //!
-//! Prompts that begin alike share the rows of what they have in common (`prefixes`).
+//! Prompts that begin alike share the rows of what they have in common (`prefixes`), and edits at some positions have rows
+//! from the first of these on (`tail`).
 //!
 //! There is no second forward pass: a plain run is one [`Condition::Clean`], no observers and a
 //! [`Readout`].
@@ -19,6 +20,7 @@ mod prefixes;
 mod rows;
 mod session;
 mod stream;
+mod tail;
 mod unembed;
 
 pub use error::EngineError;
@@ -33,6 +35,7 @@ use pass::Pass;
 use prefixes::Prefixes;
 use session::Past;
 use stream::{Stream, fork};
+use tail::Tails;
 
 /// Is told how much of a run is done. One unit is half a layer for one stream.
 pub trait Progress {
@@ -122,8 +125,9 @@ impl<'m> Engine<'m> {
     fn bytes_per_token(&self, batch: &TokenBatch, conditions: usize) -> u64 {
         let c = self.model.config();
         let (q, kv) = (c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim);
-        // The residuals of all streams, and of one stream what it came from, its normed rows and a product.
-        let residuals = (conditions + 3) * c.d_model;
+        // The residuals of all streams, and of one stream what it came from, its normed rows and a product; the first
+        // stream's keys and values.
+        let residuals = (conditions + 3) * c.d_model + 2 * kv;
         // Gate, up, the post that forks share, an edited post, and one to spare.
         let mlp = 5 * c.d_mlp;
         // Queries, keys and values as projected, by heads, rotated and scaled; scores in three steps.
@@ -164,8 +168,12 @@ impl<'m> Engine<'m> {
             None => Prefixes::new(batch, conditions, self.model.device())?,
         };
         let residual = self.model.embed(&prefixes.ids())?; // [rows, d_model]
+        // A single site is shown for all tokens, and the rows of a kept text are in its caches.
+        let is_plain = observers.is_empty() && past.is_none();
         let mut pass = Pass {
             prefixes,
+            tails: Tails::new(is_plain && conditions.first() == Some(&Condition::Clean)),
+            first: None,
             conditions,
             observers,
             tables: AttentionTables::new(
@@ -180,6 +188,7 @@ impl<'m> Engine<'m> {
         };
         let mut streams = vec![Stream {
             residual,
+            tail: None,
             conditions: (0..conditions.len()).collect(),
         }];
         for (l, layer) in self.model.layers()?.enumerate() {

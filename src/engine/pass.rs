@@ -8,12 +8,16 @@ use super::post::PostPass;
 use super::prefixes::Prefixes;
 use super::rows::{Rows, sum};
 use super::stream::{Stream, fork};
+use super::tail::Tails;
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
-use crate::model::{Activation, AttentionTables, Layer, Model};
+use crate::model::{Activation, AttentionTables, KeysValues, Layer, Model, TokenRows};
 
 /// The state of one run.
 pub(super) struct Pass<'a, 'o> {
     pub prefixes: Prefixes<'a>,
+    pub tails: Tails,
+    /// Keys and values of the first stream in the layer that is worked on.
+    pub first: Option<KeysValues>,
     pub conditions: &'a [Condition],
     pub observers: &'a mut [&'o mut dyn Observer],
     pub tables: AttentionTables,
@@ -35,8 +39,16 @@ impl Pass<'_, '_> {
 
         let resid_pre = &stream.residual; // [rows, d_model]
         self.fire(at(Site::ResidPre), sharing, resid_pre)?;
-        let (groups, shared) = (self.prefixes.batch.groups(), self.prefixes.tensors());
-        let attn_out = layer.attn_out(resid_pre, groups, shared, &self.tables, cache)?; // [rows, d_model]
+        let tail = stream.tail.as_deref();
+        let rows = TokenRows {
+            groups: self.prefixes.batch.groups(),
+            shared: tail.map_or(self.prefixes.tensors(), |tail| Some(&tail.shared)),
+            others: tail.and(self.first.as_ref()),
+        };
+        let (attn_out, keys_values) = layer.attn_out(resid_pre, rows, &self.tables, cache)?; // [rows, d_model]
+        if sharing[0] == 0 {
+            self.first = self.tails.are_used.then_some(keys_values);
+        }
         self.fire(at(Site::AttnOut), sharing, &attn_out)?;
         let resid_mid = sum(resid_pre, &attn_out)?; // [rows, d_model]
         self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
@@ -49,17 +61,35 @@ impl Pass<'_, '_> {
         let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
         let mut streams = Vec::with_capacity(forks.len());
         for fork in forks {
-            let (post, count) = post_pass.post(fork.edit.as_ref(), &self.prefixes)?; // [rows, d_mlp]
+            let prefixes = &self.prefixes;
+            let token = |row| prefixes.token(tail.map_or(row, |tail| tail.rows[row] as usize));
+            let (post, count) = post_pass.post(fork.edit.as_ref(), prefixes.batch, &token)?; // [rows, d_mlp]
             for &condition in &fork.conditions {
                 self.counts[condition] += count;
             }
             self.fire(at(Site::Post), &fork.conditions, &post)?;
+            // From a stream's first edit on, the rows that it may change are enough.
+            let begun = match (&fork.edit, tail) {
+                (Some(edit), None) => {
+                    self.tails
+                        .of(edit.positions(), &self.prefixes, post.device())?
+                }
+                _ => None,
+            };
+            let (post, resid_mid) = match &begun {
+                Some(tail) => (
+                    post.index_select(&tail.select, 0)?,
+                    resid_mid.index_select(&tail.select, 0)?,
+                ),
+                None => (post, resid_mid.clone()),
+            };
             let mlp_out = layer.mlp_out(&post)?; // [rows, d_model]
             self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
             let residual = sum(&resid_mid, &mlp_out)?; // [rows, d_model]
             self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
             streams.push(Stream {
                 residual,
+                tail: begun.or_else(|| stream.tail.clone()),
                 conditions: fork.conditions,
             });
         }

@@ -5,13 +5,13 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::EngineError;
-use super::prefixes::Prefixes;
 use super::rows::Rows;
 use crate::hooks::{BatchEdit, EditCount, LayerEdit};
 use crate::model::Activation;
+use crate::tokens::TokenBatch;
 
-/// An edit of a batch, and the rows that its tokens have.
-type RowEdit<'a> = (BatchEdit<'a>, &'a Prefixes<'a>);
+/// An edit of a batch, and for each row a token that it stands for, and how many there are.
+type RowEdit<'a> = (BatchEdit<'a>, &'a (dyn Fn(usize) -> (usize, u64) + Sync));
 
 /// `gate` and `up` of one stream in one layer, ready to give `post` under each edit.
 pub(super) struct PostPass {
@@ -48,13 +48,15 @@ impl PostPass {
         Ok(pass)
     }
 
-    /// `post` `[rows, d_mlp]` under an edit, with what the edit changed, token by token.
+    /// `post` `[rows, d_mlp]` under an edit of `batch`, with what the edit changed, token by token; `token` tells for a row a
+    /// token that it stands for, and how many there are.
     pub fn post(
         &self,
         edit: Option<&LayerEdit<'_>>,
-        prefixes: &Prefixes<'_>,
+        batch: &TokenBatch,
+        token: &(dyn Fn(usize) -> (usize, u64) + Sync),
     ) -> Result<(Tensor, EditCount), EngineError> {
-        let edit = edit.map(|edit| (edit.over(prefixes.batch), prefixes));
+        let edit = edit.map(|edit| (edit.over(batch), token));
         let (rows, count) = self.fill(edit.as_ref())?;
         let shape = (rows.len() / self.width, self.width);
         let post = Tensor::from_vec(rows, shape, &Device::Cpu)?;
@@ -86,8 +88,8 @@ impl PostPass {
                     Some(base) => post.copy_from_slice(&base[at]),
                     None => self.activation.gated(gate, up, post),
                 }
-                edit.map_or(EditCount::default(), |(edit, prefixes)| {
-                    let (token, copies) = prefixes.token(row);
+                edit.map_or(EditCount::default(), |(edit, token)| {
+                    let (token, copies) = token(row);
                     edit.edit_row(token, gate, up, post) * copies
                 })
             })

@@ -80,6 +80,14 @@ impl<'b> Prefixes<'b> {
         }
     }
 
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match &self.shared {
+            Some(shared) => shared.first.len(),
+            None => self.batch.tokens(),
+        }
+    }
+
     /// A token that the row stands for, and how many there are.
     pub fn token(&self, row: usize) -> (usize, u64) {
         match &self.shared {
@@ -141,8 +149,10 @@ impl Shared {
         if first.len() == row_of.len() {
             return Ok(None);
         }
+        let of_token = Tensor::new(row_of.as_slice(), device)?;
         let tensors = SharedRows {
-            of_token: Tensor::new(row_of.as_slice(), device)?,
+            queries: of_token.clone(),
+            of_token,
             first: Tensor::new(first.as_slice(), device)?,
         };
         Ok(Some(Self {

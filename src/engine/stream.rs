@@ -1,13 +1,18 @@
 //! Streams, and where they fork.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
+use super::tail::Tail;
 use crate::hooks::{Condition, LayerEdit};
 
 /// A residual with the conditions that share it.
 pub(super) struct Stream {
     /// `[rows, d_model]`: a row for each token, or for all that begin alike ([`Prefixes`](super::prefixes::Prefixes)).
     pub residual: Tensor,
+    /// The rows alone that its edits may have changed; `None`: all.
+    pub tail: Option<Arc<Tail>>,
     /// Indices of the conditions, ascending.
     pub conditions: Vec<usize>,
 }

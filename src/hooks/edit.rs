@@ -104,6 +104,11 @@ pub struct LayerEdit<'a> {
 }
 
 impl<'a> LayerEdit<'a> {
+    /// At which tokens.
+    pub fn positions(&self) -> Positions {
+        self.positions
+    }
+
     /// The edit on the rows of `batch`, which [`Edit::check_reference`] has seen.
     pub fn over(&self, batch: &TokenBatch) -> BatchEdit<'a> {
         let values = match self.mode {

@@ -18,12 +18,43 @@ use super::softcap::softcap;
 use super::tensors::LayerTensor;
 use crate::tokens::Group;
 
-/// Rows that stand for several tokens: where a batch's prompts begin alike, the beginning may be computed once.
+/// How the tokens of a batch lie in the rows that are computed.
+#[derive(Clone, Copy)]
+pub struct TokenRows<'a> {
+    /// Which tokens are one sequence.
+    pub groups: &'a [Group],
+    /// Where the rows are not those of the tokens, one by one.
+    pub shared: Option<&'a SharedRows>,
+    /// Keys and values of other rows, which come after those that are computed.
+    pub others: Option<&'a KeysValues>,
+}
+
+/// Rows that stand for several tokens, or for some of them: where a batch's prompts begin alike, or are what another run
+/// has computed.
 pub struct SharedRows {
-    /// The row of each token: `[tokens]`, u32.
+    /// The row of each token's query: `[tokens]`, u32.
+    pub queries: Tensor,
+    /// The row of each token's key and value, others among them: `[tokens]`, u32.
     pub of_token: Tensor,
     /// A token of each row: `[rows]`, u32.
     pub first: Tensor,
+}
+
+/// Keys and values as projected, both `[rows, n_kv_heads, head_dim]`.
+pub struct KeysValues {
+    keys: Tensor,
+    values: Tensor,
+}
+
+impl<'a> TokenRows<'a> {
+    /// Each token in a row of its own.
+    pub fn apart(groups: &'a [Group]) -> Self {
+        Self {
+            groups,
+            shared: None,
+            others: None,
+        }
+    }
 }
 
 /// What attention needs besides weights: rotations and masks for the lengths of one batch.
@@ -176,26 +207,29 @@ impl Attention {
         ]
     }
 
-    /// `[rows, d_model]` to the same shape; `groups` say which tokens are one sequence, and each token has its own row
-    /// but for those that are `shared`. With a cache there must be one group, whose keys and values follow those that
-    /// the cache holds.
+    /// `[rows, d_model]` to the same shape, with the keys and values of these rows. With a cache there must be one group,
+    /// whose keys and values follow those that the cache holds.
     pub fn forward(
         &self,
         x: &Tensor,
-        groups: &[Group],
-        shared: Option<&SharedRows>,
+        rows: TokenRows<'_>,
         tables: &AttentionTables,
         cache: Option<&mut KvCache>,
-    ) -> Result<Tensor> {
-        let of_tokens = |x: Tensor| match shared {
-            Some(shared) => x.index_select(&shared.of_token, 0),
-            None => Ok(x),
+    ) -> Result<(Tensor, KeysValues)> {
+        let of_tokens = |x: &Tensor, place: fn(&SharedRows) -> &Tensor| match rows.shared {
+            Some(shared) => x.index_select(place(shared), 0),
+            None => Ok(x.clone()),
         };
-        let q = of_tokens(self.q.heads(x)?)?; // [tokens, n_heads, head_dim]
-        let k = of_tokens(self.k.heads(x)?)?; // [tokens, n_kv, head_dim]
-        let v = of_tokens(self.v.heads(x)?)?; // [tokens, n_kv, head_dim]
+        let with_others = |x: &Tensor, of: fn(&KeysValues) -> &Tensor| match rows.others {
+            Some(others) => Tensor::cat(&[x, of(others)], 0),
+            None => Ok(x.clone()),
+        };
+        let (keys, values) = (self.k.heads(x)?, self.v.heads(x)?); // [rows, n_kv, head_dim]
+        let q = of_tokens(&self.q.heads(x)?, |shared| &shared.queries)?; // [tokens, n_heads, head_dim]
+        let k = of_tokens(&with_others(&keys, |kv| &kv.keys)?, |s| &s.of_token)?; // [tokens, n_kv, head_dim]
+        let v = of_tokens(&with_others(&values, |kv| &kv.values)?, |s| &s.of_token)?; // [tokens, n_kv, head_dim]
 
-        let outputs = match (cache, groups) {
+        let outputs = match (cache, rows.groups) {
             (Some(cache), [group]) => {
                 vec![self.attend_group(&q, &k, &v, group, tables, Some(cache))?]
             }
@@ -207,8 +241,8 @@ impl Attention {
                 .collect::<Result<Vec<_>>>()?,
         };
         let z = Tensor::cat(&outputs, 0)?; // [tokens, n_heads·head_dim]
-        let z = shared.map_or(Ok(z.clone()), |shared| z.index_select(&shared.first, 0))?;
-        linear(&z, &self.o_proj) // [rows, d_model]
+        let z = of_tokens(&z, |shared| &shared.first)?; // [rows, n_heads·head_dim]
+        Ok((linear(&z, &self.o_proj)?, KeysValues { keys, values }))
     }
 
     /// q `[tokens, n_heads, head_dim]`, k and v `[tokens, n_kv, head_dim]` -> `[rows of the group, n_heads·head_dim]`.

@@ -13,13 +13,12 @@ use candle_core::{DType, Device, Result as TensorResult, Tensor};
 use candle_nn::kv_cache::KvCache;
 
 use super::ModelError;
-use super::attention::{Attention, AttentionTables, SharedRows};
+use super::attention::{Attention, AttentionTables, KeysValues, TokenRows};
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::linear::{by_inputs, linear};
 use super::norm::{Norm, normed};
 use super::tensors::LayerTensor;
-use crate::tokens::Group;
 
 /// The weights of one layer, with the checkpoint's own names.
 pub struct Layer {
@@ -104,19 +103,19 @@ impl Layer {
         Ok(self)
     }
 
-    /// What attention adds to the residual: `[rows, d_model]` -> `[rows, d_model]`, a row for each token but for those
-    /// that are `shared`. A cache holds the keys and values of the tokens before, and takes those of these.
+    /// What attention adds to the residual: `[rows, d_model]` -> `[rows, d_model]`, with the keys and values of the rows.
+    /// A cache holds the keys and values of the tokens before, and takes those of these.
     pub fn attn_out(
         &self,
         resid_pre: &Tensor,
-        groups: &[Group],
-        shared: Option<&SharedRows>,
+        rows: TokenRows<'_>,
         tables: &AttentionTables,
         cache: Option<&mut KvCache>,
-    ) -> TensorResult<Tensor> {
+    ) -> TensorResult<(Tensor, KeysValues)> {
         let x = normed(resid_pre, self.input_layernorm.as_ref())?;
-        let out = self.self_attn.forward(&x, groups, shared, tables, cache)?; // [rows, d_model]
-        normed(&out, self.post_attention_norm.as_ref())
+        let (out, keys_values) = self.self_attn.forward(&x, rows, tables, cache)?;
+        let out = normed(&out, self.post_attention_norm.as_ref())?; // [rows, d_model]
+        Ok((out, keys_values))
     }
 
     /// The pre-activations of the MLP, both `[tokens, d_mlp]`, from `resid_mid` `[tokens, d_model]`.

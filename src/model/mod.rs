@@ -26,7 +26,7 @@ mod tensors;
 mod weights;
 
 pub use activation::Activation;
-pub use attention::{AttentionTables, SharedRows};
+pub use attention::{AttentionTables, KeysValues, SharedRows, TokenRows};
 pub use checkpoint::Checkpoint;
 pub use config::{AttentionSpec, Config};
 pub use estimate::{MemoryEstimate, MemoryLimit, MemoryPlan, Residency};

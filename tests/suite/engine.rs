@@ -113,6 +113,14 @@ fn prompts_that_begin_alike_are_what_they_are_alone() {
             let batch = TokenBatch::new(sequences.to_vec()).unwrap();
             let mut recorder = Recorder::new(points.iter().copied());
             let (logprobs, counts) = run(&model, &batch, &conditions, &mut [&mut recorder]);
+            // Unobserved, rows before the first edited position are those of the clean stream.
+            let (plain, plain_counts) = run(&model, &batch, &conditions, &mut []);
+            for condition in 0..conditions.len() {
+                let [plain, recorded] =
+                    [&plain, &logprobs].map(|l| all_logprobs(l, condition, batch.tokens()));
+                assert_eq!(plain, recorded, "{name}, condition {condition}");
+            }
+            assert_eq!(plain_counts, counts);
             (batch, recorder, logprobs, counts)
         };
         let (batch, together, logprobs, counts) = record(&sequences);

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use gatelens::engine::{Engine, Session};
 use gatelens::hooks::Condition;
-use gatelens::model::{AttentionTables, Config, FAMILIES, Layer, Model, Weights};
+use gatelens::model::{AttentionTables, Config, FAMILIES, Layer, Model, TokenRows, Weights};
 
 use super::common::{batch, checkpoint, goldens, model, relative_difference, run, sequence};
 use super::golden::{Golden, TINY, check};
@@ -167,8 +167,13 @@ fn each_attention_and_mlp_alone_equals_transformers() {
             for l in 0..config.n_layers() {
                 let layer = Layer::load(&checkpoint, l, DType::F32, &Device::Cpu).unwrap();
                 let at = |site: &str| Site::of(&golden, &format!("p{p}.blocks.{l}.{site}"));
-                let attn_out =
-                    layer.attn_out(&at("hook_resid_pre").0, batch.groups(), None, &tables, None);
+                let attn_out = layer.attn_out(
+                    &at("hook_resid_pre").0,
+                    TokenRows::apart(batch.groups()),
+                    &tables,
+                    None,
+                );
+                let attn_out = attn_out.map(|(attn_out, _)| attn_out);
                 let (gate, up) = layer.gate_and_up(&at("hook_resid_mid").0).unwrap();
                 let mlp_out = layer.mlp_out(&at("mlp.hook_post").0);
                 for (found, site) in [
