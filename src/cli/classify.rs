@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ModelArg, OutputArgs, parse_size};
 use super::progress::Meter;
 use super::published::PublishedReport;
-use super::setup::{find_model, run_info};
+use super::setup::{find_model, open_checkpoint, run_info};
 use super::table::{count, number_table};
 use crate::io_class::{
     Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, check_threshold, mismatched_flop,
@@ -79,7 +79,7 @@ impl Classify {
         let out = self.output.claim()?;
         check_threshold(self.class.threshold)?;
         let located = find_model(&self.model.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
+        let checkpoint = open_checkpoint(&located)?;
         let options = LoadOptions {
             max_memory: self.max_memory,
             ..LoadOptions::default()

@@ -41,6 +41,7 @@ struct Inspection {
     final_softcap: Option<f64>,
     clip_qkv: Option<f64>,
     assumed: Vec<String>,
+    warnings: Vec<String>,
     stored_bytes: u64,
     stored_types: Vec<(String, usize)>,
     memory_f32: MemoryEstimate,
@@ -89,6 +90,7 @@ impl Inspection {
             final_softcap: config.final_softcap,
             clip_qkv: config.clip_qkv,
             assumed: config.assumed.clone(),
+            warnings: config.warnings.clone(),
             stored_bytes: checkpoint.stored_bytes(),
             stored_types: checkpoint.stored_types(),
             memory_f32: MemoryEstimate::new(config, 4),
@@ -168,6 +170,9 @@ impl Inspection {
         line("memory now", now.to_string());
         for assumed in &self.assumed {
             line("assumed", assumed.clone());
+        }
+        for warning in &self.warnings {
+            line("warning", warning.clone());
         }
     }
 

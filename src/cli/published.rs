@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::setup::gguf_content;
+use super::setup::gguf_header;
 use super::table::{count, number_table};
 use crate::hub::{LocatedModel, ModelFiles};
 use crate::io_class::{
@@ -88,12 +88,12 @@ fn names(located: &LocatedModel) -> anyhow::Result<Vec<ModelName>> {
             ];
             names.into_iter().flatten().collect()
         }
-        (ModelFiles::Gguf(path), _) => {
-            let content = gguf_content(path)?;
-            let stored = content.metadata.get("general.name");
-            let stored = stored.and_then(|name| name.to_string().ok()).cloned();
+        (ModelFiles::Gguf(parts), _) => {
+            let header = gguf_header(parts)?;
+            let stored = header.metadata.get("general.name");
+            let stored = stored.and_then(|name| name.text()).map(str::to_string);
             let names = [
-                last_part(&path.with_extension("")).map(ModelName::File),
+                last_part(&header.path.with_extension("")).map(ModelName::File),
                 stored.map(ModelName::Gguf),
             ];
             names.into_iter().flatten().collect()

@@ -1,17 +1,15 @@
 //! From a model's name to what the subcommands work with.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
-use candle_core::quantized::gguf_file::Content;
 use indicatif::BinaryBytes;
 
 use super::args::{ClassArgs, ComputeArgs};
 use super::progress::Meter;
+use crate::hub::gguf::GgufFile;
 use crate::hub::{LocatedModel, ModelFiles, locate};
-use crate::model::{Config, LoadOptions, MemoryEstimate, Residency};
+use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Residency};
 use crate::report::{FileHash, ModelInfo, RunInfo};
 use crate::tokens::Tokenizer;
 
@@ -44,16 +42,32 @@ pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
             config,
             ..
         } => Tokenizer::from_files(tokenizer, tokenizer_config.as_deref(), Some(config))?,
-        ModelFiles::Gguf(path) => Tokenizer::from_gguf(&gguf_content(path)?)?,
+        ModelFiles::Gguf(parts) => {
+            let header = gguf_header(parts)?;
+            let tokenizer = Tokenizer::from_gguf(&header);
+            tokenizer.with_context(|| format!("cannot use {}", header.path.display()))?
+        }
     };
     Ok(tokenizer)
 }
 
-/// The metadata of a GGUF file.
-pub fn gguf_content(path: &Path) -> anyhow::Result<Content> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Content::read(&mut BufReader::new(file))
-        .with_context(|| format!("{} is not a whole GGUF file", path.display()))
+/// The header of the GGUF file that has a model's metadata: of its only part, or of the first.
+pub fn gguf_header(parts: &[PathBuf]) -> anyhow::Result<GgufFile> {
+    let first = parts.first().context("a GGUF model of no files")?;
+    Ok(GgufFile::open(first)?)
+}
+
+/// The model's checkpoint; says once what its files leave open, and what in them is not known here.
+pub fn open_checkpoint(located: &LocatedModel) -> anyhow::Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(&located.files)?;
+    let config = checkpoint.config();
+    for assumed in &config.assumed {
+        eprintln!("assumed: {assumed}");
+    }
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(checkpoint)
 }
 
 /// A `run.json` with what every command knows; the others fill in the rest.
@@ -87,6 +101,7 @@ pub fn run_info(
             format!("{:?}", c.dtype).to_lowercase()
         }),
         device: compute.map_or("cpu".to_string(), |c| c.device.clone()),
+        assumed: [checkpoint.assumed.as_slice(), &checkpoint.warnings].concat(),
         fold: class.fold.to_string(),
         bos: None,
         seed: None,

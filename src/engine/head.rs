@@ -173,7 +173,7 @@ mod tests {
 
     fn model(max_memory: Option<u64>) -> Model {
         let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
+        let files = ModelFiles::Gguf(vec![goldens.join("tiny-llama/model.gguf")]);
         let options = LoadOptions {
             max_memory,
             ..LoadOptions::default()

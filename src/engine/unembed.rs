@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_head_that_is_read_in_blocks_ranks_the_same() {
         let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
+        let files = ModelFiles::Gguf(vec![goldens.join("tiny-llama/model.gguf")]);
         let top = |max_memory| {
             let options = LoadOptions {
                 max_memory,

@@ -269,7 +269,7 @@ mod tests {
 
     fn model() -> Model {
         let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
+        let files = ModelFiles::Gguf(vec![goldens.join("tiny-llama/model.gguf")]);
         Model::load(Checkpoint::open(&files).unwrap(), LoadOptions::default()).unwrap()
     }
 

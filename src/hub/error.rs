@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ALIASES;
+use super::gguf::GgufFileError;
 
 /// Why a model's files could not be found or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,7 @@ pub enum HubError {
 
     /// The path leads to a file that is not a model by itself.
     #[error(
-        "{} is neither a .gguf file nor a folder; for a safetensors model, give the folder that holds \
+        "{} is neither a GGUF file nor a folder; for a safetensors model, give the folder that holds \
          it with config.json and tokenizer.json", path.display()
     )]
     NotAModel {
@@ -156,6 +157,10 @@ pub enum HubError {
         /// What the repository has instead, or nothing.
         hint: String,
     },
+
+    /// A GGUF file whose parts are not all there.
+    #[error(transparent)]
+    Gguf(#[from] GgufFileError),
 
     /// The hub could not be reached, or the transfer broke.
     #[error(

@@ -1,6 +1,7 @@
 //! A model's name becomes files on disk.
 //!
-//! `--model` takes four kinds of names, tried in this order: an [alias](ALIASES), a `.gguf` file, a
+//! `--model` takes four kinds of names, tried in this order: an [alias](ALIASES), a GGUF file (told by its
+//! first bytes, or by its name; one of several parts stands for all), a
 //! folder as Hugging Face lays it out, and `org/name[@revision]` on the Hugging Face hub (or
 //! `org/name/file.gguf[@revision]` for one GGUF file of a repository). [`locate`] finds the files,
 //! downloads what is missing, and says where they are. What is already on disk is used as it is, with
@@ -14,6 +15,7 @@ mod config;
 mod digest;
 mod error;
 mod folder;
+pub mod gguf;
 mod hf;
 mod name;
 mod pypi;
@@ -45,8 +47,8 @@ pub enum ModelFiles {
         /// Every safetensors file, sorted by name: `model.safetensors`, or all that the index names.
         weights: Vec<PathBuf>,
     },
-    /// One GGUF file, whose metadata hold the config and the tokenizer too.
-    Gguf(PathBuf),
+    /// A GGUF file, or all its parts in their order; the metadata of the first hold the config and the tokenizer too.
+    Gguf(Vec<PathBuf>),
 }
 
 /// A model whose files are all on disk.
@@ -64,7 +66,7 @@ impl LocatedModel {
     /// Every file of the model: config, tokenizer and its config first, then the weights in order.
     pub fn paths(&self) -> Vec<&Path> {
         match &self.files {
-            ModelFiles::Gguf(path) => vec![path],
+            ModelFiles::Gguf(parts) => parts.iter().map(PathBuf::as_path).collect(),
             ModelFiles::Folder {
                 config,
                 tokenizer,
@@ -136,9 +138,9 @@ pub fn locate_with(
     let (files, revision) = match name::parse(model)? {
         ModelName::Alias(alias) => {
             let path = pypi::locate(alias, config, progress)?;
-            (ModelFiles::Gguf(path), None)
+            (ModelFiles::Gguf(vec![path]), None)
         }
-        ModelName::Gguf(path) => (ModelFiles::Gguf(path), None),
+        ModelName::Gguf(path) => (ModelFiles::Gguf(gguf::parts(&path)?), None),
         ModelName::Folder(dir) => (folder::read(&dir)?, None),
         ModelName::Hub(repo) => {
             let (files, commit) = hf::locate(&repo, config, progress)?;
@@ -190,7 +192,7 @@ mod tests {
         let path = dir.path().join("tiny.GGUF");
         std::fs::write(&path, "GGUF").unwrap();
         let model = locate(path.to_str().unwrap(), &()).unwrap();
-        assert_eq!(model.files, ModelFiles::Gguf(path.clone()));
+        assert_eq!(model.files, ModelFiles::Gguf(vec![path.clone()]));
         assert_eq!(model.name, path.to_str().unwrap());
     }
 }

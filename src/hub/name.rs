@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::HubError;
 use super::pypi::{ALIASES, Alias};
+use super::{HubError, gguf};
 
 /// A name, understood.
 #[derive(Debug, PartialEq)]
@@ -59,7 +59,7 @@ pub(super) fn parse(model: &str) -> Result<ModelName, HubError> {
 }
 
 fn existing_file(path: &Path) -> Result<ModelName, HubError> {
-    if is_gguf(path) {
+    if is_gguf(path) || gguf::has_magic(path) {
         return Ok(ModelName::Gguf(path.to_path_buf()));
     }
     Err(HubError::NotAModel {

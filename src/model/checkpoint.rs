@@ -38,18 +38,26 @@ impl Checkpoint {
     /// the expected shape. Reads no weight.
     pub fn open(files: &ModelFiles) -> Result<Checkpoint, ModelError> {
         let checkpoint = match files {
-            ModelFiles::Gguf(path) => Self::open_gguf(path)?,
+            ModelFiles::Gguf(parts) => Self::open_gguf(parts)?,
             ModelFiles::Folder {
                 config, weights, ..
             } => Self::open_safetensors(config, weights)?,
         };
-        checkpoint.check_tensors()?;
+        let checked = checkpoint.check_tensors();
+        checked.map_err(|why| match files {
+            ModelFiles::Gguf(parts) => parts
+                .iter()
+                .take(1)
+                .fold(why, |why, first| why.in_file(first)),
+            ModelFiles::Folder { .. } => why,
+        })?;
         Ok(checkpoint)
     }
 
-    fn open_gguf(path: &Path) -> Result<Checkpoint, ModelError> {
-        let (store, content) = TensorStore::open_gguf(path)?;
-        let config = Config::from_gguf(&content, &store)?;
+    fn open_gguf(parts: &[PathBuf]) -> Result<Checkpoint, ModelError> {
+        let (store, header) = TensorStore::open_gguf(parts)?;
+        let config = Config::from_gguf(&header, &store);
+        let config = config.map_err(|why| why.in_file(&header.path))?;
         let store = Arc::new(store);
         Ok(Checkpoint { config, store })
     }

@@ -107,6 +107,7 @@ impl Config {
             final_softcap: raw.final_softcap(family)?,
             clip_qkv: raw.clip_qkv,
             activation: raw.activation(family, &mut assumed)?,
+            warnings: Vec::new(),
             tied_head: raw.tie_word_embeddings.unwrap_or(family.tied_by_default),
             attention,
             assumed,

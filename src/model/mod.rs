@@ -38,7 +38,9 @@ pub use store::{Format, TensorStore};
 pub use tensors::{LayerTensor, ModelTensor};
 pub use weights::{HeadBlock, LoadOptions, Mlp, Model};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::hub::gguf::GgufFileError;
 
 /// What can be wrong with a model's files.
 #[derive(Debug, thiserror::Error)]
@@ -142,12 +144,37 @@ pub enum ModelError {
         /// What streamed mode needs, MiB.
         needed_mib: u64,
     },
+    /// What is wrong in the named file.
+    #[error("{}: {why}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: Box<ModelError>,
+    },
+    /// A GGUF file that cannot be read, or parts that do not belong together.
+    #[error(transparent)]
+    Gguf(#[from] GgufFileError),
     /// An error of the tensor library.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
 impl ModelError {
+    /// The error with the file's name before it, for those that do not name one.
+    fn in_file(self, path: &Path) -> Self {
+        match self {
+            ModelError::Read { .. }
+            | ModelError::Damaged { .. }
+            | ModelError::InFile { .. }
+            | ModelError::Gguf(_) => self,
+            other => ModelError::InFile {
+                path: path.to_path_buf(),
+                why: Box::new(other),
+            },
+        }
+    }
+
     fn unsupported(file: &'static str, key: &str, value: &str, accepted: &str) -> Self {
         ModelError::Unsupported {
             file,

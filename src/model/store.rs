@@ -6,12 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use candle_core::quantized::gguf_file::Content;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use half::f16;
@@ -21,6 +19,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
 use super::ModelError;
+use crate::hub::gguf::{GgufFile, read_parts};
 
 /// Values that one thread reads at once.
 const READ_BLOCK: usize = 1 << 16;
@@ -36,7 +35,7 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 pub enum Format {
     /// One or several safetensors files.
     Safetensors,
-    /// One GGUF file.
+    /// A GGUF file, or several that are its parts.
     Gguf,
 }
 
@@ -85,29 +84,27 @@ impl TensorStore {
         Ok(store)
     }
 
-    /// Indexes a GGUF file, which must be whole; returns its metadata as well.
-    pub fn open_gguf(path: &Path) -> Result<(TensorStore, Content), ModelError> {
+    /// Indexes a GGUF file, or all its parts in their order; returns the header of the first as well, which has the
+    /// metadata.
+    pub fn open_gguf(paths: &[PathBuf]) -> Result<(TensorStore, GgufFile), ModelError> {
         let mut store = TensorStore::empty(Format::Gguf);
-        let file = open(path)?;
-        let length = length(path, &file)?;
-        let content = Content::read(&mut BufReader::new(&file)).map_err(damaged(path))?;
-        for (name, info) in &content.tensor_infos {
-            let stored = StoredTensor {
-                file: 0,
-                offset: content.tensor_data_offset + info.offset,
-                shape: info.shape.dims().to_vec(),
-                kind: Kind::of_ggml(info.ggml_dtype),
-            };
-            let end = stored.offset + stored.bytes();
-            if end > length {
-                return Err(damaged(path)(format!(
-                    "tensor {name} ends at byte {end}, the file has {length}"
-                )));
+        let headers = read_parts(paths)?;
+        for header in &headers {
+            for tensor in &header.tensors {
+                let stored = StoredTensor {
+                    file: store.files.len(),
+                    offset: tensor.offset,
+                    shape: tensor.shape.clone(),
+                    kind: Kind::of_ggml(tensor.dtype),
+                };
+                store.tensors.insert(tensor.name.clone(), stored);
             }
-            store.tensors.insert(name.clone(), stored);
+            let path = &header.path;
+            store.files.push((path.clone(), open(path)?));
         }
-        store.files.push((path.to_path_buf(), file));
-        Ok((store, content))
+        let first = headers.into_iter().next();
+        let none = || candle_core::Error::Msg("a model of no files".to_string());
+        Ok((store, first.ok_or_else(none)?))
     }
 
     fn empty(format: Format) -> TensorStore {

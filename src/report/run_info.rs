@@ -65,6 +65,9 @@ pub struct RunInfo {
     pub dtype: String,
     /// Device.
     pub device: String,
+    /// What the model's files leave open and was taken in its place, and what in them was not known and not used.
+    #[serde(default)]
+    pub assumed: Vec<String>,
     /// How norms were folded for the cosines.
     pub fold: String,
     /// The BOS policy, and whether that prepended one; absent where no text was read.

@@ -1,11 +1,14 @@
 //! Small tokenizers for tests, as GGUF metadata.
 
 use std::collections::HashMap;
+use std::io::Cursor;
+use std::path::Path;
 
-use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
+use candle_core::quantized::gguf_file::{self, Value};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::Tokenizer;
+use crate::hub::gguf::GgufFile;
 
 pub type Meta = HashMap<String, Value>;
 
@@ -74,17 +77,16 @@ pub fn sentencepiece(scored: &[(&str, f32)]) -> Meta {
     meta
 }
 
-pub fn content(metadata: Meta) -> Content {
-    Content {
-        magic: VersionedMagic::GgufV3,
-        metadata,
-        tensor_infos: HashMap::new(),
-        tensor_data_offset: 0,
-    }
+/// The header of a file with these metadata and no tensors, written by candle.
+pub fn header(metadata: &Meta) -> GgufFile {
+    let entries: Vec<(&str, &Value)> = metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    let mut file = Cursor::new(Vec::new());
+    gguf_file::write(&mut file, &entries, &[]).unwrap();
+    GgufFile::read(Path::new("made.gguf"), &mut file).unwrap()
 }
 
 pub fn tokenizer(metadata: Meta) -> Tokenizer {
-    Tokenizer::from_gguf(&content(metadata)).unwrap()
+    Tokenizer::from_gguf(&header(&metadata)).unwrap()
 }
 
 /// The texts of a text's tokens.

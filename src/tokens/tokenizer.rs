@@ -6,10 +6,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file;
-
 use super::bos::{BosPolicy, bos_from_files};
 use super::{TokenError, gguf};
+use crate::hub::gguf::GgufFile;
 use crate::prompts::sha256_hex;
 
 /// The ids of a text and where each stands in it.
@@ -84,12 +83,12 @@ impl Tokenizer {
         Self::new(inner, bos, front, sha256_hex(&bytes))
     }
 
-    /// Builds the tokenizer that the metadata of a GGUF file describe (kinds `gpt2` and `llama`).
+    /// Builds the tokenizer that the metadata of a GGUF file (of its first part) describe (kinds `gpt2` and `llama`).
     ///
     /// # Errors
     /// [`TokenError::Gguf`] with the metadata key that is missing or malformed, or an unknown kind.
-    pub fn from_gguf(content: &gguf_file::Content) -> Result<Self, TokenError> {
-        let built = gguf::build(&content.metadata)?;
+    pub fn from_gguf(header: &GgufFile) -> Result<Self, TokenError> {
+        let built = gguf::build(&header.metadata)?;
         let front = match built.adds_bos {
             true => Front::Bos,
             false => Front::Nothing,

@@ -15,6 +15,7 @@ use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Treatment};
 use gatelens::hooks::{
     Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, SignConvention, Site,
 };
+use gatelens::hub::gguf::GgufFile;
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::Model;
 use gatelens::prompts::{MissingText, Prompt, PromptSet, StopWords, SubjectText, Subjects};
@@ -36,9 +37,7 @@ fn settings(filter_order: FilterOrder, top: usize, lens: Lens) -> RateSettings {
 }
 
 fn real_tokenizer(alias: &str) -> Tokenizer {
-    let mut file = std::io::BufReader::new(std::fs::File::open(model_path(alias)).unwrap());
-    Tokenizer::from_gguf(&candle_core::quantized::gguf_file::Content::read(&mut file).unwrap())
-        .unwrap()
+    Tokenizer::from_gguf(&GgufFile::open(&model_path(alias)).unwrap()).unwrap()
 }
 
 /// The tiny models' own vocabularies have few words. Theirs here: short ones, stop words, and topics, some of them in two

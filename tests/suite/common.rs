@@ -12,7 +12,7 @@ use gatelens::tokens::{Sequence, TokenBatch};
 /// The file of a real model, fetched on first use.
 pub fn model_path(alias: &str) -> PathBuf {
     match locate(alias, &()).unwrap().files {
-        ModelFiles::Gguf(path) => path,
+        ModelFiles::Gguf(mut parts) if parts.len() == 1 => parts.remove(0),
         other => panic!("{alias} is not one GGUF file: {other:?}"),
     }
 }
@@ -24,13 +24,13 @@ pub fn goldens() -> PathBuf {
 /// A checkpoint: an alias, `tiny-NAME` (safetensors) or `tiny-NAME.gguf`.
 pub fn checkpoint(name: &str) -> Checkpoint {
     let files = match name.strip_suffix(".gguf") {
-        Some(tiny) => ModelFiles::Gguf(goldens().join(tiny).join("model.gguf")),
+        Some(tiny) => ModelFiles::Gguf(vec![goldens().join(tiny).join("model.gguf")]),
         None if name.starts_with("tiny-") => {
             locate(goldens().join(name).to_str().unwrap(), &())
                 .unwrap()
                 .files
         }
-        None => ModelFiles::Gguf(model_path(name)),
+        None => ModelFiles::Gguf(vec![model_path(name)]),
     };
     Checkpoint::open(&files).unwrap()
 }

@@ -66,7 +66,7 @@ fn locate(model: &str, config: &HubConfig) -> Result<LocatedModel, HubError> {
 fn weights(model: &LocatedModel) -> Vec<String> {
     match &model.files {
         ModelFiles::Folder { weights, .. } => weights.iter().map(|path| text(path)).collect(),
-        ModelFiles::Gguf(path) => vec![text(path)],
+        ModelFiles::Gguf(parts) => parts.iter().map(|path| text(path)).collect(),
     }
 }
 
@@ -268,7 +268,9 @@ fn a_gguf_file_of_a_repository() {
     ];
     hub.commit("org/tiny-GGUF", "main", COMMIT_A, &files);
     let model = locate("org/tiny-GGUF/q4/tiny.Q4_0.gguf", &config).unwrap();
-    assert!(matches!(&model.files, ModelFiles::Gguf(path) if path.ends_with("q4/tiny.Q4_0.gguf")));
+    assert!(
+        matches!(&model.files, ModelFiles::Gguf(parts) if parts[0].ends_with("q4/tiny.Q4_0.gguf"))
+    );
     assert_eq!(
         locate("org/tiny-GGUF/q4/tiny.Q4_0.gguf", &offline(&home)).unwrap(),
         model

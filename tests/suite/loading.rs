@@ -152,7 +152,7 @@ fn every_quantization_that_candle_reads_is_read() {
     ] {
         let path = dir.path().join("model.gguf");
         let expected = quantized_gguf(&path, dtype);
-        let checkpoint = Checkpoint::open(&ModelFiles::Gguf(path)).unwrap();
+        let checkpoint = Checkpoint::open(&ModelFiles::Gguf(vec![path])).unwrap();
         for (tensor, name) in [
             (LayerTensor::GateProj, "blk.0.ffn_gate.weight"),
             (LayerTensor::DownProj, "blk.0.ffn_down.weight"),

@@ -3,6 +3,7 @@
 use gatelens::engine::Engine;
 use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Treatment, ablate, known_by_relation};
 use gatelens::hooks::{Mode, Neuron, NeuronSet, SignCase, SignConvention};
+use gatelens::hub::gguf::GgufFile;
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::Model;
 use gatelens::prompts::PromptSet;
@@ -11,9 +12,7 @@ use gatelens::tokens::{BosPolicy, Positions, TokenBatch, Tokenizer, tokenize};
 use super::common::{LogProbs, model, model_path};
 
 fn tokenizer(alias: &str) -> Tokenizer {
-    let mut file = std::io::BufReader::new(std::fs::File::open(model_path(alias)).unwrap());
-    Tokenizer::from_gguf(&candle_core::quantized::gguf_file::Content::read(&mut file).unwrap())
-        .unwrap()
+    Tokenizer::from_gguf(&GgufFile::open(&model_path(alias)).unwrap()).unwrap()
 }
 
 fn plan(model: &Model, subset: PromptSubset) -> AblationPlan {

@@ -2,10 +2,9 @@
 //! (`tests/goldens/tokenizers.json`, written by `tests/goldens/make.py`).
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::Content;
+use gatelens::hub::gguf::GgufFile;
 use gatelens::prompts::PromptSet;
 use gatelens::tokens::{BosPolicy, Positions, Tokenizer, tokenize};
 use serde_json::Value;
@@ -13,8 +12,7 @@ use serde_json::Value;
 use super::common::model_path;
 
 fn tokenizer(alias: &str) -> Tokenizer {
-    let mut file = BufReader::new(File::open(model_path(alias)).unwrap());
-    Tokenizer::from_gguf(&Content::read(&mut file).unwrap()).unwrap()
+    Tokenizer::from_gguf(&GgufFile::open(&model_path(alias)).unwrap()).unwrap()
 }
 
 fn goldens(alias: &str) -> Vec<Value> {

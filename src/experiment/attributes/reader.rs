@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn rows_may_wait_for_any_others() {
         let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
+        let files = ModelFiles::Gguf(vec![goldens.join("tiny-llama/model.gguf")]);
         let model = Model::load(Checkpoint::open(&files).unwrap(), LoadOptions::default()).unwrap();
         let engine = Engine::new(&model);
         let (batch, words) = (batch(), words(model.config().vocab_size));
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn a_residual_that_is_not_finite_is_an_error() {
         let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-        let files = ModelFiles::Gguf(goldens.join("tiny-llama/model.gguf"));
+        let files = ModelFiles::Gguf(vec![goldens.join("tiny-llama/model.gguf")]);
         let model = Model::load(Checkpoint::open(&files).unwrap(), LoadOptions::default()).unwrap();
         let engine = Engine::new(&model);
         let (batch, words) = (batch(), words(model.config().vocab_size));

@@ -8,7 +8,7 @@ use hf_hub::Cache;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 
 use super::super::name::HubName;
-use super::super::{DownloadProgress, HubConfig, HubError, folder};
+use super::super::{DownloadProgress, HubConfig, HubError, folder, gguf};
 use super::blob::{Bar, check};
 use super::{label, repo};
 
@@ -62,7 +62,9 @@ impl<'a> Download<'a> {
         let first = self.name.gguf.as_deref().unwrap_or(folder::CONFIG);
         let commit = self.commit(first)?;
         match &self.name.gguf {
-            Some(file) => self.fetch(&commit, file).map(|_| ())?,
+            Some(file) => gguf::split_siblings(file)
+                .iter()
+                .try_for_each(|part| self.fetch(&commit, part).map(|_| ()))?,
             None => self.fetch_folder(&commit)?,
         }
         let cached = self.cache.repo(repo(self.name, self.name.revision()));

@@ -14,7 +14,7 @@ use std::fs;
 use hf_hub::{Cache, Repo, RepoType};
 
 use super::name::HubName;
-use super::{DownloadProgress, HubConfig, HubError, ModelFiles, Network, folder};
+use super::{DownloadProgress, HubConfig, HubError, ModelFiles, Network, folder, gguf};
 
 use download::Download;
 
@@ -58,16 +58,22 @@ fn cached_commit(cache: &Cache, name: &HubName) -> String {
 /// The model in the snapshot of `commit`, or [`HubError::FolderIncomplete`].
 fn snapshot_files(cache: &Cache, name: &HubName, commit: &str) -> Result<ModelFiles, HubError> {
     let dir = cache.repo(repo(name, commit)).pointer_path(commit);
-    let Some(gguf) = &name.gguf else {
+    let Some(file) = &name.gguf else {
         return folder::read(&dir);
     };
-    let path = dir.join(gguf);
-    if path.is_file() {
-        return Ok(ModelFiles::Gguf(path));
+    let names = gguf::split_siblings(file);
+    let missing: Vec<String> = names
+        .iter()
+        .filter(|name| !dir.join(name).is_file())
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        let parts = names.iter().map(|name| dir.join(name)).collect();
+        return Ok(ModelFiles::Gguf(parts));
     }
     Err(HubError::FolderIncomplete {
         dir,
-        missing: vec![gguf.clone()],
+        missing,
         hint: String::new(),
     })
 }

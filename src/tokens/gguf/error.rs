@@ -17,6 +17,18 @@ pub enum GgufError {
         /// The type that is read.
         expected: &'static str,
     },
+    /// A value that asks for what is not done here.
+    #[error(
+        "`{key}` in the GGUF file is {found}, which is not done here; accepted: {accepted}, or no such key; use the model's safetensors folder with its tokenizer.json instead"
+    )]
+    NotDone {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What changes nothing.
+        accepted: &'static str,
+    },
     /// Two arrays that describe the same tokens differ in length.
     #[error("`{key}` in the GGUF file has {found} entries for {tokens} tokens")]
     WrongLength {

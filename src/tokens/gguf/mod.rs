@@ -7,17 +7,21 @@
 
 mod bpe;
 mod error;
+mod keys;
 mod metadata;
 mod pre;
 mod spm;
 mod vocab;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use candle_core::quantized::gguf_file::Value;
 pub use error::GgufError;
+pub use keys::is_known_gguf_key;
 use metadata::Metadata;
+use pre::WholeWords;
 use vocab::Vocabulary;
+
+use crate::hub::gguf::Value;
 
 /// A tokenizer and what GGUF says about its BOS token.
 #[derive(Debug)]
@@ -35,12 +39,14 @@ const KINDS: &[&str] = &["gpt2", "llama"];
 ///
 /// # Errors
 /// [`GgufError`] with the key at fault.
-pub(super) fn build(metadata: &HashMap<String, Value>) -> Result<Built, GgufError> {
+pub(super) fn build(metadata: &BTreeMap<String, Value>) -> Result<Built, GgufError> {
     let metadata = Metadata::new(metadata);
     let kind = metadata.text("tokenizer.ggml.model")?;
+    keys::check(&metadata, kind)?;
     let (mut tokenizer, adds_bos, vocabulary) = match kind {
         "gpt2" => {
             let pre = pre::find(metadata.text("tokenizer.ggml.pre")?)?;
+            keys::check_merges(&metadata, pre.whole_words == WholeWords::Taken)?;
             let vocabulary = Vocabulary::read(&metadata)?;
             (
                 bpe::build(&metadata, &vocabulary, pre)?,
@@ -49,6 +55,7 @@ pub(super) fn build(metadata: &HashMap<String, Value>) -> Result<Built, GgufErro
             )
         }
         "llama" => {
+            keys::check_merges(&metadata, false)?;
             let vocabulary = spm::vocabulary(&metadata)?;
             (spm::build(&metadata, &vocabulary)?, true, vocabulary)
         }

@@ -1,5 +1,13 @@
-use super::*;
-use crate::tokens::fixtures::{BOS, Meta, byte_level, pieces, sentencepiece, set, text, tokenizer};
+use candle_core::quantized::gguf_file::Value;
+
+use super::{Built, GgufError};
+use crate::tokens::fixtures::{
+    BOS, Meta, byte_level, header, pieces, sentencepiece, set, text, tokenizer,
+};
+
+fn build(meta: &Meta) -> Result<Built, GgufError> {
+    super::build(&header(meta).metadata)
+}
 
 /// Pieces whose scores decide between cuts: `ab` is joined before `bc`.
 fn scored() -> Meta {

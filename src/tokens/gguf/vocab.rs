@@ -23,7 +23,7 @@ pub(super) enum TokenKind {
 }
 
 impl TokenKind {
-    fn from_number(number: i64) -> Option<Self> {
+    fn from_number(number: i128) -> Option<Self> {
         match number {
             1 | 5 => Some(Self::Piece),
             2 => Some(Self::Unknown),

@@ -1,0 +1,266 @@
+//! Reading a header from the first byte to the first tensor's data.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::tensors;
+use super::value::{ARRAY, Value, ValueType};
+use super::{GgufFile, GgufFileError, MAGIC};
+
+/// The most keys and the most tensors that a file may have: real ones have some dozens and some thousands, and what
+/// each takes in memory, beyond its place in the file, stays within some MiB.
+const MOST_ENTRIES: u64 = 1 << 16;
+
+/// The longest key, as in the specification, and the longest name of a tensor.
+const LONGEST_NAME: u64 = (1 << 16) - 1;
+
+const ALIGNMENT: &str = "general.alignment";
+const DEFAULT_ALIGNMENT: u64 = 32;
+
+/// A stream with what is left of it.
+pub(super) struct Cursor<'a, R> {
+    path: &'a Path,
+    stream: R,
+    at: u64,
+    length: u64,
+}
+
+impl<R: Read> Cursor<'_, R> {
+    pub fn damaged(&self, what: &str, why: impl Into<String>) -> GgufFileError {
+        GgufFileError::Damaged {
+            path: self.path.to_path_buf(),
+            what: what.to_string(),
+            why: why.into(),
+        }
+    }
+
+    /// Reads `count` bytes behind those of `into`, if the file has so many; `what` is for the message.
+    fn append(&mut self, count: u64, into: &mut Vec<u8>, what: &str) -> Result<(), GgufFileError> {
+        let left = self.length - self.at;
+        if count > left {
+            let why = format!("takes {count} bytes, and {left} are left of the file");
+            return Err(self.damaged(what, why));
+        }
+        let start = into.len();
+        into.resize(start + count as usize, 0);
+        let read = self.stream.read_exact(&mut into[start..]);
+        read.map_err(GgufFileError::read(self.path))?;
+        self.at += count;
+        Ok(())
+    }
+
+    fn number<const N: usize>(&mut self, what: &str) -> Result<[u8; N], GgufFileError> {
+        if self.length - self.at < N as u64 {
+            return Err(self.damaged(what, "goes beyond the end of the file"));
+        }
+        let mut number = [0; N];
+        let read = self.stream.read_exact(&mut number);
+        read.map_err(GgufFileError::read(self.path))?;
+        self.at += N as u64;
+        Ok(number)
+    }
+
+    pub fn u32(&mut self, what: &str) -> Result<u32, GgufFileError> {
+        self.number(what).map(u32::from_le_bytes)
+    }
+
+    pub fn u64(&mut self, what: &str) -> Result<u64, GgufFileError> {
+        self.number(what).map(u64::from_le_bytes)
+    }
+
+    /// A count of entries.
+    fn count(&mut self, what: &str) -> Result<u64, GgufFileError> {
+        let count = self.u64(what)?;
+        if count > MOST_ENTRIES {
+            let why = format!("is {count}; at most {MOST_ENTRIES} are read");
+            return Err(self.damaged(what, why));
+        }
+        Ok(count)
+    }
+
+    /// The name of a key or of a tensor.
+    pub fn name(&mut self, what: &str) -> Result<String, GgufFileError> {
+        let length = self.u64(what)?;
+        if length == 0 || length > LONGEST_NAME {
+            let why = format!("has a name of {length} bytes; accepted: 1 to {LONGEST_NAME}");
+            return Err(self.damaged(what, why));
+        }
+        let mut bytes = Vec::new();
+        self.append(length, &mut bytes, what)?;
+        String::from_utf8(bytes).map_err(|_| self.damaged(what, "has a name that is not UTF-8"))
+    }
+
+    fn value(&mut self, key: &str) -> Result<Value, GgufFileError> {
+        let number = self.u32(key)?;
+        let is_array = number == ARRAY;
+        let number = if is_array { self.u32(key)? } else { number };
+        let of = ValueType::from_number(number).ok_or_else(|| {
+            let why = match number {
+                ARRAY => "is an array of arrays, which is not read".to_string(),
+                number => format!("has a value of type {number}, which GGUF does not have"),
+            };
+            self.damaged(key, why)
+        })?;
+        let count = if is_array { self.u64(key)? } else { 1 };
+        let Some(least) = count.checked_mul(of.bytes() as u64) else {
+            return Err(self.damaged(key, format!("has {count} items")));
+        };
+        let mut bytes = Vec::new();
+        match of {
+            // Each length is checked by itself; the loop ends where the file does.
+            ValueType::Text => (0..count).try_for_each(|_| self.text(key, &mut bytes))?,
+            _ => self.append(least, &mut bytes, key)?,
+        }
+        if of == ValueType::Bool && bytes.iter().any(|byte| *byte > 1) {
+            return Err(self.damaged(key, "has a boolean that is neither 0 nor 1"));
+        }
+        bytes.shrink_to_fit();
+        let items = is_array.then_some(count as usize);
+        Ok(Value { of, items, bytes })
+    }
+
+    /// A text with its length.
+    fn text(&mut self, key: &str, into: &mut Vec<u8>) -> Result<(), GgufFileError> {
+        let length = self.u64(key)?;
+        into.extend(length.to_le_bytes());
+        self.append(length, into, key)
+    }
+}
+
+pub(super) fn read<R: Read + Seek>(path: &Path, stream: R) -> Result<GgufFile, GgufFileError> {
+    let mut stream = stream;
+    let unreadable = GgufFileError::read(path);
+    let length = stream.seek(SeekFrom::End(0)).map_err(&unreadable)?;
+    stream.rewind().map_err(&unreadable)?;
+    let mut cursor = Cursor {
+        path,
+        stream,
+        at: 0,
+        length,
+    };
+    check_version(&mut cursor)?;
+    let n_tensors = cursor.count("the number of tensors")?;
+    let n_keys = cursor.count("the number of keys")?;
+    let metadata = read_metadata(&mut cursor, n_keys)?;
+    let alignment = alignment(path, &metadata)?;
+    let mut tensors = tensors::read_entries(&mut cursor, path, n_tensors)?;
+    let aligned = cursor.at.checked_next_multiple_of(alignment);
+    let start = match tensors.is_empty() {
+        true => cursor.at,
+        false => aligned.ok_or_else(|| cursor.damaged(ALIGNMENT, "leads beyond the file"))?,
+    };
+    let end = tensors::place(path, &mut tensors, start, alignment, length)?;
+    check_end(&mut cursor, end, aligned_end(end, alignment))?;
+    Ok(GgufFile {
+        path: path.to_path_buf(),
+        metadata,
+        tensors,
+    })
+}
+
+fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), GgufFileError> {
+    let path = cursor.path.to_path_buf();
+    if cursor.length < MAGIC.len() as u64 || cursor.number::<4>("its first bytes")? != *MAGIC {
+        return Err(GgufFileError::NotGguf { path });
+    }
+    match cursor.u32("its version")? {
+        2 | 3 => Ok(()),
+        // llama.cpp's test: small numbers, seen from the wrong end, have nothing in their lower half.
+        version if version != 0 && version.trailing_zeros() >= 16 => {
+            Err(GgufFileError::BigEndian { path })
+        }
+        version => Err(GgufFileError::Version { path, version }),
+    }
+}
+
+fn read_metadata<R: Read>(
+    cursor: &mut Cursor<R>,
+    count: u64,
+) -> Result<BTreeMap<String, Value>, GgufFileError> {
+    let mut metadata = BTreeMap::new();
+    for number in 1..=count {
+        let key = cursor.name(&format!("key {number} of {count}"))?;
+        let value = cursor.value(&key)?;
+        if metadata.contains_key(&key) {
+            return Err(GgufFileError::Twice {
+                path: cursor.path.to_path_buf(),
+                what: format!("the key {key}"),
+            });
+        }
+        metadata.insert(key, value);
+    }
+    Ok(metadata)
+}
+
+/// What the places of tensors are multiples of.
+fn alignment(path: &Path, metadata: &BTreeMap<String, Value>) -> Result<u64, GgufFileError> {
+    let Some(value) = metadata.get(ALIGNMENT) else {
+        return Ok(DEFAULT_ALIGNMENT);
+    };
+    let number = value
+        .integer()
+        .filter(|_| value.value_type() == ValueType::U32);
+    let number = number.and_then(|number| u64::try_from(number).ok());
+    number
+        .filter(|n| n.is_power_of_two())
+        .ok_or_else(|| GgufFileError::Value {
+            path: path.to_path_buf(),
+            key: ALIGNMENT,
+            found: value.to_string(),
+            accepted: "a power of two, as u32".to_string(),
+        })
+}
+
+fn aligned_end(end: u64, alignment: u64) -> u64 {
+    end.checked_next_multiple_of(alignment).unwrap_or(end)
+}
+
+/// The file ends with the last tensor, or with the zeros that fill up to the alignment. Bytes that were put in anywhere
+/// show here: they push others beyond that end.
+fn check_end<R: Read + Seek>(
+    cursor: &mut Cursor<R>,
+    end: u64,
+    aligned: u64,
+) -> Result<(), GgufFileError> {
+    let length = cursor.length;
+    let why = |why: String| {
+        format!("ends at byte {end} with its last tensor, but the file has {length} bytes{why}")
+    };
+    if length > aligned {
+        return Err(cursor.damaged("the data", why(String::new())));
+    }
+    cursor
+        .stream
+        .seek(SeekFrom::Start(end))
+        .map_err(GgufFileError::read(cursor.path))?;
+    cursor.at = end;
+    let mut rest = Vec::new();
+    cursor.append(length - end, &mut rest, "the end")?;
+    match rest.iter().all(|byte| *byte == 0) {
+        true => Ok(()),
+        false => Err(cursor.damaged(
+            "the data",
+            why(", and the last of them are not zero".into()),
+        )),
+    }
+}
+
+/// Reads the entry of one tensor: its name, shape and type; its place in the data is returned beside it.
+pub(super) fn read_entry<R: Read>(
+    cursor: &mut Cursor<R>,
+    what: &str,
+) -> Result<(String, Vec<u64>, u32, u64), GgufFileError> {
+    let name = cursor.name(what)?;
+    let what = format!("tensor {name}");
+    let dims = cursor.u32(&what)?;
+    if !(1..=4).contains(&dims) {
+        return Err(cursor.damaged(&what, format!("has {dims} dimensions; accepted: 1 to 4")));
+    }
+    let mut shape = (0..dims)
+        .map(|_| cursor.u64(&what))
+        .collect::<Result<Vec<_>, _>>()?;
+    // The file has the innermost first.
+    shape.reverse();
+    Ok((name, shape, cursor.u32(&what)?, cursor.u64(&what)?))
+}
