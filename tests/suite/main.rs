@@ -10,6 +10,7 @@ mod engine;
 mod families;
 mod frequencies;
 mod generate;
+mod gguf_files;
 mod golden;
 mod goldens;
 mod hub;

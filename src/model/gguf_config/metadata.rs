@@ -44,7 +44,7 @@ impl<'a> Metadata<'a> {
         self.header.metadata.get(&self.key(name))
     }
 
-    fn required(&self, name: &str) -> Result<&'a Value, ModelError> {
+    pub fn required(&self, name: &str) -> Result<&'a Value, ModelError> {
         self.optional(name).ok_or_else(|| ModelError::MissingKey {
             file: FILE,
             key: self.key(name),

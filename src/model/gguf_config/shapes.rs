@@ -54,15 +54,15 @@ pub(super) fn read(metadata: &mut Metadata, store: &TensorStore) -> Result<Shape
 /// missing tensor shows.
 fn layers(metadata: &Metadata, store: &TensorStore) -> Result<usize, ModelError> {
     let name = "block_count";
-    let said = metadata.count(name)?;
+    let said = metadata.required(name)?;
     let numbers = store.names().filter_map(|name| {
         let (number, _) = name.strip_prefix("blk.")?.split_once('.')?;
         number.parse::<usize>().ok()
     });
     let there = numbers.max().map_or(0, |last| last.saturating_add(1));
-    match said == there {
-        true => Ok(said),
-        false => Err(metadata.unsupported(
+    match said.integer() {
+        Some(said) if said == there as i128 && there > 0 => Ok(there),
+        _ => Err(metadata.unsupported(
             name,
             &said.to_string(),
             &format!("{there}, the number of layers whose tensors (blk.N) the file has"),
