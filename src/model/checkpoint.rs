@@ -232,7 +232,8 @@ impl Checkpoint {
         }
         let known: HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
         let unused = |name: &str| {
-            UNUSED.iter().any(|end| name.ends_with(end)) || ROPE_TENSORS.contains(&name)
+            let factors = self.store.format() == Format::Gguf && ROPE_TENSORS.contains(&name);
+            factors || UNUSED.iter().any(|end| name.ends_with(end))
         };
         let mut names: Vec<String> = self
             .store

@@ -285,6 +285,33 @@ fn a_gguf_file_of_a_repository() {
 }
 
 #[test]
+fn one_part_of_a_split_gguf_file_brings_the_others() {
+    let (hub, home, config) = setup();
+    let parts = ["q4/m-00001-of-00002.gguf", "q4/m-00002-of-00002.gguf"];
+    let files = parts.map(|name| (name, "GGUF"));
+    hub.commit("org/split-GGUF", "main", COMMIT_A, &files);
+    for part in parts {
+        let name = format!("org/split-GGUF/{part}");
+        let model = locate(&name, &config).unwrap();
+        let ModelFiles::Gguf(found) = &model.files else {
+            panic!("{:?}", model.files)
+        };
+        assert!(
+            found
+                .iter()
+                .zip(parts)
+                .all(|(path, name)| path.ends_with(name))
+        );
+        assert_eq!(found.len(), 2);
+        assert_eq!(locate(&name, &offline(&home)).unwrap(), model);
+    }
+    hub.commit("org/half-GGUF", "main", COMMIT_A, &files[..1]);
+    let error = locate("org/half-GGUF/q4/m-00001-of-00002.gguf", &config);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("m-00002-of-00002.gguf"), "{error}");
+}
+
+#[test]
 fn what_the_hub_does_not_have_is_named() {
     let (hub, home, config) = setup();
     hub.commit("org/bare", "main", COMMIT_A, &SINGLE[..2]);

@@ -11,6 +11,7 @@ mod families;
 mod frequencies;
 mod generate;
 mod gguf_files;
+mod gguf_keys;
 mod golden;
 mod goldens;
 mod hub;

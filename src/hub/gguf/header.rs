@@ -12,8 +12,9 @@ use super::{GgufFile, GgufFileError, MAGIC};
 /// each takes in memory, beyond its place in the file, stays within some MiB.
 const MOST_ENTRIES: u64 = 1 << 16;
 
-/// The longest key, as in the specification, and the longest name of a tensor.
-const LONGEST_NAME: u64 = (1 << 16) - 1;
+/// The longest key that is read (the specification allows more), and the longest name of a tensor, as in llama.cpp.
+const LONGEST_KEY: u64 = 1 << 10;
+const LONGEST_TENSOR_NAME: u64 = 63;
 
 const ALIGNMENT: &str = "general.alignment";
 const DEFAULT_ALIGNMENT: u64 = 32;
@@ -80,10 +81,10 @@ impl<R: Read> Cursor<'_, R> {
     }
 
     /// The name of a key or of a tensor.
-    pub fn name(&mut self, what: &str) -> Result<String, GgufFileError> {
+    fn name(&mut self, longest: u64, what: &str) -> Result<String, GgufFileError> {
         let length = self.u64(what)?;
-        if length == 0 || length > LONGEST_NAME {
-            let why = format!("has a name of {length} bytes; accepted: 1 to {LONGEST_NAME}");
+        if length == 0 || length > longest {
+            let why = format!("has a name of {length} bytes; accepted: 1 to {longest}");
             return Err(self.damaged(what, why));
         }
         let mut bytes = Vec::new();
@@ -180,7 +181,7 @@ fn read_metadata<R: Read>(
 ) -> Result<BTreeMap<String, Value>, GgufFileError> {
     let mut metadata = BTreeMap::new();
     for number in 1..=count {
-        let key = cursor.name(&format!("key {number} of {count}"))?;
+        let key = cursor.name(LONGEST_KEY, &format!("key {number} of {count}"))?;
         let value = cursor.value(&key)?;
         if metadata.contains_key(&key) {
             return Err(GgufFileError::Twice {
@@ -251,7 +252,7 @@ pub(super) fn read_entry<R: Read>(
     cursor: &mut Cursor<R>,
     what: &str,
 ) -> Result<(String, Vec<u64>, u32, u64), GgufFileError> {
-    let name = cursor.name(what)?;
+    let name = cursor.name(LONGEST_TENSOR_NAME, what)?;
     let what = format!("tensor {name}");
     let dims = cursor.u32(&what)?;
     if !(1..=4).contains(&dims) {

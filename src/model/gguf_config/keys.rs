@@ -183,23 +183,32 @@ const WITHOUT_EFFECT: &[&str] = &[
     "attention.group_norm_groups",
 ];
 
+/// Warnings of unknown keys that are kept.
+const MOST_WARNINGS: usize = 16;
+
 /// Refuses what is not computed, and returns a warning for each key of the model's own namespaces that stands in no
 /// list.
 pub(super) fn check(metadata: &Metadata) -> Result<Vec<String>, ModelError> {
     let own = format!("{}.", metadata.family.gguf_arch);
+    let mut unknown = 0;
     let mut warnings = Vec::new();
     for (key, value) in &metadata.header.metadata {
         let known = match key.strip_prefix(&own) {
             Some(name) => is_known(metadata, name, value)?,
             None => !key.starts_with("tokenizer.ggml.") || is_known_gguf_key(key),
         };
-        if !known {
+        unknown += usize::from(!known);
+        if !known && unknown <= MOST_WARNINGS {
             warnings.push(format!(
                 "the GGUF key {} = {value} is not known here and was not used; if it changes what the model computes, \
                  the numbers are not the model's",
                 key.escape_debug()
             ));
         }
+    }
+    if unknown > MOST_WARNINGS {
+        let more = unknown - MOST_WARNINGS;
+        warnings.push(format!("and {more} more GGUF keys that are not known here"));
     }
     Ok(warnings)
 }

@@ -11,6 +11,7 @@ const LARGEST: i128 = i32::MAX as i128;
 
 const ARCHITECTURE: &str = "general.architecture";
 const TYPE: &str = "general.type";
+const QUANTIZATION: &str = "general.quantization_version";
 
 pub(super) struct Metadata<'a> {
     pub header: &'a GgufFile,
@@ -27,6 +28,12 @@ impl<'a> Metadata<'a> {
             && value.text() != Some("model")
         {
             return Err(unsupported(TYPE, &value.to_string(), "\"model\""));
+        }
+        if let Some(value) = header.metadata.get(QUANTIZATION)
+            && value.integer() != Some(2)
+        {
+            let accepted = "2, the layout of quantized blocks since 2023";
+            return Err(unsupported(QUANTIZATION, &value.to_string(), accepted));
         }
         Ok(Self {
             header,

@@ -47,9 +47,7 @@ impl Config {
             attention_scale,
             attention_softcap: attention_softcap(&mut metadata)?,
             final_softcap: final_softcap(&mut metadata)?,
-            clip_qkv: metadata
-                .optional_float("attention.clamp_kqv")?
-                .filter(|clip| *clip != 0.0),
+            clip_qkv: clip_qkv(&metadata)?,
             activation: metadata.family.activation,
             tied_head: !store.has("output.weight"),
             attention,
@@ -87,6 +85,15 @@ fn attention_scale(metadata: &Metadata, shapes: &shapes::Shapes) -> Result<f64, 
         )),
         _ => Ok(scale),
     }
+}
+
+/// llama.cpp clamps in OLMo alone; 0 is its "none".
+fn clip_qkv(metadata: &Metadata) -> Result<Option<f64>, ModelError> {
+    let name = "attention.clamp_kqv";
+    if metadata.family.gguf_arch != "olmo" {
+        return metadata.absent_or_zero(name).map(|()| None);
+    }
+    Ok(metadata.optional_float(name)?.filter(|clip| *clip != 0.0))
 }
 
 fn attention_softcap(metadata: &mut Metadata) -> Result<Option<f64>, ModelError> {
