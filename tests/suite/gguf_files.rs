@@ -184,9 +184,12 @@ fn types_that_are_not_read_are_named_with_those_that_are() {
     }
 }
 
+/// What is done to one tensor's entry.
+type Change<'a> = &'a dyn Fn(&mut make::RawTensor);
+
 #[test]
 fn tensors_lie_one_behind_the_other() {
-    let cases: [(&dyn Fn(&mut make::RawTensor), &str); 8] = [
+    let cases: [(Change, &str); 8] = [
         (
             &|t| t.offset = Some(164_928),
             "begins at byte 164928 of the data",
