@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::setup::gguf_header;
 use super::table::{count, number_table};
+use crate::hub::gguf::name_of_whole;
 use crate::hub::{LocatedModel, ModelFiles};
 use crate::io_class::{
     COUNT_TOLERANCE, Comparison, MEDIAN_TOLERANCE, ModelName, NeuronTable, PUBLISHED_THRESHOLD,
@@ -93,7 +94,8 @@ fn names(located: &LocatedModel) -> anyhow::Result<Vec<ModelName>> {
             let stored = header.metadata.get("general.name");
             let stored = stored.and_then(|name| name.text()).map(str::to_string);
             let names = [
-                last_part(&header.path.with_extension("")).map(ModelName::File),
+                last_part(&header.path)
+                    .map(|name| ModelName::File(name_of_whole(&name).to_string())),
                 stored.map(ModelName::Gguf),
             ];
             names.into_iter().flatten().collect()

@@ -94,6 +94,18 @@ fn factors_of_each_frequency_are_scaled_as_well() {
     };
     let doubled: Vec<f32> = factors(&plain).iter().map(|factor| 2.0 * factor).collect();
     assert_eq!(factors(&scaled), doubled);
+    // LongRoPE's type says no more than its tensors, and nothing without them.
+    let longrope = || Raw::tiny("tiny-phi3-longrope");
+    let kind = "phi3.rope.scaling.type";
+    let typed = opened(&longrope().set(kind, make::text("longrope")));
+    assert!(logprobs(typed) == logprobs(opened(&longrope())));
+    let mut short = longrope();
+    short
+        .tensors
+        .retain(|t| t.name != "rope_factors_long.weight");
+    assert!(refused(&short).contains("rope_factors_long.weight"));
+    let bare = Raw::tiny("tiny-phi3").set(kind, make::text("longrope"));
+    assert!(refused(&bare).contains(kind));
     // The tensor has no meaning in another architecture.
     let mut foreign = Raw::tiny("tiny-qwen2");
     let factors = Raw::tiny("tiny-llama3").tensor("rope_freqs.weight").clone();
@@ -344,6 +356,14 @@ fn gemma_takes_what_llama_cpp_takes_where_a_key_is_absent() {
             .iter()
             .all(|spec| spec.window.is_none())
     );
+    // Parts of a head may be rotated, in pairs.
+    let width = "gemma3.rope.dimension_count";
+    let half = opened(&Raw::tiny("tiny-gemma3").set(width, make::u32(8)));
+    assert_eq!(half.config().attention[0].rope.width, 8);
+    for wrong in [0, 3, 18, u32::MAX] {
+        let wrong = refused(&Raw::tiny("tiny-gemma3").set(width, make::u32(wrong)));
+        assert!(wrong.contains(width), "{wrong}");
+    }
     // A period of 0 means windows everywhere.
     let key = "gemma3.attention.sliding_window_pattern";
     let everywhere = opened(&Raw::tiny("tiny-gemma3").set(key, make::u32(0)));

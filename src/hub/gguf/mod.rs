@@ -17,7 +17,7 @@ use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 pub use error::GgufFileError;
-pub use split::{parts, read_parts, split_siblings};
+pub use split::{name_of_whole, parts, read_parts, split_siblings};
 pub use tensors::GgufTensor;
 pub use value::{Value, ValueType};
 

@@ -26,6 +26,13 @@ pub fn split_siblings(name: &str) -> Vec<String> {
     }
 }
 
+/// The name of the model that a file of this name is, or is a part of: without numbers and extension.
+pub fn name_of_whole(name: &str) -> &str {
+    let stem = || Path::new(name).file_stem().and_then(|stem| stem.to_str());
+    let whole = part_name(name).map(|(prefix, _)| prefix);
+    whole.or_else(stem).unwrap_or(name)
+}
+
 /// What stands before the numbers in a part's name, and the number of parts.
 fn part_name(name: &str) -> Option<(&str, usize)> {
     let digits = |text: &str| {
@@ -174,6 +181,8 @@ mod tests {
     fn names_of_parts() {
         let expected = ["q/m-00001-of-00002.gguf", "q/m-00002-of-00002.gguf"];
         assert_eq!(split_siblings("q/m-00002-of-00002.gguf"), expected);
+        assert_eq!(name_of_whole("m-q8_0-00002-of-00002.gguf"), "m-q8_0");
+        assert_eq!(name_of_whole("olmo-1b.Q4_K_M.gguf"), "olmo-1b.Q4_K_M");
         for other in [
             "m.gguf",
             "m-00003-of-00002.gguf",
