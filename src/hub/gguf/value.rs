@@ -105,46 +105,66 @@ impl Value {
 
     /// One text in UTF-8.
     pub fn text(&self) -> Option<&str> {
-        self.single(self.all_texts()?)
+        self.single(Self::all_texts)
     }
 
     /// One integer of any width.
     pub fn integer(&self) -> Option<i128> {
-        self.single(self.all_integers()?)
+        self.single(Self::all_integers)
     }
 
     /// One f32.
     pub fn float(&self) -> Option<f32> {
-        self.single(self.all_floats()?)
+        self.single(Self::all_floats)
     }
 
     /// One boolean.
     pub fn flag(&self) -> Option<bool> {
-        self.single(self.all_flags()?)
+        self.single(Self::all_flags)
     }
 
     /// An array of texts in UTF-8.
     pub fn texts(&self) -> Option<Vec<&str>> {
-        self.several(|value| value.all_texts())
+        self.several(Self::all_texts)
     }
 
     /// An array of integers of any one width.
     pub fn integers(&self) -> Option<Vec<i128>> {
-        self.several(|value| value.all_integers())
+        self.several(Self::all_integers)
+    }
+
+    /// Integers of any one width, one or an array of them, one after the other.
+    pub fn each_integer(&self) -> Option<impl Iterator<Item = i128>> {
+        use ValueType::*;
+        if matches!(self.of, F32 | F64 | Bool | Text) {
+            return None;
+        }
+        let signed = matches!(self.of, I8 | I16 | I32 | I64);
+        let integer = move |bytes: &[u8]| {
+            let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+            let start = if negative { -1i128 } else { 0 };
+            let add = |value: i128, byte: &u8| value << 8 | i128::from(*byte);
+            bytes.iter().rev().fold(start, add)
+        };
+        Some(self.bytes.chunks_exact(self.of.bytes()).map(integer))
     }
 
     /// An array of f32.
     pub fn floats(&self) -> Option<Vec<f32>> {
-        self.several(|value| value.all_floats())
+        self.several(Self::all_floats)
     }
 
     /// An array of booleans.
     pub fn flags(&self) -> Option<Vec<bool>> {
-        self.several(|value| value.all_flags())
+        self.several(Self::all_flags)
     }
 
-    fn single<T>(&self, mut values: Vec<T>) -> Option<T> {
-        values.pop().filter(|_| !self.is_array())
+    /// No array is unpacked where one value is asked for.
+    fn single<'a, T>(&'a self, all: impl Fn(&'a Self) -> Option<Vec<T>>) -> Option<T> {
+        match self.items {
+            None => all(self)?.pop(),
+            Some(_) => None,
+        }
     }
 
     /// An array without items has no type that could be wrong.
@@ -171,19 +191,7 @@ impl Value {
     }
 
     fn all_integers(&self) -> Option<Vec<i128>> {
-        use ValueType::*;
-        if matches!(self.of, F32 | F64 | Bool | Text) {
-            return None;
-        }
-        let signed = matches!(self.of, I8 | I16 | I32 | I64);
-        let integer = |bytes: &[u8]| {
-            let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-            let start = if negative { -1i128 } else { 0 };
-            let add = |value: i128, byte: &u8| value << 8 | i128::from(*byte);
-            bytes.iter().rev().fold(start, add)
-        };
-        let values = self.bytes.chunks_exact(self.of.bytes()).map(integer);
-        Some(values.collect())
+        Some(self.each_integer()?.collect())
     }
 
     fn all_floats(&self) -> Option<Vec<f32>> {

@@ -68,8 +68,8 @@ impl Only {
             Only::False => value.flag() == Some(false),
             Only::True => value.flag() == Some(true),
             Only::Zeros => value
-                .integers()
-                .is_some_and(|all| all.iter().all(|n| *n == 0)),
+                .each_integer()
+                .is_some_and(|mut all| all.all(|n| n == 0)),
             Only::Activation => value
                 .text()
                 .is_some_and(|name| names(activation).contains(&name)),

@@ -97,18 +97,19 @@ impl<'a> Metadata<'a> {
         }
         let same = format!("one whole number from 1 to {LARGEST}, or {n_layers} times the same");
         let wrong = |found: String| self.unsupported(name, &found, &same);
+        if value.len() != n_layers {
+            return Err(wrong(value.to_string()));
+        }
         let counts = value.integers().ok_or_else(|| wrong(value.to_string()))?;
-        match counts.as_slice() {
-            [first, ..]
-                if counts.len() == n_layers
-                    && (1..=LARGEST).contains(first)
-                    && counts.iter().all(|count| count == first) =>
-            {
-                Ok(*first as usize)
-            }
-            _ => Err(wrong(format!(
-                "{value} (numbers that differ between layers are not read)"
-            ))),
+        let first = counts.first().copied().unwrap_or(0);
+        let other = counts
+            .iter()
+            .enumerate()
+            .find(|(_, count)| **count != first);
+        match other {
+            Some((l, other)) => Err(wrong(format!("{first} in layer 0, {other} in layer {l}"))),
+            None if (1..=LARGEST).contains(&first) => Ok(first as usize),
+            None => Err(wrong(format!("{first} in all layers"))),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which layers attend through a window.
 
+use crate::hub::gguf::Value;
 use crate::model::ModelError;
 use crate::model::kinds::Windows;
 
@@ -65,16 +66,11 @@ pub(super) fn windowed_layers(
     let period = match metadata.optional(PATTERN) {
         None => period,
         Some(value) if value.is_array() => {
-            let numbers = value.integers().unwrap_or_default();
-            let flags = numbers.iter().map(|number| *number != 0).collect();
-            let flags: Vec<bool> = value.flags().unwrap_or(flags);
-            return match flags.len() == n_layers {
-                true => Ok(flags),
-                false => {
-                    let accepted = format!("a period, or {n_layers} flags");
-                    Err(metadata.unsupported(PATTERN, &value.to_string(), &accepted))
-                }
-            };
+            let flags = flags(value).filter(|flags| flags.len() == n_layers);
+            return flags.ok_or_else(|| {
+                let accepted = format!("a period, or {n_layers} flags");
+                metadata.unsupported(PATTERN, &value.to_string(), &accepted)
+            });
         }
         Some(value) => metadata.to_number(PATTERN, value)?,
     };
@@ -82,4 +78,9 @@ pub(super) fn windowed_layers(
     Ok((1..=n_layers)
         .map(|l| period == 0 || l % period != 0)
         .collect())
+}
+
+fn flags(value: &Value) -> Option<Vec<bool>> {
+    let numbers = || Some(value.each_integer()?.map(|number| number != 0).collect());
+    value.flags().or_else(numbers)
 }

@@ -60,19 +60,20 @@ impl<'a> Metadata<'a> {
 
     /// One number per token.
     pub fn scores(&self, key: &'static str, tokens: usize) -> Result<Vec<f32>, GgufError> {
-        let scores = self.required(key)?.floats();
+        let value = self.required(key)?;
+        same_length(key, value.len(), tokens)?;
+        let scores = value.floats();
         let scores = scores.filter(|scores| !scores.iter().any(|score| score.is_nan()));
-        let scores = scores.ok_or(wrong_type(key, "an array of f32 numbers"))?;
-        same_length(key, scores.len(), tokens)?;
-        Ok(scores)
+        scores.ok_or(wrong_type(key, "an array of f32 numbers"))
     }
 
     /// One integer per token.
     pub fn integers(&self, key: &'static str, tokens: usize) -> Result<Vec<i128>, GgufError> {
-        let numbers = self.required(key)?.integers();
-        let numbers = numbers.ok_or(wrong_type(key, "an array of integers"))?;
-        same_length(key, numbers.len(), tokens)?;
-        Ok(numbers)
+        let value = self.required(key)?;
+        same_length(key, value.len(), tokens)?;
+        value
+            .integers()
+            .ok_or(wrong_type(key, "an array of integers"))
     }
 
     /// Hex sha256 over all `tokenizer.ggml.*` entries, sorted by key; every text goes in with its length.
@@ -94,12 +95,10 @@ fn hash_value(hash: &mut Sha256, value: &Value) {
     if value.is_array() {
         hash.update((value.len() as u64).to_le_bytes());
     }
-    match value.integers().or(value.integer().map(|one| vec![one])) {
-        Some(numbers) => {
-            for number in numbers {
-                hash.update(i64::try_from(number).unwrap_or_default().to_le_bytes());
-            }
-        }
+    match value.each_integer() {
+        Some(numbers) => numbers.for_each(|number| {
+            hash.update(i64::try_from(number).unwrap_or_default().to_le_bytes());
+        }),
         None => hash.update(value.bytes()),
     }
 }
