@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ModelArg, OutputArgs, parse_size};
 use super::progress::Meter;
 use super::published::PublishedReport;
-use super::setup::{find_model, run_info};
+use super::setup::{find_model, open_checkpoint, run_info};
 use super::table::{count, number_table};
 use crate::io_class::{
     Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, check_threshold, mismatched_flop,
@@ -79,7 +79,7 @@ impl Classify {
         let out = self.output.claim()?;
         check_threshold(self.class.threshold)?;
         let located = find_model(&self.model.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
+        let checkpoint = open_checkpoint(&located)?;
         let options = LoadOptions {
             max_memory: self.max_memory,
             ..LoadOptions::default()
@@ -87,6 +87,7 @@ impl Classify {
         options.plan(checkpoint.config())?;
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let chance = self.chance_levels(&checkpoint, &table)?;
+        checkpoint.check_unchanged()?;
         let published = PublishedReport::new(&located, &checkpoint, &table)?;
         let comparison = published.as_ref().and_then(|p| p.comparison.as_ref());
         let classes = classes_json(&table, &chance, comparison)?;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
 use super::edit_args::EditArgs;
-use super::setup::{check_memory, find_model, tokenizer};
+use super::setup::{check_memory, find_model, open_checkpoint, tokenizer};
 use super::table::count;
 use super::treatments::{read_neurons, select};
 use crate::engine::Engine;
@@ -97,7 +97,7 @@ impl Generate {
         self.check()?;
         let options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
+        let checkpoint = open_checkpoint(&located)?;
         check_memory(&options, checkpoint.config())?;
         if let Some(layers) = &self.layers {
             check_layers(layers, checkpoint.config().n_layers())?;
@@ -118,13 +118,14 @@ impl Generate {
         let writers: Vec<_> = arms.into_iter().map(writer).collect();
         if self.json {
             let texts = finish(write_all(writers, &tokenizer, |_, _| Ok(()))?)?;
+            model.check_unchanged()?;
             println!("{}", serde_json::to_string_pretty(&self.as_json(&texts))?);
-            Ok(())
         } else if self.compare {
-            self.print_both(writers, &tokenizer)
+            self.print_both(writers, &tokenizer)?;
         } else {
-            self.print(writers, &tokenizer)
+            self.print(writers, &tokenizer)?;
         }
+        Ok(model.check_unchanged()?)
     }
 
     fn check(&self) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::progress::Meter;
-use super::setup::{check_memory, find_model, tokenizer};
+use super::setup::{check_memory, find_model, open_checkpoint, tokenizer};
 use super::table::text_table;
 use crate::engine::Engine;
 use crate::experiment::neuron_activity;
@@ -90,7 +90,7 @@ impl NeuronArgs {
         let recorded = recorded.transpose()?;
         let options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
+        let checkpoint = open_checkpoint(&located)?;
         self.check(&checkpoint)?;
         let tokenizer = tokenizer(&located)?;
         let source = match recorded {
@@ -133,6 +133,7 @@ impl NeuronArgs {
         let meter = Meter::new();
         let activity = neuron_activity(&Engine::new(&model), &texts.batch, self.neuron, &meter)?;
         meter.clear();
+        model.check_unchanged()?;
         Ok(texts.seen(&activity, self.top, tokenizer))
     }
 

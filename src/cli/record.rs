@@ -13,13 +13,13 @@ use serde::Serialize;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::progress::Meter;
 use super::resume::{Place, ResumeArg, claim, stopped};
-use super::setup::{check_memory, find_model};
+use super::setup::{check_memory, find_model, open_checkpoint};
 use super::stop::Stop;
 use crate::engine::{Engine, Progress};
 use crate::experiment::record::{Activity, ClassSets, PassBudget, Recording, class_view};
 use crate::hooks::Condition;
 use crate::io_class::{Match, NeuronTable};
-use crate::model::{Checkpoint, Model};
+use crate::model::Model;
 use crate::report::{RecordFiles, Start, expected_bytes, saved_state};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, Positions};
@@ -149,7 +149,7 @@ impl Record {
         let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
+        let checkpoint = open_checkpoint(&located)?;
         check_memory(&load_options, checkpoint.config())?;
         let (plan, mut info) = self.plan(&located, checkpoint.config())?;
         place.check(&info)?;
@@ -166,6 +166,7 @@ impl Record {
         let model = Model::load(checkpoint, load_options)?;
         let stop = place.stop("stopping when this pass is through")?;
         let files = self.record(&place, &plan, &table, &model, &mut recording, &stop)?;
+        model.check_unchanged()?;
 
         let whole = plan.input.sequences().len();
         anyhow::ensure!(

@@ -11,7 +11,7 @@ use indicatif::BinaryBytes;
 use super::args::{ClassArgs, ComputeArgs};
 use super::progress::Meter;
 use crate::hub::{LocatedModel, ModelFiles, locate};
-use crate::model::{Config, LoadOptions, MemoryEstimate, Residency};
+use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Residency};
 use crate::report::{FileHash, ModelInfo, RunInfo};
 use crate::tokens::Tokenizer;
 
@@ -54,6 +54,19 @@ pub fn gguf_content(path: &Path) -> anyhow::Result<Content> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     Content::read(&mut BufReader::new(file))
         .with_context(|| format!("{} is not a whole GGUF file", path.display()))
+}
+
+/// The model's checkpoint; says once what its files leave open, and what in them is not known here.
+pub fn open_checkpoint(located: &LocatedModel) -> anyhow::Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(&located.files)?;
+    let config = checkpoint.config();
+    for assumed in &config.assumed {
+        eprintln!("assumed: {assumed}");
+    }
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(checkpoint)
 }
 
 /// A `run.json` with what every command knows; the others fill in the rest.

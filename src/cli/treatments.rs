@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::{ClassArgs, ModelArg, as_text, parse_layers};
 use super::edit_args::{EditArgs, Recorded, print_reference};
-use super::setup::{check_memory, find_model, tokenizer};
+use super::setup::{check_memory, find_model, open_checkpoint, tokenizer};
 use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
 use crate::hooks::{ModeSpec, NeuronSet};
 use crate::hub::LocatedModel;
@@ -174,7 +174,7 @@ impl ConditionArgs {
     ) -> anyhow::Result<(Checkpoint, Ready)> {
         check_threshold(class.threshold)?;
         let located = find_model(&model.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
+        let checkpoint = open_checkpoint(&located)?;
         check_memory(load_options, checkpoint.config())?;
         if let Some(layers) = &self.layers {
             check_layers(layers, checkpoint.config().n_layers())?;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::progress::Meter;
-use super::setup::{check_memory, find_model, run_info, tokenizer};
+use super::setup::{check_memory, find_model, open_checkpoint, run_info, tokenizer};
 use super::table::count;
 use super::verify_table::print_claims;
 use crate::engine::Engine;
@@ -21,7 +21,7 @@ use crate::experiment::verify::{
 };
 use crate::hooks::Condition;
 use crate::io_class::{NeuronTable, check_threshold};
-use crate::model::{Checkpoint, Config, Model};
+use crate::model::{Config, Model};
 use crate::prompts::{Documents, MissingText, PromptSet, StopWords, SubjectError, Subjects};
 use crate::report::{OutDir, PromptSetInfo, RunInfo, write_report};
 use crate::stats::BootstrapSettings;
@@ -129,7 +129,7 @@ impl Verify {
         let out = self.output.claim()?;
         let load_options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
+        let checkpoint = open_checkpoint(&located)?;
         check_memory(&load_options, checkpoint.config())?;
         let tokenizer = tokenizer(&located)?;
         let inputs = self.inputs(&tokenizer, checkpoint.config())?;
@@ -155,6 +155,7 @@ impl Verify {
         let meter = Meter::new();
         let claims = verify(&input, &settings, &meter)?;
         meter.clear();
+        model.check_unchanged()?;
 
         if let Some(out) = &out {
             let arguments = serde_json::to_value(&self)?;

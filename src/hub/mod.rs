@@ -14,7 +14,9 @@ mod config;
 mod digest;
 mod error;
 mod folder;
+mod folder_hint;
 mod hf;
+pub(crate) mod json;
 mod name;
 mod pypi;
 mod wheel;
@@ -25,6 +27,7 @@ use rayon::prelude::*;
 
 pub use config::{HubConfig, Network};
 pub use error::HubError;
+pub use folder::{INDEX, WEIGHTS, weight_map};
 pub use pypi::{ALIASES, Alias, DEFAULT_MODEL};
 
 use name::ModelName;
@@ -42,8 +45,11 @@ pub enum ModelFiles {
         tokenizer: PathBuf,
         /// `tokenizer_config.json`, where there is one.
         tokenizer_config: Option<PathBuf>,
-        /// Every safetensors file, sorted by name: `model.safetensors`, or all that the index names.
+        /// Every safetensors file, sorted by name: `model.safetensors`, or all that the index names, or all shards that
+        /// their names count.
         weights: Vec<PathBuf>,
+        /// The index that names the weights, where they are in shards.
+        index: Option<PathBuf>,
     },
     /// One GGUF file, whose metadata hold the config and the tokenizer too.
     Gguf(PathBuf),

@@ -53,6 +53,8 @@ pub struct Config {
     pub attention: Vec<AttentionSpec>,
     /// What the files leave open and was taken as transformers or llama.cpp take it, for a person.
     pub assumed: Vec<String>,
+    /// What the files say and this version does not know, for a person.
+    pub warnings: Vec<String>,
 }
 
 impl Config {

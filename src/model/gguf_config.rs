@@ -51,6 +51,7 @@ impl Config {
             tied_head: !content.tensor_infos.contains_key("output.weight"),
             attention: metadata.attention(head_dim, store, &mut assumed)?,
             assumed,
+            warnings: Vec::new(),
         })
     }
 }
