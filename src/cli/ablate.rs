@@ -128,6 +128,7 @@ impl Ablate {
         let batch = &run.ready.batch;
         let ablation = ablate(&Engine::new(model), batch, plan, earlier, &meter)?;
         meter.clear();
+        model.check_unchanged()?;
         let prompts = &run.ready.prompts.prompts;
         let relations = known_by_relation(&ablation.outcomes, prompts);
         let outcomes = || outcomes_parquet(&ablation.outcomes, prompts, &run.ready.tokenizer);

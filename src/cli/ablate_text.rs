@@ -103,6 +103,7 @@ impl Texts {
         let engine = Engine::new(model);
         let ablation = ablate_text(&engine, &self.windows, plan, earlier, &meter, &mut sink)?;
         meter.clear();
+        model.check_unchanged()?;
         if let Some(table) = table {
             table.close()?;
         }

@@ -149,6 +149,7 @@ impl AttributesArgs {
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         let measured = self.measure(&Engine::new(&model), plan, layers, &ready, &asked, &words)?;
+        model.check_unchanged()?;
 
         if let Some(out) = &out {
             let mut info = self.info(&model, &ready, &asked, layers)?;

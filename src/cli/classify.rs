@@ -87,6 +87,7 @@ impl Classify {
         options.plan(checkpoint.config())?;
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let chance = self.chance_levels(&checkpoint, &table)?;
+        checkpoint.check_unchanged()?;
         let published = PublishedReport::new(&located, &checkpoint, &table)?;
         let comparison = published.as_ref().and_then(|p| p.comparison.as_ref());
         let classes = classes_json(&table, &chance, comparison)?;

@@ -118,13 +118,14 @@ impl Generate {
         let writers: Vec<_> = arms.into_iter().map(writer).collect();
         if self.json {
             let texts = finish(write_all(writers, &tokenizer, |_, _| Ok(()))?)?;
+            model.check_unchanged()?;
             println!("{}", serde_json::to_string_pretty(&self.as_json(&texts))?);
-            Ok(())
         } else if self.compare {
-            self.print_both(writers, &tokenizer)
+            self.print_both(writers, &tokenizer)?;
         } else {
-            self.print(writers, &tokenizer)
+            self.print(writers, &tokenizer)?;
         }
+        Ok(model.check_unchanged()?)
     }
 
     fn check(&self) -> anyhow::Result<()> {

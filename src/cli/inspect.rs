@@ -10,12 +10,15 @@ use crate::hub::DEFAULT_MODEL;
 use crate::model::{Activation, AttentionSpec, Checkpoint, LoadOptions, MemoryEstimate, Residency};
 use crate::tokens::BosPolicy;
 
-/// Print a model's family, shapes, memory per mode, rope and BOS; reads no weights
+/// Print a model's family, shapes, memory per mode, rope and BOS; reads no weights unless asked to check them
 #[derive(Args)]
 pub struct Inspect {
     /// An alias, a Hugging Face id, a folder or a .gguf file.
     #[arg(default_value = DEFAULT_MODEL)]
     model: String,
+    /// Read all weights once, and say whether each is finite.
+    #[arg(long)]
+    check: bool,
     /// Print JSON for a machine instead.
     #[arg(long)]
     json: bool,
@@ -48,6 +51,8 @@ struct Inspection {
     /// How it would be held now, without --max-memory; `null`: not at all.
     residency: Option<Residency>,
     bos: Option<String>,
+    /// With --check, the tensors whose weights were all found finite.
+    checked_tensors: Option<usize>,
 }
 
 impl Inspect {
@@ -58,7 +63,8 @@ impl Inspect {
         let bos = tokenizer
             .bos_for(BosPolicy::Auto)?
             .map(|id| tokenizer.token_text(id));
-        let inspection = Inspection::new(self.model, &checkpoint, bos);
+        let checked = self.check.then(|| checkpoint.check_weights()).transpose()?;
+        let inspection = Inspection::new(self.model, &checkpoint, bos, checked);
         if self.json {
             println!("{}", serde_json::to_string_pretty(&inspection)?);
         } else {
@@ -69,7 +75,12 @@ impl Inspect {
 }
 
 impl Inspection {
-    fn new(model: String, checkpoint: &Checkpoint, bos: Option<String>) -> Self {
+    fn new(
+        model: String,
+        checkpoint: &Checkpoint,
+        bos: Option<String>,
+        checked_tensors: Option<usize>,
+    ) -> Self {
         let config = checkpoint.config();
         Self {
             model,
@@ -99,6 +110,7 @@ impl Inspection {
                 .ok()
                 .map(|plan| plan.residency),
             bos,
+            checked_tensors,
         }
     }
 
@@ -168,6 +180,9 @@ impl Inspection {
             None => "it does not fit",
         };
         line("memory now", now.to_string());
+        if let Some(tensors) = self.checked_tensors {
+            line("weights", format!("all of {tensors} tensors are finite"));
+        }
         for assumed in &self.assumed {
             line("assumed", assumed.clone());
         }

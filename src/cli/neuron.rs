@@ -133,6 +133,7 @@ impl NeuronArgs {
         let meter = Meter::new();
         let activity = neuron_activity(&Engine::new(&model), &texts.batch, self.neuron, &meter)?;
         meter.clear();
+        model.check_unchanged()?;
         Ok(texts.seen(&activity, self.top, tokenizer))
     }
 

@@ -120,6 +120,7 @@ impl Rank {
         let meter = Meter::new();
         let ranking = rank(&Engine::new(&model), &run.ready.batch, &plan, &meter)?;
         meter.clear();
+        model.check_unchanged()?;
         warn_of_values_kept(&ranking.changed);
         warn_of_unchanged(&ranking, plan.alone());
         let curve = serde_json::to_vec_pretty(&ranking.curve)?;

@@ -166,6 +166,7 @@ impl Record {
         let model = Model::load(checkpoint, load_options)?;
         let stop = place.stop("stopping when this pass is through")?;
         let files = self.record(&place, &plan, &table, &model, &mut recording, &stop)?;
+        model.check_unchanged()?;
 
         let whole = plan.input.sequences().len();
         anyhow::ensure!(

@@ -119,7 +119,7 @@ impl Sweep {
         warn_of_baselines(&whole);
         let plan = SweepPlan::new(whole, &windows);
         let model = Model::load(checkpoint, load_options)?;
-        self.sweep(&Engine::new(&model), &plan, &run)
+        self.sweep(&model, &plan, &run)
     }
 
     /// `run.json` but for the counts.
@@ -148,11 +148,18 @@ impl Sweep {
         Ok(windows)
     }
 
-    fn sweep(&self, engine: &Engine<'_>, plan: &SweepPlan, run: &Run) -> anyhow::Result<()> {
+    fn sweep(&self, model: &Model, plan: &SweepPlan, run: &Run) -> anyhow::Result<()> {
         let earlier = run.place.earlier().map(stopped_ablation).transpose()?;
         let meter = Meter::until(run.stop()?);
-        let ablation = ablate(engine, &run.ready.batch, &plan.ablation, earlier, &meter)?;
+        let ablation = ablate(
+            &Engine::new(model),
+            &run.ready.batch,
+            &plan.ablation,
+            earlier,
+            &meter,
+        )?;
         meter.clear();
+        model.check_unchanged()?;
         let counts = counts(&ablation, plan, &run.ready);
         let json = serde_json::to_value(&counts)?;
         let (prompts, tokenizer) = (&run.ready.prompts.prompts, &run.ready.tokenizer);

@@ -155,6 +155,7 @@ impl Verify {
         let meter = Meter::new();
         let claims = verify(&input, &settings, &meter)?;
         meter.clear();
+        model.check_unchanged()?;
 
         if let Some(out) = &out {
             let arguments = serde_json::to_value(&self)?;

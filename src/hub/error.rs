@@ -53,6 +53,19 @@ pub enum HubError {
         hint: String,
     },
 
+    /// A folder of a model has an adapter beside it.
+    #[error(
+        "{} has weights and an adapter (adapter_config.json): transformers would run the model with the adapter, and it \
+         is not computed here; merge it into the weights, or take the file out of the folder:\n  {way_out}",
+        dir.display()
+    )]
+    FolderWithAdapter {
+        /// The folder.
+        dir: PathBuf,
+        /// The line that merges them.
+        way_out: String,
+    },
+
     /// `model.safetensors.index.json` cannot be used.
     #[error("{} is not a usable index of weights: {reason}", path.display())]
     BadIndex {

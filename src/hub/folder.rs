@@ -1,25 +1,25 @@
 //! A model as a folder: config.json, tokenizer.json, and safetensors in one file or in the shards that
 //! an index names. A snapshot in the Hugging Face cache is such a folder too.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use super::{HubError, ModelFiles};
+use super::{HubError, ModelFiles, folder_hint, json};
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-pub(super) const WEIGHTS: &str = "model.safetensors";
-pub(super) const INDEX: &str = "model.safetensors.index.json";
+/// The weights in one file.
+pub const WEIGHTS: &str = "model.safetensors";
+/// Which shard has which tensor.
+pub const INDEX: &str = "model.safetensors.index.json";
+pub(super) const ADAPTER: &str = "adapter_config.json";
 
-/// The part of an index that says where the tensors are.
-#[derive(Deserialize)]
-struct Index {
-    /// Tensor name -> shard.
-    weight_map: HashMap<String, String>,
+/// The names of a folder's weight files, whether they exist or not.
+struct WeightNames {
+    names: BTreeSet<String>,
+    /// The file that lists them, where one does.
+    index: Option<PathBuf>,
 }
 
 /// The model in `dir`, or one error that names everything that is missing.
@@ -27,66 +27,105 @@ pub(super) fn read(dir: &Path) -> Result<ModelFiles, HubError> {
     let weights = weight_names(dir)?;
     let missing = missing_files(dir, weights.as_ref());
     match weights {
+        Some(_) if dir.join(ADAPTER).is_file() => Err(HubError::FolderWithAdapter {
+            dir: dir.to_path_buf(),
+            way_out: folder_hint::merge_line(dir),
+        }),
         Some(weights) if missing.is_empty() => Ok(ModelFiles::Folder {
             dir: dir.to_path_buf(),
             config: dir.join(CONFIG),
             tokenizer: dir.join(TOKENIZER),
             tokenizer_config: Some(dir.join(TOKENIZER_CONFIG)).filter(|path| path.is_file()),
-            weights: weights.iter().map(|name| dir.join(name)).collect(),
+            weights: weights.names.iter().map(|name| dir.join(name)).collect(),
+            index: weights.index,
         }),
         _ => Err(HubError::FolderIncomplete {
             dir: dir.to_path_buf(),
+            hint: folder_hint::hint(dir, &missing),
             missing,
-            hint: gguf_hint(dir),
         }),
     }
 }
 
 /// The shards that the index at `path` names, sorted, each once.
 pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
+    Ok(weight_map(path)?.into_values().collect())
+}
+
+/// What the index at `path` says: tensor name -> shard. Every shard's name is that of a safetensors file beside it.
+///
+/// # Errors
+/// [`HubError::BadIndex`]: no JSON, a tensor twice, no tensors, or a name that leads elsewhere.
+pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, HubError> {
     let bad = |reason: String| HubError::BadIndex {
         path: path.to_path_buf(),
         reason,
     };
-    let text = fs::read(path).map_err(HubError::io("read", path))?;
-    let index: Index = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
-    if shards.is_empty() {
+    let index = json::read_file(path).map_err(bad)?;
+    let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else {
+        return Err(bad("it has no object `weight_map`".to_string()));
+    };
+    if map.is_empty() {
         return Err(bad("its weight_map is empty".to_string()));
     }
-    match shards.iter().find(|shard| !is_plain(shard)) {
+    let shard = |(tensor, shard): (&String, &serde_json::Value)| match shard.as_str() {
+        Some(shard) if is_plain_name(shard) => Ok((tensor.clone(), shard.to_string())),
         Some(shard) => Err(bad(format!(
-            "`{shard}` is not the name of a safetensors file beside it"
+            "`{}` is not the name of a safetensors file beside it",
+            shard.escape_debug()
         ))),
-        None => Ok(shards),
-    }
+        None => Err(bad(format!("the shard of {tensor} is {shard}, not a name"))),
+    };
+    map.iter().map(shard).collect()
 }
 
-/// An index may come from anywhere; a shard's name must not lead out of the folder.
-fn is_plain(shard: &str) -> bool {
-    shard.ends_with(".safetensors")
-        && !shard.contains('\\')
-        && Path::new(shard)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
+/// An index may come from anywhere; a shard's name must not lead out of the folder, on any system and however a server
+/// or a shell reads it: letters, digits, `-`, `_` and `.` alone.
+fn is_plain_name(shard: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    shard.ends_with(".safetensors") && !shard.starts_with('.') && shard.chars().all(is_plain)
 }
 
-/// The names of the weight files, whether they exist or not; `None` without weights and index.
-fn weight_names(dir: &Path) -> Result<Option<BTreeSet<String>>, HubError> {
+/// One file, or what the index lists, or shards whose names count them; `None` without any of these.
+fn weight_names(dir: &Path) -> Result<Option<WeightNames>, HubError> {
     let index = dir.join(INDEX);
     if dir.join(WEIGHTS).is_file() {
-        Ok(Some(BTreeSet::from([WEIGHTS.to_string()])))
+        let names = BTreeSet::from([WEIGHTS.to_string()]);
+        Ok(Some(WeightNames { names, index: None }))
     } else if index.is_file() {
-        shards(&index).map(Some)
+        let names = shards(&index)?;
+        let index = Some(index);
+        Ok(Some(WeightNames { names, index }))
     } else {
-        Ok(None)
+        let names = counted_shards(&folder_hint::file_names(dir));
+        Ok(names.map(|names| WeightNames { names, index: None }))
     }
 }
 
-fn missing_files(dir: &Path, weights: Option<&BTreeSet<String>>) -> Vec<String> {
+/// All shards of a set of which some are there, `model-00001-of-00003.safetensors` and so on; `None` where there is no
+/// set or more than one.
+fn counted_shards(files: &[String]) -> Option<BTreeSet<String>> {
+    let mut sets: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for file in files {
+        let parts = file.strip_suffix(".safetensors").and_then(|stem| {
+            let (rest, count) = stem.rsplit_once("-of-")?;
+            Some((rest.rsplit_once('-')?.0, count))
+        });
+        sets.extend(parts.filter(|(_, count)| count.len() == 5));
+    }
+    let [(prefix, count)] = sets.into_iter().collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let shards = count.parse::<usize>().ok().filter(|shards| *shards > 0)?;
+    let name = |shard| format!("{prefix}-{shard:05}-of-{count}.safetensors");
+    Some((1..=shards).map(name).collect())
+}
+
+fn missing_files(dir: &Path, weights: Option<&WeightNames>) -> Vec<String> {
     let wanted = [CONFIG, TOKENIZER].into_iter();
+    let names = weights.into_iter().flat_map(|weights| &weights.names);
     let mut missing: Vec<String> = wanted
-        .chain(weights.into_iter().flatten().map(String::as_str))
+        .chain(names.map(String::as_str))
         .filter(|name| !dir.join(name).is_file())
         .map(str::to_string)
         .collect();
@@ -96,25 +135,10 @@ fn missing_files(dir: &Path, weights: Option<&BTreeSet<String>>) -> Vec<String> 
     missing
 }
 
-/// Folders of GGUF files are common; name the file that was probably meant.
-fn gguf_hint(dir: &Path) -> String {
-    let files = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut ggufs: Vec<PathBuf> = files
-        .map(|file| file.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "gguf")
-        })
-        .collect();
-    ggufs.sort();
-    match ggufs.first() {
-        Some(path) => format!("; to use its GGUF file, give {}", path.display()),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -177,7 +201,20 @@ mod tests {
         for (index, reason) in [
             ("{", "EOF"),
             (r#"{"weight_map": {}}"#, "weight_map is empty"),
-            (r#"{"metadata": {}}"#, "missing field `weight_map`"),
+            (r#"{"metadata": {}}"#, "no object `weight_map`"),
+            (r#"{"weight_map": {"a": 3}}"#, "the shard of a is 3"),
+            (
+                r#"{"weight_map": {"a": "a.safetensors", "a": "b.safetensors"}}"#,
+                r#""a" stands twice"#,
+            ),
+            (
+                r#"{"weight_map": {"a": "..%2fa.safetensors"}}"#,
+                "`..%2fa.safetensors`",
+            ),
+            (
+                r#"{"weight_map": {"a": "C:a.safetensors"}}"#,
+                "`C:a.safetensors`",
+            ),
             (
                 r#"{"weight_map": {"a": "../a.safetensors"}}"#,
                 "`../a.safetensors`",

@@ -15,8 +15,10 @@ mod config;
 mod digest;
 mod error;
 mod folder;
+mod folder_hint;
 pub mod gguf;
 mod hf;
+pub(crate) mod json;
 mod name;
 mod pypi;
 mod wheel;
@@ -27,6 +29,7 @@ use rayon::prelude::*;
 
 pub use config::{HubConfig, Network};
 pub use error::HubError;
+pub use folder::{INDEX, WEIGHTS, weight_map};
 pub use pypi::{ALIASES, Alias, DEFAULT_MODEL};
 
 use name::ModelName;
@@ -44,8 +47,11 @@ pub enum ModelFiles {
         tokenizer: PathBuf,
         /// `tokenizer_config.json`, where there is one.
         tokenizer_config: Option<PathBuf>,
-        /// Every safetensors file, sorted by name: `model.safetensors`, or all that the index names.
+        /// Every safetensors file, sorted by name: `model.safetensors`, or all that the index names, or all shards that
+        /// their names count.
         weights: Vec<PathBuf>,
+        /// The index that names the weights, where they are in shards.
+        index: Option<PathBuf>,
     },
     /// A GGUF file, or all its parts in their order; the metadata of the first hold the config and the tokenizer too.
     Gguf(Vec<PathBuf>),

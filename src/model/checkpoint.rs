@@ -3,7 +3,6 @@
 //! Differences between the file formats end here: names, the order of llama-arch query and key rows
 //! in GGUF, and Gemma's norm gains, which GGUF holds with the one added already.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,15 +12,17 @@ use rayon::prelude::*;
 
 use super::ModelError;
 use super::config::Config;
-use super::gguf_config::ROPE_TENSORS;
+use super::config_check;
+use super::files::Stamped;
+use super::hf_folder;
 use super::kinds::{GgufQk, NormKind};
+use super::other_tensors;
 use super::store::{Format, TensorStore};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;
 
-/// Tensors that checkpoints may hold and that no arithmetic needs: a stored copy of a tied head, and
-/// rotation frequencies that follow from the configuration.
-const UNUSED: &[&str] = &["lm_head.weight", "rotary_emb.inv_freq"];
+/// Values of the head and of the embedding that are compared at once.
+const COMPARED_AT_ONCE: usize = 1 << 22;
 
 const OWN_HEAD: &str = "config.json says that the head is the embedding, but the file has another head: \
     that one, as in transformers 5 (older versions take the embedding)";
@@ -31,73 +32,129 @@ const OWN_HEAD: &str = "config.json says that the head is the embedding, but the
 pub struct Checkpoint {
     config: Config,
     store: Arc<TensorStore>,
+    /// The model's other files: configuration and tokenizer.
+    others: Arc<Vec<Stamped>>,
 }
 
 impl Checkpoint {
     /// Opens the files, reads the configuration, and checks that every tensor is there, whole and of
-    /// the expected shape. Reads no weight.
+    /// the expected shape, and that the configuration's numbers have a meaning. Reads no weight, but for a head that a
+    /// file has beside the embedding that it should be: the two are compared.
     pub fn open(files: &ModelFiles) -> Result<Checkpoint, ModelError> {
-        let checkpoint = match files {
-            ModelFiles::Gguf(parts) => Self::open_gguf(parts)?,
+        match files {
+            ModelFiles::Gguf(parts) => Self::open_gguf(parts),
             ModelFiles::Folder {
-                config, weights, ..
-            } => Self::open_safetensors(config, weights)?,
-        };
-        let checked = checkpoint.check_tensors();
-        checked.map_err(|why| match files {
-            ModelFiles::Gguf(parts) => parts
-                .iter()
-                .take(1)
-                .fold(why, |why, first| why.in_file(first)),
-            ModelFiles::Folder { .. } => why,
-        })?;
-        Ok(checkpoint)
+                dir,
+                config,
+                tokenizer,
+                tokenizer_config,
+                weights,
+                index,
+            } => {
+                let others = [config, tokenizer].into_iter().chain(tokenizer_config);
+                let others = others.map(|path| Stamped::new(path));
+                let others = others.collect::<Result<Vec<_>, _>>()?;
+                let opened = Self::open_safetensors(dir, config, weights, index.as_deref());
+                let mut checkpoint = opened.map_err(|why| why.in_file(dir))?;
+                checkpoint.others = Arc::new(others);
+                Ok(checkpoint)
+            }
+        }
     }
 
     fn open_gguf(parts: &[PathBuf]) -> Result<Checkpoint, ModelError> {
         let (store, header) = TensorStore::open_gguf(parts)?;
-        let config = Config::from_gguf(&header, &store);
-        let config = config.map_err(|why| why.in_file(&header.path))?;
-        let store = Arc::new(store);
-        Ok(Checkpoint { config, store })
-    }
-
-    fn open_safetensors(config: &Path, weights: &[PathBuf]) -> Result<Checkpoint, ModelError> {
-        let config = Config::from_hf_file(config)?;
-        let store = Arc::new(TensorStore::open_safetensors(weights)?);
-        let mut checkpoint = Checkpoint { config, store };
-        checkpoint.untie_different_head()?;
+        let in_file = |why: ModelError| why.in_file(&header.path);
+        let config = Config::from_gguf(&header, &store).map_err(in_file)?;
+        let mut checkpoint = Self::new(config, store);
+        checkpoint.check().map_err(in_file)?;
         Ok(checkpoint)
     }
 
+    fn open_safetensors(
+        dir: &Path,
+        config: &Path,
+        weights: &[PathBuf],
+        index: Option<&Path>,
+    ) -> Result<Checkpoint, ModelError> {
+        let config = Config::from_hf_file(config)?;
+        let store = TensorStore::open_safetensors(weights)?;
+        if let Some(index) = index {
+            hf_folder::check_index(index, &store)?;
+        }
+        hf_folder::check_layers(&config, &store)?;
+        let mut checkpoint = Self::new(config, store);
+        checkpoint.untie_different_head()?;
+        let beside = hf_folder::beside(dir, index);
+        checkpoint.config.assumed.extend(beside);
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    fn new(config: Config, store: TensorStore) -> Checkpoint {
+        let store = Arc::new(store);
+        let others = Arc::new(Vec::new());
+        Checkpoint {
+            config,
+            store,
+            others,
+        }
+    }
+
     /// A file may hold a head although its configuration says that the head is the embedding. Where the two
-    /// differ in their first, middle or last row, transformers 5 takes the head; so do we, and say so.
+    /// differ anywhere, transformers 5 takes the head; so do we, and say so.
     fn untie_different_head(&mut self) -> Result<(), ModelError> {
         let [embedding, head] = [ModelTensor::Embedding, ModelTensor::Head];
         let [embedding, head] = [embedding, head].map(ModelTensor::safetensors_name);
-        let there = self.store.has(embedding) && self.store.has(head);
-        if !self.config.tied_head
-            || !there
-            || self.store.shape(embedding)? != self.store.shape(head)?
-        {
-            return Ok(());
-        }
-        let rows = self.config.vocab_size;
-        for row in [0, rows / 2, rows - 1] {
-            let row = |name| -> Result<Vec<f32>, ModelError> {
-                Ok(self
-                    .store
-                    .read_rows(name, row..row + 1)?
-                    .flatten_all()?
-                    .to_vec1()?)
-            };
-            if row(embedding)? != row(head)? {
-                self.config.tied_head = false;
-                self.config.assumed.push(OWN_HEAD.to_string());
-                return Ok(());
-            }
+        let there = [embedding, head].map(|name| self.store.file_of(name).is_some());
+        if self.config.tied_head && there == [true; 2] && !self.are_equal(embedding, head)? {
+            self.config.tied_head = false;
+            self.config.assumed.push(OWN_HEAD.to_string());
         }
         Ok(())
+    }
+
+    /// Whether two tensors have the same values, some rows at a time, up to the first difference.
+    fn are_equal(&self, one: &str, other: &str) -> Result<bool, ModelError> {
+        let shape = self.store.shape(one)?;
+        if shape != self.store.shape(other)? {
+            return Ok(false);
+        }
+        let rows = shape.first().copied().unwrap_or(1);
+        let width: usize = shape.iter().skip(1).product();
+        let step = (COMPARED_AT_ONCE / width.max(1)).max(1);
+        for first in (0..rows).step_by(step) {
+            let rows = first..rows.min(first + step);
+            let read = |name| -> Result<Vec<f32>, ModelError> {
+                let part = self.store.read_rows(name, rows.clone())?;
+                Ok(part.flatten_all()?.to_vec1()?)
+            };
+            if read(one)? != read(other)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the model's files are still those that were opened: their hashes are then those of what was run.
+    ///
+    /// # Errors
+    /// [`ModelError::Changed`] with the file that is not.
+    pub fn check_unchanged(&self) -> Result<(), ModelError> {
+        self.store.check_unchanged()?;
+        self.others.iter().try_for_each(Stamped::check_named)
+    }
+
+    /// Reads every weight once and keeps none; returns how many tensors were read.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and [`ModelError::NotFinite`] with the first weight that is NaN or infinite.
+    pub fn check_weights(&self) -> Result<usize, ModelError> {
+        let expected = self.expected_tensors();
+        for (name, _) in &expected {
+            self.store.check_finite(name)?;
+        }
+        Ok(expected.len())
     }
 
     /// The configuration.
@@ -118,9 +175,9 @@ impl Checkpoint {
     /// A layer's tensor in f32, shaped as [`LayerTensor`] says.
     pub fn layer_tensor(&self, layer: usize, tensor: LayerTensor) -> Result<Tensor, ModelError> {
         let (stored, rows) = tensor.stored(&self.config);
-        let raw = self
-            .store
-            .read_rows(&self.layer_name(layer, stored), rows)?;
+        let first = rows.start;
+        let raw = self.store.read_rows(&self.layer_name(layer, stored), rows);
+        let raw = raw.map_err(|why| name_neuron(why, layer, tensor, first))?;
         if tensor.is_norm() {
             return self.gain(raw);
         }
@@ -175,13 +232,19 @@ impl Checkpoint {
     }
 
     fn model_name(&self, tensor: ModelTensor) -> &'static str {
-        let tensor = match tensor {
-            ModelTensor::Head if self.config.tied_head => ModelTensor::Embedding,
-            other => other,
-        };
-        match self.store.format() {
+        use ModelTensor::{Embedding, FinalNorm, Head};
+        let name = |tensor: ModelTensor| match self.store.format() {
             Format::Gguf => tensor.gguf_name(),
             Format::Safetensors => tensor.safetensors_name(),
+        };
+        match tensor {
+            FinalNorm => name(FinalNorm),
+            // A tied pair may be stored under either name.
+            Embedding | Head if self.config.tied_head => match self.store.has(name(Embedding)) {
+                false if self.store.has(name(Head)) => name(Head),
+                _ => name(Embedding),
+            },
+            own => name(own),
         }
     }
 
@@ -207,8 +270,28 @@ impl Checkpoint {
             .reshape((rows, columns))?)
     }
 
-    /// Every tensor that the configuration asks for is there in its shape, and no other.
-    fn check_tensors(&self) -> Result<(), ModelError> {
+    /// The configuration's numbers have a meaning, every tensor that it asks for is there in its shape, and no other
+    /// that would have to be computed with.
+    fn check(&mut self) -> Result<(), ModelError> {
+        config_check::check(&self.config, self.store.format())?;
+        let tensors = self.expected_tensors();
+        for (name, expected) in &tensors {
+            let found = self.store.shape(name)?;
+            if found != *expected {
+                return Err(ModelError::Shape {
+                    name: name.clone(),
+                    found: found.to_vec(),
+                    expected: expected.clone(),
+                });
+            }
+        }
+        let warnings = other_tensors::check(&self.store, &tensors, self.config.family)?;
+        self.config.warnings.extend(warnings);
+        Ok(())
+    }
+
+    /// The names and shapes of the tensors that the configuration asks for.
+    fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
         let config = &self.config;
         let outside = config.family.model_tensors().into_iter();
         let outside =
@@ -217,38 +300,36 @@ impl Checkpoint {
             let tensors = config.family.layer_tensors().into_iter();
             tensors.map(move |tensor| (self.layer_name(l, tensor), tensor.shape(config)))
         });
-        let expected: Vec<(String, Vec<usize>)> = outside.chain(in_layers).collect();
-        for (name, expected) in &expected {
-            let found = self.store.shape(name)?;
-            if found != *expected {
-                let (name, expected) = (name.clone(), expected.clone());
-                let found = found.to_vec();
-                return Err(ModelError::Shape {
-                    name,
-                    found,
-                    expected,
-                });
+        outside.chain(in_layers).collect()
+    }
+}
+
+/// Says which neuron a weight that is not finite belongs to, where it is one's; rows are counted from the `first` of
+/// the tensor in what is stored.
+fn name_neuron(why: ModelError, layer: usize, tensor: LayerTensor, first: usize) -> ModelError {
+    match why {
+        ModelError::NotFinite {
+            path,
+            name,
+            row,
+            column,
+            value,
+            neuron: None,
+        } => {
+            let neuron = match tensor {
+                LayerTensor::GateProj | LayerTensor::UpProj => Some(row - first),
+                LayerTensor::DownProj => Some(column),
+                _ => None,
+            };
+            ModelError::NotFinite {
+                path,
+                name,
+                row,
+                column,
+                value,
+                neuron: neuron.map(|neuron| format!("{layer}.{neuron}")),
             }
         }
-        let known: HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
-        let unused = |name: &str| {
-            let factors = self.store.format() == Format::Gguf && ROPE_TENSORS.contains(&name);
-            factors || UNUSED.iter().any(|end| name.ends_with(end))
-        };
-        let mut names: Vec<String> = self
-            .store
-            .names()
-            .filter(|name| !known.contains(name) && !unused(name))
-            .map(str::to_string)
-            .collect();
-        names.sort_unstable();
-        names.truncate(3);
-        if names.is_empty() {
-            return Ok(());
-        }
-        Err(ModelError::UnknownTensors {
-            family: config.family.name,
-            names,
-        })
+        other => other,
     }
 }

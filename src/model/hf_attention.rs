@@ -3,7 +3,7 @@
 use super::ModelError;
 use super::config::AttentionSpec;
 use super::family::Family;
-use super::hf_config::{HfConfig, need, unsupported};
+use super::hf_config::{HfConfig, Notes, need, unsupported};
 use super::hf_rope::{GLOBAL, LOCAL};
 use super::kinds::{AttentionScale, Projections, SoftCaps, Windows};
 
@@ -47,22 +47,22 @@ impl HfConfig {
         &self,
         family: &'static Family,
         head_dim: usize,
-        assumed: &mut Vec<String>,
+        notes: &mut Notes,
     ) -> Result<Vec<AttentionSpec>, ModelError> {
-        let n_layers = need(self.num_hidden_layers, "num_hidden_layers", family)?;
+        let n_layers = self.n_layers(family)?;
         let width = self.rotated_width(family, head_dim)?;
         let global = AttentionSpec {
-            rope: self.rope(GLOBAL, family, width, assumed)?,
+            rope: self.rope(GLOBAL, family, width, notes)?,
             window: None,
         };
-        let window = self.window(family, assumed);
+        let window = self.window(family, &mut notes.assumed);
         let windowed = self.windowed_layers(family, window, n_layers)?;
         if !windowed.contains(&true) {
             return Ok(vec![global; n_layers]);
         }
         let window = need(window, "sliding_window", family)?;
         let local = AttentionSpec {
-            rope: self.rope(LOCAL, family, width, assumed)?,
+            rope: self.rope(LOCAL, family, width, notes)?,
             window: Some(window),
         };
         let specs = windowed
@@ -100,49 +100,79 @@ impl HfConfig {
         n_layers: usize,
     ) -> Result<Vec<bool>, ModelError> {
         let Some(types) = &self.layer_types else {
-            let first = match (family.windows, window) {
-                (Windows::FromLayer, Some(_)) => {
-                    need(self.max_window_layers, "max_window_layers", family)?
-                }
-                _ => 0,
-            };
-            let windowed = |l: usize| match family.windows {
-                Windows::Never => false,
-                Windows::EveryLayer { .. } | Windows::FromLayer => window.is_some() && l >= first,
-                Windows::AllButEvery(n) => {
-                    !(l + 1).is_multiple_of(self.sliding_window_pattern.unwrap_or(n).max(1))
-                }
-            };
-            return Ok((0..n_layers).map(windowed).collect());
+            return self.windowed_by_rule(family, window, n_layers);
         };
         if types.len() != n_layers {
             let count = format!("{} entries", types.len());
             let expected = format!("{n_layers} entries");
             return Err(unsupported("layer_types", &count, &expected));
         }
-        let accepted = match family.windows {
-            Windows::Never => GLOBAL.to_string(),
-            _ => format!("{GLOBAL}, {LOCAL}"),
+        let accepted = match (family.windows, window) {
+            (Windows::Never, _) | (Windows::EveryLayer { .. }, None) => vec![GLOBAL],
+            // transformers does not look at the types of such a family.
+            (Windows::EveryLayer { .. }, Some(_)) => vec![LOCAL],
+            _ => vec![GLOBAL, LOCAL],
         };
-        let windowed = types.iter().map(|kind| match kind.as_str() {
-            GLOBAL => Ok(false),
-            LOCAL if family.windows != Windows::Never => Ok(true),
-            other => Err(unsupported("layer_types", other, &accepted)),
-        });
+        let windowed = types
+            .iter()
+            .map(|kind| match accepted.contains(&kind.as_str()) {
+                true => Ok(kind == LOCAL),
+                false => Err(unsupported("layer_types", kind, &accepted.join(", "))),
+            });
         windowed.collect()
+    }
+
+    fn windowed_by_rule(
+        &self,
+        family: &'static Family,
+        window: Option<usize>,
+        n_layers: usize,
+    ) -> Result<Vec<bool>, ModelError> {
+        let first = match (family.windows, window) {
+            (Windows::FromLayer, Some(_)) => {
+                need(self.max_window_layers, "max_window_layers", family)?
+            }
+            _ => 0,
+        };
+        let pattern = match (family.windows, self.sliding_window_pattern) {
+            (Windows::AllButEvery(_), Some(0)) => {
+                return Err(unsupported("sliding_window_pattern", "0", "from 1 on"));
+            }
+            // Only Gemma 3 reads the key in transformers; the others have their rule.
+            (Windows::AllButEvery(n), Some(pattern))
+                if pattern != n && family.local_rope_theta.is_none() =>
+            {
+                let found = pattern.to_string();
+                return Err(unsupported(
+                    "sliding_window_pattern",
+                    &found,
+                    &n.to_string(),
+                ));
+            }
+            (Windows::AllButEvery(n), pattern) => pattern.unwrap_or(n),
+            _ => 1,
+        };
+        let windowed = |l: usize| match family.windows {
+            Windows::Never => false,
+            Windows::EveryLayer { .. } | Windows::FromLayer => window.is_some() && l >= first,
+            Windows::AllButEvery(_) => !(l + 1).is_multiple_of(pattern),
+        };
+        Ok((0..n_layers).map(windowed).collect())
     }
 
     /// How many dimensions of a head are rotated; Phi-4-mini turns three quarters of them.
     fn rotated_width(&self, family: &Family, head_dim: usize) -> Result<usize, ModelError> {
-        let in_rope = self.rope_parameters.as_ref();
-        let in_rope = in_rope.and_then(|rope| rope.get("partial_rotary_factor")?.as_f64());
+        let key = "partial_rotary_factor";
+        let in_rope = match &self.rope_parameters {
+            Some(rope) => rope.number(key)?,
+            None => None,
+        };
         let share = in_rope.or(self.partial_rotary_factor).unwrap_or(1.0);
         if share != 1.0 && family.projections != Projections::Fused {
-            return Err(unsupported(
-                "partial_rotary_factor",
-                &share.to_string(),
-                "1",
-            ));
+            return Err(unsupported(key, &share.to_string(), "1"));
+        }
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(unsupported(key, &share.to_string(), "above 0, at most 1"));
         }
         Ok((head_dim as f64 * share) as usize)
     }

@@ -3,25 +3,26 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::ModelError;
 use super::activation::Activation;
 use super::config::Config;
+use super::config_check::{MOST_LAYERS, WIDEST_HEAD};
 use super::family::{FAMILIES, Family};
+use super::hf_keys;
+use super::hf_object::Object;
 use super::kinds::{ActivationKey, NormKind};
+use crate::hub::json;
 
 pub(super) const FILE: &str = "config.json";
 
 /// OLMo's LayerNorm has this epsilon in transformers, whatever the file says.
 const LAYER_NORM_EPS: f64 = 1e-5;
 
-/// The keys that this version reads. Everything that changes the arithmetic and is not computed
-/// here is refused.
-#[derive(Deserialize)]
+/// The keys that this version reads; `hf_keys` accounts for all others. Of a key that may say null, the outer
+/// `Option` tells whether it is there.
 pub(super) struct HfConfig {
-    model_type: Option<String>,
     hidden_size: Option<usize>,
     intermediate_size: Option<usize>,
     pub num_hidden_layers: Option<usize>,
@@ -36,62 +37,57 @@ pub(super) struct HfConfig {
     hidden_activation: Option<String>,
     tie_word_embeddings: Option<bool>,
     pub rope_theta: Option<f64>,
-    pub rope_scaling: Option<Value>,
-    pub rope_parameters: Option<Value>,
+    pub rope_scaling: Option<Object>,
+    pub rope_parameters: Option<Object>,
     pub rope_local_base_freq: Option<f64>,
     pub partial_rotary_factor: Option<f64>,
     pub query_pre_attn_scalar: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
     pub sliding_window: Option<Option<usize>>,
     pub sliding_window_pattern: Option<usize>,
     pub use_sliding_window: Option<bool>,
     pub max_window_layers: Option<usize>,
     pub layer_types: Option<Vec<String>>,
-    attention_bias: Option<bool>,
-    mlp_bias: Option<bool>,
-    rope_interleaved: Option<bool>,
-    use_bidirectional_attention: Option<bool>,
     clip_qkv: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
     pub attn_logit_softcapping: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "present")]
     pub final_logit_softcapping: Option<Option<f64>>,
 }
 
-/// Tells a key that says null from one that is not there.
-fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::deserialize(value).map(Some)
+/// What the file leaves open and was taken as transformers takes it, and what is not known or not used, for a person.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub assumed: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Config {
     /// Reads `config.json`.
     pub fn from_hf_file(path: &Path) -> Result<Config, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(|why| ModelError::Read {
+        let value = json::read_file(path).map_err(|why| ModelError::Damaged {
             path: path.to_path_buf(),
             why,
         })?;
-        Config::from_hf_json(&text).map_err(|error| match error {
-            HfError::Json(why) => ModelError::Damaged {
-                path: path.to_path_buf(),
-                why: why.to_string(),
-            },
-            HfError::Model(error) => error,
-        })
+        let folder = path.parent().unwrap_or(path);
+        Config::from_hf_json(value).map_err(|why| why.in_file(folder))
     }
 
-    fn from_hf_json(text: &str) -> Result<Config, HfError> {
-        let raw: HfConfig = serde_json::from_str(text)?;
-        let family = raw.family()?;
-        raw.refuse_unknown_arithmetic(family)?;
+    fn from_hf_json(value: Value) -> Result<Config, ModelError> {
+        let Value::Object(entries) = value else {
+            return Err(unsupported("the file", "no object", "{...}"));
+        };
+        let top = Object::top(entries);
+        let family = family(&top)?;
+        let mut notes = Notes {
+            warnings: hf_keys::check(&top, family)?,
+            ..Notes::default()
+        };
+        for key in family.needed_keys {
+            need(top.value(key), key, family)?;
+        }
+        let raw = HfConfig::read(&top)?;
         let n_heads = need(raw.num_attention_heads, "num_attention_heads", family)?;
         let d_model = need(raw.hidden_size, "hidden_size", family)?;
-        let head_dim = raw.head_dim.unwrap_or(d_model / n_heads.max(1));
-        let mut assumed = Vec::new();
-        let attention = raw.attention(family, head_dim, &mut assumed)?;
+        let head_dim = raw.head_dim(d_model, n_heads)?;
+        let attention = raw.attention(family, head_dim, &mut notes)?;
         Ok(Config {
             family,
             d_model,
@@ -105,54 +101,104 @@ impl Config {
             attention_scale: raw.attention_scale(family, head_dim)?,
             attention_softcap: raw.attention_softcap(family)?,
             final_softcap: raw.final_softcap(family)?,
-            clip_qkv: raw.clip_qkv,
-            activation: raw.activation(family, &mut assumed)?,
-            warnings: Vec::new(),
+            clip_qkv: raw.clip_qkv(family)?,
+            activation: raw.activation(family, &mut notes.assumed)?,
             tied_head: raw.tie_word_embeddings.unwrap_or(family.tied_by_default),
             attention,
-            assumed,
+            assumed: notes.assumed,
+            warnings: notes.warnings,
         })
     }
 }
 
+fn family(top: &Object) -> Result<&'static Family, ModelError> {
+    let found = top.text("model_type")?;
+    let found = found.as_deref().unwrap_or("(absent)");
+    let key = "model_type";
+    Family::by_model_type(found).ok_or_else(|| match Family::refusal(found) {
+        Some(reason) => ModelError::Refused {
+            file: FILE,
+            key,
+            value: found.to_string(),
+            reason,
+        },
+        None => {
+            let known: Vec<_> = FAMILIES.iter().map(|f| f.model_type).collect();
+            unsupported(key, found, &known.join(", "))
+        }
+    })
+}
+
 impl HfConfig {
-    fn family(&self) -> Result<&'static Family, ModelError> {
-        let found = self.model_type.as_deref().unwrap_or("(absent)");
-        let key = "model_type";
-        Family::by_model_type(found).ok_or_else(|| match Family::refusal(found) {
-            Some(reason) => ModelError::Refused {
-                file: FILE,
-                key,
-                value: found.to_string(),
-                reason,
-            },
-            None => {
-                let known: Vec<_> = FAMILIES.iter().map(|f| f.model_type).collect();
-                unsupported(key, found, &known.join(", "))
-            }
+    fn read(top: &Object) -> Result<HfConfig, ModelError> {
+        let present = |key| top.has(key).then(|| top.number(key)).transpose();
+        let window = "sliding_window";
+        Ok(HfConfig {
+            hidden_size: top.count("hidden_size")?,
+            intermediate_size: top.count("intermediate_size")?,
+            num_hidden_layers: top.count("num_hidden_layers")?,
+            num_attention_heads: top.count("num_attention_heads")?,
+            num_key_value_heads: top.count("num_key_value_heads")?,
+            head_dim: top.count("head_dim")?,
+            vocab_size: top.count("vocab_size")?,
+            max_position_embeddings: top.count("max_position_embeddings")?,
+            original_max_position_embeddings: top.count("original_max_position_embeddings")?,
+            rms_norm_eps: top.number("rms_norm_eps")?,
+            hidden_act: top.text("hidden_act")?,
+            hidden_activation: top.text("hidden_activation")?,
+            tie_word_embeddings: top.flag("tie_word_embeddings")?,
+            rope_theta: top.number("rope_theta")?,
+            rope_scaling: top.object("rope_scaling")?,
+            rope_parameters: top.object("rope_parameters")?,
+            rope_local_base_freq: top.number("rope_local_base_freq")?,
+            partial_rotary_factor: top.number("partial_rotary_factor")?,
+            query_pre_attn_scalar: top.number("query_pre_attn_scalar")?,
+            sliding_window: top.has(window).then(|| top.count(window)).transpose()?,
+            sliding_window_pattern: top.count("sliding_window_pattern")?,
+            use_sliding_window: top.flag("use_sliding_window")?,
+            max_window_layers: top.count("max_window_layers")?,
+            layer_types: top.texts("layer_types")?,
+            clip_qkv: top.number("clip_qkv")?,
+            attn_logit_softcapping: present("attn_logit_softcapping")?,
+            final_logit_softcapping: present("final_logit_softcapping")?,
         })
     }
 
-    /// A value that would change the numbers and is not computed must not pass unseen.
-    fn refuse_unknown_arithmetic(&self, family: &Family) -> Result<(), ModelError> {
-        for (key, value) in [
-            ("attention_bias", self.attention_bias),
-            ("mlp_bias", self.mlp_bias),
-            ("rope_interleaved", self.rope_interleaved),
-            (
-                "use_bidirectional_attention",
-                self.use_bidirectional_attention,
-            ),
-        ] {
-            if value == Some(true) {
-                return Err(unsupported(key, "true", "false"));
-            }
+    /// The number of layers. Each has an entry in memory before the tensors are looked at, so it is bounded here.
+    pub fn n_layers(&self, family: &'static Family) -> Result<usize, ModelError> {
+        let key = "num_hidden_layers";
+        let count = need(self.num_hidden_layers, key, family)?;
+        match count <= MOST_LAYERS {
+            true => Ok(count),
+            false => Err(out_of_range(key, count, &format!("1 to {MOST_LAYERS}"))),
         }
+    }
+
+    fn head_dim(&self, d_model: usize, n_heads: usize) -> Result<usize, ModelError> {
+        let key = "head_dim";
+        let allowed = || format!("an even number up to {WIDEST_HEAD}");
+        match self.head_dim {
+            Some(width) if width > WIDEST_HEAD => Err(out_of_range(key, width, &allowed())),
+            Some(width) => Ok(width),
+            None if n_heads == 0 || n_heads > d_model => Err(out_of_range(
+                "num_attention_heads",
+                n_heads,
+                &format!("1 to hidden_size, {d_model}"),
+            )),
+            None if d_model / n_heads > WIDEST_HEAD => {
+                let key = "hidden_size / num_attention_heads";
+                Err(out_of_range(key, d_model / n_heads, &allowed()))
+            }
+            None => Ok(d_model / n_heads),
+        }
+    }
+
+    fn clip_qkv(&self, family: &Family) -> Result<Option<f64>, ModelError> {
         match self.clip_qkv {
             Some(clip) if family.norm != NormKind::LayerNorm => {
                 Err(unsupported("clip_qkv", &clip.to_string(), "null"))
             }
-            _ => Ok(()),
+            clip => Ok(clip),
         }
     }
 
@@ -210,13 +256,13 @@ pub(super) fn unsupported(key: &str, value: &str, accepted: &str) -> ModelError 
     ModelError::unsupported(FILE, key, value, accepted)
 }
 
-/// Either the text is no JSON of the expected kind, or the model is not one that runs here.
-#[derive(Debug, thiserror::Error)]
-enum HfError {
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    Model(#[from] ModelError),
+fn out_of_range(key: &str, value: usize, allowed: &str) -> ModelError {
+    ModelError::OutOfRange {
+        file: FILE,
+        key: key.to_string(),
+        value: value.to_string(),
+        allowed: allowed.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -224,8 +270,12 @@ mod tests {
     use super::super::rope::{RopeScaling, RopeSpec};
     use super::*;
 
-    fn gemma(extra: &str) -> Result<Config, HfError> {
-        Config::from_hf_json(&format!(
+    fn from_text(text: &str) -> Result<Config, ModelError> {
+        Config::from_hf_json(json::read(text.as_bytes()).unwrap())
+    }
+
+    fn gemma(extra: &str) -> Result<Config, ModelError> {
+        from_text(&format!(
             r#"{{"model_type": "gemma3_text", "hidden_size": 640, "intermediate_size": 2048,
                 "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 1,
                 "head_dim": 256, "vocab_size": 262144, "max_position_embeddings": 32768,
@@ -268,10 +318,11 @@ mod tests {
     }
 
     /// A config of some family with what most of them need.
-    fn read(family: &str, extra: &str) -> Result<Config, HfError> {
-        Config::from_hf_json(&format!(
+    fn read(family: &str, extra: &str) -> Result<Config, ModelError> {
+        from_text(&format!(
             r#"{{"model_type": "{family}", "hidden_size": 64, "intermediate_size": 128,
-                "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 300,
+                "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4,
+                "head_dim": 16, "vocab_size": 300,
                 "max_position_embeddings": 4096, "rms_norm_eps": 1e-6 {extra}}}"#
         ))
     }

@@ -4,11 +4,79 @@ use serde_json::Value;
 
 use super::ModelError;
 use super::family::Family;
-use super::hf_config::{HfConfig, need, unsupported};
+use super::hf_config::{FILE, HfConfig, Notes, need, unsupported};
+use super::hf_object::Object;
+use super::kinds::Projections;
 use super::rope::{RopeScaling, RopeSpec};
 
 pub(super) const GLOBAL: &str = "full_attention";
 pub(super) const LOCAL: &str = "sliding_attention";
+
+/// Keys that every kind of rotation may have.
+const COMMON_KEYS: &[&str] = &["rope_type", "type", "rope_theta", "partial_rotary_factor"];
+
+/// Keys of the kinds that are computed. One that stands beside a kind that does not use it is a warning; any other key
+/// is refused, for it belongs to a rotation that is not computed.
+const SCALING_KEYS: &[&str] = &[
+    "attention_factor",
+    "factor",
+    "high_freq_factor",
+    "long_factor",
+    "low_freq_factor",
+    "original_max_position_embeddings",
+    "short_factor",
+];
+
+/// The kinds of rotation that are computed.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Default,
+    Linear,
+    Llama3,
+    LongRope,
+}
+
+impl Kind {
+    fn by_name(name: &str) -> Option<Kind> {
+        match name {
+            "default" => Some(Kind::Default),
+            "linear" => Some(Kind::Linear),
+            "llama3" => Some(Kind::Llama3),
+            // `su` is what Phi-3's first configs called it.
+            "longrope" | "su" => Some(Kind::LongRope),
+            _ => None,
+        }
+    }
+
+    /// Which of [`SCALING_KEYS`] it uses.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Kind::Default => &[],
+            Kind::Linear => &["factor"],
+            Kind::Llama3 => &[
+                "factor",
+                "low_freq_factor",
+                "high_freq_factor",
+                "original_max_position_embeddings",
+            ],
+            Kind::LongRope => &[
+                "attention_factor",
+                "factor",
+                "long_factor",
+                "short_factor",
+                "original_max_position_embeddings",
+            ],
+        }
+    }
+
+    /// The names that a family may give; Phi-3 has no other scaling in transformers.
+    fn accepted(family: &Family) -> &'static str {
+        match family.projections {
+            Projections::Fused => "default, longrope",
+            Projections::Separate => "default, linear, llama3, longrope",
+        }
+    }
+}
 
 impl HfConfig {
     /// The rotation of one layer type, from whichever dialect the file speaks.
@@ -17,20 +85,23 @@ impl HfConfig {
         layer_type: &'static str,
         family: &'static Family,
         width: usize,
-        assumed: &mut Vec<String>,
+        notes: &mut Notes,
     ) -> Result<RopeSpec, ModelError> {
         let entry = self.rope_entry(layer_type, family)?;
+        let theta = match &entry {
+            Some(entry) => entry.number("rope_theta")?,
+            None => None,
+        };
         let local_theta = (layer_type == LOCAL)
             .then_some(family.local_rope_theta)
             .flatten();
-        let theta = entry.and_then(|entry| entry.get("rope_theta")?.as_f64());
         let theta = theta.or(match local_theta {
             Some(default) => Some(self.rope_local_base_freq.unwrap_or(default)),
             None => self.rope_theta,
         });
         let theta = match (theta, family.default_rope_theta) {
             (None, Some(default)) => {
-                assumed.push(format!(
+                notes.assumed.push(format!(
                     "config.json has no rope_theta: {default}, as in transformers"
                 ));
                 default
@@ -40,8 +111,8 @@ impl HfConfig {
         Ok(RopeSpec {
             theta,
             width,
-            scaling: match entry {
-                Some(entry) => self.scaling(entry, family, width)?,
+            scaling: match &entry {
+                Some(entry) => self.scaling(entry, family, width, notes)?,
                 None => RopeScaling::None,
             },
         })
@@ -53,11 +124,11 @@ impl HfConfig {
         &self,
         layer_type: &str,
         family: &'static Family,
-    ) -> Result<Option<&Value>, ModelError> {
+    ) -> Result<Option<Object>, ModelError> {
         let old = self.rope_scaling.as_ref();
         let Some(parameters) = &self.rope_parameters else {
             let everywhere = layer_type == GLOBAL || family.local_rope_theta.is_none();
-            return Ok(old.filter(|_| everywhere));
+            return Ok(old.filter(|_| everywhere).cloned());
         };
         if old.is_some() {
             let accepted = "one of the two dialects";
@@ -67,93 +138,91 @@ impl HfConfig {
                 accepted,
             ));
         }
-        let by_type = [GLOBAL, LOCAL]
-            .iter()
-            .any(|kind| parameters.get(*kind).is_some());
-        if !by_type {
-            return Ok(Some(parameters));
+        if ![GLOBAL, LOCAL].iter().any(|kind| parameters.has(kind)) {
+            return Ok(Some(parameters.clone()));
+        }
+        let beside = parameters.keys().find(|key| ![GLOBAL, LOCAL].contains(key));
+        if let Some(key) = beside {
+            let value = parameters.value(key).unwrap_or(&Value::Null);
+            let accepted = "no such key beside those of the layer types";
+            return Err(parameters.refused(key, value, accepted));
         }
         let key = format!("rope_parameters.{layer_type}");
-        need(parameters.get(layer_type), &key, family).map(Some)
+        need(parameters.object(layer_type)?, &key, family).map(Some)
     }
 
     fn scaling(
         &self,
-        entry: &Value,
+        entry: &Object,
         family: &'static Family,
         width: usize,
+        notes: &mut Notes,
     ) -> Result<RopeScaling, ModelError> {
-        let number = |key: &str| {
-            let value = entry.get(key).and_then(Value::as_f64);
-            need(value, &format!("the rope's {key}"), family)
-        };
-        let kind = entry.get("rope_type").or_else(|| entry.get("type"));
-        match kind.and_then(Value::as_str) {
-            None | Some("default") => Ok(RopeScaling::None),
-            Some("linear") => Ok(RopeScaling::Linear {
+        let kind = kind(entry, family)?;
+        check_keys(entry, kind, notes)?;
+        let number = |key: &str| needed(entry.number(key)?, entry, key, family);
+        match kind {
+            Kind::Default => Ok(RopeScaling::None),
+            Kind::Linear => Ok(RopeScaling::Linear {
                 factor: number("factor")?,
             }),
-            Some("llama3") => Ok(RopeScaling::Llama3 {
+            Kind::Llama3 => Ok(RopeScaling::Llama3 {
                 factor: number("factor")?,
                 low_freq_factor: number("low_freq_factor")?,
                 high_freq_factor: number("high_freq_factor")?,
-                original_max_positions: number("original_max_position_embeddings")?,
+                original_max_positions: match self.original_max_position_embeddings {
+                    Some(outer) => outer as f64,
+                    None => number("original_max_position_embeddings")?,
+                },
             }),
-            // `su` is what Phi-3's first configs called it.
-            Some("longrope" | "su") => self.longrope(entry, family, width),
-            Some(other) => Err(unsupported(
-                "rope_type",
-                other,
-                "default, linear, llama3, longrope",
-            )),
+            Kind::LongRope => self.longrope(entry, family, width),
         }
     }
 
     /// LongRoPE's short factors, which transformers uses for inputs up to the original length.
     fn longrope(
         &self,
-        entry: &Value,
+        entry: &Object,
         family: &'static Family,
         width: usize,
     ) -> Result<RopeScaling, ModelError> {
-        let factors = entry.get("short_factor").and_then(Value::as_array);
-        let factors: Option<Vec<f32>> = need(factors, "the rope's short_factor", family)?
-            .iter()
-            .map(|factor| factor.as_f64().map(|factor| factor as f32))
-            .collect();
-        let factors = factors.filter(|factors| factors.len() == width / 2);
-        let expected = format!("{} numbers", width / 2);
-        let factors =
-            factors.ok_or_else(|| unsupported("short_factor", "another list", &expected))?;
-        let original = need(
-            self.original_positions(),
-            "original_max_position_embeddings",
-            family,
-        )? as f64;
+        let key = "short_factor";
+        let factors = needed(entry.numbers(key)?, entry, key, family)?;
+        if factors.len() != width / 2 {
+            let found = format!("{} numbers", factors.len());
+            let expected = format!("{} numbers", width / 2);
+            return Err(unsupported(&entry.path(key), &found, &expected));
+        }
+        let key = "original_max_position_embeddings";
+        let original = need(self.original_positions()?, key, family)?;
+        if original < 2 {
+            return Err(unsupported(key, &original.to_string(), "from 2 on"));
+        }
         let longest = need(
             self.max_position_embeddings,
             "max_position_embeddings",
             family,
-        )?;
-        let stretch = entry.get("factor").and_then(Value::as_f64);
-        let stretch = stretch.unwrap_or(longest as f64 / original).max(1.0);
-        let given = entry.get("attention_factor").and_then(Value::as_f64);
+        )? as f64;
+        let original = original as f64;
+        let stretch = entry.number("factor")?;
+        let stretch = stretch.unwrap_or(longest / original).max(1.0);
+        let given = entry.number("attention_factor")?;
         Ok(RopeScaling::Factors {
-            factors,
+            factors: factors.into_iter().map(|factor| factor as f32).collect(),
             amplitude: given.unwrap_or((1.0 + stretch.ln() / original.ln()).sqrt()),
         })
     }
 
     /// The length of the first training of a model with LongRoPE; transformers lets the outer key win.
-    fn original_positions(&self) -> Option<usize> {
-        let in_rope = [&self.rope_parameters, &self.rope_scaling]
-            .into_iter()
-            .flatten();
-        let in_rope = in_rope
-            .filter_map(|rope| rope.get("original_max_position_embeddings")?.as_u64())
-            .map(|length| length as usize)
-            .next();
-        self.original_max_position_embeddings.or(in_rope)
+    fn original_positions(&self) -> Result<Option<usize>, ModelError> {
+        let key = "original_max_position_embeddings";
+        let mut found = self.original_max_position_embeddings;
+        for rope in [&self.rope_parameters, &self.rope_scaling] {
+            if let (None, Some(rope)) = (found, rope) {
+                found = rope.count(key)?;
+            }
+        }
+        Ok(found)
     }
 
     /// The longest input. Beyond the original length LongRoPE would rotate with its long factors, which are not
@@ -167,10 +236,73 @@ impl HfConfig {
         let is_longrope = [&self.rope_parameters, &self.rope_scaling]
             .into_iter()
             .flatten()
-            .any(|rope| rope.get("short_factor").is_some());
-        Ok(match self.original_positions() {
+            .any(|rope| rope.value("short_factor").is_some());
+        Ok(match self.original_positions()? {
             Some(original) if is_longrope => original,
             _ => max,
         })
     }
+}
+
+/// The kind that an object names, by the newer key or the older one, which must not disagree.
+fn kind(entry: &Object, family: &Family) -> Result<Kind, ModelError> {
+    let accepted = Kind::accepted(family);
+    let mut kinds = Vec::new();
+    for key in ["rope_type", "type"] {
+        if let Some(name) = entry.text(key)? {
+            let known = Kind::by_name(&name).filter(|kind| {
+                accepted.contains("linear") || matches!(kind, Kind::Default | Kind::LongRope)
+            });
+            let kind = known.ok_or_else(|| unsupported(&entry.path(key), &name, accepted))?;
+            kinds.push((kind, name));
+        }
+    }
+    match &kinds[..] {
+        [(newer, _), (older, name)] if newer != older => {
+            Err(unsupported(&entry.path("type"), name, "that of rope_type"))
+        }
+        [(kind, _), ..] => Ok(*kind),
+        [] => match SCALING_KEYS.iter().find(|key| entry.value(key).is_some()) {
+            // transformers would take the default, and a person meant something else.
+            Some(key) => Err(ModelError::MissingKey {
+                file: FILE,
+                key: format!("{}, beside {key},", entry.path("rope_type")),
+                family: family.name,
+            }),
+            None => Ok(Kind::Default),
+        },
+    }
+}
+
+/// Refuses keys of rotations that are not computed; warns of those that this kind does not use.
+fn check_keys(entry: &Object, kind: Kind, notes: &mut Notes) -> Result<(), ModelError> {
+    for key in entry.keys() {
+        let Some(value) = entry.value(key) else {
+            continue;
+        };
+        if COMMON_KEYS.contains(&key) || kind.keys().contains(&key) {
+            continue;
+        }
+        if !SCALING_KEYS.contains(&key) {
+            let known = [COMMON_KEYS, SCALING_KEYS].concat().join(", ");
+            return Err(entry.refused(key, value, &format!("the keys {known}")));
+        }
+        let warning = format!(
+            "config.json: {} has no effect beside this rope_type, as in transformers",
+            entry.path(key)
+        );
+        if !notes.warnings.contains(&warning) {
+            notes.warnings.push(warning);
+        }
+    }
+    Ok(())
+}
+
+fn needed<T>(
+    value: Option<T>,
+    entry: &Object,
+    key: &str,
+    family: &'static Family,
+) -> Result<T, ModelError> {
+    need(value, &entry.path(key), family)
 }

@@ -8,18 +8,25 @@ mod activation;
 mod attention;
 mod checkpoint;
 mod config;
+mod config_check;
 mod estimate;
 mod family;
+mod files;
 mod gguf_config;
 mod hf_attention;
 mod hf_config;
+mod hf_folder;
+mod hf_keys;
+mod hf_object;
 mod hf_rope;
 mod kinds;
 mod layer;
 mod linear;
 mod norm;
+mod other_tensors;
 mod read_ahead;
 mod rope;
+mod safetensors_header;
 mod softcap;
 mod store;
 mod tensors;
@@ -60,6 +67,62 @@ pub enum ModelError {
         path: PathBuf,
         /// What does not fit.
         why: String,
+    },
+    /// A file that is another one than when the model was opened.
+    #[error(
+        "{} was changed while it was in use: what was computed may mix two models; run again when it stays as it is",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor that is needed and stored in a type that is not read.
+    #[error(
+        "{}: tensor {name} is stored as {found}; read are F32, F16 and BF16{}",
+        path.display(),
+        stored_type_hint(found)
+    )]
+    StoredType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// A weight that is NaN or infinite. Rows and columns count from 0.
+    #[error(
+        "{}: tensor {name} has {value} in row {row}, column {column}{}; weights must be finite: the file is damaged, \
+         or it was made by a conversion or a training that overflowed",
+        path.display(),
+        neuron.as_ref().map(|neuron| format!(" (neuron {neuron})")).unwrap_or_default()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        name: String,
+        /// Its row.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The value.
+        value: f32,
+        /// The neuron, where the weight is one's, as `layer.neuron`.
+        neuron: Option<String>,
+    },
+    /// A value outside the range in which it has a meaning.
+    #[error("{file}: {key} = {value} is out of range; allowed: {allowed}")]
+    OutOfRange {
+        /// Where the value stands.
+        file: &'static str,
+        /// The key.
+        key: String,
+        /// The value found.
+        value: String,
+        /// What is allowed.
+        allowed: String,
     },
     /// A value in the configuration that this version does not compute.
     #[error("{file}: {key} = {value} is not supported; accepted: {accepted}")]
@@ -103,8 +166,9 @@ pub enum ModelError {
     },
     /// Tensors that this family's arithmetic has no place for: leaving them out would give other numbers.
     #[error(
-        "the checkpoint has tensors that a {family} model does not use: {}; this variant is not supported",
-        names.join(", ")
+        "the checkpoint has tensors that a {family} model does not use: {}; this variant is not supported{}",
+        names.join(", "),
+        other_tensors::hint(names)
     )]
     UnknownTensors {
         /// The family that the configuration names.
@@ -160,14 +224,31 @@ pub enum ModelError {
     Candle(#[from] candle_core::Error),
 }
 
+/// What to do about a tensor of a type that is not read.
+fn stored_type_hint(found: &str) -> &'static str {
+    match found {
+        "F64" => ": convert it with `tensor.to(torch.float32)`",
+        "F4" | "F6_E2M3" | "F6_E3M2" | "I8" | "U8" | "I32" | "I64" => {
+            ": this is a quantized model; take the unquantized one, or a GGUF file of it"
+        }
+        name if name.starts_with("F8") => {
+            ": this is a model in FP8; take the one in BF16, or a GGUF file of it"
+        }
+        _ => "",
+    }
+}
+
 impl ModelError {
     /// The error with the file's name before it, for those that do not name one.
     fn in_file(self, path: &Path) -> Self {
         match self {
             ModelError::Read { .. }
             | ModelError::Damaged { .. }
-            | ModelError::InFile { .. }
-            | ModelError::Gguf(_) => self,
+            | ModelError::Gguf(_)
+            | ModelError::Changed { .. }
+            | ModelError::StoredType { .. }
+            | ModelError::NotFinite { .. }
+            | ModelError::InFile { .. } => self,
             other => ModelError::InFile {
                 path: path.to_path_buf(),
                 why: Box::new(other),

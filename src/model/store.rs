@@ -15,20 +15,15 @@ use candle_core::{DType, Device, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
-use safetensors::SafeTensorError;
-use safetensors::tensor::Metadata;
+use safetensors::Dtype;
 
 use super::ModelError;
+use super::files::{Stamped, damaged, open, read_at, unreadable};
+use super::safetensors_header::{Entry, Header};
 use crate::hub::gguf::{GgufFile, read_parts};
 
 /// Values that one thread reads at once.
 const READ_BLOCK: usize = 1 << 16;
-
-/// Bytes of a safetensors file before its header: the header's length.
-const LENGTH_BYTES: u64 = 8;
-
-/// The longest safetensors header, as in the safetensors crate.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// What kind of files a store reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,51 +51,116 @@ struct StoredTensor {
     kind: Kind,
 }
 
+/// An open file, and what it was when its header was read.
+struct StoreFile {
+    path: PathBuf,
+    file: File,
+    stamped: Stamped,
+}
+
+impl StoreFile {
+    fn open(path: &Path) -> Result<StoreFile, ModelError> {
+        let stamped = Stamped::new(path)?;
+        let file = open(path)?;
+        stamped.check_open(&file)?;
+        let path = path.to_path_buf();
+        Ok(StoreFile {
+            path,
+            file,
+            stamped,
+        })
+    }
+}
+
 /// The tensors of a checkpoint.
 pub struct TensorStore {
     format: Format,
-    files: Vec<(PathBuf, File)>,
+    files: Vec<StoreFile>,
     tensors: HashMap<String, StoredTensor>,
+    /// Tensors of types that are not read: name -> type and file. None of them can be needed.
+    unread: HashMap<String, (String, usize)>,
 }
 
 impl TensorStore {
-    /// Indexes safetensors files, which must be whole.
+    /// Indexes safetensors files, which must be whole and hold each tensor once.
     pub fn open_safetensors(paths: &[PathBuf]) -> Result<TensorStore, ModelError> {
         let mut store = TensorStore::empty(Format::Safetensors);
         for path in paths {
-            let file = open(path)?;
-            let (metadata, start) = safetensors_header(path, &file)?;
-            for (name, info) in metadata.tensors() {
-                let stored = StoredTensor {
-                    file: store.files.len(),
-                    offset: start + info.data_offsets.0 as u64,
-                    shape: info.shape.clone(),
-                    kind: float_kind(&name, info.dtype)?,
-                };
-                store.tensors.insert(name, stored);
+            let file = StoreFile::open(path)?;
+            let header = Header::read(path, &file.file)?;
+            for (name, entry) in &header.tensors {
+                store.insert(name, entry, header.offset(entry), path)?;
             }
-            store.files.push((path.clone(), file));
+            store.files.push(file);
         }
         Ok(store)
+    }
+
+    /// A tensor of the file that is opened next.
+    fn insert(
+        &mut self,
+        name: &str,
+        entry: &Entry,
+        offset: u64,
+        path: &Path,
+    ) -> Result<(), ModelError> {
+        let file = self.files.len();
+        if let Some(other) = self.file_of(name) {
+            return Err(damaged(path)(format!(
+                "tensor {name} stands in {} as well",
+                other.display()
+            )));
+        }
+        match float_kind(entry) {
+            Some(kind) => {
+                let shape = entry.shape.iter().map(|n| *n as usize).collect();
+                let stored = StoredTensor {
+                    file,
+                    offset,
+                    shape,
+                    kind,
+                };
+                self.tensors.insert(name.to_string(), stored);
+            }
+            None => {
+                let dtype = entry.dtype.clone();
+                self.unread.insert(name.to_string(), (dtype, file));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that holds a tensor.
+    pub fn file_of(&self, name: &str) -> Option<&Path> {
+        let read = self.tensors.get(name).map(|stored| stored.file);
+        let file = read.or_else(|| self.unread.get(name).map(|(_, file)| *file))?;
+        Some(&self.files[file].path)
+    }
+
+    /// Whether the files that have these names now are those whose headers were read.
+    pub fn check_unchanged(&self) -> Result<(), ModelError> {
+        self.files
+            .iter()
+            .try_for_each(|file| file.stamped.check_named())
     }
 
     /// Indexes a GGUF file, or all its parts in their order; returns the header of the first as well, which has the
     /// metadata.
     pub fn open_gguf(paths: &[PathBuf]) -> Result<(TensorStore, GgufFile), ModelError> {
         let mut store = TensorStore::empty(Format::Gguf);
+        let files = paths.iter().map(|path| StoreFile::open(path));
+        store.files = files.collect::<Result<_, _>>()?;
         let headers = read_parts(paths)?;
-        for header in &headers {
+        for (file, header) in headers.iter().enumerate() {
             for tensor in &header.tensors {
                 let stored = StoredTensor {
-                    file: store.files.len(),
+                    file,
                     offset: tensor.offset,
                     shape: tensor.shape.clone(),
                     kind: Kind::of_ggml(tensor.dtype),
                 };
                 store.tensors.insert(tensor.name.clone(), stored);
             }
-            let path = &header.path;
-            store.files.push((path.clone(), open(path)?));
         }
         let first = headers.into_iter().next();
         let none = || candle_core::Error::Msg("a model of no files".to_string());
@@ -112,6 +172,7 @@ impl TensorStore {
             format,
             files: Vec::new(),
             tensors: HashMap::new(),
+            unread: HashMap::new(),
         }
     }
 
@@ -127,7 +188,8 @@ impl TensorStore {
 
     /// The names of all tensors, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        let names = self.tensors.keys().chain(self.unread.keys());
+        names.map(String::as_str)
     }
 
     /// A tensor's shape, rows first.
@@ -162,7 +224,7 @@ impl TensorStore {
     }
 
     /// Some rows of a tensor (entries of a vector) in f32, read in parallel, a block at a time: what
-    /// is in memory besides the result stays small.
+    /// is in memory besides the result stays small. Every value is finite.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
         let stored = self.get(name)?;
         if rows.end > stored.rows() {
@@ -175,7 +237,11 @@ impl TensorStore {
         values
             .par_chunks_mut((step * width).max(1))
             .enumerate()
-            .try_for_each(|(i, block)| self.fill(stored, (rows.start + i * step) * width, block))?;
+            .try_for_each(|(i, block)| {
+                self.fill(name, stored, (rows.start + i * step) * width, block)
+            })?;
+        let file = &self.files[stored.file];
+        file.stamped.check_open(&file.file)?;
         let mut shape = stored.shape.clone();
         if let Some(first) = shape.first_mut() {
             *first = rows.len();
@@ -183,27 +249,67 @@ impl TensorStore {
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 
+    /// Reads a whole tensor, a block at a time, and keeps nothing of it: every value is finite.
+    pub fn check_finite(&self, name: &str) -> Result<(), ModelError> {
+        let stored = self.get(name)?;
+        let (count, width) = (stored.rows() * stored.width(), stored.width());
+        let step = (READ_BLOCK / width.max(1)).max(1) * width.max(1);
+        (0..count.div_ceil(step)).into_par_iter().try_for_each(|i| {
+            let mut block = vec![0f32; step.min(count - i * step)];
+            self.fill(name, stored, i * step, &mut block)
+        })
+    }
+
     /// The values from number `first` on.
     fn fill(
         &self,
+        name: &str,
         stored: &StoredTensor,
         first: usize,
         values: &mut [f32],
     ) -> Result<(), ModelError> {
-        let (path, file) = &self.files[stored.file];
+        let StoreFile { path, file, .. } = &self.files[stored.file];
         let mut bytes = vec![0; stored.kind.bytes(values.len()) as usize];
         let offset = stored.offset + stored.kind.bytes(first);
         read_at(file, &mut bytes, offset).map_err(unreadable(path))?;
-        Ok(stored.kind.widen(&bytes, values)?)
+        stored.kind.widen(&bytes, values)?;
+        match first_not_finite(values) {
+            None => Ok(()),
+            Some(place) => Err(ModelError::NotFinite {
+                path: path.clone(),
+                name: name.to_string(),
+                row: (first + place) / stored.width().max(1),
+                column: (first + place) % stored.width().max(1),
+                value: values[place],
+                neuron: None,
+            }),
+        }
     }
 
     fn get(&self, name: &str) -> Result<&StoredTensor, ModelError> {
-        self.tensors
-            .get(name)
-            .ok_or_else(|| ModelError::MissingTensor {
+        let missing = || match self.unread.get(name) {
+            Some((dtype, file)) => ModelError::StoredType {
+                path: self.files[*file].path.clone(),
                 name: name.to_string(),
-            })
+                found: dtype.clone(),
+            },
+            None => ModelError::MissingTensor {
+                name: name.to_string(),
+            },
+        };
+        self.tensors.get(name).ok_or_else(missing)
     }
+}
+
+/// The place of the first NaN or infinity. The search over all values is one that the compiler turns into vector
+/// instructions: the largest bits without the sign.
+fn first_not_finite(values: &[f32]) -> Option<usize> {
+    let magnitude = |value: &f32| value.to_bits() & 0x7fff_ffff;
+    let largest = values.iter().map(magnitude).fold(0, u32::max);
+    if largest < f32::INFINITY.to_bits() {
+        return None;
+    }
+    values.iter().position(|value| !value.is_finite())
 }
 
 impl StoredTensor {
@@ -268,93 +374,12 @@ impl Kind {
     }
 }
 
-fn float_kind(name: &str, dtype: safetensors::Dtype) -> Result<Kind, ModelError> {
-    use safetensors::Dtype;
-    match dtype {
-        Dtype::F32 => Ok(Kind::Float(DType::F32)),
-        Dtype::F16 => Ok(Kind::Float(DType::F16)),
-        Dtype::BF16 => Ok(Kind::Float(DType::BF16)),
-        other => Err(ModelError::unsupported(
-            "safetensors",
-            &format!("the type of {name}"),
-            &format!("{other:?}"),
-            "F32, F16, BF16",
-        )),
-    }
-}
-
-/// The header of a safetensors file, and where its data begin. The file must have the length that
-/// the header says.
-fn safetensors_header(path: &Path, file: &File) -> Result<(Metadata, u64), ModelError> {
-    let length = length(path, file)?;
-    if length < LENGTH_BYTES {
-        return Err(damaged(path)(SafeTensorError::HeaderTooSmall));
-    }
-    let mut header = [0; LENGTH_BYTES as usize];
-    read_at(file, &mut header, 0).map_err(unreadable(path))?;
-    let header_bytes = u64::from_le_bytes(header);
-    if header_bytes > MAX_HEADER_BYTES {
-        return Err(damaged(path)(SafeTensorError::HeaderTooLarge));
-    }
-    let start = LENGTH_BYTES + header_bytes;
-    if start > length {
-        return Err(damaged(path)(SafeTensorError::InvalidHeaderLength));
-    }
-    let mut header = vec![0; header_bytes as usize];
-    read_at(file, &mut header, LENGTH_BYTES).map_err(unreadable(path))?;
-    let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(SafeTensorError::InvalidHeaderDeserialization)
-        .map_err(damaged(path))?;
-    if start + metadata.data_len() as u64 != length {
-        return Err(damaged(path)(SafeTensorError::MetadataIncompleteBuffer));
-    }
-    Ok((metadata, start))
-}
-
-fn open(path: &Path) -> Result<File, ModelError> {
-    File::open(path).map_err(unreadable(path))
-}
-
-fn length(path: &Path, file: &File) -> Result<u64, ModelError> {
-    Ok(file.metadata().map_err(unreadable(path))?.len())
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes = &mut bytes[read..];
-        offset += read as u64;
-    }
-    Ok(())
-}
-
-fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ModelError {
-    let path = path.to_path_buf();
-    move |why| ModelError::Read {
-        path: path.clone(),
-        why,
-    }
-}
-
-/// The first line alone: candle's errors may carry a backtrace.
-fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> ModelError {
-    let path = path.to_path_buf();
-    move |error| ModelError::Damaged {
-        path: path.clone(),
-        why: error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_string(),
+/// How the values of a safetensors entry are stored, where they are of a type that is read.
+fn float_kind(entry: &Entry) -> Option<Kind> {
+    match entry.known_dtype()? {
+        Dtype::F32 => Some(Kind::Float(DType::F32)),
+        Dtype::F16 => Some(Kind::Float(DType::F16)),
+        Dtype::BF16 => Some(Kind::Float(DType::BF16)),
+        _ => None,
     }
 }

@@ -122,6 +122,11 @@ impl Model {
         self.checkpoint.config()
     }
 
+    /// Whether the model's files are still those that were opened; see [`Checkpoint::check_unchanged`].
+    pub fn check_unchanged(&self) -> Result<(), ModelError> {
+        self.checkpoint.check_unchanged()
+    }
+
     /// How the weights are held, and what that leaves for activations.
     pub fn plan(&self) -> &MemoryPlan {
         &self.plan

@@ -210,6 +210,7 @@ impl TwoLayer {
             tokenizer: dir.join("tokenizer.json"),
             tokenizer_config: None,
             weights: vec![weights],
+            index: None,
         };
         Checkpoint::open(&files).unwrap()
     }

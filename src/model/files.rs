@@ -1,0 +1,151 @@
+//! A checkpoint's files: positioned reads, and whether a file is still the one whose header was read.
+
+use std::fs::{File, Metadata};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::ModelError;
+
+/// What tells a file from its later self: a change of its bytes shows in one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    /// Device and number, which another file of the same name does not share.
+    identity: Option<(u64, u64)>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            identity: identity(metadata),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+/// A file as it was when the model was opened.
+#[derive(Debug)]
+pub(super) struct Stamped {
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+impl Stamped {
+    /// Notes the file's size and time.
+    pub fn new(path: &Path) -> Result<Stamped, ModelError> {
+        let metadata = std::fs::metadata(path).map_err(unreadable(path))?;
+        let (path, stamp) = (path.to_path_buf(), Stamp::of(&metadata));
+        Ok(Stamped { path, stamp })
+    }
+
+    /// Whether the open `file` is the noted one.
+    pub fn check_open(&self, file: &File) -> Result<(), ModelError> {
+        let metadata = file.metadata().map_err(unreadable(&self.path))?;
+        self.check(&metadata)
+    }
+
+    /// Whether what now has the file's name is the noted file.
+    pub fn check_named(&self) -> Result<(), ModelError> {
+        let metadata = std::fs::metadata(&self.path).map_err(unreadable(&self.path))?;
+        self.check(&metadata)
+    }
+
+    fn check(&self, metadata: &Metadata) -> Result<(), ModelError> {
+        match Stamp::of(metadata) == self.stamp {
+            true => Ok(()),
+            false => Err(ModelError::Changed {
+                path: self.path.clone(),
+            }),
+        }
+    }
+}
+
+pub(super) fn open(path: &Path) -> Result<File, ModelError> {
+    File::open(path).map_err(unreadable(path))
+}
+
+pub(super) fn length(path: &Path, file: &File) -> Result<u64, ModelError> {
+    Ok(file.metadata().map_err(unreadable(path))?.len())
+}
+
+#[cfg(unix)]
+pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+pub(super) fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}
+
+pub(super) fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ModelError {
+    let path = path.to_path_buf();
+    move |why| ModelError::Read {
+        path: path.clone(),
+        why,
+    }
+}
+
+/// The first line alone: candle's errors may carry a backtrace.
+pub(super) fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> ModelError {
+    let path = path.to_path_buf();
+    move |error| ModelError::Damaged {
+        path: path.clone(),
+        why: error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_noticed_by_handle_and_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        std::fs::write(&path, "abcd").unwrap();
+        let (stamped, file) = (Stamped::new(&path).unwrap(), open(&path).unwrap());
+        stamped.check_open(&file).unwrap();
+        stamped.check_named().unwrap();
+        // Another file of the same size under the same name: the open one is still whole.
+        std::fs::write(dir.path().join("new"), "abce").unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+        stamped.check_open(&file).unwrap();
+        let error = stamped.check_named().unwrap_err().to_string();
+        assert!(
+            error.contains("model.safetensors") && error.contains("changed"),
+            "{error}"
+        );
+        // Bytes added in place.
+        let stamped = Stamped::new(&path).unwrap();
+        let file = open(&path).unwrap();
+        std::fs::write(&path, "abcdef").unwrap();
+        assert!(stamped.check_open(&file).is_err() && stamped.check_named().is_err());
+    }
+}
