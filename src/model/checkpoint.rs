@@ -79,15 +79,17 @@ impl Checkpoint {
     ) -> Result<Checkpoint, ModelError> {
         let config = Config::from_hf_file(config)?;
         let store = TensorStore::open_safetensors(weights)?;
-        if let Some(index) = index {
-            hf_folder::check_index(index, &store)?;
-        }
+        let map = index.map(|index| hf_folder::check_index(index, &store));
+        let map = map.transpose()?;
         hf_folder::check_layers(&config, &store)?;
         let mut checkpoint = Self::new(config, store);
         checkpoint.untie_different_head()?;
         let beside = hf_folder::beside(dir, index);
         checkpoint.config.assumed.extend(beside);
         checkpoint.check()?;
+        if let (Some(index), Some(map)) = (index, &map) {
+            hf_folder::check_listed(index, map, &checkpoint.store)?;
+        }
         Ok(checkpoint)
     }
 

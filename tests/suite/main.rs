@@ -12,6 +12,7 @@ mod frequencies;
 mod generate;
 mod golden;
 mod goldens;
+mod hf_folders;
 mod hub;
 mod loading;
 mod memory;
