@@ -52,6 +52,8 @@ impl Checkpoint {
                 index,
             } => {
                 let others = [config, tokenizer].into_iter().chain(tokenizer_config);
+                // The tokenizer is not read here; a caller that has none names a file that is not there.
+                let others = others.filter(|path| path.is_file());
                 let others = others.map(|path| Stamped::new(path));
                 let others = others.collect::<Result<Vec<_>, _>>()?;
                 let opened = Self::open_safetensors(dir, config, weights, index.as_deref());
