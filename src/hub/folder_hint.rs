@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::{ADAPTER, CONFIG, TOKENIZER};
+use super::folder::{ADAPTER, CONFIG, INDEX, TOKENIZER};
 
 /// Weights as PyTorch pickles them: code that runs when it is read, so it is never read here.
 const PICKLES: &[&str] = &[".bin", ".pth", ".pt"];
@@ -23,7 +23,8 @@ pub(super) fn file_names(dir: &Path) -> Vec<String> {
 /// What to do about a folder that lacks the `missing` files, or nothing.
 pub(super) fn hint(dir: &Path, missing: &[String]) -> String {
     let files = file_names(dir);
-    let lacks_weights = missing.iter().any(|name| name.contains(".safetensors"));
+    // Where an index or shards are there, the list of what is missing says all.
+    let lacks_weights = missing.iter().any(|name| name.contains(INDEX));
     let lacks = |name: &str| missing.iter().any(|missing| missing == name);
     let weights = lacks_weights.then(|| weights_hint(dir, &files)).flatten();
     let slow = ["tokenizer.model", "vocab.json", "spiece.model"];

@@ -52,6 +52,8 @@ impl Checkpoint {
                 index,
             } => {
                 let others = [config, tokenizer].into_iter().chain(tokenizer_config);
+                // The tokenizer is not read here; a caller that has none names a file that is not there.
+                let others = others.filter(|path| path.is_file());
                 let others = others.map(|path| Stamped::new(path));
                 let others = others.collect::<Result<Vec<_>, _>>()?;
                 let opened = Self::open_safetensors(dir, config, weights, index.as_deref());
@@ -79,15 +81,17 @@ impl Checkpoint {
     ) -> Result<Checkpoint, ModelError> {
         let config = Config::from_hf_file(config)?;
         let store = TensorStore::open_safetensors(weights)?;
-        if let Some(index) = index {
-            hf_folder::check_index(index, &store)?;
-        }
+        let map = index.map(|index| hf_folder::check_index(index, &store));
+        let map = map.transpose()?;
         hf_folder::check_layers(&config, &store)?;
         let mut checkpoint = Self::new(config, store);
         checkpoint.untie_different_head()?;
         let beside = hf_folder::beside(dir, index);
         checkpoint.config.assumed.extend(beside);
         checkpoint.check()?;
+        if let (Some(index), Some(map)) = (index, &map) {
+            hf_folder::check_listed(index, map, &checkpoint.store)?;
+        }
         Ok(checkpoint)
     }
 

@@ -144,7 +144,10 @@ fn too_little(limit: MemoryLimit, needed: u64) -> ModelError {
     let needed_mib = needed.div_ceil(1 << 20);
     match limit {
         MemoryLimit::Set(bytes) => ModelError::Memory {
-            limit_mib: bytes >> 20,
+            limit: match bytes >> 20 {
+                0 => format!("{bytes} bytes (a number without a unit is bytes)"),
+                mib => format!("{mib} MiB"),
+            },
             needed_mib,
         },
         other => ModelError::AvailableMemory {

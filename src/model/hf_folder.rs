@@ -1,5 +1,6 @@
 //! Whether the files of a folder belong together: configuration, index, and the tensors that the weight files hold.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ModelError;
@@ -9,8 +10,11 @@ use super::hf_config::unsupported;
 use super::store::TensorStore;
 use crate::hub;
 
-/// The index and the shards agree about every tensor.
-pub(super) fn check_index(index: &Path, store: &TensorStore) -> Result<(), ModelError> {
+/// What an index says: tensor name -> shard.
+pub(super) type WeightMap = BTreeMap<String, String>;
+
+/// Every tensor of the index is in the shard that it names.
+pub(super) fn check_index(index: &Path, store: &TensorStore) -> Result<WeightMap, ModelError> {
     let bad = damaged::<String>(index);
     let map = hub::weight_map(index).map_err(|why| bad(why.to_string()))?;
     for (tensor, shard) in &map {
@@ -31,13 +35,22 @@ pub(super) fn check_index(index: &Path, store: &TensorStore) -> Result<(), Model
             }
         }
     }
+    Ok(map)
+}
+
+/// Every tensor of the shards is in the index.
+pub(super) fn check_listed(
+    index: &Path,
+    map: &WeightMap,
+    store: &TensorStore,
+) -> Result<(), ModelError> {
     let mut unlisted: Vec<&str> = store
         .names()
         .filter(|name| !map.contains_key(*name))
         .collect();
     unlisted.sort_unstable();
     match unlisted.first() {
-        Some(name) => Err(bad(format!(
+        Some(name) => Err(damaged(index)(format!(
             "it does not list tensor {name}, which is in one of its shards"
         ))),
         None => Ok(()),

@@ -247,8 +247,9 @@ pub(super) fn check(top: &Object, family: &'static Family) -> Result<Vec<String>
             }
         } else if !NO_EFFECT.contains(&key) {
             warnings.push(format!(
-                "config.json: {key} = {} is not known to this version and not used; if it changes what the model \
+                "config.json: {} = {} is not known to this version and not used; if it changes what the model \
                  computes, the numbers are not the model's",
+                key.escape_debug(),
                 shown(value)
             ));
         }

@@ -188,12 +188,12 @@ pub enum ModelError {
     },
     /// The memory limit is below what even reading layer by layer needs.
     #[error(
-        "--max-memory {limit_mib} MiB is too little: even read layer by layer this model needs {needed_mib} MiB; \
+        "--max-memory {limit} is too little: even read layer by layer this model needs {needed_mib} MiB; \
          raise it to at least that"
     )]
     Memory {
-        /// The limit, MiB.
-        limit_mib: u64,
+        /// The limit, in words.
+        limit: String,
         /// What streamed mode needs, MiB.
         needed_mib: u64,
     },

@@ -53,9 +53,9 @@ pub enum ReportError {
     },
     /// The disk is too small.
     #[error(
-        "{} needs {:.1} GiB, and {:.1} GiB are free there; record less (--sites, --layers, --neurons, \
+        "{} needs {:.1} MiB, and {:.1} MiB are free there; record less (--sites, --layers, --neurons, \
          --positions, --max-tokens, --top), or choose another --out",
-        path.display(), gib(*needed), gib(*free)
+        path.display(), mib(*needed), mib(*free)
     )]
     Space {
         /// The folder.
@@ -152,6 +152,6 @@ pub enum ReportError {
     },
 }
 
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / (1u64 << 30) as f64
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 20) as f64
 }

@@ -243,7 +243,7 @@ mod tests {
         out.check_space(1).unwrap();
         if cfg!(unix) {
             let error = out.check_space(u64::MAX).unwrap_err().to_string();
-            assert!(error.contains("GiB"), "{error}");
+            assert!(error.contains("MiB"), "{error}");
         }
     }
 

@@ -14,6 +14,7 @@ mod gguf_files;
 mod gguf_keys;
 mod golden;
 mod goldens;
+mod hf_folders;
 mod hub;
 mod loading;
 mod memory;
