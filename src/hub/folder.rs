@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::plain::{plain_file_name, shown};
 use super::{HubError, ModelFiles};
 
 pub(super) const CONFIG: &str = "config.json";
@@ -54,21 +55,14 @@ pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
     if shards.is_empty() {
         return Err(bad("its weight_map is empty".to_string()));
     }
-    match shards.iter().find(|shard| !is_plain(shard)) {
+    let is_shard = |name: &str| name.ends_with(".safetensors") && plain_file_name(name);
+    match shards.iter().find(|shard| !is_shard(shard)) {
         Some(shard) => Err(bad(format!(
-            "`{shard}` is not the name of a safetensors file beside it"
+            "`{}` is not the name of a safetensors file beside it",
+            shown(shard)
         ))),
         None => Ok(shards),
     }
-}
-
-/// An index may come from anywhere; a shard's name must not lead out of the folder.
-fn is_plain(shard: &str) -> bool {
-    shard.ends_with(".safetensors")
-        && !shard.contains('\\')
-        && Path::new(shard)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// The names of the weight files, whether they exist or not; `None` without weights and index.
@@ -185,6 +179,10 @@ mod tests {
             (
                 r#"{"weight_map": {"a": "/etc/a.safetensors"}}"#,
                 "`/etc/a.safetensors`",
+            ),
+            (
+                r#"{"weight_map": {"a": "%2e%2e/a.safetensors"}}"#,
+                "`%2e%2e/a.safetensors`",
             ),
             (
                 r#"{"weight_map": {"a": "pytorch_model.bin"}}"#,

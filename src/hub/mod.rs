@@ -15,16 +15,21 @@ mod digest;
 mod error;
 mod folder;
 mod hf;
+mod marker;
 mod name;
+mod net;
+mod plain;
 mod pypi;
+mod scratch;
 mod wheel;
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-pub use config::{HubConfig, Network};
+pub use config::{HubConfig, Network, Patience};
 pub use error::HubError;
+pub use net::Proxies;
 pub use pypi::{ALIASES, Alias, DEFAULT_MODEL};
 
 use name::ModelName;
@@ -85,11 +90,17 @@ impl LocatedModel {
     /// Reads all bytes of all files, several files at a time.
     ///
     /// # Errors
-    /// [`HubError::Io`] with the path that could not be read.
+    /// [`HubError::Io`] with the path that could not be read; [`HubError::Mismatch`] if a file's hash is known, from
+    /// its alias or from its name in the Hugging Face cache, and is another.
     pub fn sha256(&self) -> Result<Vec<(PathBuf, String)>, HubError> {
         self.paths()
             .into_par_iter()
-            .map(|path| Ok((path.to_path_buf(), digest::of_file(path)?)))
+            .map(|path| {
+                let sha256 = digest::of_file(path)?;
+                pypi::check_known(&self.name, path, &sha256)?;
+                hf::check_known(path, &sha256)?;
+                Ok((path.to_path_buf(), sha256))
+            })
             .collect()
     }
 }
@@ -104,6 +115,10 @@ pub trait DownloadProgress {
     fn advance(&self, bytes: u64);
     /// The step is complete.
     fn finish(&self, what: &str);
+    /// Something that a waiting user should know: a request is tried again, another process is waited for.
+    fn note(&self, message: &str) {
+        let _ = message;
+    }
 }
 
 /// Reports to nobody.
@@ -117,9 +132,9 @@ impl DownloadProgress for () {
 /// environment ([`HubConfig::from_env`]).
 ///
 /// # Errors
-/// See [`locate_with`].
+/// [`HubError::Variable`], and see [`locate_with`].
 pub fn locate(model: &str, progress: &dyn DownloadProgress) -> Result<LocatedModel, HubError> {
-    locate_with(model, &HubConfig::from_env(), progress)
+    locate_with(model, &HubConfig::from_env()?, progress)
 }
 
 /// Finds the files of `model`, downloading what is not on disk yet.
