@@ -64,8 +64,8 @@ impl Default for Patience {
         Self {
             answer: Duration::from_secs(10),
             idle: Duration::from_secs(10),
-            window: Duration::from_secs(30),
-            window_bytes: 30 << 10,
+            window: Duration::from_secs(10),
+            window_bytes: 10 << 10,
             retries: 5,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(8),
@@ -130,6 +130,7 @@ impl HubConfig {
         let no_token = vars.truth(&["HF_HUB_DISABLE_IMPLICIT_TOKEN"])?;
         let token = vars.token(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])?;
         let patience = Patience::default();
+        let idle = vars.seconds("HF_HUB_DOWNLOAD_TIMEOUT", patience.idle)?;
         Ok(Self {
             cache: vars
                 .path(&["GATELENS_CACHE"])
@@ -149,7 +150,8 @@ impl HubConfig {
             },
             patience: Patience {
                 answer: vars.seconds("HF_HUB_ETAG_TIMEOUT", patience.answer)?,
-                idle: vars.seconds("HF_HUB_DOWNLOAD_TIMEOUT", patience.idle)?,
+                idle,
+                window: idle.max(patience.window),
                 ..patience
             },
             proxies: Proxies::from_vars(|key| Ok(vars.text(&[key])?.map(|(_, value)| value)))?,

@@ -134,7 +134,7 @@ impl DownloadProgress for () {
 /// # Errors
 /// [`HubError::Variable`], and see [`locate_with`].
 pub fn locate(model: &str, progress: &dyn DownloadProgress) -> Result<LocatedModel, HubError> {
-    locate_with(model, &HubConfig::from_env()?, progress)
+    find(model, HubConfig::from_env, progress)
 }
 
 /// Finds the files of `model`, downloading what is not on disk yet.
@@ -148,15 +148,24 @@ pub fn locate_with(
     config: &HubConfig,
     progress: &dyn DownloadProgress,
 ) -> Result<LocatedModel, HubError> {
+    find(model, || Ok(config.clone()), progress)
+}
+
+/// The settings are asked for where they are needed: a wrong one is no reason to refuse a file on disk.
+fn find(
+    model: &str,
+    config: impl FnOnce() -> Result<HubConfig, HubError>,
+    progress: &dyn DownloadProgress,
+) -> Result<LocatedModel, HubError> {
     let (files, revision) = match name::parse(model)? {
         ModelName::Alias(alias) => {
-            let path = pypi::locate(alias, config, progress)?;
+            let path = pypi::locate(alias, &config()?, progress)?;
             (ModelFiles::Gguf(path), None)
         }
         ModelName::Gguf(path) => (ModelFiles::Gguf(path), None),
         ModelName::Folder(dir) => (folder::read(&dir)?, None),
         ModelName::Hub(repo) => {
-            let (files, commit) = hf::locate(&repo, config, progress)?;
+            let (files, commit) = hf::locate(&repo, &config()?, progress)?;
             (files, Some(commit))
         }
     };

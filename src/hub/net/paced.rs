@@ -1,7 +1,7 @@
 //! A stream that must not dry up: a server that sends a byte a second is given up as one that sends none.
 
 use std::io::{Error, ErrorKind, Read, Result};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::hub::Patience;
 
@@ -9,7 +9,8 @@ use crate::hub::Patience;
 pub(in crate::hub) struct Paced<R> {
     inner: R,
     patience: Patience,
-    since: Instant,
+    /// Time spent waiting for bytes; what the caller does between two reads does not count.
+    waited: Duration,
     bytes: u64,
 }
 
@@ -18,7 +19,7 @@ impl<R> Paced<R> {
         Self {
             inner,
             patience,
-            since: Instant::now(),
+            waited: Duration::ZERO,
             bytes: 0,
         }
     }
@@ -26,9 +27,11 @@ impl<R> Paced<R> {
 
 impl<R: Read> Read for Paced<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let start = Instant::now();
         let read = self.inner.read(buffer)?;
+        self.waited += start.elapsed();
         self.bytes += read as u64;
-        if read == 0 || self.since.elapsed() < self.patience.window {
+        if read == 0 || self.waited < self.patience.window {
             return Ok(read);
         }
         if self.bytes < self.patience.window_bytes {
@@ -36,7 +39,7 @@ impl<R: Read> Read for Paced<R> {
             let reason = format!("it sent only {} bytes in {seconds} s", self.bytes);
             return Err(Error::new(ErrorKind::TimedOut, reason));
         }
-        (self.since, self.bytes) = (Instant::now(), 0);
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
         Ok(read)
     }
 }

@@ -363,3 +363,26 @@ fn a_reference_that_is_no_commit_is_not_followed() {
     assert_eq!(model.revision.as_deref(), Some(COMMIT_A));
     assert_eq!(fs::read_to_string(refs.join("main")).unwrap(), COMMIT_A);
 }
+
+/// Of all that a hub answers, a user sees little, and nothing that a terminal would act on.
+#[test]
+fn a_servers_own_words_are_cut_and_escaped() {
+    let (hub, _home, config) = setup();
+    hub.commit("org/tiny", "main", COMMIT_A, &SINGLE);
+    let value = format!("\"{}\"", "x".repeat(5000));
+    hub.fail("", "config.json", 99, Fault::Header("ETag", value));
+    let error = locate("org/tiny", &config).unwrap_err().to_string();
+    assert!(error.len() < 600, "{}", error.len());
+    let index = r#"{"weight_map": {"a": "..\u001b[2J.safetensors", "b": "../b.safetensors"}}"#;
+    hub.commit("org/odd", "main", COMMIT_A, &SHARDED);
+    hub.commit(
+        "org/odd",
+        "main",
+        COMMIT_A,
+        &[("model.safetensors.index.json", index)],
+    );
+    hub.recover();
+    let error = locate("org/odd", &config).unwrap_err();
+    assert!(matches!(error, HubError::BadIndex { .. }), "{error}");
+    assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
+}
