@@ -1,7 +1,7 @@
 //! Progress on stderr: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
 
 use std::cell::{Cell, RefCell};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -103,5 +103,12 @@ impl DownloadProgress for Meter {
 
     fn finish(&self, _what: &str) {
         self.clear();
+    }
+
+    fn note(&self, message: &str) {
+        // A closed stderr is no reason to stop.
+        self.bar.borrow().suspend(|| {
+            let _ = writeln!(std::io::stderr(), "{message}");
+        });
     }
 }

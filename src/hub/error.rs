@@ -75,6 +75,25 @@ pub enum HubError {
         reason: String,
     },
 
+    /// A variable of the environment has a value that cannot be used.
+    #[error("the environment variable {name} cannot be used: {reason}; change it or unset it")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong with its value.
+        reason: String,
+    },
+
+    /// A link in the cache leads out of it, where nothing is to be written.
+    #[error(
+        "nothing is written to {}: it is or follows a link that leads out of its folder in the cache; remove the link, \
+         or set HF_HUB_CACHE to another folder", path.display()
+    )]
+    StrangeLink {
+        /// The path that was to be written.
+        path: PathBuf,
+    },
+
     /// No folder to keep models in is known.
     #[error("there is no home folder to keep models in; set {variable} to a folder")]
     NoHome {
@@ -128,8 +147,8 @@ pub enum HubError {
 
     /// Offline, and the cache does not hold the model.
     #[error(
-        "{repo} is not whole in the cache {} and HF_HUB_OFFLINE forbids asking the hub; missing: {}\n\
-         run once without HF_HUB_OFFLINE, copy that cache folder from a machine that has the model, or \
+        "{repo} is not whole in the cache {} and HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids asking the hub; \
+         missing: {}\nrun once without that variable, copy that cache folder from a machine that has the model, or \
          give a folder with its files as the model", cache.display(), missing.join(", ")
     )]
     Offline {
@@ -175,6 +194,22 @@ pub enum HubError {
     #[error(transparent)]
     Gguf(#[from] GgufFileError),
 
+    /// The hub said something of a file that cannot be true, or that is not safe to act on.
+    #[error(
+        "the answer of the hub at {endpoint} for {file} of {repo} is not accepted: {reason}\nnothing was written; check \
+         HF_ENDPOINT and what stands between this machine and the hub (proxies, mirrors)"
+    )]
+    BadAnswer {
+        /// The hub.
+        endpoint: String,
+        /// Repository and revision.
+        repo: String,
+        /// The file that was asked for.
+        file: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+
     /// The hub could not be reached, or the transfer broke.
     #[error(
         "could not fetch {file} of {repo} from {endpoint}: {reason}\nrunning the command again goes on \
@@ -188,7 +223,7 @@ pub enum HubError {
         repo: String,
         /// The file that was asked for.
         file: String,
-        /// The reason as the hf-hub crate gives it.
+        /// The last cause, in words.
         reason: String,
     },
 }

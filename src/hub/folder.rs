@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::plain::{plain_file_name, shown};
 use super::{HubError, ModelFiles, folder_hint, json};
 
 pub(super) const CONFIG: &str = "config.json";
@@ -68,22 +69,16 @@ pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, HubError> {
     if map.is_empty() {
         return Err(bad("its weight_map is empty".to_string()));
     }
+    let is_shard = |name: &str| name.ends_with(".safetensors") && plain_file_name(name);
     let shard = |(tensor, shard): (&String, &serde_json::Value)| match shard.as_str() {
-        Some(shard) if is_plain_name(shard) => Ok((tensor.clone(), shard.to_string())),
-        Some(shard) => Err(bad(format!(
+        Some(shard) if is_shard(shard) => Ok((tensor.clone(), shard.to_string())),
+        Some(name) => Err(bad(format!(
             "`{}` is not the name of a safetensors file beside it",
-            shard.escape_debug()
+            shown(name)
         ))),
         None => Err(bad(format!("the shard of {tensor} is {shard}, not a name"))),
     };
     map.iter().map(shard).collect()
-}
-
-/// An index may come from anywhere; a shard's name must not lead out of the folder, on any system and however a server
-/// or a shell reads it: letters, digits, `-`, `_` and `.` alone.
-fn is_plain_name(shard: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    shard.ends_with(".safetensors") && !shard.starts_with('.') && shard.chars().all(is_plain)
 }
 
 /// One file, or what the index lists, or shards whose names count them; `None` without any of these.
@@ -222,6 +217,10 @@ mod tests {
             (
                 r#"{"weight_map": {"a": "/etc/a.safetensors"}}"#,
                 "`/etc/a.safetensors`",
+            ),
+            (
+                r#"{"weight_map": {"a": "%2e%2e/a.safetensors"}}"#,
+                "`%2e%2e/a.safetensors`",
             ),
             (
                 r#"{"weight_map": {"a": "pytorch_model.bin"}}"#,

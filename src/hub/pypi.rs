@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::{DownloadProgress, HubConfig, HubError, digest, wheel};
+use super::scratch::{self, Scratch};
+use super::{DownloadProgress, HubConfig, HubError, digest, marker, wheel};
 
 /// A model that is known by a short name.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,65 +67,72 @@ pub(super) fn locate(
 ) -> Result<PathBuf, HubError> {
     let dir = config.models_dir()?;
     let path = dir.join(alias.gguf_name);
+    scratch::sweep(&dir);
     if path.is_file() {
         check_cached(alias, &path)?;
         return Ok(path);
     }
     fs::create_dir_all(&dir).map_err(HubError::io("create the folder", &dir))?;
-    // In the system's folder, where what an interrupted start leaves behind is swept away in time.
-    let wheels = tempfile::Builder::new()
-        .prefix("gatelens-wheels-")
-        .tempdir()
-        .map_err(HubError::io("create a folder in", &std::env::temp_dir()))?;
+    let scratch = Scratch::new(&dir, alias.name, progress)?;
+    // Another process may have fetched it while this one waited.
+    if path.is_file() {
+        check_cached(alias, &path)?;
+        return Ok(path);
+    }
     let what = format!("download {} with pip", alias.name);
     progress.start(&what, None);
-    download(alias, config, &path, wheels.path())?;
+    download(alias, config, &path, scratch.path())?;
     progress.finish(&what);
-    wheel::unpack(alias, wheels.path(), &path, progress)?;
-    write_marker(alias, &path);
+    wheel::unpack(alias, scratch.path(), &path, progress)?;
+    marker::write(&path, alias.sha256);
     Ok(path)
 }
 
 /// Checks a file in the cache: its size and marker, or its hash where no marker says that it was done.
 fn check_cached(alias: &Alias, path: &Path) -> Result<(), HubError> {
-    let wrong = |expected: String, got: String| HubError::Mismatch {
-        what: path.display().to_string(),
-        expected,
-        got,
-        advice: "delete the file and run the command again to fetch it anew".to_string(),
-    };
     let bytes = fs::metadata(path)
         .map_err(HubError::io("read", path))?
         .len();
     if bytes != alias.bytes {
-        return Err(wrong(
-            format!("{} bytes", alias.bytes),
-            format!("{bytes} bytes"),
-        ));
+        let (expected, got) = (format!("{} bytes", alias.bytes), format!("{bytes} bytes"));
+        return Err(damaged(alias, path, expected, got));
     }
-    if fs::read_to_string(marker(path)).is_ok_and(|text| text.starts_with(alias.sha256)) {
+    if marker::holds(path, alias.sha256) {
         return Ok(());
     }
-    let sha256 = digest::of_file(path)?;
-    if sha256 != alias.sha256 {
-        return Err(wrong(format!("sha256 {}", alias.sha256), sha256));
-    }
-    write_marker(alias, path);
+    check_hash(alias, path, &digest::of_file(path)?)?;
+    marker::write(path, alias.sha256);
     Ok(())
 }
 
-/// The file beside a model that says that its hash was checked, in the format of `sha256sum`.
-fn marker(path: &Path) -> PathBuf {
-    path.with_extension("gguf.sha256")
+fn check_hash(alias: &Alias, path: &Path, sha256: &str) -> Result<(), HubError> {
+    if sha256 == alias.sha256 {
+        return Ok(());
+    }
+    // It is not to be believed any more, whatever its time says.
+    marker::remove(path);
+    let expected = format!("sha256 {}", alias.sha256);
+    Err(damaged(alias, path, expected, sha256.to_string()))
 }
 
-/// Without a marker (a read-only cache, say) the next start hashes the file again, so a failure to
-/// write one is no error.
-fn write_marker(alias: &Alias, path: &Path) {
-    let _ = fs::write(
-        marker(path),
-        format!("{}  {}\n", alias.sha256, alias.gguf_name),
-    );
+/// Compares the sha256 of a model's file with the one that is known of it, if `model` is an alias.
+pub(super) fn check_known(model: &str, path: &Path, sha256: &str) -> Result<(), HubError> {
+    match ALIASES.iter().find(|alias| alias.name == model) {
+        Some(alias) => check_hash(alias, path, sha256),
+        None => Ok(()),
+    }
+}
+
+fn damaged(alias: &Alias, path: &Path, expected: String, got: String) -> HubError {
+    HubError::Mismatch {
+        what: path.display().to_string(),
+        expected,
+        got,
+        advice: format!(
+            "delete the file and run `gatelens fetch {}` to fetch it anew",
+            alias.name
+        ),
+    }
 }
 
 /// Lets pip put the alias's wheels into `dest`.
@@ -176,6 +184,8 @@ fn run_pip(python: &Path, alias: &Alias, dest: &Path) -> std::io::Result<Output>
         .args(["--no-input", "--disable-pip-version-check", "--dest"])
         .arg(dest)
         .args(alias.packages)
+        // What pip unpacks on its way is swept away with the rest, however it ends.
+        .env(if cfg!(windows) { "TEMP" } else { "TMPDIR" }, dest)
         .stdin(Stdio::null())
         .output()
 }
@@ -207,7 +217,7 @@ fn way_out(alias: &Alias, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Network;
+    use crate::hub::{Network, Patience, Proxies};
 
     /// A model of three bytes; the hash is that of `printf abc | sha256sum`.
     static TINY: Alias = Alias {
@@ -222,10 +232,13 @@ mod tests {
     fn config(cache: &Path, python: &str) -> HubConfig {
         HubConfig {
             cache: Some(cache.to_path_buf()),
-            hf_home: None,
+            hf_cache: None,
             token: None,
+            token_file: None,
             endpoint: String::new(),
             network: Network::CacheOnly,
+            patience: Patience::default(),
+            proxies: Proxies::default(),
             pythons: vec![python.into()],
         }
     }
@@ -246,15 +259,33 @@ mod tests {
     }
 
     #[test]
-    fn a_cached_file_is_used_without_python_and_hashed_once() {
+    fn a_cached_file_is_used_without_python_and_hashed_until_it_changes() {
         let (dir, path) = cached("abc");
         let config = config(dir.path(), "/no/such/python");
         assert_eq!(locate(&TINY, &config, &()).unwrap(), path);
         let text = fs::read_to_string(path.with_file_name("tiny.Q4_1.gguf.sha256")).unwrap();
-        assert_eq!(text, format!("{}  tiny.Q4_1.gguf\n", TINY.sha256));
-        // Other bytes of the same size show that the marker is believed.
+        assert!(
+            text.contains(&format!("{}  tiny.Q4_1.gguf\n", TINY.sha256)),
+            "{text}"
+        );
+        assert!(marker::holds(&path, TINY.sha256));
+        // Other bytes of the same size are found, also where the time of the change was set back.
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
         fs::write(&path, "xyz").unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(time).unwrap();
+        let error = locate(&TINY, &config, &()).unwrap_err().to_string();
+        assert!(error.contains("gatelens fetch tiny"), "{error}");
+        fs::write(&path, "abc").unwrap();
         assert_eq!(locate(&TINY, &config, &()).unwrap(), path);
+    }
+
+    #[test]
+    fn a_marker_of_an_older_version_says_nothing() {
+        let (dir, path) = cached("xyz");
+        let marker = path.with_file_name("tiny.Q4_1.gguf.sha256");
+        fs::write(marker, format!("{}  tiny.Q4_1.gguf\n", TINY.sha256)).unwrap();
+        assert!(locate(&TINY, &config(dir.path(), "/no/such/python"), &()).is_err());
     }
 
     #[test]
@@ -292,7 +323,8 @@ mod tests {
             text.contains(place.to_str().unwrap()) && text.contains("tiny-pkg==1.0"),
             "{text}"
         );
-        assert_eq!(fs::read_dir(dir.path().join("models")).unwrap().count(), 0);
+        // The lock file alone.
+        assert_eq!(fs::read_dir(dir.path().join("models")).unwrap().count(), 1);
     }
 
     #[cfg(unix)]
@@ -326,6 +358,55 @@ mod tests {
         }
 
         #[test]
+        fn what_a_killed_process_left_is_swept_and_what_a_live_one_needs_stays() {
+            let dir = tempfile::tempdir().unwrap();
+            let models = dir.path().join("models");
+            fs::create_dir_all(models.join(".other.fetch-dead")).unwrap();
+            fs::write(models.join(".other.fetch-dead/big.whl"), "left").unwrap();
+            let live = Scratch::new(&models, "live", &()).unwrap();
+            fs::write(models.join(".partial-new"), "of 0.1.0").unwrap();
+            let old = fs::File::create(models.join(".partial-old")).unwrap();
+            let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+            old.set_modified(hour_ago).unwrap();
+            locate(&TINY, &config(dir.path(), "/no/such/python"), &()).unwrap_err();
+            assert!(!models.join(".other.fetch-dead").exists());
+            assert!(live.path().exists());
+            assert!(models.join(".partial-new").exists() && !models.join(".partial-old").exists());
+        }
+
+        #[test]
+        fn of_two_at_once_the_second_waits_and_fetches_nothing() {
+            let dir = tempfile::tempdir().unwrap();
+            let models = dir.path().join("models");
+            fs::create_dir(&models).unwrap();
+            let first = Scratch::new(&models, TINY.name, &()).unwrap();
+            let notes = Notes::default();
+            let told = notes.0.clone();
+            let config = config(dir.path(), "/no/such/python");
+            let second = std::thread::spawn(move || locate(&TINY, &config, &notes));
+            while told.lock().unwrap().is_empty() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            assert!(told.lock().unwrap()[0].contains("another process is fetching tiny"));
+            fs::write(models.join(TINY.gguf_name), "abc").unwrap();
+            drop(first);
+            assert!(second.join().unwrap().is_ok());
+        }
+
+        /// Hears the notes.
+        #[derive(Default)]
+        struct Notes(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+        impl DownloadProgress for Notes {
+            fn start(&self, _what: &str, _total_bytes: Option<u64>) {}
+            fn advance(&self, _bytes: u64) {}
+            fn finish(&self, _what: &str) {}
+            fn note(&self, message: &str) {
+                self.0.lock().unwrap().push(message.to_string());
+            }
+        }
+
+        #[test]
         fn the_next_python_is_tried_where_one_lacks_pip() {
             let dir = tempfile::tempdir().unwrap();
             let python = fake_python(dir.path(), "echo 'No module named pip' >&2; exit 1");
@@ -351,8 +432,8 @@ mod tests {
             let python = fake_python(dir.path(), &script);
             let path = locate(&TINY, &config(dir.path(), &python), &()).unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"abc");
-            // The model and its marker, and nothing else.
-            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+            // The model, its marker and its lock, and nothing else.
+            assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 3);
             let again = locate(&TINY, &config(dir.path(), "/no/such/python"), &()).unwrap();
             assert_eq!(again, path);
         }

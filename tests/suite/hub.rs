@@ -1,15 +1,19 @@
 //! Models from the Hugging Face hub, played by a small server on loopback.
 
+mod faults;
+mod lies;
 mod server;
 
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use gatelens::hub::{
-    DownloadProgress, HubConfig, HubError, LocatedModel, ModelFiles, Network, locate_with,
+    DownloadProgress, HubConfig, HubError, LocatedModel, ModelFiles, Network, Patience, Proxies,
+    locate_with,
 };
-use server::Hub;
+use server::{Fault, Hub};
 use tempfile::TempDir;
 
 const COMMIT_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -35,13 +39,28 @@ const SHARDED: [(&str, &str); 6] = [
     ("model-00002.safetensors", "second shard"),
 ];
 
+/// Pauses and limits for a hub on the same machine.
+const HASTE: Patience = Patience {
+    answer: Duration::from_millis(400),
+    idle: Duration::from_millis(400),
+    window: Duration::from_millis(500),
+    window_bytes: 1000,
+    retries: 3,
+    first_pause: Duration::from_millis(1),
+    longest_pause: Duration::from_millis(4),
+    longest_wait: Duration::from_secs(2),
+};
+
 fn config(home: &TempDir, endpoint: &str) -> HubConfig {
     HubConfig {
         cache: None,
-        hf_home: Some(home.path().to_path_buf()),
+        hf_cache: Some(home.path().join("hub")),
         token: None,
+        token_file: Some(home.path().join("token")),
         endpoint: endpoint.to_string(),
         network: Network::Allowed,
+        patience: HASTE,
+        proxies: Proxies::default(),
         pythons: Vec::new(),
     }
 }
@@ -153,7 +172,8 @@ fn a_revision_pins_the_version() {
 fn a_broken_download_goes_on_where_it_stopped() {
     let (hub, home, config) = setup();
     hub.commit("org/big", "main", COMMIT_A, &SHARDED);
-    hub.with(|state| state.cut = Some(("model-00002.safetensors", 4)));
+    hub.fail("GET", "model-00002.safetensors", 1, Fault::Cut(4));
+    hub.fail("GET", "model-00002.safetensors", 9, Fault::Hangup);
     let error = locate("org/big", &config).unwrap_err().to_string();
     assert!(
         error.contains("model-00002.safetensors of org/big@main"),
@@ -163,10 +183,7 @@ fn a_broken_download_goes_on_where_it_stopped() {
     let error = locate("org/big", &offline(&home)).unwrap_err().to_string();
     assert!(error.contains("missing:"), "{error}");
 
-    hub.with(|state| {
-        state.cut = None;
-        state.requests.clear();
-    });
+    hub.recover();
     let model = locate("org/big", &config).unwrap();
     assert_eq!(weights(&model), ["first shard", "second shard"]);
     // One request resolves the revision, two look the shard up and continue it.
@@ -178,16 +195,16 @@ fn a_broken_download_goes_on_where_it_stopped() {
             "model.safetensors"
         ]
     );
-    assert!(hub.with(|state| state.requests.iter().any(|(_, first)| *first == 4)));
+    assert_eq!(hub.firsts("model-00002.safetensors"), [4]);
 }
 
 #[test]
 fn a_branch_that_moves_does_not_mix_versions() {
     let (hub, _home, config) = setup();
     hub.commit("org/big", "main", COMMIT_A, &SHARDED);
-    hub.with(|state| state.cut = Some(("model-00002.safetensors", 4)));
+    hub.fail("GET", "model-00002.safetensors", 9, Fault::Cut(0));
     locate("org/big", &config).unwrap_err();
-    hub.with(|state| state.cut = None);
+    hub.recover();
     hub.commit("org/big", "main", COMMIT_B, &SHARDED);
     hub.commit(
         "org/big",
@@ -205,12 +222,12 @@ fn a_branch_that_moves_does_not_mix_versions() {
 fn wrong_bytes_are_removed() {
     let (hub, home, config) = setup();
     hub.commit("org/tiny", "main", COMMIT_A, &SINGLE);
-    hub.with(|state| state.garble = Some("model.safetensors"));
+    hub.fail("GET", "model.safetensors", 9, Fault::Garble);
     let error = locate("org/tiny", &config).unwrap_err();
     assert!(matches!(error, HubError::Mismatch { .. }), "{error}");
     assert!(error.to_string().contains("model.safetensors"), "{error}");
     assert!(locate("org/tiny", &offline(&home)).is_err());
-    hub.with(|state| state.garble = None);
+    hub.recover();
     assert_eq!(weights(&locate("org/tiny", &config).unwrap()), ["weights"]);
 }
 
@@ -335,7 +352,7 @@ fn a_cache_that_cannot_be_written_is_named() {
     hub.commit("org/tiny", "main", COMMIT_A, &SINGLE);
     let file = home.path().join("file");
     fs::write(&file, "").unwrap();
-    config.hf_home = Some(file.clone());
+    config.hf_cache = Some(file.clone());
     let error = locate("org/tiny", &config).unwrap_err();
     assert!(matches!(error, HubError::Io { .. }), "{error}");
     assert!(

@@ -1,58 +1,76 @@
 //! The download of one model into the Hugging Face cache.
 
-use std::cell::Cell;
-use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use hf_hub::Cache;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use std::io::Read;
 
+use super::super::digest::{self, Verdict};
 use super::super::name::HubName;
-use super::super::{DownloadProgress, HubConfig, HubError, folder, gguf};
-use super::blob::{Bar, check};
-use super::{label, repo};
+use super::super::net::{COMMIT, Client, Follow, Method, Tries, Trouble, text, url};
+use super::super::plain::{self, shown};
+use super::super::{DownloadProgress, HubConfig, HubError, Patience, folder, gguf};
+use super::cache::RepoCache;
+use super::label;
+use super::transfer::{Stop, Transfer};
+
+/// What Python's `quote` leaves as it is in a file's name.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'~');
+const IN_PATHS: &AsciiSet = &IN_PATH.remove(b'/');
+
+/// The most bytes that a config or an index may have, and a list of files.
+const SMALL_BYTES: u64 = 64 << 20;
+
+/// The most that a tokenizer may have; those of 256,000 tokens have 35 MB.
+const TOKENIZER_BYTES: u64 = 512 << 20;
+
+/// As many files as a hint names.
+const HINT_FILES: usize = 20;
+
+/// What the hub says of a file.
+struct Metadata {
+    commit: String,
+    /// The hash that names its content.
+    etag: String,
+    size: Option<u64>,
+}
 
 /// One model on its way from the hub to the cache.
 pub(super) struct Download<'a> {
     name: &'a HubName,
-    api: Api,
-    cache: Cache,
-    endpoint: String,
-    /// What to say of the token where the hub refuses.
-    token: &'static str,
+    client: Client,
+    cache: &'a RepoCache,
+    endpoint: &'a str,
+    patience: Patience,
     progress: &'a dyn DownloadProgress,
 }
 
 impl<'a> Download<'a> {
     pub fn new(
         name: &'a HubName,
-        config: &HubConfig,
-        cache: Cache,
+        config: &'a HubConfig,
+        cache: &'a RepoCache,
         progress: &'a dyn DownloadProgress,
     ) -> Result<Self, HubError> {
-        let endpoint = config.endpoint.trim_end_matches('/').to_string();
-        let token = config.token.clone().or_else(|| cache.token());
-        let token_words = match token {
-            Some(_) => "the one in use may not",
-            None => "none is set",
-        };
-        let api = ApiBuilder::from_cache(cache.clone())
-            .with_endpoint(endpoint.clone())
-            .with_token(token)
-            .with_user_agent(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-            .build()
-            .map_err(|error| HubError::Transfer {
-                endpoint: endpoint.clone(),
-                repo: label(name),
-                file: "anything".to_string(),
-                reason: error.to_string(),
-            })?;
+        let endpoint = config.endpoint.trim_end_matches('/');
+        let client = Client::new(config).map_err(|trouble| HubError::Transfer {
+            endpoint: url::safe(endpoint),
+            repo: label(name),
+            file: "anything".to_string(),
+            reason: trouble.reason,
+        })?;
         Ok(Self {
             name,
-            api,
+            client,
             cache,
             endpoint,
-            token: token_words,
+            patience: config.patience,
             progress,
         })
     }
@@ -60,29 +78,19 @@ impl<'a> Download<'a> {
     /// Fetches what the cache lacks; returns the commit.
     pub fn run(&self) -> Result<String, HubError> {
         let first = self.name.gguf.as_deref().unwrap_or(folder::CONFIG);
-        let commit = self.commit(first)?;
+        let revision = self.name.revision();
+        let metadata = self.metadata(revision, first)?;
+        let commit = metadata.ok_or_else(|| self.not_on_hub(first))?.commit;
         match &self.name.gguf {
-            Some(file) => gguf::split_siblings(file)
-                .iter()
-                .try_for_each(|part| self.fetch(&commit, part).map(|_| ()))?,
+            Some(file) => {
+                for part in gguf::split_siblings(file) {
+                    self.fetch(&commit, &part)?;
+                }
+            }
             None => self.fetch_folder(&commit)?,
         }
-        let cached = self.cache.repo(repo(self.name, self.name.revision()));
-        let written = cached.create_ref(&commit);
-        written.map_err(HubError::io("write a reference into", self.cache.path()))?;
+        self.cache.set_commit(revision, &commit)?;
         Ok(commit)
-    }
-
-    /// The commit behind the revision, asked by way of a file that the model must have.
-    fn commit(&self, file: &str) -> Result<String, HubError> {
-        let url = self
-            .api
-            .repo(repo(self.name, self.name.revision()))
-            .url(file);
-        match self.api.metadata(&url) {
-            Ok(metadata) => Ok(metadata.commit_hash().to_string()),
-            Err(error) => Err(self.error(file, error)),
-        }
     }
 
     /// The weights come last: without them no later start takes the snapshot for a whole model.
@@ -110,122 +118,264 @@ impl<'a> Download<'a> {
     /// The path of `file` in the snapshot, downloaded if need be; `None` if the repository has no such
     /// file.
     fn fetch_optional(&self, commit: &str, file: &str) -> Result<Option<PathBuf>, HubError> {
-        let repo = repo(self.name, commit);
-        let cached = self
-            .cache
-            .repo(repo.clone())
-            .pointer_path(commit)
-            .join(file);
+        let cached = self.cache.snapshot(commit).join(file);
         if cached.is_file() {
             return Ok(Some(cached));
         }
-        let size = Cell::new(None);
-        let bar = Bar {
-            what: format!("{}/{file}", self.name.repo),
-            progress: self.progress,
-            size: &size,
-            at: 0,
-            reported: 0,
+        let Some(metadata) = self.metadata(commit, file)? else {
+            return Ok(None);
         };
-        match self.api.repo(repo).download_with_progress(file, bar) {
-            Ok(path) => check(&path, size.get()).map(|()| Some(path)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.error(file, error)),
+        let what = format!("{}/{file}", self.name.repo);
+        let _lock = self.cache.lock(&metadata.etag, &what, self.progress)?;
+        let blob = self.cache.blob(&metadata.etag);
+        if !self.is_whole(&blob, &metadata)? {
+            self.bring(&blob, &what, file, &metadata)?;
         }
+        self.cache.link(&blob, commit, file).map(Some)
     }
 
-    fn error(&self, file: &str, error: ApiError) -> HubError {
-        match (status(&error), error) {
-            (Some(404), _) => self.not_on_hub(file),
-            (Some(status @ (401 | 403)), _) => HubError::Refused {
-                endpoint: self.endpoint.clone(),
-                repo: label(self.name),
-                status,
-                token: self.token,
-            },
-            (_, ApiError::IoError(source)) if is_disk_trouble(&source) => HubError::Io {
-                action: "write into",
-                path: self.cache.path().clone(),
-                source,
-            },
-            (status, error) => HubError::Transfer {
-                endpoint: self.endpoint.clone(),
-                repo: label(self.name),
-                file: file.to_string(),
-                reason: self.reason(status, &error),
-            },
+    /// Whether the blob is there already, from another commit or another process. A damaged one is removed.
+    fn is_whole(&self, blob: &Path, metadata: &Metadata) -> Result<bool, HubError> {
+        let Ok(found) = fs::metadata(blob) else {
+            return Ok(false);
+        };
+        let right_size = metadata.size.is_none_or(|size| size == found.len());
+        let verdict = digest::compare(blob, &metadata.etag)?;
+        if right_size && !matches!(verdict, Verdict::Wrong(..)) {
+            return Ok(true);
         }
+        self.progress
+            .note(&format!("{} is damaged; fetching it anew", blob.display()));
+        fs::remove_file(blob).map_err(HubError::io("remove the damaged", blob))?;
+        Ok(false)
     }
 
-    fn reason(&self, status: Option<u16>, error: &ApiError) -> String {
-        match (status, error) {
-            (_, ApiError::LockAcquisition(path)) => format!(
-                "another process is downloading it (it holds {}); wait for that one to end",
-                path.display()
-            ),
-            (Some(416), _) | (_, ApiError::InvalidResume) => {
-                let dir = self
-                    .cache
-                    .path()
-                    .join(repo(self.name, "").folder_name())
-                    .join("blobs");
-                format!(
-                    "an earlier partial download is damaged; delete {}/*.part",
-                    dir.display()
-                )
+    /// Downloads the blob; only one with the right size and hash gets its name.
+    fn bring(
+        &self,
+        blob: &Path,
+        what: &str,
+        file: &str,
+        metadata: &Metadata,
+    ) -> Result<(), HubError> {
+        let part = blob.with_file_name(format!("{}.incomplete", metadata.etag));
+        let transfer = Transfer {
+            client: &self.client,
+            url: &self.url(&metadata.commit, file),
+            what,
+            size: metadata.size,
+            most: most_bytes(file).unwrap_or(u64::MAX),
+            path: &part,
+            progress: self.progress,
+        };
+        loop {
+            let mut opened = self.cache.open_part(&part)?;
+            let length = opened
+                .metadata()
+                .map_err(HubError::io("read", &part))?
+                .len();
+            let resumed = length > 0;
+            let tries = Tries::new(self.patience, self.progress);
+            match transfer.run(&mut opened, tries) {
+                Ok(()) => {}
+                Err(Stop::Disk(error)) => return Err(error),
+                Err(Stop::Net(trouble)) => return Err(self.transfer_error(file, trouble)),
             }
-            _ => error.to_string(),
+            drop(opened);
+            let Verdict::Wrong(kind, got) = digest::compare(&part, &metadata.etag)? else {
+                return fs::rename(&part, blob).map_err(HubError::io("write", blob));
+            };
+            fs::remove_file(&part).map_err(HubError::io("remove the damaged", &part))?;
+            if resumed {
+                let why = "what an earlier download had left was damaged";
+                self.progress
+                    .note(&format!("{what}: {why}; fetching it anew"));
+                continue;
+            }
+            return Err(HubError::Mismatch {
+                what: format!("{file} of {} from {}", label(self.name), url::safe(self.endpoint)),
+                expected: format!("{kind} {}", metadata.etag),
+                got,
+                advice: "it was not kept; run the command again to fetch it anew, and if that does not help, \
+                         look for what changes it on the way (HF_ENDPOINT, a proxy)"
+                    .to_string(),
+            });
+        }
+    }
+
+    /// What the hub says of `file`; `None` if it has no such file.
+    fn metadata(&self, revision: &str, file: &str) -> Result<Option<Metadata>, HubError> {
+        let address = self.url(revision, file);
+        let what = format!("{}/{file}", self.name.repo);
+        let mut tries = Tries::new(self.patience, self.progress);
+        loop {
+            let answer = self.client.send(Method::Head, &address, Follow::ToCommit);
+            let trouble = match answer {
+                Ok(answer) => match answer.status().as_u16() {
+                    404 => return Ok(None),
+                    status @ (401 | 403) => return Err(self.refused(status)),
+                    200..=399 => {
+                        return self
+                            .understand(revision, file, &answer)
+                            .map(Some)
+                            .map_err(|reason| self.bad_answer(file, reason));
+                    }
+                    status => Trouble::status(status, answer.headers()),
+                },
+                Err(trouble) => trouble,
+            };
+            tries
+                .again(&what, trouble)
+                .map_err(|trouble| self.transfer_error(file, trouble))?;
+        }
+    }
+
+    /// Checks all that the answer says before anything is done with it.
+    fn understand(
+        &self,
+        revision: &str,
+        file: &str,
+        answer: &ureq::http::Response<ureq::Body>,
+    ) -> Result<Metadata, String> {
+        let headers = answer.headers();
+        let said = |name: &str| text(headers, name);
+        let commit = said(COMMIT).ok_or("it does not say which commit it is of (X-Repo-Commit)")?;
+        if !plain::is_commit(commit) {
+            return Err(format!("`{}` is no commit (40 hex digits)", shown(commit)));
+        }
+        if plain::is_commit(revision) && !revision.eq_ignore_ascii_case(commit) {
+            return Err(format!(
+                "it is of commit {commit}, and {revision} was asked for"
+            ));
+        }
+        let etag = said("x-linked-etag").or_else(|| said("etag"));
+        let etag = etag.ok_or("it gives no hash of the file (ETag)")?;
+        let hash = plain::etag(etag)
+            .ok_or_else(|| format!("the ETag `{}` is no hash (hex digits alone)", shown(etag)))?;
+        let own_length = Some("content-length").filter(|_| !answer.status().is_redirection());
+        let size = said("x-linked-size").or_else(|| own_length.and_then(said));
+        let size = match size.map(|size| size.trim().parse::<u64>()) {
+            None => None,
+            Some(Ok(size)) => Some(size),
+            Some(Err(_)) => return Err("it gives a size that is no number".to_string()),
+        };
+        match (size, most_bytes(file)) {
+            (Some(size), Some(most)) if size > most => Err(format!(
+                "it announces {size} bytes, and such a file may have {most}"
+            )),
+            (None, None) => Err("it does not say how large the file is".to_string()),
+            _ => Ok(Metadata {
+                commit: commit.to_string(),
+                etag: hash.to_string(),
+                size,
+            }),
+        }
+    }
+
+    fn url(&self, revision: &str, file: &str) -> String {
+        format!(
+            "{}/{}/resolve/{}/{}",
+            self.endpoint,
+            self.name.repo,
+            utf8_percent_encode(revision, IN_PATH),
+            utf8_percent_encode(file, IN_PATHS)
+        )
+    }
+
+    fn refused(&self, status: u16) -> HubError {
+        HubError::Refused {
+            endpoint: url::safe(self.endpoint),
+            repo: label(self.name),
+            status,
+            token: self.client.token_words(),
+        }
+    }
+
+    fn bad_answer(&self, file: &str, reason: String) -> HubError {
+        HubError::BadAnswer {
+            endpoint: url::safe(self.endpoint),
+            repo: label(self.name),
+            file: file.to_string(),
+            reason,
+        }
+    }
+
+    fn transfer_error(&self, file: &str, trouble: Trouble) -> HubError {
+        HubError::Transfer {
+            endpoint: url::safe(self.endpoint),
+            repo: label(self.name),
+            file: file.to_string(),
+            reason: trouble.reason,
         }
     }
 
     /// Repositories of GGUF files are common; name the files that could be used.
     fn not_on_hub(&self, file: &str) -> HubError {
-        let info = self.api.repo(repo(self.name, self.name.revision())).info();
-        let files = info.map(|info| info.siblings).unwrap_or_default();
-        let ggufs: Vec<String> = files
+        let ggufs: Vec<String> = self
+            .listing()
+            .unwrap_or_default()
             .into_iter()
-            .map(|file| file.rfilename)
             .filter(|file| file.ends_with(".gguf"))
+            .map(|file| shown(&file))
             .collect();
+        let more = match ggufs.len().saturating_sub(HINT_FILES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         let hint = match ggufs.as_slice() {
             [] => String::new(),
-            _ => format!(
-                "; it has GGUF files, to be given as {}/FILE: {}",
+            some => format!(
+                "; it has GGUF files, to be given as {}/FILE: {}{more}",
                 self.name.repo,
-                ggufs.join(", ")
+                some[..some.len().min(HINT_FILES)].join(", ")
             ),
         };
         HubError::NotOnHub {
-            endpoint: self.endpoint.clone(),
+            endpoint: url::safe(self.endpoint),
             repo: label(self.name),
             file: file.to_string(),
             hint,
         }
     }
+
+    /// The names of the repository's files, for a hint alone: any trouble means none.
+    fn listing(&self) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Info {
+            siblings: Vec<Sibling>,
+        }
+        #[derive(Deserialize)]
+        struct Sibling {
+            rfilename: String,
+        }
+        let address = format!(
+            "{}/api/models/{}/revision/{}",
+            self.endpoint,
+            self.name.repo,
+            utf8_percent_encode(self.name.revision(), IN_PATH)
+        );
+        let answer = self
+            .client
+            .send(Method::Get(0), &address, Follow::All)
+            .ok()?;
+        let mut text = Vec::new();
+        let mut body = self.client.body(answer).take(SMALL_BYTES);
+        body.read_to_end(&mut text).ok()?;
+        let info: Info = serde_json::from_slice(&text).ok()?;
+        Some(
+            info.siblings
+                .into_iter()
+                .map(|file| file.rfilename)
+                .collect(),
+        )
+    }
 }
 
-/// The HTTP status that an error stands for. hf-hub passes on the error of its own HTTP client, whose
-/// types are not ours to name; its text is, and the tests of the hub path hold it fast.
-fn status(error: &ApiError) -> Option<u16> {
-    let ApiError::RequestError(error) = error else {
-        return None;
-    };
-    error
-        .to_string()
-        .strip_prefix("http status: ")?
-        .parse()
-        .ok()
-}
-
-/// hf-hub's I/O errors do not tell the network from the disk; these kinds come from the disk alone.
-fn is_disk_trouble(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::FileTooLarge
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::PermissionDenied
-            | ErrorKind::NotADirectory
-    )
+/// The most bytes that a file may have which is read into memory as a whole; `None` for weights.
+fn most_bytes(file: &str) -> Option<u64> {
+    match file {
+        folder::TOKENIZER => Some(TOKENIZER_BYTES),
+        folder::CONFIG | folder::TOKENIZER_CONFIG | folder::INDEX => Some(SMALL_BYTES),
+        _ => None,
+    }
 }

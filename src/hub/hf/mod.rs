@@ -1,21 +1,23 @@
-//! Models of the Hugging Face hub, through the hf-hub crate and in its cache, which Python's
-//! `huggingface_hub` shares.
+//! Models of the Hugging Face hub, in the cache that Python's `huggingface_hub` shares.
 //!
 //! A snapshot in the cache is a folder like any other, so a cached model is checked as [`folder`] checks
 //! a user's. To download, the revision is resolved to a commit once and every file is asked from that
 //! commit: a branch that moves in the meantime cannot mix two versions. The branch's entry in the cache is
 //! written last, when all files are there.
 
-mod blob;
+mod cache;
 mod download;
+mod transfer;
 
-use std::fs;
+use std::path::Path;
 
-use hf_hub::{Cache, Repo, RepoType};
-
+use super::digest::{self, Verdict};
 use super::name::HubName;
 use super::{DownloadProgress, HubConfig, HubError, ModelFiles, Network, folder, gguf};
 
+pub(super) use cache::hold;
+
+use cache::{RepoCache, named_blob};
 use download::Download;
 
 /// The files of `name` and the commit that they came from.
@@ -24,10 +26,15 @@ pub(super) fn locate(
     config: &HubConfig,
     progress: &dyn DownloadProgress,
 ) -> Result<(ModelFiles, String), HubError> {
-    let cache = Cache::new(config.hf_cache_dir()?);
-    let commit = cached_commit(&cache, name);
+    let cache = RepoCache::new(config.hf_cache_dir()?, &name.repo);
+    // A revision that the cache does not know is taken for a commit, whose snapshot is then empty unless it is one.
+    let revision = name.revision();
+    let commit = cache.commit(revision).unwrap_or(revision.to_string());
     let missing = match snapshot_files(&cache, name, &commit) {
-        Ok(files) => return Ok((files, commit)),
+        Ok(files) => {
+            check_small(&files)?;
+            return Ok((files, commit));
+        }
         Err(HubError::FolderIncomplete { missing, .. }) => missing,
         Err(error) => return Err(error),
     };
@@ -35,40 +42,23 @@ pub(super) fn locate(
         return Err(HubError::Offline {
             repo: label(name),
             missing,
-            cache: cache.path().clone(),
+            cache: cache.root().to_path_buf(),
         });
     }
-    let commit = Download::new(name, config, cache.clone(), progress)?.run()?;
+    let commit = Download::new(name, config, &cache, progress)?.run()?;
     Ok((snapshot_files(&cache, name, &commit)?, commit))
 }
 
-/// The commit that the cache has for the name's revision. A revision that is unknown there is taken for
-/// a commit itself, whose snapshot is then empty unless it is one.
-fn cached_commit(cache: &Cache, name: &HubName) -> String {
-    let refs = cache
-        .path()
-        .join(repo(name, name.revision()).folder_name())
-        .join("refs");
-    match fs::read_to_string(refs.join(name.revision())) {
-        Ok(commit) => commit.trim().to_string(),
-        Err(_) => name.revision().to_string(),
-    }
-}
-
 /// The model in the snapshot of `commit`, or [`HubError::FolderIncomplete`].
-fn snapshot_files(cache: &Cache, name: &HubName, commit: &str) -> Result<ModelFiles, HubError> {
-    let dir = cache.repo(repo(name, commit)).pointer_path(commit);
+fn snapshot_files(cache: &RepoCache, name: &HubName, commit: &str) -> Result<ModelFiles, HubError> {
+    let dir = cache.snapshot(commit);
     let Some(file) = &name.gguf else {
         return folder::read(&dir);
     };
-    let names = gguf::split_siblings(file);
-    let missing: Vec<String> = names
-        .iter()
-        .filter(|name| !dir.join(name).is_file())
-        .cloned()
-        .collect();
+    let mut missing = gguf::split_siblings(file);
+    let parts = missing.iter().map(|part| dir.join(part)).collect();
+    missing.retain(|part| !dir.join(part).is_file());
     if missing.is_empty() {
-        let parts = names.iter().map(|name| dir.join(name)).collect();
         return Ok(ModelFiles::Gguf(parts));
     }
     Err(HubError::FolderIncomplete {
@@ -78,8 +68,49 @@ fn snapshot_files(cache: &Cache, name: &HubName, commit: &str) -> Result<ModelFi
     })
 }
 
-fn repo(name: &HubName, revision: &str) -> Repo {
-    Repo::with_revision(name.repo.clone(), RepoType::Model, revision.to_string())
+/// Config and tokenizer are compared with the hashes that they go by at each start: they are small, and a flipped bit
+/// there need not show. The weights are when their sha256 is asked for.
+fn check_small(files: &ModelFiles) -> Result<(), HubError> {
+    let ModelFiles::Folder {
+        config,
+        tokenizer,
+        tokenizer_config,
+        ..
+    } = files
+    else {
+        return Ok(());
+    };
+    for path in [config, tokenizer].into_iter().chain(tokenizer_config) {
+        if let Some((blob, hash)) = named_blob(path)
+            && let Verdict::Wrong(kind, got) = digest::compare(&blob, &hash)?
+        {
+            return Err(damaged(path, &blob, &format!("{kind} {hash}"), got));
+        }
+    }
+    Ok(())
+}
+
+/// Compares the sha256 of a file with the one that it goes by, if it lies in a Hugging Face cache under one.
+pub(super) fn check_known(path: &Path, sha256: &str) -> Result<(), HubError> {
+    match named_blob(path) {
+        Some((blob, hash)) if digest::is_sha256(&hash) && !hash.eq_ignore_ascii_case(sha256) => {
+            let expected = format!("sha256 {hash}");
+            Err(damaged(path, &blob, &expected, sha256.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn damaged(path: &Path, blob: &Path, expected: &str, got: String) -> HubError {
+    HubError::Mismatch {
+        what: path.display().to_string(),
+        expected: expected.to_string(),
+        got,
+        advice: format!(
+            "delete {} and run the command again to fetch it anew",
+            blob.display()
+        ),
+    }
 }
 
 fn label(name: &HubName) -> String {

@@ -1,0 +1,193 @@
+//! The bytes of one file on their way into the cache: in one go, or in several where the connection breaks. No more
+//! bytes are taken than were announced.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use ureq::Body;
+use ureq::http::{Response, header};
+
+use super::super::digest::BUFFER_BYTES;
+use super::super::net::{Client, Follow, Method, Tries, Trouble, text};
+use super::super::{DownloadProgress, HubError};
+
+/// A try that brought so much counts as one that got on.
+const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// Why a transfer ended.
+pub(super) enum Stop {
+    /// The network, or the hub.
+    Net(Trouble),
+    /// This machine.
+    Disk(HubError),
+}
+
+impl<T: Into<Trouble>> From<T> for Stop {
+    fn from(error: T) -> Self {
+        Self::Net(error.into())
+    }
+}
+
+/// What is fetched.
+pub(super) struct Transfer<'a> {
+    pub client: &'a Client,
+    pub url: &'a str,
+    /// The file as messages call it.
+    pub what: &'a str,
+    /// Its size, where the hub told it.
+    pub size: Option<u64>,
+    /// The most bytes that such a file may have.
+    pub most: u64,
+    pub path: &'a Path,
+    pub progress: &'a dyn DownloadProgress,
+}
+
+impl Transfer<'_> {
+    /// Brings `part` to its whole size, beginning with what it holds; tries again where that may help.
+    pub fn run(&self, part: &mut File, mut tries: Tries) -> Result<(), Stop> {
+        self.progress.start(self.what, self.size);
+        let mut got = part.metadata().map_err(self.disk("read"))?.len();
+        if self.size.is_none_or(|size| got > size) {
+            got = self.restart(part)?;
+        }
+        self.progress.advance(got);
+        let mut reported = got;
+        loop {
+            let before = got;
+            let end = self.attempt(part, &mut got, &mut reported);
+            match end {
+                Ok(()) => break,
+                Err(Stop::Disk(error)) => return Err(Stop::Disk(error)),
+                Err(Stop::Net(trouble)) => {
+                    if got >= before + PROGRESS_BYTES {
+                        tries.renew();
+                    }
+                    tries.again(self.what, trouble).map_err(Stop::Net)?;
+                }
+            }
+        }
+        // The rename must not reach the disk before the bytes do.
+        part.sync_all().map_err(self.disk("write"))?;
+        self.progress.finish(self.what);
+        Ok(())
+    }
+
+    /// One request. `got` counts the bytes in the file, `reported` those that the progress has heard of.
+    fn attempt(&self, part: &mut File, got: &mut u64, reported: &mut u64) -> Result<(), Stop> {
+        if self.size == Some(*got) {
+            return Ok(());
+        }
+        let answer = self.client.send(Method::Get(*got), self.url, Follow::All)?;
+        let announced = match answer.status().as_u16() {
+            200 => {
+                if *got > 0 {
+                    *got = self.restart(part)?;
+                }
+                length(&answer)
+            }
+            206 => continued(&answer, *got)?,
+            416 => {
+                *got = self.restart(part)?;
+                return Err(Trouble::passing("it does not have the bytes that are missing").into());
+            }
+            status => return Err(Trouble::status(status, answer.headers()).into()),
+        };
+        let whole = self.whole(&answer, announced)?;
+        part.seek(SeekFrom::Start(*got))
+            .map_err(self.disk("read"))?;
+        let mut body = self.client.body(answer);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let read = body.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            if *got + read as u64 > whole.unwrap_or(self.most) {
+                return Err(Trouble::last(format!(
+                    "it sends more than the {} bytes that {}",
+                    whole.unwrap_or(self.most),
+                    if whole.is_some() {
+                        "it announced"
+                    } else {
+                        "such a file may have"
+                    }
+                ))
+                .into());
+            }
+            part.write_all(&buffer[..read])
+                .map_err(self.disk("write"))?;
+            *got += read as u64;
+            if *got > *reported {
+                self.progress.advance(*got - *reported);
+                *reported = *got;
+            }
+        }
+        match whole {
+            Some(whole) if *got < whole => {
+                let reason = format!("the connection ended after {got} of {whole} bytes");
+                Err(Trouble::passing(reason).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The size of the whole file, if anything told it; refused if two answers disagree, or if it is too large.
+    fn whole(
+        &self,
+        answer: &Response<Body>,
+        announced: Option<u64>,
+    ) -> Result<Option<u64>, Trouble> {
+        match text(answer.headers(), header::CONTENT_ENCODING.as_str()) {
+            None | Some("" | "identity") => {}
+            Some(_) => {
+                return Err(Trouble::last(
+                    "it sends the file compressed, which was not asked for",
+                ));
+            }
+        }
+        match (self.size, announced) {
+            (Some(size), Some(now)) if size != now => Err(Trouble::last(format!(
+                "it announced a file of {size} bytes and now sends one of {now}"
+            ))),
+            (None, Some(now)) if now > self.most => Err(Trouble::last(format!(
+                "it sends {now} bytes, and such a file may have {}",
+                self.most
+            ))),
+            (size, now) => Ok(size.or(now)),
+        }
+    }
+
+    fn restart(&self, part: &mut File) -> Result<u64, Stop> {
+        part.set_len(0).map_err(self.disk("write"))?;
+        Ok(0)
+    }
+
+    fn disk(&self, action: &'static str) -> impl FnOnce(io::Error) -> Stop {
+        let error = HubError::io(action, self.path);
+        move |source| Stop::Disk(error(source))
+    }
+}
+
+fn length(answer: &Response<Body>) -> Option<u64> {
+    text(answer.headers(), header::CONTENT_LENGTH.as_str())?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// The whole size in `Content-Range: bytes 4-11/12`, which must begin where we are.
+fn continued(answer: &Response<Body>, got: u64) -> Result<Option<u64>, Trouble> {
+    let range = text(answer.headers(), header::CONTENT_RANGE.as_str()).unwrap_or_default();
+    let parsed = range.trim().strip_prefix("bytes ").and_then(|range| {
+        let (bytes, whole) = range.split_once('/')?;
+        let first: u64 = bytes.split_once('-')?.0.trim().parse().ok()?;
+        Some((first, whole.trim().parse().ok()))
+    });
+    match parsed {
+        Some((first, whole)) if first == got => Ok(whole),
+        _ => Err(Trouble::last(format!(
+            "asked for the bytes from {got} on, it sends others"
+        ))),
+    }
+}
