@@ -12,8 +12,8 @@ use super::args::{ClassArgs, ComputeArgs};
 use super::progress::Meter;
 use crate::hub::{LocatedModel, ModelFiles, locate};
 use crate::model::{Config, LoadOptions, MemoryEstimate, Residency};
-use crate::report::{FileHash, ModelInfo, RunInfo};
-use crate::tokens::Tokenizer;
+use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
+use crate::tokens::{BosPolicy, Tokenizer};
 
 /// Finds the model, fetching it if needed.
 pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
@@ -49,6 +49,14 @@ pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
     Ok(tokenizer)
 }
 
+/// The BOS policy, and what comes of it.
+pub fn bos_in_words(policy: BosPolicy, tokenizer: &Tokenizer) -> anyhow::Result<String> {
+    Ok(match tokenizer.bos_for(policy)? {
+        Some(id) => format!("{policy}: token {id} is prepended"),
+        None => format!("{policy}: none is prepended"),
+    })
+}
+
 /// The metadata of a GGUF file.
 pub fn gguf_content(path: &Path) -> anyhow::Result<Content> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -73,6 +81,7 @@ pub fn run_info(
             sha256,
         });
     Ok(RunInfo {
+        tool: TOOL.to_string(),
         command: command.to_string(),
         arguments: std::env::args().skip(1).collect(),
         settings,
@@ -95,5 +104,6 @@ pub fn run_info(
         finished: true,
         counts: serde_json::Value::Null,
         wall_s: 0.0,
+        outputs: Vec::new(),
     })
 }
