@@ -146,10 +146,8 @@ impl Ready {
             max_positions: Some(self.max_positions),
             ..Reading::default()
         };
-        let reference = self.reference.iter();
-        Ok(reference
-            .map(|folder| folder.check_settings(&here))
-            .collect::<Result<_, _>>()?)
+        let mut reference = self.reference.iter();
+        Ok(reference.try_for_each(|folder| folder.check_settings(&here))?)
     }
 
     fn read_frequencies(&mut self, config: &Config) -> anyhow::Result<()> {

@@ -79,13 +79,12 @@ pub fn write_report(folder: &Path, to: Option<&Path>) -> Result<PathBuf, ReportE
     }
     let path = folder.join(PAGE);
     let run = Mark::read(folder, RUN).ours();
-    if let Some(run) = &run {
-        if fs::symlink_metadata(&path).is_ok() && !owned::owns(run, folder, PAGE) {
-            return Err(ReportError::Changed {
-                path: folder.to_path_buf(),
-                name: PAGE.to_string(),
-            });
-        }
+    let is_other = |run: &RunInfo| !owned::owns(run, folder, PAGE);
+    if fs::symlink_metadata(&path).is_ok() && run.as_ref().is_some_and(is_other) {
+        return Err(ReportError::Changed {
+            path: folder.to_path_buf(),
+            name: PAGE.to_string(),
+        });
     }
     write_file(&path, &html)?;
     if let Some(mut run) = run.filter(RunInfo::lists_outputs) {
