@@ -21,7 +21,7 @@ use crate::experiment::{
 };
 use crate::io_class::NeuronTable;
 use crate::model::{Config, Model};
-use crate::report::{RunInfo, outcomes_parquet, stopped_ablation};
+use crate::report::{RunInfo, outcomes_parquet};
 use crate::tokens::tokenize;
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
@@ -31,7 +31,7 @@ use crate::tokens::tokenize;
 /// table gives mean log-probabilities of the target and the class's difference to the mean of the
 /// draws with its 95 % interval (over prompts and draws). With --out: outcomes.parquet,
 /// effects.json, run.json. With --text the same is asked of running text, document by document.
-/// With --out, Ctrl-C keeps the passes that are through; the same command with --resume goes on.
+/// With --out, the passes that are through are kept however the run ends; the same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct Ablate {
     #[command(flatten)]
@@ -105,10 +105,10 @@ impl Ablate {
         plan: &AblationPlan,
         run: &Run,
     ) -> anyhow::Result<()> {
-        let (ablation, effects) = texts.ablate(model, plan, run)?;
+        let (ablation, effects, written) = texts.ablate(model, plan, run)?;
         if self.output.json {
             println!("{}", serde_json::to_string_pretty(&effects)?);
-            return Ok(());
+            return written.say(true);
         }
         let what = format!(
             "{}: {}, {} draws, fold {},",
@@ -118,25 +118,19 @@ impl Ablate {
             self.class.fold
         );
         texts.print(&what, &ablation, &effects, &run.ready);
-        run.print_place();
-        Ok(())
+        written.say(false)
     }
 
     fn ablate_facts(&self, model: &Model, plan: &AblationPlan, run: &Run) -> anyhow::Result<()> {
-        let earlier = run.place.earlier().map(stopped_ablation).transpose()?;
         let meter = Meter::until(run.stop()?);
-        let batch = &run.ready.batch;
-        let ablation = ablate(&Engine::new(model), batch, plan, earlier, &meter)?;
+        let (engine, batch) = (Engine::new(model), &run.ready.batch);
+        let (ablation, wall_s) = run.passes(|store| ablate(&engine, batch, plan, store, &meter))?;
         meter.clear();
         model.check_unchanged()?;
         let prompts = &run.ready.prompts.prompts;
         let relations = known_by_relation(&ablation.outcomes, prompts);
-        let outcomes = || outcomes_parquet(&ablation.outcomes, prompts, &run.ready.tokenizer);
+        let outcomes = outcomes_parquet(&ablation.outcomes, prompts, &run.ready.tokenizer)?;
         let counts = counts(&ablation, plan, &relations, &run.ready);
-        if let Some(passes) = &ablation.stopped {
-            let files = vec![("outcomes.parquet", outcomes()?)];
-            return Err(run.leave(run.stage()?, files, counts, passes)?);
-        }
         warn_of_values_kept(&ablation.changed);
         let effects = effects(
             &ablation.outcomes,
@@ -144,19 +138,18 @@ impl Ablate {
             &self.treatments.conditions.bootstrap(),
         )?;
         let json = serde_json::to_vec_pretty(&effects)?;
-        let files = vec![("outcomes.parquet", outcomes()?), ("effects.json", json)];
-        run.finish(run.stage()?, files, counts)?;
+        let files = vec![("outcomes.parquet", outcomes), ("effects.json", json)];
+        let written = run.finish(files, counts, wall_s);
         if self.output.json {
             let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
             println!("{}", serde_json::to_string_pretty(&json)?);
-            return Ok(());
+            return written.say(true);
         }
         print_relations(&relations);
         self.print_heading(&ablation, prompts.len());
         run.ready.print_reference(ablation.reference);
         print_effects(&effects, self.facts.subset);
-        run.print_place();
-        Ok(())
+        written.say(false)
     }
 
     /// `run.json` but for the counts.

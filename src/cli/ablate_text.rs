@@ -8,16 +8,17 @@ use serde::Serialize;
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::print_text_effects;
 use super::progress::Meter;
-use super::run::Run;
+use super::resume::with_parts;
+use super::run::{Run, Written};
 use super::table::count;
 use super::treatments::{Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
-    AblationPlan, Effect, ExperimentError, TextAblation, TokenOutcome, ablate_text, text_effects,
+    AblationPlan, Effect, TextAblation, TokenOutcome, ablate_text, text_effects,
 };
 use crate::model::Model;
 use crate::prompts::{Document, Documents};
-use crate::report::{PromptSetInfo, RunInfo, TextOutcomes};
+use crate::report::{OutDir, PromptSetInfo, RunInfo, TextOutcomes};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{Window, Windowing, windows};
 
@@ -46,6 +47,7 @@ pub struct Texts {
 impl TextArgs {
     /// Reads and cuts the texts.
     pub fn read(&self, treatments: &TreatmentArgs, ready: &Ready) -> anyhow::Result<Texts> {
+        ready.check_context(self.context)?;
         let files = Documents::read_all(&self.text)?;
         let cut = Windowing {
             bos: treatments.conditions.bos,
@@ -82,34 +84,27 @@ impl Texts {
         model: &Model,
         plan: &AblationPlan,
         run: &Run,
-    ) -> anyhow::Result<(TextAblation, Vec<Effect>)> {
-        let staging = run.stage()?;
+    ) -> anyhow::Result<(TextAblation, Vec<Effect>, Written)> {
         let (documents, tokenizer) = (self.documents(), &run.ready.tokenizer);
-        let table = staging
-            .as_ref()
-            .map(|staging| TextOutcomes::create(staging.path(), documents, tokenizer));
+        let work = run.place.out.as_ref().map(OutDir::work);
+        let table = work.map(|work| TextOutcomes::create(&work, documents, tokenizer));
         let mut table = table.transpose()?;
-        let earlier = match (run.place.earlier(), &mut table) {
-            (Some(folder), Some(table)) => Some(table.resume(folder)?),
-            _ => None,
-        };
+        let mut failed = None;
         let meter = Meter::until(run.stop()?);
-        let mut sink = |rows: &[TokenOutcome<'_>]| match &mut table {
-            None => Ok(()),
-            Some(table) => table.push(rows).map_err(|error| ExperimentError::Sink {
-                why: error.to_string(),
-            }),
+        let mut sink = |rows: &[TokenOutcome<'_>]| {
+            // What cannot be written is no reason to lose the estimates.
+            if let (Some(table), None) = (&mut table, &failed) {
+                failed = table.push(rows).err();
+            }
+            Ok(())
         };
         let engine = Engine::new(model);
-        let ablation = ablate_text(&engine, &self.windows, plan, earlier, &meter, &mut sink)?;
+        let (ablation, wall_s) = run
+            .passes(|store| ablate_text(&engine, &self.windows, plan, store, &meter, &mut sink))?;
         meter.clear();
         model.check_unchanged()?;
-        if let Some(table) = table {
-            table.close()?;
-        }
-        let counts = counts(&ablation, plan, &run.ready);
-        if let Some(passes) = &ablation.stopped {
-            return Err(run.leave(staging, Vec::new(), counts, passes)?);
+        if let (Some(table), None) = (table, &failed) {
+            failed = table.close().err();
         }
         let settings = BootstrapSettings {
             seed: plan.seed,
@@ -117,8 +112,11 @@ impl Texts {
         };
         let effects = text_effects(&ablation, plan, &settings)?;
         let file = ("effects.json", serde_json::to_vec_pretty(&effects)?);
-        run.finish(staging, vec![file], counts)?;
-        Ok((ablation, effects))
+        let written = match (failed, &run.place.out) {
+            (Some(error), Some(out)) => Written::failed(with_parts(error.into(), out)),
+            _ => run.finish(vec![file], counts(&ablation, plan, &run.ready), wall_s),
+        };
+        Ok((ablation, effects, written))
     }
 
     /// Prints what was measured; `what` names the model and the edit.

@@ -18,6 +18,7 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_l
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::warn_of_baselines;
 use super::progress::Meter;
+use super::run::Written;
 use super::setup::run_info;
 use super::table::count;
 use super::treatments::{Ready, TreatmentArgs, read_prompts};
@@ -30,7 +31,7 @@ use crate::experiment::{AblationPlan, LayerWindow, PromptSubset};
 use crate::io_class::{NeuronTable, check_layers};
 use crate::model::Model;
 use crate::prompts::{MissingText, StopWords, SubjectPrompts, Subjects};
-use crate::report::{OutDir, PromptSetInfo, RunInfo, rates_parquet};
+use crate::report::{PromptSetInfo, RunInfo, rates_parquet};
 use crate::stats::BootstrapSettings;
 use crate::tokens::tokenize_to_subject;
 
@@ -151,13 +152,16 @@ impl AttributesArgs {
         let measured = self.measure(&Engine::new(&model), plan, layers, &ready, &asked, &words)?;
         model.check_unchanged()?;
 
+        let mut placed = None;
         if let Some(out) = &out {
             let mut info = self.info(&model, &ready, &asked, layers)?;
             info.counts = serde_json::to_value(&measured.counts)?;
             info.wall_s = start.elapsed().as_secs_f64();
-            write(out, &measured, &ready, info)?;
+            placed = Some(out.commit(&files(&measured, &ready)?, &info));
         }
-        self.print(&measured, &ready, &asked, out.as_ref())
+        let written = Written::of(placed);
+        self.print(&measured, &ready, &asked)?;
+        written.say(self.output.json)
     }
 
     /// The prompts and the texts.
@@ -267,13 +271,7 @@ impl AttributesArgs {
         Ok(info)
     }
 
-    fn print(
-        &self,
-        measured: &Measured,
-        ready: &Ready,
-        asked: &Asked,
-        out: Option<&OutDir>,
-    ) -> anyhow::Result<()> {
+    fn print(&self, measured: &Measured, ready: &Ready, asked: &Asked) -> anyhow::Result<()> {
         let Measured {
             plan,
             rates,
@@ -301,9 +299,6 @@ impl AttributesArgs {
         ready.print_reference(rates.reference);
         print_attributes(effects, *layers, plan.versus());
         print_sentences(effects, self.settings(), counts);
-        if let Some(out) = out {
-            println!("files in {}", out.path().display());
-        }
         Ok(())
     }
 
@@ -324,16 +319,9 @@ impl AttributesArgs {
     }
 }
 
-fn write(out: &OutDir, measured: &Measured, ready: &Ready, info: RunInfo) -> anyhow::Result<()> {
-    Ok(out.write(&[
-        (
-            "rates.parquet",
-            rates_parquet(&measured.rates, &ready.prompts.prompts)?,
-        ),
-        (
-            "effects.json",
-            serde_json::to_vec_pretty(&measured.effects.effects)?,
-        ),
-        ("run.json", info.to_json()?),
-    ])?)
+/// The files of a run, by name.
+fn files(measured: &Measured, ready: &Ready) -> anyhow::Result<[(&'static str, Vec<u8>); 2]> {
+    let rates = rates_parquet(&measured.rates, &ready.prompts.prompts)?;
+    let effects = serde_json::to_vec_pretty(&measured.effects.effects)?;
+    Ok([("rates.parquet", rates), ("effects.json", effects)])
 }

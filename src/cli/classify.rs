@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ModelArg, OutputArgs, parse_size};
 use super::progress::Meter;
 use super::published::PublishedReport;
+use super::run::Written;
 use super::setup::{find_model, open_checkpoint, run_info};
 use super::table::{count, number_table};
 use crate::io_class::{
@@ -91,7 +92,8 @@ impl Classify {
         let published = PublishedReport::new(&located, &checkpoint, &table)?;
         let comparison = published.as_ref().and_then(|p| p.comparison.as_ref());
         let classes = classes_json(&table, &chance, comparison)?;
-        if let Some(out) = out {
+        let mut placed = None;
+        if let Some(out) = &out {
             let settings = serde_json::to_value(&self)?;
             let mut info = run_info(
                 "classify",
@@ -105,22 +107,23 @@ impl Classify {
                 "layers": table.layers.len(), "neurons": table.layers.iter().map(Vec::len).sum::<usize>(),
             });
             info.wall_s = start.elapsed().as_secs_f64();
-            out.write(&[
+            let files = [
                 ("neurons.parquet", neurons_parquet(&table)?),
                 ("classes.json", classes.clone()),
-                ("run.json", info.to_json()?),
-            ])?;
+            ];
+            placed = Some(out.commit(&files, &info));
         }
+        let written = Written::of(placed);
         if self.output.json {
             println!("{}", String::from_utf8(classes)?);
-            return Ok(());
+            return written.say(true);
         }
         print(&table, &chance, &self.model.model);
         println!("{}", self.chance_text(&chance, checkpoint.config()));
         if let Some(published) = published {
             println!("\n{}", published.text);
         }
-        Ok(())
+        written.say(false)
     }
 
     fn chance_levels(

@@ -13,7 +13,7 @@ use crate::hooks::{EditCount, Mode, ModeSpec, SignCase, SignConvention};
 use crate::hub::LocatedModel;
 use crate::io_class::{ClassError, Match, NeuronTable};
 use crate::model::Config;
-use crate::report::RecordedFolder;
+use crate::report::{Reading, RecordedFolder};
 use crate::tokens::{Positions, Tokenizer};
 
 /// What is done to the neurons.
@@ -103,17 +103,25 @@ impl EditArgs {
         }
     }
 
-    /// The reference folder, where one is given; its model and tokenizer must be these.
+    /// The reference folder, where one is given; its model and tokenizer must be these, and it must have been recorded
+    /// as this run reads (`bos`, `dtype`, `fold`).
     pub fn open_reference(
         &self,
         located: &LocatedModel,
         tokenizer: &Tokenizer,
+        reading: Reading<'_>,
     ) -> anyhow::Result<Option<RecordedFolder>> {
         let Some(dir) = &self.reference else {
             return Ok(None);
         };
         let folder = RecordedFolder::open(dir)?;
         folder.check(&located.sha256()?, tokenizer.sha256())?;
+        let positions = self.positions.to_string();
+        folder.check_settings(&Reading {
+            positions: Some(&positions),
+            ..reading
+        })?;
+        warn_if_unchecked(&folder);
         Ok(Some(folder))
     }
 
@@ -143,6 +151,16 @@ impl EditArgs {
             "{} ablation at {} positions{case}",
             self.mode, self.positions
         )
+    }
+}
+
+/// Says of a folder that its files cannot be checked.
+pub fn warn_if_unchecked(folder: &RecordedFolder) {
+    if folder.is_unchecked() {
+        eprintln!(
+            "warning: {} was recorded by gatelens 0.1.0, which wrote no sha256 of its files: they are taken as they are",
+            folder.path().display()
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
 use super::edit_args::EditArgs;
-use super::setup::{check_memory, find_model, open_checkpoint, tokenizer};
+use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, tokenizer};
 use super::table::count;
 use super::treatments::{read_neurons, select};
 use crate::engine::Engine;
@@ -22,6 +22,7 @@ use crate::experiment::Choice;
 use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
 use crate::model::{Checkpoint, Model};
+use crate::report::Reading;
 use crate::tokens::{BosPolicy, Positions, Tokenizer};
 use side_by_side::{LiveTable, print_difference, print_table};
 use writer::{Text, Writer};
@@ -104,7 +105,17 @@ impl Generate {
         }
         let tokenizer = tokenizer(&located)?;
         let prompt = self.prompt_ids(&tokenizer)?;
-        let reference = self.edit.open_reference(&located, &tokenizer)?;
+        let (bos, fold) = (
+            bos_in_words(self.bos, &tokenizer)?,
+            self.class.fold.to_string(),
+        );
+        let reading = Reading {
+            bos: Some(&bos),
+            dtype: Some(options.dtype.as_str()),
+            fold: Some(&fold),
+            ..Reading::default()
+        };
+        let reference = self.edit.open_reference(&located, &tokenizer, reading)?;
         let (mode, _) = self
             .edit
             .read_mode(reference.as_ref(), checkpoint.config())?;

@@ -4,6 +4,7 @@ use std::thread::available_parallelism;
 
 /// Sets the process up for many large matrices. Nothing else may run yet.
 pub fn set_up_process() {
+    report_large_files();
     keep_freed_memory();
     // One pool of threads, rayon's. candle has another for elementwise operations on large tensors, whose threads spin
     // between two of them; products and rows of this crate run on rayon's meanwhile (7 % of an ablation's time on two cores).
@@ -13,6 +14,16 @@ pub fn set_up_process() {
     let threads = available_parallelism().map_or(1, usize::from);
     set_unless_given("RAYON_NUM_THREADS", threads);
 }
+
+/// A file beyond the limit of the shell (`ulimit -f`) is an error of its write then, not the end of the process.
+#[cfg(unix)]
+fn report_large_files() {
+    // SAFETY: no other thread runs, and to ignore a signal runs nothing.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+#[cfg(not(unix))]
+fn report_large_files() {}
 
 fn set_unless_given(variable: &str, value: usize) {
     if std::env::var_os(variable).is_none() {

@@ -128,18 +128,15 @@ impl Rank {
             ("ranking.parquet", ranking_parquet(&ranking.neurons)?),
             ("curve.json", curve),
         ];
-        run.finish(
-            run.stage()?,
-            files,
-            self.counts(&ranking, &plan, &run.ready),
-        )?;
+        let counts = self.counts(&ranking, &plan, &run.ready);
+        let written = run.finish(files, counts, run.wall_s());
         if self.output.json {
             let json = as_json(&ranking, &name, self.evaluation());
             println!("{}", serde_json::to_string_pretty(&json)?);
-            return Ok(());
+            return written.say(true);
         }
         self.print(&ranking, &name, model.config(), &run);
-        Ok(())
+        written.say(false)
     }
 
     fn evaluation(&self) -> Evaluation {
@@ -247,7 +244,6 @@ impl Rank {
         run.ready.print_reference(ranking.reference);
         print_neurons(ranking, config);
         print_curve(ranking, self.draws, self.evaluation());
-        run.print_place();
     }
 }
 

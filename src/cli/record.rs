@@ -5,14 +5,15 @@ mod view;
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::progress::Meter;
-use super::resume::{Place, ResumeArg, claim, stopped};
+use super::resume::{Place, ResumeArg, claim, stopped, with_parts};
+use super::run::Written;
 use super::setup::{check_memory, find_model, open_checkpoint};
 use super::stop::Stop;
 use crate::engine::{Engine, Progress};
@@ -20,7 +21,7 @@ use crate::experiment::record::{Activity, ClassSets, PassBudget, Recording, clas
 use crate::hooks::Condition;
 use crate::io_class::{Match, NeuronTable};
 use crate::model::Model;
-use crate::report::{RecordFiles, Start, expected_bytes, saved_state};
+use crate::report::{RecordFiles, Start, expected_bytes};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, Positions};
 use plan::{Plan, SiteChoice};
@@ -53,7 +54,8 @@ out. Prompts that all begin with `The capital of` would fill the lists otherwise
 Memory: the id and the place of every token stay (17 bytes), and the texts. A document is tokenized as a whole, \
 which for a moment takes 100 to 250 times its size: part long texts into documents.
 
-Ctrl-C stops after the pass that is running and keeps what was recorded; the same command with --resume goes on.";
+Ctrl-C stops after the pass that is running and keeps what was recorded; what was recorded is also saved about every \
+minute, whatever ends the run. The same command with --resume goes on.";
 
 /// Record what every neuron does while the model reads prompts or texts
 ///
@@ -165,7 +167,19 @@ impl Record {
         let mut recording = Recording::new(plan.layers.clone(), d_mlp, &sets, &plan.input);
         let model = Model::load(checkpoint, load_options)?;
         let stop = place.stop("stopping when this pass is through")?;
-        let files = self.record(&place, &plan, &table, &model, &mut recording, &stop)?;
+        place.begin(&info)?;
+        let files = self.record(
+            &place,
+            &plan,
+            &table,
+            &model,
+            &mut recording,
+            (&stop, start),
+        );
+        let files = match (files, &place.out) {
+            (Err(error), Some(out)) => return Err(with_parts(error, out)),
+            (files, _) => files?,
+        };
         model.check_unchanged()?;
 
         let whole = plan.input.sequences().len();
@@ -173,30 +187,31 @@ impl Record {
             recording.sequences > 0,
             "stopped before anything was recorded"
         );
+        if let (Some(out), true) = (&place.out, recording.sequences < whole) {
+            let input = &plan.input;
+            let (read, all) = (input.tokens(recording.sequences), input.tokens(whole));
+            return Err(stopped(&format!("{read} of {all} tokens"), out.path()));
+        }
         let settings = BootstrapSettings {
             seed: self.seed,
             ..BootstrapSettings::default()
         };
         let view = class_view(&recording.activity, &settings)?;
-        info.finished = recording.sequences == whole;
         info.counts = counts(&plan, recording.sequences, &sets);
-        info.wall_s = start.elapsed().as_secs_f64() + place.wall_s();
-        if let Some(files) = files {
-            files.finish(&mut recording, &view, &info)?;
-        }
-        if let (Some(out), false) = (&place.out, info.finished) {
-            let (input, whole) = (&plan.input, plan.input.sequences().len());
-            let (read, all) = (input.tokens(recording.sequences), input.tokens(whole));
-            return Err(stopped(&format!("{read} of {all} tokens"), out.path()));
-        }
+        info.wall_s = start.elapsed().as_secs_f64();
+        let written = match (files, &place.out) {
+            (Some(files), Some(out)) => {
+                info.wall_s += files.earlier_s();
+                let placed = files.finish(&mut recording, &view, &info);
+                Written::of(Some(placed.map_err(|error| with_parts(error.into(), out))))
+            }
+            _ => Written::of::<anyhow::Error>(None),
+        };
         self.print(&view, &plan, &sets)?;
-        if let (Some(out), false) = (&place.out, self.output.json) {
-            println!("files in {}", out.path().display());
-        }
-        Ok(())
+        written.say(self.output.json)
     }
 
-    /// Runs the passes, until the end or a signal.
+    /// Runs the passes, until the end or a signal. What was recorded is saved now and then, and at a signal.
     fn record<'a>(
         &self,
         place: &'a Place,
@@ -204,31 +219,39 @@ impl Record {
         table: &'a NeuronTable,
         model: &Model,
         recording: &mut Recording<'_>,
-        stop: &Stop,
+        (stop, start): (&Stop, Instant),
     ) -> anyhow::Result<Option<RecordFiles<'a>>> {
         let input = &plan.input;
         let what = (self.top, plan.dense.as_ref());
-        let open = |out| RecordFiles::open(out, input, table, &plan.tokenizer, what, place.start);
+        let from = (place.start, &mut *recording);
+        let open = |out| RecordFiles::open(out, input, table, &plan.tokenizer, what, from);
         let mut files = place.out.as_ref().map(open).transpose()?;
-        if let (Some(out), Start::Resumed) = (&place.out, place.start) {
-            recording.resume(&saved_state(out.path())?)?;
-        }
+        let earlier_s = files.as_ref().map_or(0.0, RecordFiles::earlier_s);
         let engine = Engine::new(model).beside(input.bytes() + recording.bytes());
         let passes = input.passes(recording.sequences, PassBudget::of(&engine, input)?);
         let meter = Meter::new();
         let left = input.tokens(input.sequences().len()) - input.tokens(recording.sequences);
         let units = passes.len() as u64 * engine.work_units(&[Condition::Clean]);
         meter.start(&format!("{left} tokens"), units);
+        let mut saving = Saving::new();
+        let is_whole = |recording: &Recording<'_>| recording.sequences == input.sequences().len();
         for sequences in passes {
-            if stop.requested() {
-                break;
-            }
             let pass = input.pass(sequences)?;
-            let readers = files.as_mut().map(|files| files.readers(&pass));
+            let readers = files
+                .as_mut()
+                .map(|files| files.readers(&pass))
+                .transpose()?;
             let (layers, sites) = readers.map_or_else(Default::default, |r| (r.layers, r.sites));
             recording.pass(&engine, &pass, layers, sites, &meter)?;
-            if let Some(files) = &mut files {
-                files.end_pass(&pass)?;
+            let Some(files) = &mut files else { continue };
+            files.end_pass(&pass)?;
+            let stops = stop.requested() && !is_whole(recording);
+            if stops || saving.is_due() {
+                let wall_s = earlier_s + start.elapsed().as_secs_f64();
+                saving.time(|| files.checkpoint(recording, wall_s))?;
+            }
+            if stops {
+                break;
             }
         }
         meter.clear();
@@ -252,6 +275,39 @@ impl Record {
         };
         view::print(view, &heading, sets);
         Ok(())
+    }
+}
+
+/// When to save what was recorded.
+struct Saving {
+    last: Instant,
+    took: Duration,
+}
+
+impl Saving {
+    /// So much is lost at most, but for what a pass takes.
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Saving takes no more than this part of the time.
+    const SHARE: u32 = 20;
+
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            took: Duration::ZERO,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.last.elapsed() >= Self::EVERY.max(self.took * Self::SHARE)
+    }
+
+    fn time<T>(&mut self, save: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let saved = save();
+        self.last = Instant::now();
+        self.took = start.elapsed();
+        saved
     }
 }
 

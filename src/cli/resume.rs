@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::args::OutputArgs;
 use super::stop::Stop;
-use crate::report::{OutDir, Overwrite, ReportError, RunInfo, Start, resume_line};
+use crate::report::{OutDir, Overwrite, Placed, ReportError, RunInfo, Start, resume_line};
 
 /// Whether the run goes on.
 #[derive(Args, Serialize)]
@@ -46,78 +45,92 @@ const SAME: [&str; 8] = [
 pub struct Place {
     pub out: Option<OutDir>,
     pub start: Start,
-    /// `run.json` of the stopped run.
-    earlier: Value,
+    /// The run that this one goes on with.
+    earlier: Option<RunInfo>,
 }
 
-/// Claims the folder before any work is done. With `resume` it may hold a run that was stopped.
+/// Claims the folder before any work is done. With `resume` it may hold a run that is not finished.
 pub fn claim(output: &OutputArgs, ResumeArg { resume }: &ResumeArg) -> anyhow::Result<Place> {
-    let mark = output.out.as_deref().map(|path| path.join("run.json"));
-    let (Some(path), Some(mark), true) = (output.out.as_deref(), mark, *resume) else {
-        return Ok(anew(output.claim()?));
+    let (Some(path), true) = (output.out.as_deref(), *resume) else {
+        return Ok(Place {
+            out: output.claim()?,
+            start: Start::Anew,
+            earlier: None,
+        });
     };
-    if !mark.exists() {
-        let out = OutDir::claim(path, Overwrite::Refuse)?;
-        eprintln!("nothing was recorded in {}: beginning anew", path.display());
-        return Ok(anew(Some(out)));
-    }
-    // Refuses what is no run folder; an unfinished run is what is looked for.
-    match OutDir::claim(path, Overwrite::Refuse) {
-        Err(ReportError::Unfinished { .. }) => {}
-        Err(ReportError::Finished { .. }) => {
-            anyhow::bail!(
-                "the run in {} is finished; there is nothing to resume",
-                path.display()
-            )
+    let out = OutDir::claim(path, Overwrite::Resume).map_err(|error| match error {
+        ReportError::Finished { path } => anyhow::anyhow!(
+            "the run in {} is finished; there is nothing to resume",
+            path.display()
+        ),
+        error => error.into(),
+    })?;
+    let earlier = out.unfinished();
+    let start = match &earlier {
+        Some(_) => Start::Resumed,
+        None => {
+            eprintln!("nothing was recorded in {}: beginning anew", path.display());
+            Start::Anew
         }
-        other => {
-            return Err(other
-                .err()
-                .map_or_else(|| anyhow::anyhow!("lost"), Into::into));
-        }
-    }
+    };
     Ok(Place {
-        out: Some(OutDir::claim(path, Overwrite::Replace)?),
-        start: Start::Resumed,
-        earlier: read(&mark)?,
+        out: Some(out),
+        start,
+        earlier,
     })
 }
 
-fn anew(out: Option<OutDir>) -> Place {
-    Place {
-        out,
-        start: Start::Anew,
-        earlier: Value::Null,
+/// Says where a run's files are, and where they are not because something is there.
+pub fn say_place(placed: &Placed, json: bool) {
+    let folder = placed.folder.display();
+    if let Some(name) = &placed.occupied {
+        eprintln!(
+            "warning: {name} appeared in the folder of --out while the run went on. It stays as it is, and the files of \
+             this run are in {folder}"
+        );
+    }
+    if !json {
+        println!("files in {folder}");
     }
 }
 
-fn read(mark: &Path) -> anyhow::Result<Value> {
-    let bytes = std::fs::read(mark).with_context(|| mark.display().to_string())?;
-    serde_json::from_slice(&bytes).with_context(|| mark.display().to_string())
+/// The error, with where the passes are that are through, if any are kept.
+pub fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
+    if !out.has_parts() {
+        return error;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    anyhow::anyhow!(
+        "{error:#}\nthe passes that are through are kept in {}. When this is mended, go on with\n  {}",
+        out.path().join("parts").display(),
+        resume_line(&arguments),
+    )
 }
 
 impl Place {
     /// Whether the stopped run, if there is one, is this one.
     pub fn check(&self, info: &RunInfo) -> anyhow::Result<()> {
-        if self.start == Start::Anew {
+        let Some(earlier) = &self.earlier else {
             return Ok(());
-        }
+        };
         // Through bytes, so that both have been read from text.
-        let now: Value = serde_json::from_slice(&info.to_json()?)?;
-        let differences = differences(&self.earlier, &now);
+        let value = |run: &RunInfo| anyhow::Ok(serde_json::from_slice(&run.to_json()?)?);
+        let differences = differences(&value(earlier)?, &value(info)?);
         anyhow::ensure!(
             differences.is_empty(),
             "--resume goes on with the same run only, and this one differs in\n  {}\nuse the settings of the stopped \
-             run (run.json in the folder), or begin anew with --force and without --resume",
+             run (plan.json in the folder), or begin anew with --force and without --resume",
             differences.join("\n  ")
         );
         Ok(())
     }
 
-    /// The folder of the stopped run, where this run goes on with one.
-    pub fn earlier(&self) -> Option<&Path> {
-        let out = self.out.as_ref().filter(|_| self.start == Start::Resumed);
-        out.map(OutDir::path)
+    /// Marks the folder as a run that is not finished, where it is not marked yet.
+    pub fn begin(&self, info: &RunInfo) -> anyhow::Result<()> {
+        match (&self.out, self.start) {
+            (Some(out), Start::Anew) => Ok(out.begin(info)?),
+            _ => Ok(()),
+        }
     }
 
     /// Hears Ctrl-C where something would be kept of the run; elsewhere it ends the program as usual.
@@ -126,11 +139,6 @@ impl Place {
             Some(_) => Stop::on_signals(notice),
             None => Ok(Stop::default()),
         }
-    }
-
-    /// Seconds that the stopped run took.
-    pub fn wall_s(&self) -> f64 {
-        self.earlier["wall_s"].as_f64().unwrap_or(0.0)
     }
 }
 

@@ -1,15 +1,14 @@
-//! A run of an ablation on its way to its folder: whole, or stopped and to be gone on with.
+//! A run of an ablation on its way to its folder: whole, or ended before and to be gone on with.
 
-use std::path::Path;
 use std::time::Instant;
 
 use serde_json::Value;
 
-use super::resume::{Place, stopped};
+use super::resume::{Place, say_place, stopped, with_parts};
 use super::stop::Stop;
 use super::treatments::Ready;
-use crate::experiment::Passes;
-use crate::report::{OutDir, RESUME, RunInfo, Staging};
+use crate::experiment::{ExperimentError, PassStore};
+use crate::report::{Parts, Placed, RunInfo};
 
 /// A file's name and bytes.
 type File = (&'static str, Vec<u8>);
@@ -23,8 +22,12 @@ pub struct Run {
     start: Instant,
 }
 
+/// Where the files of a finished run are, or why they could not be written; said once the results are printed.
+#[must_use]
+pub struct Written(anyhow::Result<Option<Placed>>);
+
 impl Run {
-    /// Checks that a stopped run, where this one is to go on with it, is the same. `info` makes `run.json`.
+    /// Checks that an earlier run, where this one is to go on with it, is the same. `info` makes `run.json`.
     pub fn new(
         place: Place,
         ready: Ready,
@@ -49,61 +52,67 @@ impl Run {
             .stop("stopping; the passes that are through are kept")
     }
 
-    /// A folder for files that are written while the run goes on, where there is one.
-    pub fn stage(&self) -> anyhow::Result<Option<Staging>> {
-        let out = self.place.out.as_ref();
-        Ok(out.map(OutDir::stage).transpose()?)
+    /// Runs `experiment` with what keeps its passes, where there is a folder. Where it ends early, the error says what
+    /// is kept and how to go on.
+    pub fn passes<T>(
+        &self,
+        experiment: impl FnOnce(Option<&mut dyn PassStore>) -> Result<T, ExperimentError>,
+    ) -> anyhow::Result<(T, f64)> {
+        let (Some(out), Some(info)) = (&self.place.out, &self.info) else {
+            return Ok((experiment(None)?, self.start.elapsed().as_secs_f64()));
+        };
+        self.place.begin(info)?;
+        let mut parts = Parts::new(out, self.start);
+        match experiment(Some(&mut parts)) {
+            Ok(found) => Ok((found, parts.wall_s())),
+            Err(ExperimentError::StoppedAfter { done, of }) => {
+                Err(stopped(&format!("{done} of {of} passes"), out.path()))
+            }
+            Err(error @ ExperimentError::Store(_)) => Err(with_parts(error.into(), out)),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Writes the files of a finished run beside those in `staging`, where there is a folder.
-    pub fn finish(
-        &self,
-        staging: Option<Staging>,
-        files: Vec<File>,
-        counts: Value,
-    ) -> anyhow::Result<()> {
-        self.commit(staging, files, counts, true)
-    }
-
-    /// Writes the files of a run that was stopped after some of its `passes`, and returns the error that says so.
-    pub fn leave(
-        &self,
-        staging: Option<Staging>,
-        mut files: Vec<File>,
-        counts: Value,
-        passes: &Passes,
-    ) -> anyhow::Result<anyhow::Error> {
-        files.push((RESUME, serde_json::to_vec(passes)?));
-        self.commit(staging, files, counts, false)?;
-        let what = format!("{} of {} passes", passes.done(), passes.len());
-        let folder = self.place.out.as_ref().map_or(Path::new(""), OutDir::path);
-        Ok(stopped(&what, folder))
-    }
-
-    fn commit(
-        &self,
-        staging: Option<Staging>,
-        mut files: Vec<File>,
-        counts: Value,
-        finished: bool,
-    ) -> anyhow::Result<()> {
-        let (Some(out), Some(staging), Some(info)) = (&self.place.out, staging, &self.info) else {
-            return Ok(());
+    /// Writes the files of a finished run, where there is a folder.
+    pub fn finish(&self, files: Vec<File>, counts: Value, wall_s: f64) -> Written {
+        let (Some(out), Some(info)) = (&self.place.out, &self.info) else {
+            return Written(Ok(None));
         };
         let info = RunInfo {
-            finished,
+            finished: true,
             counts,
-            wall_s: self.start.elapsed().as_secs_f64() + self.place.wall_s(),
+            wall_s,
             ..info.clone()
         };
-        files.push(("run.json", info.to_json()?));
-        Ok(out.commit(staging, &files)?)
+        let placed = out.commit(&files, &info);
+        Written(match placed {
+            Ok(placed) => Ok(Some(placed)),
+            Err(error) => Err(with_parts(error.into(), out)),
+        })
     }
 
-    /// Says where the files are.
-    pub fn print_place(&self) {
-        if let Some(out) = &self.place.out {
-            println!("files in {}", out.path().display());
+    /// Seconds since the start.
+    pub fn wall_s(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+}
+
+impl Written {
+    /// Says where the files are; `json`: the results were printed for a machine.
+    pub fn say(self, json: bool) -> anyhow::Result<()> {
+        if let Some(placed) = self.0? {
+            say_place(&placed, json);
         }
+        Ok(())
+    }
+
+    /// Files that were committed, where there is a folder.
+    pub fn of<E: Into<anyhow::Error>>(placed: Option<Result<Placed, E>>) -> Self {
+        Self(placed.transpose().map_err(Into::into))
+    }
+
+    /// Files that something went wrong with before they were complete.
+    pub fn failed(error: anyhow::Error) -> Self {
+        Self(Err(error))
     }
 }

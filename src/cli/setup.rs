@@ -10,8 +10,8 @@ use super::progress::Meter;
 use crate::hub::gguf::GgufFile;
 use crate::hub::{LocatedModel, ModelFiles, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Residency};
-use crate::report::{FileHash, ModelInfo, RunInfo};
-use crate::tokens::Tokenizer;
+use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
+use crate::tokens::{BosPolicy, Tokenizer};
 
 /// Finds the model, fetching it if needed.
 pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
@@ -70,6 +70,14 @@ pub fn open_checkpoint(located: &LocatedModel) -> anyhow::Result<Checkpoint> {
     Ok(checkpoint)
 }
 
+/// The BOS policy, and what comes of it.
+pub fn bos_in_words(policy: BosPolicy, tokenizer: &Tokenizer) -> anyhow::Result<String> {
+    Ok(match tokenizer.bos_for(policy)? {
+        Some(id) => format!("{policy}: token {id} is prepended"),
+        None => format!("{policy}: none is prepended"),
+    })
+}
+
 /// A `run.json` with what every command knows; the others fill in the rest.
 pub fn run_info(
     command: &str,
@@ -87,6 +95,7 @@ pub fn run_info(
             sha256,
         });
     Ok(RunInfo {
+        tool: TOOL.to_string(),
         command: command.to_string(),
         arguments: std::env::args().skip(1).collect(),
         settings,
@@ -110,5 +119,6 @@ pub fn run_info(
         finished: true,
         counts: serde_json::Value::Null,
         wall_s: 0.0,
+        outputs: Vec::new(),
     })
 }

@@ -4,11 +4,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+#[cfg(unix)]
+use signal_hook::consts::SIGHUP;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// The exit code of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
+
+#[cfg(unix)]
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+#[cfg(not(unix))]
+const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+
+/// Whether the process that started this one had it ignore the signal.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: asks for the action and sets none; zeros are a valid action to be written over.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let asked = libc::sigaction(signal, std::ptr::null(), &mut action);
+        asked == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(not(unix))]
+fn is_ignored(_: i32) -> bool {
+    false
+}
 
 /// Whether the run should stop.
 #[derive(Clone, Debug, Default)]
@@ -17,11 +40,11 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on the first Ctrl-C (or SIGTERM) asks the run to stop and prints `notice`, the second ends it at
-    /// once.
+    /// From now on the first Ctrl-C (or SIGTERM, or the end of the terminal) asks the run to stop and prints `notice`,
+    /// the second ends it at once. A signal that the run was told to ignore, as by `nohup`, is ignored still.
     pub fn on_signals(notice: &'static str) -> std::io::Result<Self> {
         let stop = Self::default();
-        for signal in [SIGINT, SIGTERM] {
+        for signal in SIGNALS.into_iter().filter(|signal| !is_ignored(*signal)) {
             // In this order: the second signal finds the flag set.
             flag::register_conditional_shutdown(signal, INTERRUPTED, stop.requested.clone())?;
             flag::register(signal, stop.requested.clone())?;
@@ -41,6 +64,6 @@ impl Stop {
         while !self.requested() {
             std::thread::sleep(Duration::from_millis(100));
         }
-        eprintln!("\n{notice}; Ctrl-C again ends at once and keeps nothing of this run");
+        eprintln!("\n{notice}; Ctrl-C again ends at once; what is kept already stays");
     }
 }

@@ -24,7 +24,7 @@ use crate::experiment::{
 use crate::hooks::EditCount;
 use crate::io_class::{NeuronTable, Shortfall};
 use crate::model::{Config, Model};
-use crate::report::{RunInfo, heat_map_svg, stopped_ablation, sweep_outcomes_parquet};
+use crate::report::{RunInfo, heat_map_svg, sweep_outcomes_parquet};
 use crate::tokens::tokenize;
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
@@ -34,8 +34,8 @@ use crate::tokens::tokenize;
 /// layer only once. Each class in each window, a cell, is compared with random neurons of the same
 /// layers. The table gives the difference to their mean in nats, a line per window; a class that
 /// has no neurons in a window has no cell there. With --out: outcomes.parquet, effects.json (both
-/// with the layers), heat_map.svg, run.json; Ctrl-C then keeps the passes that are through, and the
-/// same command with --resume goes on.
+/// with the layers), heat_map.svg, run.json; the passes that are through are then kept however the run
+/// ends, and the same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct Sweep {
     #[command(flatten)]
@@ -149,15 +149,11 @@ impl Sweep {
     }
 
     fn sweep(&self, model: &Model, plan: &SweepPlan, run: &Run) -> anyhow::Result<()> {
-        let earlier = run.place.earlier().map(stopped_ablation).transpose()?;
         let meter = Meter::until(run.stop()?);
-        let ablation = ablate(
-            &Engine::new(model),
-            &run.ready.batch,
-            &plan.ablation,
-            earlier,
-            &meter,
-        )?;
+        let batch = &run.ready.batch;
+        let engine = Engine::new(model);
+        let (ablation, wall_s) =
+            run.passes(|store| ablate(&engine, batch, &plan.ablation, store, &meter))?;
         meter.clear();
         model.check_unchanged()?;
         let counts = counts(&ablation, plan, &run.ready);
@@ -165,10 +161,6 @@ impl Sweep {
         let (prompts, tokenizer) = (&run.ready.prompts.prompts, &run.ready.tokenizer);
         let parquet =
             |outcomes| sweep_outcomes_parquet(&plan.outcomes(outcomes), prompts, tokenizer);
-        if let Some(passes) = &ablation.stopped {
-            let files = vec![("outcomes.parquet", parquet(ablation.outcomes)?)];
-            return Err(run.leave(run.stage()?, files, json, passes)?);
-        }
         warn_of_values_kept(&ablation.changed);
         let settings = self.treatments.conditions.bootstrap();
         let effects = plan.effects(effects(&ablation.outcomes, &plan.ablation, &settings)?);
@@ -178,8 +170,9 @@ impl Sweep {
             ("effects.json", serde_json::to_vec_pretty(&effects)?),
             ("heat_map.svg", map),
         ];
-        run.finish(run.stage()?, files, json)?;
-        self.print(plan, &effects, &counts, ablation.reference, run)
+        let written = run.finish(files, json, wall_s);
+        self.print(plan, &effects, &counts, ablation.reference, run)?;
+        written.say(self.output.json)
     }
 
     fn print(
@@ -210,7 +203,6 @@ impl Sweep {
         );
         run.ready.print_reference(reference);
         print_cells(plan, effects);
-        run.print_place();
         Ok(())
     }
 

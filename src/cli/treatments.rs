@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::{ClassArgs, ModelArg, as_text, parse_layers};
 use super::edit_args::{EditArgs, Recorded, print_reference};
-use super::setup::{check_memory, find_model, open_checkpoint, tokenizer};
+use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, tokenizer};
 use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
 use crate::hooks::{ModeSpec, NeuronSet};
 use crate::hub::LocatedModel;
@@ -19,7 +19,7 @@ use crate::io_class::{
 };
 use crate::model::{Checkpoint, Config, LoadOptions};
 use crate::prompts::{PromptError, PromptSet};
-use crate::report::{PromptSetInfo, RecordedFolder, RunInfo};
+use crate::report::{PromptSetInfo, Reading, RecordedFolder, RunInfo};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, TokenBatch, TokenError, Tokenizer};
 
@@ -139,6 +139,17 @@ impl Ready {
         self.frequencies.as_ref().map(|(_, recorded)| recorded)
     }
 
+    /// Refuses a reference that was recorded in windows of another length than these.
+    pub fn check_context(&self, context: usize) -> anyhow::Result<()> {
+        let here = Reading {
+            context: Some(context),
+            max_positions: Some(self.max_positions),
+            ..Reading::default()
+        };
+        let mut reference = self.reference.iter();
+        Ok(reference.try_for_each(|folder| folder.check_settings(&here))?)
+    }
+
     fn read_frequencies(&mut self, config: &Config) -> anyhow::Result<()> {
         let folder = self.reference.as_ref().ok_or(ClassError::NeedsFrequency)?;
         let (frequencies, tokens) = folder.frequencies(config.n_layers(), config.d_mlp)?;
@@ -182,7 +193,14 @@ impl ConditionArgs {
         let neurons = read_neurons(neurons, self.layers.as_ref(), &checkpoint)?;
         let tokenizer = tokenizer(&located)?;
         let batch = tokenize(&prompts, &tokenizer, self.bos)?;
-        let reference = self.edit.open_reference(&located, &tokenizer)?;
+        let (bos, fold) = (bos_in_words(self.bos, &tokenizer)?, class.fold.to_string());
+        let reading = Reading {
+            bos: Some(&bos),
+            dtype: Some(load_options.dtype.as_str()),
+            fold: Some(&fold),
+            ..Reading::default()
+        };
+        let reference = self.edit.open_reference(&located, &tokenizer, reading)?;
         let (mode, recorded) = self
             .edit
             .read_mode(reference.as_ref(), checkpoint.config())?;
@@ -245,12 +263,8 @@ impl ConditionArgs {
 
     /// What these arguments add to `run.json`.
     pub fn describe(&self, info: &mut RunInfo, ready: &Ready) -> anyhow::Result<()> {
-        let bos = match ready.tokenizer.bos_for(self.bos)? {
-            Some(id) => format!("{}: token {id} is prepended", self.bos),
-            None => format!("{}: none is prepended", self.bos),
-        };
         info.tokenizer_sha256 = Some(ready.tokenizer.sha256().to_string());
-        info.bos = Some(bos);
+        info.bos = Some(bos_in_words(self.bos, &ready.tokenizer)?);
         info.seed = Some(self.seed);
         let PromptSet { name, sha256, .. } = &ready.prompts;
         info.prompts = Some(PromptSetInfo::new(name, sha256));

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::progress::Meter;
+use super::run::Written;
 use super::setup::{check_memory, find_model, open_checkpoint, run_info, tokenizer};
 use super::table::count;
 use super::verify_table::print_claims;
@@ -23,7 +24,7 @@ use crate::hooks::Condition;
 use crate::io_class::{NeuronTable, check_threshold};
 use crate::model::{Config, Model};
 use crate::prompts::{Documents, MissingText, PromptSet, StopWords, SubjectError, Subjects};
-use crate::report::{OutDir, PromptSetInfo, RunInfo, write_report};
+use crate::report::{OutDir, Placed, PromptSetInfo, RunInfo, verdicts_html};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{
     BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, tokenize_to_subject, windows,
@@ -157,6 +158,7 @@ impl Verify {
         meter.clear();
         model.check_unchanged()?;
 
+        let mut placed = None;
         if let Some(out) = &out {
             let arguments = serde_json::to_value(&self)?;
             let compute = Some(&self.compute);
@@ -164,21 +166,19 @@ impl Verify {
             let mut info = run_info("verify", arguments, &located, config, compute, &self.class)?;
             self.describe(&mut info, &inputs, &tokenizer)?;
             info.wall_s = start.elapsed().as_secs_f64();
-            write(out, &claims, &info)?;
+            placed = Some(write(out, &claims, &info));
         }
+        let written = Written::of(placed);
         if self.output.json {
             println!(
                 "{}",
                 serde_json::to_string_pretty(&json!({"claims": claims}))?
             );
-            return Ok(());
+            return written.say(true);
         }
         self.print_heading(&inputs, &settings);
         print_claims(&claims);
-        if let Some(out) = &out {
-            println!("files in {}", out.path().display());
-        }
-        Ok(())
+        written.say(false)
     }
 
     fn settings(&self) -> anyhow::Result<VerifySettings> {
@@ -335,9 +335,9 @@ fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(out: &OutDir, claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<()> {
+/// The page is one of the files of the run: without it the run is not finished.
+fn write(out: &OutDir, claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<Placed> {
     let claims = serde_json::to_vec_pretty(&json!({"claims": claims}))?;
-    out.write(&[("claims.json", claims), ("run.json", info.to_json()?)])?;
-    write_report(out.path(), None)?;
-    Ok(())
+    let page = verdicts_html(info, &claims)?;
+    Ok(out.commit(&[("claims.json", claims), ("report.html", page)], info)?)
 }

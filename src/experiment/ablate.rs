@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use super::outcome::{Arm, Outcome, PromptSubset};
-use super::passes::{InVain, PassPart, Passes, Whole};
+use super::passes::{InVain, PassPart, PassWork, Passes, Ran, Whole};
 use super::plan::{AblationPlan, PlannedCondition};
 use super::reference::{CleanReference, PendingMode};
 use super::score::{Score, Scorer};
+use super::store::PassStore;
 use crate::engine::{Engine, EngineError, Progress, Readout};
 use crate::hooks::{Condition, EditCount, Observer};
 use crate::prompts::Prompt;
@@ -29,34 +30,25 @@ pub struct Ablation {
     pub reference: Option<CleanReference>,
     /// How often the layers were walked through.
     pub passes: usize,
-    /// How far the edits came, where the run was stopped before its end; [`Earlier`] goes on from there.
-    pub stopped: Option<Passes>,
 }
 
 /// Scores by condition, then by prompt.
 pub(super) type Scores = Vec<BTreeMap<usize, Score>>;
 
-/// What a stopped run left behind.
-pub struct Earlier {
-    /// How far it came.
-    pub passes: Passes,
-    /// Scores of its outcomes but those of the clean arm, in their order.
-    pub scores: Vec<Score>,
-}
-
 /// Runs the plan: the clean model on all of `batch`, then every condition on the prompts of the
 /// plan's subset. The clean outcomes of those prompts come from the same pass as the edited ones.
-/// Where `progress` asks for it, the run ends after the passes that are through; with what it left as `earlier`, the
+/// What each pass of edits gave is kept in `store`, if there is one; with what a run left there that was ended, the
 /// same call goes on.
 ///
 /// # Errors
-/// Those of the engine, [`EngineError::Stopped`] before the first pass of edits is through among them;
-/// [`ExperimentError::NothingKnown`]; [`ExperimentError::OtherState`] for what another run left.
+/// Those of the engine, [`EngineError::Stopped`] before the first pass of edits is through among them, and of `store`;
+/// [`ExperimentError::StoppedAfter`] where `progress` asked for it; [`ExperimentError::NothingKnown`];
+/// [`ExperimentError::OtherState`] for what another run left.
 pub fn ablate(
     engine: &Engine<'_>,
     batch: &TokenBatch,
     plan: &AblationPlan,
-    earlier: Option<Earlier>,
+    store: Option<&mut dyn PassStore>,
     progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
     // Too little memory for one edit beside the clean run shows before anything runs.
@@ -88,19 +80,14 @@ pub fn ablate(
         unit: "prompts",
         progress,
     };
-    let (mut passes, mut scores) = match earlier {
-        Some(earlier) => earlier.into_scores(&whole)?,
-        None => (
-            Passes::plan(&whole)?,
-            vec![BTreeMap::new(); conditions.len()],
-        ),
-    };
-    passes.run(&whole, &mut |part| {
-        score_prompts(engine, &part, &mut scores, &mut [], progress)
-    })?;
-    if passes.done() == 0 {
-        return Err(EngineError::Stopped.into());
-    }
+    let mut nowhere = ();
+    let store = store.unwrap_or(&mut nowhere);
+    let mut passes = Passes::stored_or_plan(&whole, store)?;
+    let observers = &mut [];
+    let mut work = FactWork::new(&whole, observers);
+    passes.work(&whole, store, &mut work)?;
+    passes.check_finished()?;
+    let mut scores = work.scores;
     clean.append(&mut scores[0]);
     scores[0] = clean;
     Ok(Ablation {
@@ -110,7 +97,6 @@ pub fn ablate(
         changed: passes.changed(),
         reference: resolved.reference,
         passes: unedited.passes + resolved.passes + passes.len(),
-        stopped: (!passes.finished()).then_some(passes),
     })
 }
 
@@ -163,53 +149,58 @@ pub(super) fn run_to_the_end(
     observers: &mut [&mut dyn Observer],
 ) -> Result<(Scores, Passes), ExperimentError> {
     let mut passes = Passes::plan(whole)?;
-    let mut scores = vec![BTreeMap::new(); whole.conditions.len()];
-    passes.run(whole, &mut |part| {
-        score_prompts(whole.engine, &part, &mut scores, observers, whole.progress)
-    })?;
+    let mut work = FactWork::new(whole, observers);
+    passes.work(whole, &mut (), &mut work)?;
     match passes.finished() {
-        true => Ok((scores, passes)),
+        true => Ok((work.scores, passes)),
         false => Err(EngineError::Stopped.into()),
     }
 }
 
-/// Runs a pass and adds what its prompts scored. Observers see the clean condition in every group of conditions.
-pub(super) fn score_prompts(
-    engine: &Engine<'_>,
-    part: &PassPart<'_>,
-    scores: &mut Scores,
-    observers: &mut [&mut dyn Observer],
-    progress: &dyn Progress,
-) -> Result<Vec<EditCount>, ExperimentError> {
-    let PassPart {
-        batch,
-        members,
-        conditions,
-    } = *part;
-    let mut scorer = Scorer::new(batch, conditions.len());
-    let readout = Some(&mut scorer as &mut dyn Readout);
-    let changed = engine.run(batch, conditions, observers, readout, progress)?;
-    for (&condition, new) in members.iter().zip(scorer.into_scores()) {
-        let prompts = batch.sequences().iter().map(|sequence| sequence.prompt);
-        scores[condition].extend(prompts.zip(new));
-    }
-    Ok(changed)
+/// Scores prompts. Observers see the clean condition in every group of conditions.
+pub(super) struct FactWork<'w, 'o> {
+    engine: &'w Engine<'w>,
+    progress: &'w dyn Progress,
+    observers: &'w mut [&'o mut dyn Observer],
+    pub scores: Scores,
 }
 
-impl Earlier {
-    /// The scores at their conditions and prompts. Clean scores are not among them: those of all prompts are
-    /// computed again.
-    fn into_scores(self, whole: &Whole<'_>) -> Result<(Passes, Scores), ExperimentError> {
-        let mut scored = self.passes.scored();
-        scored.retain(|(condition, _)| *condition > 0);
-        if !self.passes.are_of(whole) || scored.len() != self.scores.len() {
-            return Err(ExperimentError::OtherState);
+impl<'w, 'o> FactWork<'w, 'o> {
+    /// Nothing scored yet of what `whole` runs.
+    pub fn new(whole: &Whole<'w>, observers: &'w mut [&'o mut dyn Observer]) -> Self {
+        Self {
+            engine: whole.engine,
+            progress: whole.progress,
+            observers,
+            scores: vec![BTreeMap::new(); whole.conditions.len()],
         }
-        let mut scores = vec![BTreeMap::new(); whole.conditions.len()];
-        for ((condition, prompt), score) in scored.into_iter().zip(self.scores) {
-            scores[condition].insert(prompt, score);
+    }
+}
+
+impl PassWork for FactWork<'_, '_> {
+    /// Condition by condition, in each the prompts of the pass.
+    type Score = Score;
+
+    fn scores(&self, part: &PassPart<'_>) -> usize {
+        part.members.len() * part.batch.sequences().len()
+    }
+
+    fn run(&mut self, part: &PassPart<'_>) -> Result<Ran<Score>, ExperimentError> {
+        let (batch, conditions) = (part.batch, part.conditions);
+        let mut scorer = Scorer::new(batch, conditions.len());
+        let readout = Some(&mut scorer as &mut dyn Readout);
+        let (engine, progress) = (self.engine, self.progress);
+        let changed = engine.run(batch, conditions, self.observers, readout, progress)?;
+        Ok((changed, scorer.into_scores().concat()))
+    }
+
+    fn take(&mut self, part: &PassPart<'_>, scores: Vec<Score>) -> Result<(), ExperimentError> {
+        let prompts = part.batch.sequences();
+        for (&condition, new) in part.members.iter().zip(scores.chunks(prompts.len())) {
+            let prompts = prompts.iter().map(|sequence| sequence.prompt);
+            self.scores[condition].extend(prompts.zip(new.iter().copied()));
         }
-        Ok((self.passes, scores))
+        Ok(())
     }
 }
 

@@ -18,24 +18,23 @@ pub mod rank;
 pub mod record;
 mod reference;
 mod score;
+mod store;
 mod sweep;
 mod text;
 pub mod verify;
 
-pub use ablate::{Ablation, Earlier, KnownByRelation, ablate, known_by_relation};
+pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
 pub use effects::{ArmMeans, Effect, Metric, effects};
 pub use evidence::{Evidence, Versus};
 pub use generate::{Choice, Generator};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
-pub use passes::Passes;
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use score::{Score, Scorer};
+pub use store::{PassStore, StoreError};
 pub use sweep::{Cell, CellEffect, CellOutcomes, LayerWindow, SweepPlan, layer_windows};
-pub use text::{
-    EarlierText, TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects,
-};
+pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects};
 
 use std::ops::Range;
 
@@ -124,6 +123,17 @@ pub enum ExperimentError {
     /// Something that read the activations could not go on.
     #[error(transparent)]
     Reader(record::ReadError),
+    /// The run was stopped between two passes.
+    #[error("stopped after {done} of {of} passes")]
+    StoppedAfter {
+        /// Passes that are through.
+        done: usize,
+        /// All passes.
+        of: usize,
+    },
+    /// What a pass gave could not be kept, or what was kept not read.
+    #[error(transparent)]
+    Store(StoreError),
     /// A saved state that belongs to another run.
     #[error(
         "the saved state is not that of this run; begin anew with --force and without --resume"

@@ -1,8 +1,8 @@
 //! The passes of an ablation: which conditions run together on which prompts, one pass after the other, so that a
 //! run can stop between two of them and go on later.
 //!
-//! What the passes gave is not kept here but in the run's own table of outcomes, in a fixed order
-//! ([`Passes::scored`]); the plan and the counts of the edits are all that has to be kept beside it.
+//! What each pass gave goes to a [`PassStore`] as soon as the pass is through; a run that goes on takes it from there,
+//! and runs what has no part. So it gives the same numbers to the last bit.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::groups::{groups, tokens_per_pass};
+use super::store::{Numbers, PassStore};
 use crate::engine::{Engine, EngineError, Progress, check_edits};
 use crate::hooks::{Condition, EditCount};
 use crate::tokens::TokenBatch;
@@ -51,9 +52,53 @@ pub(super) struct PassPart<'a> {
     pub conditions: &'a [Condition],
 }
 
+/// What is done in a pass, and what becomes of its scores.
+pub(super) trait PassWork {
+    /// What a pass gives.
+    type Score: Numbers;
+
+    /// How many scores the pass gives.
+    fn scores(&self, part: &PassPart<'_>) -> usize;
+
+    /// Runs the engine: what the edit of each condition of the pass changed, and the scores.
+    fn run(&mut self, part: &PassPart<'_>) -> Result<Ran<Self::Score>, ExperimentError>;
+
+    /// Takes the scores of a pass, just run or run before.
+    fn take(
+        &mut self,
+        part: &PassPart<'_>,
+        scores: Vec<Self::Score>,
+    ) -> Result<(), ExperimentError>;
+}
+
+/// What the edits of a pass changed, by condition, and its scores.
+pub(super) type Ran<S> = (Vec<EditCount>, Vec<S>);
+
+/// A pass whose work keeps its own account, and which nothing is stored of.
+struct Unstored<F>(F);
+
+impl<F> PassWork for Unstored<F>
+where
+    F: FnMut(&PassPart<'_>) -> Result<Vec<EditCount>, ExperimentError>,
+{
+    type Score = ();
+
+    fn scores(&self, _: &PassPart<'_>) -> usize {
+        0
+    }
+
+    fn run(&mut self, part: &PassPart<'_>) -> Result<Ran<()>, ExperimentError> {
+        Ok((self.0(part)?, Vec::new()))
+    }
+
+    fn take(&mut self, _: &PassPart<'_>, _: Vec<()>) -> Result<(), ExperimentError> {
+        Ok(())
+    }
+}
+
 /// All passes of a run, and how far it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passes {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Passes {
     passes: Vec<Pass>,
     done: usize,
     /// What the edit of each condition changed in the passes that are done.
@@ -81,45 +126,68 @@ impl Passes {
                 });
             }
         }
-        Ok(Self {
+        Ok(Self::of(passes, conditions))
+    }
+
+    fn of(passes: Vec<Pass>, conditions: &[Condition]) -> Self {
+        Self {
             passes,
             done: 0,
             changed: vec![EditCount::default(); conditions.len()],
-        })
+        }
+    }
+
+    /// The passes that `store` has, which were cut to the memory that was free then; else they are planned, and stored.
+    ///
+    /// # Errors
+    /// Those of [`Passes::plan`] and of the store; [`ExperimentError::OtherState`] for passes that are not those of
+    /// `whole`, each edit on each prompt once.
+    pub(super) fn stored_or_plan(
+        whole: &Whole<'_>,
+        store: &mut dyn PassStore,
+    ) -> Result<Self, ExperimentError> {
+        let Some(stored) = store.passes().map_err(ExperimentError::Store)? else {
+            let planned = Self::plan(whole)?;
+            let bytes = serde_json::to_vec(&planned.passes)
+                .map_err(|e| ExperimentError::Store(e.into()))?;
+            store.keep_passes(&bytes).map_err(ExperimentError::Store)?;
+            return Ok(planned);
+        };
+        let passes = serde_json::from_slice(&stored).map_err(|_| ExperimentError::OtherState)?;
+        let passes = Self::of(passes, whole.conditions);
+        match passes.are_of(whole) {
+            true => Ok(passes),
+            false => Err(ExperimentError::OtherState),
+        }
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.passes.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.passes.is_empty()
-    }
-
-    /// How many are done.
-    pub fn done(&self) -> usize {
-        self.done
-    }
-
     /// Whether all are done.
-    pub fn finished(&self) -> bool {
+    pub(super) fn finished(&self) -> bool {
         self.done == self.passes.len()
     }
 
-    /// Whether these are passes of `whole`: all of its conditions, on prompts that it has.
-    pub(super) fn are_of(&self, whole: &Whole<'_>) -> bool {
-        let prompts = whole.batch.sequences().iter();
-        let prompts: BTreeSet<usize> = prompts.map(|sequence| sequence.prompt).collect();
+    /// Whether these are the passes of `whole`: each of its edits on each prompt once, beside the clean condition.
+    fn are_of(&self, whole: &Whole<'_>) -> bool {
+        let prompts: Vec<usize> = whole.batch.sequences().iter().map(|s| s.prompt).collect();
         let conditions = whole.conditions.len();
-        let pass_is = |pass: &Pass| {
-            pass.conditions.iter().all(|c| *c < conditions)
-                && pass.prompts.iter().all(|prompt| prompts.contains(prompt))
+        let mut seen = BTreeSet::new();
+        let is_own = |pass: &Pass| {
+            let mut numbered = pass.conditions.iter().enumerate();
+            let mut pairs = pass.conditions.iter().flat_map(|&c| {
+                let prompts = pass.prompts.iter();
+                prompts.map(move |&prompt| (c, prompt))
+            });
+            // The clean condition, the first, is in passes of other edits too.
+            numbered.all(|(at, &c)| c < conditions && (at == 0) == (c == 0))
+                && pairs.all(|(c, prompt)| seen.insert((c, prompt)) || c == 0)
         };
-        self.changed.len() == conditions
-            && self.done <= self.passes.len()
-            && self.passes.iter().all(pass_is)
+        let all = (0..conditions).flat_map(|c| prompts.iter().map(move |&prompt| (c, prompt)));
+        self.passes.iter().all(is_own) && seen == all.collect()
     }
 
     /// What all edits changed so far.
@@ -134,19 +202,8 @@ impl Passes {
         &self.changed
     }
 
-    /// Condition and prompt of every score of the passes that are done, in order.
-    pub(super) fn scored(&self) -> BTreeSet<(usize, usize)> {
-        let done = self.passes[..self.done].iter();
-        done.flat_map(|pass| {
-            let prompts = |condition| pass.prompts.iter().map(move |prompt| (condition, *prompt));
-            pass.conditions.iter().copied().flat_map(prompts)
-        })
-        .collect()
-    }
-
-    /// Runs what is left of the passes by `run`, which is given the pass's part of the batch and its
-    /// conditions, runs the engine and keeps what it gives. Ends between two passes where a run was
-    /// [stopped](EngineError::Stopped).
+    /// Runs the passes by `run`, which is given the pass's part of the batch and its conditions, runs the engine and
+    /// keeps what it gives. Ends between two passes where a run was [stopped](EngineError::Stopped).
     ///
     /// # Errors
     /// Those of `run`; [`EngineError::NullEdit`] as soon as a condition has run on all prompts in vain, where that is
@@ -154,13 +211,46 @@ impl Passes {
     pub(super) fn run(
         &mut self,
         whole: &Whole<'_>,
-        run: &mut dyn FnMut(PassPart<'_>) -> Result<Vec<EditCount>, ExperimentError>,
+        run: &mut dyn FnMut(&PassPart<'_>) -> Result<Vec<EditCount>, ExperimentError>,
+    ) -> Result<(), ExperimentError> {
+        self.work(whole, &mut (), &mut Unstored(run))
+    }
+
+    /// The same with `work`, which is asked for what `store` has not; what it gives is stored.
+    ///
+    /// # Errors
+    /// Those of [`Passes::run`], of `work` and of `store`.
+    pub(super) fn work<W: PassWork>(
+        &mut self,
+        whole: &Whole<'_>,
+        store: &mut dyn PassStore,
+        work: &mut W,
     ) -> Result<(), ExperimentError> {
         let conditions = whole.conditions;
-        let units = self.units(whole.engine, conditions);
-        whole.progress.start(&self.in_words(whole), units);
+        let left = (0..self.passes.len()).filter(|pass| !store.has(*pass));
+        let left: Vec<&Pass> = left.map(|pass| &self.passes[pass]).collect();
+        let units = left
+            .iter()
+            .map(|pass| whole.engine.work_units(&pass.select(conditions)));
+        whole
+            .progress
+            .start(&self.in_words(whole, left.len()), units.sum());
         while let Some(pass) = self.passes.get(self.done) {
-            let changed = match pass.with_part(whole, run) {
+            let number = self.done;
+            let ran = pass.with_part(whole, &mut |part| {
+                let (changed, scores) = match stored(number, &part, store, work)? {
+                    Some(ran) => ran,
+                    None => {
+                        let ran = work.run(&part)?;
+                        let kept = store.save(number, &numbers(&ran));
+                        kept.map_err(ExperimentError::Store)?;
+                        ran
+                    }
+                };
+                work.take(&part, scores)?;
+                Ok(changed)
+            });
+            let changed = match ran {
                 Err(ExperimentError::Engine(EngineError::Stopped)) => return Ok(()),
                 changed => changed?,
             };
@@ -175,20 +265,16 @@ impl Passes {
         Ok(())
     }
 
-    /// Goes once more through the passes that are done, without running them.
+    /// Refuses a run that was stopped before all passes were done.
     ///
     /// # Errors
-    /// [`ExperimentError::OtherState`] where these are not passes of `whole`, and those of `see`.
-    pub(super) fn replay(
-        &self,
-        whole: &Whole<'_>,
-        see: &mut dyn FnMut(PassPart<'_>) -> Result<(), ExperimentError>,
-    ) -> Result<(), ExperimentError> {
-        if !self.are_of(whole) {
-            return Err(ExperimentError::OtherState);
+    /// [`ExperimentError::StoppedAfter`]; [`EngineError::Stopped`] where none is done.
+    pub(super) fn check_finished(&self) -> Result<(), ExperimentError> {
+        match (self.done, self.passes.len()) {
+            (done, of) if done == of => Ok(()),
+            (0, _) => Err(EngineError::Stopped.into()),
+            (done, of) => Err(ExperimentError::StoppedAfter { done, of }),
         }
-        let mut done = self.passes[..self.done].iter();
-        done.try_for_each(|pass| pass.with_part(whole, see))
     }
 
     /// Checks the edits of a group of conditions after its last pass.
@@ -201,24 +287,43 @@ impl Passes {
         check_edits(&last.select(conditions), &last.select(&self.changed))
     }
 
-    fn units(&self, engine: &Engine<'_>, conditions: &[Condition]) -> u64 {
-        let left = self.passes[self.done..].iter();
-        left.map(|pass| engine.work_units(&pass.select(conditions)))
-            .sum()
-    }
-
-    fn in_words(&self, whole: &Whole<'_>) -> String {
+    fn in_words(&self, whole: &Whole<'_>, left: usize) -> String {
         let sequences = format!("{} {}", whole.batch.sequences().len(), whole.unit);
         let what = match whole.conditions.len() {
             1 => format!("{sequences}, clean"),
             n => format!("{sequences}, {n} conditions"),
         };
-        match (self.passes.len(), self.done) {
-            (1, _) => what,
-            (all, 0) => format!("{what}, {all} passes"),
-            (all, done) => format!("{what}, {} of {all} passes", all - done),
+        match self.passes.len() {
+            1 => what,
+            all if all == left => format!("{what}, {all} passes"),
+            all => format!("{what}, {left} of {all} passes"),
         }
     }
+}
+
+/// What the store has of a pass, where that is whole.
+fn stored<W: PassWork>(
+    pass: usize,
+    part: &PassPart<'_>,
+    store: &mut dyn PassStore,
+    work: &W,
+) -> Result<Option<Ran<W::Score>>, ExperimentError> {
+    let Some(numbers) = store.load(pass).map_err(ExperimentError::Store)? else {
+        return Ok(None);
+    };
+    let mut left = numbers.as_slice();
+    let counts = part.members.iter().map(|_| EditCount::take(&mut left));
+    let counts: Option<Vec<_>> = counts.collect();
+    let scores = (0..work.scores(part)).map(|_| W::Score::take(&mut left));
+    let scores: Option<Vec<_>> = scores.collect();
+    Ok(counts.zip(scores).filter(|_| left.is_empty()))
+}
+
+fn numbers<S: Numbers>((changed, scores): &Ran<S>) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    changed.iter().for_each(|count| count.put(&mut numbers));
+    scores.iter().for_each(|score| score.put(&mut numbers));
+    numbers
 }
 
 impl Pass {
@@ -247,8 +352,8 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use super::super::ablate::score_prompts;
-    use super::super::score::Score;
+    use super::super::ablate::{FactWork, Scores};
+    use super::super::store::StoreError;
     use super::*;
     use crate::hooks::{Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
     use crate::hub::ModelFiles;
@@ -305,26 +410,62 @@ mod tests {
         std::iter::once(Condition::Clean).chain(edited).collect()
     }
 
-    type Scores = Vec<BTreeMap<usize, Score>>;
+    /// Keeps all in memory.
+    #[derive(Clone, Default)]
+    struct Memory {
+        passes: Option<Vec<u8>>,
+        parts: BTreeMap<usize, Vec<u64>>,
+    }
 
-    fn run(
+    impl PassStore for Memory {
+        fn passes(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(self.passes.clone())
+        }
+        fn keep_passes(&mut self, passes: &[u8]) -> Result<(), StoreError> {
+            self.passes = Some(passes.to_vec());
+            Ok(())
+        }
+        fn has(&self, pass: usize) -> bool {
+            self.parts.contains_key(&pass)
+        }
+        fn load(&mut self, pass: usize) -> Result<Option<Vec<u64>>, StoreError> {
+            Ok(self.parts.get(&pass).cloned())
+        }
+        fn save(&mut self, pass: usize, numbers: &[u64]) -> Result<(), StoreError> {
+            self.parts.insert(pass, numbers.to_vec());
+            Ok(())
+        }
+    }
+
+    fn with_whole<T>(
         model: &Model,
         conditions: &[Condition],
-        passes: &mut Passes,
-        scores: &mut Scores,
         progress: &dyn Progress,
-    ) -> Result<(), ExperimentError> {
+        what: impl FnOnce(&Whole<'_>) -> T,
+    ) -> T {
         let (engine, batch) = (Engine::new(model), batch());
-        let whole = Whole {
+        what(&Whole {
             engine: &engine,
             batch: &batch,
             conditions,
             in_vain: InVain::Refused,
             unit: "prompts",
             progress,
-        };
-        passes.run(&whole, &mut |part| {
-            score_prompts(&engine, &part, scores, &mut [], progress)
+        })
+    }
+
+    fn run(
+        model: &Model,
+        conditions: &[Condition],
+        passes: &mut Passes,
+        store: &mut Memory,
+        progress: &dyn Progress,
+    ) -> Result<Scores, ExperimentError> {
+        with_whole(model, conditions, progress, |whole| {
+            let observers = &mut [];
+            let mut work = FactWork::new(whole, observers);
+            passes.work(whole, store, &mut work)?;
+            Ok(work.scores)
         })
     }
 
@@ -347,10 +488,16 @@ mod tests {
     fn any_cut_gives_what_one_pass_gives() {
         let model = model();
         let of = |cut: &[(&[usize], &[usize])]| {
-            let (mut passes, mut scores) = (passes(cut), vec![BTreeMap::new(); 4]);
-            run(&model, &conditions(), &mut passes, &mut scores, &()).unwrap();
+            let mut passes = passes(cut);
+            let scores = run(
+                &model,
+                &conditions(),
+                &mut passes,
+                &mut Memory::default(),
+                &(),
+            );
             assert!(passes.finished());
-            (scores, passes.changed)
+            (scores.unwrap(), passes.changed)
         };
         let together = of(&[(&[0, 1, 2, 3], ALL)]);
         assert!(
@@ -375,31 +522,65 @@ mod tests {
             (&[0, 2, 3], &ALL[..3]),
             (&[0, 2, 3], &ALL[3..]),
         ];
-        let mut whole = (passes(&cut), vec![BTreeMap::new(); 4]);
-        run(&model, &conditions(), &mut whole.0, &mut whole.1, &()).unwrap();
+        let mut whole = passes(&cut);
+        let expected = run(
+            &model,
+            &conditions(),
+            &mut whole,
+            &mut Memory::default(),
+            &(),
+        );
+        let expected = expected.unwrap();
         let units = Engine::new(&model).work_units(&conditions()[..2]);
         for after in [1, units, units + 3, 2 * units + 5] {
-            let mut stopped = (passes(&cut), vec![BTreeMap::new(); 4]);
+            let (mut stopped, mut store) = (passes(&cut), Memory::default());
             let progress = StopAfter {
                 left: Cell::new(after),
             };
-            run(
-                &model,
-                &conditions(),
-                &mut stopped.0,
-                &mut stopped.1,
-                &progress,
-            )
-            .unwrap();
-            assert_eq!(stopped.0.done() as u64, after / units);
-            let scored: usize = stopped.1.iter().map(BTreeMap::len).sum();
-            assert_eq!(stopped.0.scored().len(), scored);
+            run(&model, &conditions(), &mut stopped, &mut store, &progress).unwrap();
+            assert_eq!(stopped.done as u64, after / units);
+            assert_eq!(store.parts.len(), stopped.done);
+            // A part that is not whole is one that is not there.
+            store.parts.entry(0).and_modify(|part| part.truncate(5));
 
-            let kept = serde_json::to_vec(&stopped.0).unwrap();
-            let mut resumed: Passes = serde_json::from_slice(&kept).unwrap();
-            run(&model, &conditions(), &mut resumed, &mut stopped.1, &()).unwrap();
-            assert_eq!((resumed, stopped.1), whole, "stopped after {after} units");
+            let mut resumed = passes(&cut);
+            let scores = run(&model, &conditions(), &mut resumed, &mut store, &());
+            assert_eq!(scores.unwrap(), expected, "stopped after {after} units");
+            assert_eq!(resumed, whole);
         }
+    }
+
+    #[test]
+    fn only_the_passes_of_the_run_are_gone_on_with() {
+        let model = model();
+        let stored = |cut: &[(&[usize], &[usize])]| {
+            let mut store = Memory {
+                passes: Some(serde_json::to_vec(&passes(cut).passes).unwrap()),
+                ..Memory::default()
+            };
+            with_whole(&model, &conditions(), &(), |whole| {
+                Passes::stored_or_plan(whole, &mut store).is_ok()
+            })
+        };
+        assert!(stored(&[(&[0, 1], ALL), (&[0, 2, 3], ALL)]));
+        assert!(!stored(&[(&[0, 1], ALL)]), "edits are missing");
+        assert!(
+            !stored(&[(&[0, 1, 2, 3], &ALL[1..])]),
+            "a prompt is missing"
+        );
+        assert!(
+            !stored(&[(&[0, 1, 2, 3], ALL), (&[0, 1], &ALL[..1])]),
+            "twice"
+        );
+        assert!(!stored(&[(&[0, 1, 2, 4], ALL)]), "no such condition");
+        assert!(
+            !stored(&[(&[0, 1, 2, 3], &[0, 1, 2, 3, 4, 5, 6])]),
+            "no such prompt"
+        );
+        assert!(
+            !stored(&[(&[1, 2, 3], ALL), (&[0], ALL)]),
+            "nothing to compare with"
+        );
     }
 
     #[test]
@@ -408,10 +589,10 @@ mod tests {
         let mut conditions = conditions();
         conditions[1] = edit(0, Mode::ClampAbove(1e30));
         let mut passes = passes(&[(&[0, 1], ALL), (&[0, 2, 3], ALL)]);
-        let scores = &mut vec![BTreeMap::new(); 4];
-        let error = run(&model, &conditions, &mut passes, scores, &()).unwrap_err();
+        let store = &mut Memory::default();
+        let error = run(&model, &conditions, &mut passes, store, &()).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("`layer 0` changed no value"), "{error}");
-        assert_eq!(passes.done(), 1);
+        assert_eq!(passes.done, 1);
     }
 }

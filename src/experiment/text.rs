@@ -9,11 +9,12 @@ use rayon::prelude::*;
 use super::ExperimentError;
 use super::effects::{Arms, Effect, Metric, adjust};
 use super::outcome::{Arm, PromptSubset};
-use super::passes::{InVain, PassPart, Passes, Whole};
+use super::passes::{InVain, PassPart, PassWork, Passes, Ran, Whole};
 use super::plan::{AblationPlan, PlannedCondition, Treatment};
 use super::reference::{CleanReference, Prepared, prepare};
 use super::score::{entropy, log_sum_exp};
-use crate::engine::{Engine, EngineError, LogitBlock, Progress, Readout};
+use super::store::PassStore;
+use crate::engine::{Engine, LogitBlock, Progress, Readout};
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, SiteRows};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
@@ -72,16 +73,6 @@ pub struct TextAblation {
     pub reference: Option<CleanReference>,
     /// How often the layers were walked through.
     pub passes: usize,
-    /// How far the run came, where it was stopped before its end; [`EarlierText`] goes on from there.
-    pub stopped: Option<Passes>,
-}
-
-/// What a stopped run left behind.
-pub struct EarlierText {
-    /// How far it came.
-    pub passes: Passes,
-    /// The scores of its rows, in their order.
-    pub scores: Vec<TokenScore>,
 }
 
 /// Sums over the tokens of a document.
@@ -123,17 +114,18 @@ impl DocumentMean {
 }
 
 /// Runs the clean model and every condition of the plan on all windows. Rows go to `sink` pass by pass, so
-/// that memory does not grow with the text. Where `progress` asks for it, the run ends after the passes that are
-/// through; with what it left as `earlier`, the same call goes on.
+/// that memory does not grow with the text. What each pass gave is kept in `store`, if there is one; with what a run
+/// left there that was ended, the same call goes on.
 ///
 /// # Errors
-/// Those of the engine and of `sink`; [`ExperimentError::NoTokens`] where no window has two tokens;
-/// [`ExperimentError::OtherState`] for what another run left.
+/// Those of the engine, of `store` and of `sink`; [`ExperimentError::NoTokens`] where no window has two tokens;
+/// [`ExperimentError::StoppedAfter`] where `progress` asked for it; [`ExperimentError::OtherState`] for what another run
+/// left.
 pub fn ablate_text(
     engine: &Engine<'_>,
     windows: &[Window],
     plan: &AblationPlan,
-    earlier: Option<EarlierText>,
+    store: Option<&mut dyn PassStore>,
     progress: &dyn Progress,
     sink: TokenSink<'_>,
 ) -> Result<TextAblation, ExperimentError> {
@@ -155,27 +147,20 @@ pub fn ablate_text(
         unit: "stretches of text",
         progress,
     };
-    let mut means = Means::new(windows, planned.len());
-    let mut passes = match earlier {
-        Some(earlier) => means.take_up(earlier, &whole, windows)?,
-        None => Passes::plan(&whole)?,
+    let mut nowhere = ();
+    let store = store.unwrap_or(&mut nowhere);
+    let mut passes = Passes::stored_or_plan(&whole, store)?;
+    let mut work = TextWork {
+        engine: &engine,
+        progress,
+        planned: &planned,
+        windows,
+        means: Means::new(windows, planned.len()),
+        sink,
     };
-    passes.run(&whole, &mut |part| {
-        let mut scorer = TokenScorer::new(&part);
-        let mut scales = Scales::new(part.conditions.len());
-        let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
-        let readout = Some(&mut scorer as &mut dyn Readout);
-        let changed = engine.run(part.batch, part.conditions, observers, readout, progress)?;
-        for (place, condition) in reported(&part) {
-            let rows = scorer.outcomes(place, &planned[condition], &scales.kept[place], windows);
-            means.add(condition, rows.iter().map(|row| (row.document, row.score)));
-            sink(&rows)?;
-        }
-        Ok(changed)
-    })?;
-    if passes.done() == 0 {
-        return Err(EngineError::Stopped.into());
-    }
+    passes.work(&whole, store, &mut work)?;
+    passes.check_finished()?;
+    let means = work.means;
     Ok(TextAblation {
         tokens: means.0[0].iter().map(|mean| mean.tokens as usize).sum(),
         documents: means.0[0].iter().filter(|mean| mean.tokens > 0).count(),
@@ -183,8 +168,81 @@ pub fn ablate_text(
         changed: passes.changed(),
         reference,
         passes: for_values + passes.len(),
-        stopped: (!passes.finished()).then_some(passes),
     })
+}
+
+/// Scores the tokens of texts.
+struct TextWork<'w> {
+    engine: &'w Engine<'w>,
+    progress: &'w dyn Progress,
+    planned: &'w [PlannedCondition],
+    windows: &'w [Window],
+    means: Means,
+    sink: TokenSink<'w>,
+}
+
+impl PassWork for TextWork<'_> {
+    /// Reported condition by condition, in each the places of the pass.
+    type Score = TokenScore;
+
+    fn scores(&self, part: &PassPart<'_>) -> usize {
+        reported(part).len() * places(part.batch).len()
+    }
+
+    fn run(&mut self, part: &PassPart<'_>) -> Result<Ran<TokenScore>, ExperimentError> {
+        let mut scorer = TokenScorer::new(part);
+        let mut scales = Scales::new(part.conditions.len());
+        let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
+        let readout = Some(&mut scorer as &mut dyn Readout);
+        let (batch, conditions) = (part.batch, part.conditions);
+        let changed = self
+            .engine
+            .run(batch, conditions, observers, readout, self.progress)?;
+        let (scorer, scales) = (&scorer, &scales);
+        let scores = reported(part).into_iter().flat_map(|(place, _)| {
+            let scores = scorer.rows.iter().zip(&scorer.scores[place]);
+            scores.map(move |(row, score)| TokenScore {
+                log_scale: f64::from(scales.kept[place][*row]).ln(),
+                ..*score
+            })
+        });
+        Ok((changed, scores.collect()))
+    }
+
+    fn take(
+        &mut self,
+        part: &PassPart<'_>,
+        scores: Vec<TokenScore>,
+    ) -> Result<(), ExperimentError> {
+        let places = places(part.batch);
+        if places.is_empty() {
+            return Ok(());
+        }
+        for ((_, condition), scores) in reported(part).into_iter().zip(scores.chunks(places.len()))
+        {
+            let planned = &self.planned[condition];
+            let rows = places
+                .iter()
+                .zip(scores)
+                .map(|(place, score)| TokenOutcome {
+                    document: self.windows[place.window].document,
+                    window: self.windows[place.window].number,
+                    position: place.position,
+                    token: place.next,
+                    class: &planned.class,
+                    arm: planned.arm,
+                    draw: planned.draw,
+                    mode: &planned.mode,
+                    neurons: planned.neurons,
+                    score: *score,
+                });
+            let rows: Vec<_> = rows.collect();
+            let scores = rows.iter().map(|row| (row.document, row.score));
+            self.means.add(condition, scores);
+            (self.sink)(&rows)?;
+        }
+        Ok(())
+    }
 }
 
 /// The windows in which a token is predicted.
@@ -220,34 +278,6 @@ impl Means {
     fn add(&mut self, condition: usize, rows: impl Iterator<Item = (usize, TokenScore)>) {
         for (document, score) in rows {
             self.0[condition][document].add(&score);
-        }
-    }
-
-    /// Adds the rows of the passes that a stopped run was through with, in the order in which it added them.
-    fn take_up(
-        &mut self,
-        earlier: EarlierText,
-        whole: &Whole<'_>,
-        windows: &[Window],
-    ) -> Result<Passes, ExperimentError> {
-        let EarlierText { passes, scores } = earlier;
-        let mut scores = scores.into_iter();
-        passes.replay(whole, &mut |part| {
-            let scorer = TokenScorer::new(&part);
-            for (_, condition) in reported(&part) {
-                let places = scorer.places.iter();
-                let documents = places.map(|(window, ..)| windows[*window].document);
-                let rows: Vec<_> = documents.zip(scores.by_ref()).collect();
-                if rows.len() < scorer.places.len() {
-                    return Err(ExperimentError::OtherState);
-                }
-                self.add(condition, rows.into_iter());
-            }
-            Ok(())
-        })?;
-        match scores.next() {
-            None => Ok(passes),
-            Some(_) => Err(ExperimentError::OtherState),
         }
     }
 }
@@ -294,61 +324,50 @@ impl TextAblation {
     }
 }
 
-/// Scores every row of a batch but the last of each sequence.
+/// A token that is predicted.
+struct Place {
+    /// The row that predicts it.
+    row: usize,
+    /// Its window.
+    window: usize,
+    /// Position of the row in the window.
+    position: usize,
+    /// The token.
+    next: u32,
+}
+
+/// Every row of a batch predicts a token but the last of each sequence.
+fn places(batch: &TokenBatch) -> Vec<Place> {
+    let sequences = batch.sequences().iter().enumerate();
+    let places = sequences.flat_map(|(i, sequence)| {
+        let next = sequence.ids.iter().skip(1).enumerate();
+        next.map(move |(position, next)| Place {
+            row: batch.first_row(i) + position,
+            window: sequence.prompt,
+            position,
+            next: *next,
+        })
+    });
+    places.collect()
+}
+
+/// Scores the places of a batch.
 struct TokenScorer {
     rows: Vec<usize>,
-    /// For each row: its sequence's prompt number, its position, the token that follows.
-    places: Vec<(usize, usize, u32)>,
+    /// Of each row, the token that follows.
+    next: Vec<u32>,
     /// By condition and row.
     scores: Vec<Vec<TokenScore>>,
 }
 
 impl TokenScorer {
     fn new(part: &PassPart<'_>) -> Self {
-        let batch = part.batch;
-        let (mut rows, mut places) = (Vec::new(), Vec::new());
-        for (i, sequence) in batch.sequences().iter().enumerate() {
-            for (position, next) in sequence.ids.iter().skip(1).enumerate() {
-                rows.push(batch.first_row(i) + position);
-                places.push((sequence.prompt, position, *next));
-            }
-        }
-        let scores = vec![vec![TokenScore::default(); rows.len()]; part.conditions.len()];
+        let places = places(part.batch);
         Self {
-            rows,
-            places,
-            scores,
+            rows: places.iter().map(|place| place.row).collect(),
+            next: places.iter().map(|place| place.next).collect(),
+            scores: vec![vec![TokenScore::default(); places.len()]; part.conditions.len()],
         }
-    }
-
-    fn outcomes<'a>(
-        &self,
-        condition: usize,
-        planned: &'a PlannedCondition,
-        scales: &[f32],
-        windows: &[Window],
-    ) -> Vec<TokenOutcome<'a>> {
-        let rows = self
-            .rows
-            .iter()
-            .zip(&self.places)
-            .zip(&self.scores[condition]);
-        rows.map(|((row, (prompt, position, token)), score)| TokenOutcome {
-            document: windows[*prompt].document,
-            window: windows[*prompt].number,
-            position: *position,
-            token: *token,
-            class: &planned.class,
-            arm: planned.arm,
-            draw: planned.draw,
-            mode: &planned.mode,
-            neurons: planned.neurons,
-            score: TokenScore {
-                log_scale: f64::from(scales[*row]).ln(),
-                ..*score
-            },
-        })
-        .collect()
     }
 }
 
@@ -360,8 +379,8 @@ impl Readout for TokenScorer {
     fn read(&mut self, block: &LogitBlock<'_>) {
         let rows = block.logits.par_chunks_exact(block.vocab_size);
         let scores: Vec<TokenScore> = rows
-            .zip(&self.places[block.first..])
-            .map(|(logits, (_, _, next))| score(logits, *next))
+            .zip(&self.next[block.first..])
+            .map(|(logits, next)| score(logits, *next))
             .collect();
         for &condition in block.conditions {
             let place = block.first..block.first + scores.len();

@@ -1,32 +1,35 @@
 //! Outcomes and estimates to files. Exporters are pure functions from records to bytes; only
-//! [`OutDir`] touches the disk, and [`RecordFiles`], which writes while the engine runs.
+//! [`OutDir`] touches the disk, with [`Parts`] and [`RecordFiles`], which write while the engine runs.
 
 mod classes;
 mod heat_map;
 mod html;
+mod lock;
 mod out_dir;
+mod owned;
 mod parquet;
+mod parts;
 mod ranking;
 mod rates;
 mod record;
 mod recording;
 mod run_info;
-mod stopped;
+mod sealed;
 mod table;
 mod text_outcomes;
 mod tone;
 
 pub use classes::classes_json;
 pub use heat_map::heat_map_svg;
-pub use html::{count, p_value, report_html, write_report};
-pub use out_dir::{OutDir, Overwrite, Staging};
+pub use html::{count, p_value, report_html, verdicts_html, write_report};
+pub use out_dir::{OutDir, Overwrite, Placed};
 pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
+pub use parts::Parts;
 pub use ranking::ranking_parquet;
 pub use rates::rates_parquet;
-pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes, saved_state};
-pub use recording::{RecordedFolder, RecordedNeuron, RecordedToken};
-pub use run_info::{FileHash, ModelInfo, PromptSetInfo, RunInfo, resume_line};
-pub use stopped::{RESUME, stopped_ablation};
+pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes};
+pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron, RecordedToken};
+pub use run_info::{FileHash, ModelInfo, OutputFile, PromptSetInfo, RunInfo, TOOL, resume_line};
 pub use text_outcomes::TextOutcomes;
 
 use std::path::PathBuf;
@@ -51,6 +54,49 @@ pub enum ReportError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder holds a run that was stopped by a version that kept it in another way.
+    #[error(
+        "{} holds a run that an earlier version of gatelens was stopped in, which this one cannot go on with; choose \
+         another --out, or replace it with --force",
+        path.display()
+    )]
+    OldUnfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another run works in the folder.
+    #[error(
+        "another run of gatelens{} writes to {}; wait for its end, or choose another --out",
+        pid.map_or(String::new(), |pid| format!(" (process {pid})")), path.display()
+    )]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+        /// The other run's process, where it could be read.
+        pid: Option<u32>,
+    },
+    /// The folder is a link that leads nowhere.
+    #[error(
+        "{} is a link to {}, which does not exist; make that folder, or choose another --out",
+        path.display(), target.display()
+    )]
+    DanglingLink {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A file of the run that is to be replaced is not as the run wrote it.
+    #[error(
+        "{} was changed since the run in {} wrote it, and would be lost; move it away, or choose another --out",
+        path.join(name).display(), path.display()
+    )]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+        /// The file's name.
+        name: String,
+    },
     /// The disk is too small.
     #[error(
         "{} needs {:.1} MiB, and {:.1} MiB are free there; record less (--sites, --layers, --neurons, \
@@ -74,10 +120,12 @@ pub enum ReportError {
         why: String,
     },
     /// The folder holds something that gatelens did not write.
-    #[error("{} exists and is not a run folder of gatelens (it has no run.json); choose another --out", path.display())]
+    #[error("{} exists and is not a run folder of gatelens ({why}); choose another --out", path.display())]
     Foreign {
         /// The folder.
         path: PathBuf,
+        /// What in it says so.
+        why: String,
     },
     /// A file or folder that could not be written.
     #[error("cannot write {}: {why}; check the folder's permissions and the free disk space, or choose another --out", path.display())]
@@ -126,6 +174,22 @@ pub enum ReportError {
         /// The files' hashes in the folder's `run.json`.
         recorded: String,
         /// Those of this run.
+        here: String,
+    },
+    /// A folder that was recorded in another way than it is used.
+    #[error(
+        "{} was recorded with another {what} than this run has:\n  there: {recorded}\n  here:  {here}\n\
+         activations differ with it; record it again with {here}, or run with {recorded}",
+        path.display()
+    )]
+    OtherSettings {
+        /// The folder.
+        path: PathBuf,
+        /// The setting.
+        what: &'static str,
+        /// In the folder's `run.json`.
+        recorded: String,
+        /// In this run.
         here: String,
     },
     /// A neuron whose layer a recording leaves out.

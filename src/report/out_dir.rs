@@ -1,128 +1,342 @@
-//! The folder of a run: all of it appears at once, or nothing.
+//! The folder of a run. It is claimed and locked before any work, filled and never replaced: files are written under
+//! other names inside it, and moved to their places one by one when all are there, `run.json` last.
 //!
-//! A run that can be stopped and gone on with leaves a folder too: its `run.json` says `"finished": false`.
+//! ```text
+//! .gatelens.lock      who works here (lock)
+//! .gatelens-work/     files on their way; with a run.json in it, they are complete
+//! plan.json, parts/   a run that is not finished, and what its finished passes gave
+//! run.json            a finished run, with the list of its files
+//! ```
+//!
+//! What is killed at any moment leaves one of these states, and the next run with that folder sets it right: a complete
+//! result is moved to its place, what no list and no mark of ours names stays as it is.
 
-use std::fs;
+mod place;
+
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::ReportError;
+use super::lock::{Attempt, Lock};
+use super::owned::{self, Mark, PARTS, PLAN, RUN};
+use super::run_info::RunInfo;
+use place::{move_new, real_folder};
 
-/// Whether a finished run may be replaced.
+/// What becomes of a run that the folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
-    /// It may not.
+    /// It is refused.
     Refuse,
-    /// It is replaced once the new run is complete.
+    /// It is replaced once the new run is complete; one that is not finished is given up.
     Replace,
+    /// One that is not finished is gone on with; a finished one is refused.
+    Resume,
 }
 
-/// A folder that will hold a run's files.
+/// A folder that will hold a run's files, locked until this is dropped.
 #[derive(Debug)]
 pub struct OutDir {
+    /// As it was asked for.
     path: PathBuf,
+    /// Without links.
+    folder: PathBuf,
+    /// Folders that were made for it, the outermost first.
+    made: Vec<PathBuf>,
+    /// The finished run that is replaced.
+    replaced: Option<RunInfo>,
+    lock: Option<Lock>,
 }
 
-/// The file that marks a folder as a run of gatelens; written with the others.
-const MARK: &str = "run.json";
-
-/// A folder beside a run's place, in which its files are written until they are complete.
-#[derive(Debug)]
-pub struct Staging {
-    folder: tempfile::TempDir,
+/// Where a run's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What had appeared meanwhile where one of them was to go; they are in another folder then.
+    pub occupied: Option<String>,
 }
 
-impl Staging {
-    /// The folder's path.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-}
+/// Files on their way.
+const WORK: &str = ".gatelens-work";
 
-/// Whether the run in a folder came to its end; a folder without a readable mark counts as finished.
-fn is_finished(folder: &Path) -> bool {
-    let mark = fs::read(folder.join(MARK)).unwrap_or_default();
-    let mark: serde_json::Value = serde_json::from_slice(&mark).unwrap_or_default();
-    mark["finished"] != serde_json::Value::Bool(false)
-}
+/// In the folder of files on their way: that it is ours.
+const MARKER: &str = ".gatelens";
+
+/// What the commit does is tried with a file of this name.
+const PROBE: &str = ".gatelens-probe";
 
 impl OutDir {
-    /// Checks, before any work, that the folder may be written and that nothing is lost by it.
+    /// Checks, before any work, that the folder may be written and that nothing is lost by it, and locks it. What an
+    /// ended run left there is finished where it was complete, and cleared.
+    ///
+    /// # Errors
+    /// [`ReportError::Busy`] where another run has it; [`ReportError::Finished`], [`ReportError::Unfinished`],
+    /// [`ReportError::Foreign`] and [`ReportError::Changed`] for what it holds; [`ReportError::Write`].
     pub fn claim(path: &Path, overwrite: Overwrite) -> Result<OutDir, ReportError> {
-        let out = OutDir {
+        let failed = |why| ReportError::Write {
             path: path.to_path_buf(),
+            why,
         };
-        let occupied = match fs::read_dir(path) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(why) => return Err(out.failed(why)),
+        let (folder, made) = real_folder(path)?;
+        let mut out = OutDir {
+            path: path.to_path_buf(),
+            folder,
+            made,
+            replaced: None,
+            lock: None,
         };
-        match (occupied, path.join(MARK).is_file(), overwrite) {
-            (true, false, _) => return Err(ReportError::Foreign { path: out.path }),
-            (true, true, Overwrite::Refuse) if is_finished(path) => {
-                return Err(ReportError::Finished { path: out.path });
+        match Lock::take(&out.folder).map_err(failed)? {
+            Attempt::Taken(lock) => out.lock = Some(lock),
+            Attempt::Held(pid) => {
+                let path = path.to_path_buf();
+                return Err(ReportError::Busy { path, pid });
             }
-            (true, true, Overwrite::Refuse) => {
-                return Err(ReportError::Unfinished { path: out.path });
-            }
-            _ => {}
         }
-        out.stage()?; // created and dropped: can we write here?
+        out.settle()?;
+        out.check_contents(overwrite)?;
+        out.rehearse().map_err(failed)?;
         Ok(out)
     }
 
-    /// The folder's path.
+    /// The folder's path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes all files beside the folder's final place, then moves them there.
-    pub fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<(), ReportError> {
-        self.commit(self.stage()?, files)
+    /// Where files are written that go to the folder under the same names when the run is complete.
+    pub fn work(&self) -> PathBuf {
+        self.folder.join(WORK)
     }
 
-    /// Adds `files` to those that lie in the staging folder and moves all of them to the folder's place. What the
-    /// folder held before is gone then.
-    pub fn commit(&self, staging: Staging, files: &[(&str, Vec<u8>)]) -> Result<(), ReportError> {
+    /// The folder of what finished passes gave.
+    pub fn parts(&self) -> PathBuf {
+        self.folder.join(PARTS)
+    }
+
+    /// Whether passes are kept with which a run can go on.
+    pub fn has_parts(&self) -> bool {
+        let parts = fs::read_dir(self.parts()).into_iter().flatten().flatten();
+        let mut names = parts.map(|entry| entry.file_name());
+        names.any(|name| is_whole_part(&name.to_string_lossy()))
+    }
+
+    /// The run that was begun here and is not finished.
+    pub fn unfinished(&self) -> Option<RunInfo> {
+        Mark::read(&self.folder, PLAN).ours()
+    }
+
+    /// Marks the folder as a run that is not finished, and gives up what another one left of its passes.
+    pub fn begin(&self, info: &RunInfo) -> Result<(), ReportError> {
+        self.give_up()?;
+        let plan = RunInfo {
+            finished: false,
+            ..info.clone()
+        };
+        self.put(Path::new(PLAN), &plan.to_json()?)?;
+        let parts = self.parts();
+        fs::create_dir(&parts).map_err(|why| self.failed(why))
+    }
+
+    /// Writes a file into the folder: a reader, and who comes after a crash, finds all of it or nothing.
+    pub fn put(&self, name: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+        let to = self.folder.join(name);
+        let by_way_of = self.work().join(".next");
+        let write = || {
+            let mut file = File::create(&by_way_of)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            fs::rename(&by_way_of, &to)
+        };
+        write().map_err(|why| {
+            let _ = fs::remove_file(&by_way_of); // makes room
+            ReportError::Write { path: to, why }
+        })
+    }
+
+    /// Writes `files`, moves them and all that lies in [`OutDir::work`] to their places, and `run.json` with the list
+    /// of them last. A finished run that is replaced is gone then, and so is what was left of passes.
+    ///
+    /// # Errors
+    /// [`ReportError::Write`]; nothing is at its place then, but for a fault between two moves, which the next
+    /// [`OutDir::claim`] sets right.
+    pub fn commit(&self, files: &[(&str, Vec<u8>)], info: &RunInfo) -> Result<Placed, ReportError> {
+        let work = self.work();
         for (name, bytes) in files {
-            let path = staging.path().join(name);
-            fs::write(&path, bytes).map_err(|why| ReportError::Write {
-                path: self.path.join(name),
-                why,
-            })?;
+            let written = File::create(work.join(name))
+                .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()));
+            written.map_err(|why| self.failed_at(name, why))?;
         }
-        let mut replaced = None;
-        if self.path.exists() {
-            let aside = self.stage()?;
-            fs::rename(&self.path, aside.path().join("replaced")).map_err(|e| self.failed(e))?;
-            replaced = Some(aside); // removed when this function ends
+        let mut outputs = Vec::new();
+        for name in visible(&work).map_err(|why| self.failed(why))? {
+            let listed = owned::list(&work, &name).map_err(|why| self.failed_at(&name, why))?;
+            outputs.push(listed);
         }
-        let made = staging.folder.keep();
-        let moved = fs::rename(&made, &self.path).map_err(|e| self.failed(e));
-        if moved.is_err() {
-            // Nothing half-written stays behind; what it would replace goes back.
-            let _ = fs::remove_dir_all(&made);
-            if let Some(aside) = &replaced {
-                let _ = fs::rename(aside.path().join("replaced"), &self.path);
+        let info = RunInfo {
+            outputs,
+            ..info.clone()
+        };
+        // From here on the result is complete, whatever happens.
+        self.put(&Path::new(WORK).join(RUN), &info.to_json()?)?;
+        self.deliver(&info)
+    }
+
+    /// Moves a complete result to its places.
+    fn deliver(&self, info: &RunInfo) -> Result<Placed, ReportError> {
+        let work = self.work();
+        let replaced = Mark::read(&self.folder, RUN).ours();
+        let is_own = |name: &str| {
+            let replaced = replaced.as_ref();
+            replaced.is_some_and(|run| owned::owns(run, &self.folder, name))
+        };
+        let names = || {
+            info.outputs
+                .iter()
+                .map(|file| file.name.as_str())
+                .chain([RUN])
+        };
+        let waiting = |name: &&str| fs::symlink_metadata(work.join(name)).is_ok();
+        let there = |name: &&str| fs::symlink_metadata(self.folder.join(name)).is_ok();
+        let occupied = names()
+            .filter(waiting)
+            .find(|name| there(name) && !is_own(name));
+        let to = match occupied {
+            None => self.folder.clone(),
+            Some(_) => place::new_folder_in(&self.folder).map_err(|why| self.failed(why))?,
+        };
+        for name in names() {
+            let place = to.join(name);
+            let moved = match (waiting(&name), occupied) {
+                (true, None) if is_own(name) => fs::rename(work.join(name), &place),
+                (true, _) => move_new(&work.join(name), &place),
+                // Moved by a run that was ended in between.
+                (false, Some(_)) => move_new(&self.folder.join(name), &place),
+                (false, None) => Ok(()),
+            };
+            moved.map_err(|why| self.failed_at(name, why))?;
+        }
+        if let (Some(run), None) = (&self.replaced.as_ref().or(replaced.as_ref()), occupied) {
+            self.remove_all_but(run, &names().collect::<Vec<_>>());
+        }
+        self.give_up()?;
+        self.clear_work();
+        Ok(Placed {
+            folder: match occupied {
+                None => self.path.clone(),
+                Some(_) => self.path.join(to.file_name().unwrap_or_default()),
+            },
+            occupied: occupied.map(str::to_string),
+        })
+    }
+
+    /// Removes the files of a replaced run, as far as they are as it wrote them.
+    fn remove_all_but(&self, run: &RunInfo, kept: &[&str]) {
+        for name in owned::files(run, &self.folder) {
+            if !kept.contains(&name.as_str()) && owned::owns(run, &self.folder, &name) {
+                let _ = fs::remove_file(self.folder.join(name));
             }
         }
-        moved
     }
 
-    /// An empty folder beside this one, removed when it is dropped.
-    pub fn stage(&self) -> Result<Staging, ReportError> {
-        let parent = self.parent();
-        fs::create_dir_all(parent).map_err(|e| self.failed(e))?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".gatelens-");
-        #[cfg(unix)]
-        {
-            // tempfile makes private folders; a result folder has the ordinary permissions.
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o755));
+    /// Removes what an unfinished run left.
+    fn give_up(&self) -> Result<(), ReportError> {
+        if self.unfinished().is_none() {
+            return Ok(());
         }
-        let folder = builder.tempdir_in(parent).map_err(|e| self.failed(e))?;
-        Ok(Staging { folder })
+        let parts = self.parts();
+        for entry in fs::read_dir(&parts).into_iter().flatten().flatten() {
+            if is_part(&entry.file_name().to_string_lossy()) {
+                fs::remove_file(entry.path()).map_err(|why| self.failed(why))?;
+            }
+        }
+        let _ = fs::remove_dir(&parts); // what somebody else put there stays
+        fs::remove_file(self.folder.join(PLAN)).map_err(|why| self.failed(why))
+    }
+
+    /// Sets right what a run left that was ended.
+    fn settle(&self) -> Result<(), ReportError> {
+        let work = self.work();
+        if fs::symlink_metadata(&work).is_ok() {
+            let is_ours = fs::symlink_metadata(work.join(MARKER)).is_ok();
+            if !is_ours && fs::remove_dir(&work).is_err() {
+                return Err(self.foreign(WORK));
+            }
+            if let Some(info) = Mark::read(&work, RUN).ours() {
+                let is_there = |name: &str| {
+                    owned::owns(&info, &work, name) || owned::owns(&info, &self.folder, name)
+                };
+                if info.outputs.iter().all(|file| is_there(&file.name)) {
+                    self.deliver(&info)?;
+                }
+            }
+            self.clear_work();
+        }
+        let probe = self.folder.join(PROBE);
+        if fs::symlink_metadata(&probe).is_ok_and(|m| m.is_file() && m.len() == 0) {
+            fs::remove_file(&probe).map_err(|why| self.failed(why))?;
+        }
+        Ok(())
+    }
+
+    fn check_contents(&mut self, overwrite: Overwrite) -> Result<(), ReportError> {
+        let path = || self.path.clone();
+        let (run, plan) = (
+            Mark::read(&self.folder, RUN),
+            Mark::read(&self.folder, PLAN),
+        );
+        for (mark, name) in [(&run, RUN), (&plan, PLAN)] {
+            if matches!(mark, Mark::Foreign) {
+                return Err(self.foreign(name));
+            }
+        }
+        let (run, plan) = (run.ours(), plan.ours());
+        let is_empty = visible(&self.folder).is_ok_and(|names| names.is_empty());
+        match (&run, &plan, overwrite) {
+            (_, Some(_), Overwrite::Refuse) => {
+                return Err(ReportError::Unfinished { path: path() });
+            }
+            (Some(run), None, Overwrite::Refuse | Overwrite::Resume) if run.finished => {
+                return Err(ReportError::Finished { path: path() });
+            }
+            (Some(_), None, Overwrite::Refuse | Overwrite::Resume) => {
+                return Err(ReportError::OldUnfinished { path: path() });
+            }
+            // There is nothing to replace, and something that nobody wants to lose.
+            (None, None, Overwrite::Replace) if !is_empty => return Err(self.foreign(RUN)),
+            _ => {}
+        }
+        if let Some(name) = owned::in_the_way(&self.folder, run.as_ref().or(plan.as_ref())) {
+            return Err(self.foreign(name));
+        }
+        if let Some(run) = &run {
+            let files = owned::files(run, &self.folder);
+            let mut changed = files
+                .into_iter()
+                .filter(|name| !owned::owns(run, &self.folder, name));
+            if let Some(name) = changed.next() {
+                return Err(ReportError::Changed { path: path(), name });
+            }
+        }
+        self.replaced = run;
+        Ok(())
+    }
+
+    /// Does what [`OutDir::commit`] will do.
+    fn rehearse(&self) -> io::Result<()> {
+        let (work, probe) = (self.work(), self.folder.join(PROBE));
+        fs::create_dir(&work)?;
+        File::create(work.join(MARKER))?;
+        File::create(work.join(PROBE))?;
+        move_new(&work.join(PROBE), &probe)?;
+        fs::remove_file(probe)
+    }
+
+    /// Removes the folder of files on their way, which is ours.
+    fn clear_work(&self) {
+        let work = self.work();
+        if fs::symlink_metadata(work.join(MARKER)).is_ok() {
+            let _ = fs::remove_dir_all(work);
+        }
     }
 
     /// Whether the disk has room for so many bytes; not known, and not refused, on other systems than Unix.
@@ -131,7 +345,7 @@ impl OutDir {
     /// [`ReportError::Space`] where it has not.
     pub fn check_space(&self, needed: u64) -> Result<(), ReportError> {
         #[cfg(unix)]
-        if let Ok(disk) = rustix::fs::statvfs(self.parent()) {
+        if let Ok(disk) = rustix::fs::statvfs(&self.folder) {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
             if free < needed {
                 let path = self.path.clone();
@@ -141,16 +355,66 @@ impl OutDir {
         Ok(())
     }
 
-    fn parent(&self) -> &Path {
-        parent(&self.path)
+    fn foreign(&self, name: &str) -> ReportError {
+        let path = self.path.clone();
+        let why = match fs::symlink_metadata(self.folder.join(name)) {
+            Ok(_) => format!("gatelens did not write the {name} in it, or not as it is now"),
+            Err(_) => format!("it has no {name}, so there is nothing to replace"),
+        };
+        ReportError::Foreign { path, why }
     }
 
     fn failed(&self, why: io::Error) -> ReportError {
-        ReportError::Write {
-            path: self.path.clone(),
-            why,
+        let path = self.path.clone();
+        ReportError::Write { path, why }
+    }
+
+    fn failed_at(&self, name: &str, why: io::Error) -> ReportError {
+        let path = self.path.join(name);
+        ReportError::Write { path, why }
+    }
+}
+
+impl Drop for OutDir {
+    fn drop(&mut self) {
+        if self.lock.is_none() {
+            return; // another run's
+        }
+        // A complete result stays for the next claim.
+        if !matches!(Mark::read(&self.work(), RUN), Mark::Ours(_)) {
+            self.clear_work();
+        }
+        if !self.has_parts() {
+            let _ = self.give_up();
+        }
+        drop(self.lock.take());
+        for folder in self.made.iter().rev() {
+            let _ = fs::remove_dir(folder); // where nothing is in it
         }
     }
+}
+
+/// Names in a folder but those that begin with a dot, sorted.
+fn visible(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Names of files in `parts`.
+fn is_part(name: &str) -> bool {
+    name.starts_with("gatelens-")
+}
+
+/// Those with which a run goes on; the plan of the passes alone is not worth it.
+fn is_whole_part(name: &str) -> bool {
+    name.ends_with(".part")
 }
 
 /// Writes a file under another name beside its place, then moves it there: a reader sees the old one or the new one.
@@ -169,92 +433,11 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o644));
     }
-    let mut file = builder.tempfile_in(parent(path)).map_err(failed)?;
+    let mut file = builder.tempfile_in(place::parent(path)).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
 
-/// The folder that holds `path`.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_finished_run_is_replaced_only_by_force_and_foreign_folders_never() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("deep/run");
-        let files = |text: &str| vec![("run.json", text.as_bytes().to_vec())];
-        OutDir::claim(&path, Overwrite::Refuse)
-            .unwrap()
-            .write(&files("1"))
-            .unwrap();
-        assert!(matches!(
-            OutDir::claim(&path, Overwrite::Refuse),
-            Err(ReportError::Finished { .. })
-        ));
-        OutDir::claim(&path, Overwrite::Replace)
-            .unwrap()
-            .write(&files("2"))
-            .unwrap();
-        assert_eq!(fs::read_to_string(path.join("run.json")).unwrap(), "2");
-        assert!(matches!(
-            OutDir::claim(root.path(), Overwrite::Replace),
-            Err(ReportError::Foreign { .. })
-        ));
-        let left: Vec<_> = fs::read_dir(root.path().join("deep")).unwrap().collect();
-        assert_eq!(left.len(), 1, "no staging folder stays behind");
-    }
-
-    #[test]
-    fn an_unfinished_run_is_not_taken_for_a_finished_one() {
-        let root = tempfile::tempdir().unwrap();
-        let out = OutDir::claim(&root.path().join("run"), Overwrite::Refuse).unwrap();
-        out.write(&[("run.json", br#"{"finished": false}"#.to_vec())])
-            .unwrap();
-        let error = OutDir::claim(out.path(), Overwrite::Refuse).unwrap_err();
-        assert!(error.to_string().contains("--resume"), "{error}");
-        OutDir::claim(out.path(), Overwrite::Replace).unwrap();
-    }
-
-    #[test]
-    fn a_file_is_replaced_as_a_whole() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("page");
-        write_file(&path, b"1").unwrap();
-        write_file(&path, b"2").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"2");
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-        let error = write_file(&root.path().join("none/page"), b"").unwrap_err();
-        assert!(error.to_string().contains("none/page"), "{error}");
-    }
-
-    #[test]
-    fn a_disk_that_is_too_small_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let out = OutDir::claim(&root.path().join("run"), Overwrite::Refuse).unwrap();
-        out.check_space(1).unwrap();
-        if cfg!(unix) {
-            let error = out.check_space(u64::MAX).unwrap_err().to_string();
-            assert!(error.contains("MiB"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
-        let root = tempfile::tempdir().unwrap();
-        let file = root.path().join("file");
-        fs::write(&file, "").unwrap();
-        let error = OutDir::claim(&file.join("run"), Overwrite::Refuse)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("file"), "{error}");
-    }
-}
+mod tests;

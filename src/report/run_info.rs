@@ -44,9 +44,26 @@ impl PromptSetInfo {
     }
 }
 
+/// What `tool` says in a `run.json` of this program.
+pub const TOOL: &str = "gatelens";
+
+/// A file of the run itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
 /// The contents of `run.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunInfo {
+    /// [`TOOL`]; empty where version 0.1.0 wrote it.
+    #[serde(default)]
+    pub tool: String,
     /// The subcommand.
     pub command: String,
     /// The command line.
@@ -90,6 +107,9 @@ pub struct RunInfo {
     pub counts: Value,
     /// Seconds from start to the writing of the files.
     pub wall_s: f64,
+    /// Every file of the run but this one. Only these are ever removed, and each is checked where it is read.
+    #[serde(default)]
+    pub outputs: Vec<OutputFile>,
 }
 
 /// What a `run.json` without `finished` says: that the run cannot be stopped halfway.
@@ -104,6 +124,16 @@ impl RunInfo {
             name: "run.json",
             why: error.to_string(),
         })
+    }
+
+    /// Whether the run says which files are its own; version 0.1.0 did not.
+    pub fn lists_outputs(&self) -> bool {
+        !self.tool.is_empty()
+    }
+
+    /// What the run says of its file of this name.
+    pub fn output(&self, name: &str) -> Option<&OutputFile> {
+        self.outputs.iter().find(|file| file.name == name)
     }
 
     /// The threshold on the cosines, where the settings have one.

@@ -1,13 +1,15 @@
 //! A Parquet table that is written batch by batch.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -60,15 +62,65 @@ pub(super) fn strings<S: AsRef<str>>(values: impl Iterator<Item = S>) -> ArrayRe
 }
 
 /// The rows of a Parquet file, batch by batch; or why it cannot be read.
-pub(super) fn batches(path: &Path) -> Result<ParquetRecordBatchReader, String> {
-    let file = File::open(path).map_err(|why| why.to_string())?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file);
-    let reader = reader.and_then(ParquetRecordBatchReaderBuilder::build);
-    reader.map_err(|why| why.to_string())
+pub(super) fn batches(path: &Path) -> Result<Batches, String> {
+    batches_of(path, Ok)
 }
 
-/// A column of numbers of a batch that was read; or why it is not one.
+/// The same of a part that `choose` sets.
+pub(super) fn batches_of(
+    path: &Path,
+    choose: impl FnOnce(Builder) -> Result<Builder, String>,
+) -> Result<Batches, String> {
+    let file = File::open(path).map_err(|why| why.to_string())?;
+    let reader = guarded(|| {
+        let builder = Builder::try_new(file).map_err(|why| why.to_string())?;
+        choose(builder)?.build().map_err(|why| why.to_string())
+    });
+    Ok(Batches(reader?))
+}
+
+pub(super) type Builder = ParquetRecordBatchReaderBuilder<File>;
+
+/// See [`batches`].
+pub(super) struct Batches(ParquetRecordBatchReader);
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = guarded(|| self.0.next().transpose().map_err(|why| why.to_string()));
+        batch.transpose()
+    }
+}
+
+/// Calls what reads a file; a panic of the library below, on bytes that it did not expect, is an error of the file.
+fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    thread_local! { static GUARDED: Cell<bool> = const { Cell::new(false) } }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                usual(info);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(read));
+    GUARDED.set(false);
+    result.unwrap_or_else(|_| Err("it is damaged".to_string()))
+}
+
+/// A column of numbers of a batch that was read; or why it is not one, or that a value is absent.
 pub(super) fn column<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a PrimitiveArray<T>, String> {
+    whole(nullable_column(batch, name)?, name)
+}
+
+/// The same where values may be absent.
+pub(super) fn nullable_column<'a, T: ArrowPrimitiveType>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a PrimitiveArray<T>, String> {
@@ -77,14 +129,24 @@ pub(super) fn column<'a, T: ArrowPrimitiveType>(
     found.ok_or_else(|| format!("it has no column {name} of type {}", T::DATA_TYPE))
 }
 
-/// A column of text of a batch that was read; or why it is not one.
+/// A column of text of a batch that was read; or why it is not one, or that a value is absent.
 pub(super) fn text_column<'a>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a StringArray, String> {
     let found = batch.column_by_name(name);
     let found = found.and_then(|column| column.as_string_opt::<i32>());
-    found.ok_or_else(|| format!("it has no column {name} of type Utf8"))
+    whole(
+        found.ok_or_else(|| format!("it has no column {name} of type Utf8"))?,
+        name,
+    )
+}
+
+fn whole<'a, A: Array>(column: &'a A, name: &str) -> Result<&'a A, String> {
+    match column.null_count() {
+        0 => Ok(column),
+        n => Err(format!("{n} values of its column {name} are absent")),
+    }
 }
 
 /// Writes batches of one table. The columns of the first are those of all.
@@ -145,6 +207,14 @@ impl<W: Write + Send> TableWriter<W> {
         }
     }
 
+    /// The same for a table that may have no rows, which gives no file.
+    pub fn close_if_any(self) -> Result<Option<W>, ReportError> {
+        match self.state {
+            State::New(_) => Ok(None),
+            _ => self.close().map(Some),
+        }
+    }
+
     fn failed(&self, why: impl ToString) -> ReportError {
         ReportError::Encode {
             name: self.name,
@@ -154,22 +224,21 @@ impl<W: Write + Send> TableWriter<W> {
 }
 
 impl TableWriter<File> {
-    /// A table in a new file of `folder`.
-    pub fn create(folder: &Path, name: &'static str) -> Result<Self, ReportError> {
-        let path = folder.join(name);
+    /// The table `name` in a new file of `folder`.
+    pub fn create(folder: &Path, name: &'static str, file: &str) -> Result<Self, ReportError> {
+        let path = folder.join(file);
         let file = File::create(&path).map_err(|why| ReportError::Write { path, why })?;
         Ok(Self::new(name, file))
     }
 
-    /// Takes over the rows of another file of this name.
-    pub fn copy_from(&mut self, folder: &Path) -> Result<(), ReportError> {
-        let path = folder.join(self.name);
+    /// Takes over the rows of another file of this table.
+    pub fn copy_from(&mut self, path: &Path) -> Result<(), ReportError> {
         let unreadable = |why: String| ReportError::Resume {
-            path: path.clone(),
+            path: path.to_owned(),
             why,
         };
-        for batch in batches(&path).map_err(&unreadable)? {
-            self.write_batch(&batch.map_err(|e| unreadable(e.to_string()))?)?;
+        for batch in batches(path).map_err(&unreadable)? {
+            self.write_batch(&batch.map_err(&unreadable)?)?;
         }
         Ok(())
     }

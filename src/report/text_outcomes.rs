@@ -7,9 +7,8 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float64Array, UInt32Array};
 
 use super::ReportError;
-use super::stopped::stopped_text;
 use super::table::{Column, TableWriter, strings};
-use crate::experiment::{EarlierText, TokenOutcome};
+use crate::experiment::TokenOutcome;
 use crate::prompts::Document;
 use crate::tokens::Tokenizer;
 
@@ -35,17 +34,8 @@ impl<'a> TextOutcomes<'a> {
         Ok(Self {
             documents,
             tokenizer,
-            writer: TableWriter::create(folder, NAME)?,
+            writer: TableWriter::create(folder, NAME, NAME)?,
         })
-    }
-
-    /// Takes over the rows of a stopped run in `folder`, and returns what it goes on from.
-    ///
-    /// # Errors
-    /// [`ReportError::Resume`] for files that are missing or damaged.
-    pub fn resume(&mut self, folder: &Path) -> Result<EarlierText, ReportError> {
-        self.writer.copy_from(folder)?;
-        stopped_text(folder, NAME)
     }
 
     /// Appends rows.

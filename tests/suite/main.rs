@@ -20,6 +20,7 @@ mod loading;
 mod memory;
 mod neuron;
 mod oracle;
+mod out_folders;
 mod published;
 mod rank;
 mod recall;

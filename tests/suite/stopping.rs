@@ -1,5 +1,8 @@
-//! Ctrl-C: what is finished is kept, and the run that goes on gives what one run gives.
+//! Runs that are ended, by Ctrl-C or by `kill -9` at any moment: what is finished is kept, and the run that goes on gives
+//! what one run gives, to the last bit.
+#![cfg(unix)]
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,8 +12,8 @@ use tempfile::TempDir;
 use super::cli::{columns, fail, file, json, succeed};
 use super::common::goldens;
 
-/// Ends a run by Ctrl-C after `delay`.
-fn interrupted(args: &[&str], delay: Duration) {
+/// Sends a run a signal after `delay`, and waits for its end.
+fn ended(args: &[&str], delay: Duration, signal: i32) {
     let mut child = Command::new(assert_cmd::cargo::cargo_bin!("gatelens"))
         .args(args)
         .stdout(Stdio::null())
@@ -19,21 +22,41 @@ fn interrupted(args: &[&str], delay: Duration) {
         .unwrap();
     std::thread::sleep(delay);
     // SAFETY: the child was not waited for, so its id is its own.
-    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
+    unsafe { libc::kill(child.id() as libc::pid_t, signal) };
     child.wait().unwrap();
+}
+
+/// Numbers in 0..1, the same in every run of the tests.
+fn moments() -> impl Iterator<Item = f64> {
+    let mut state = 20_261_129u64;
+    std::iter::repeat_with(move || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 33) as f64 / (1u64 << 31) as f64
+    })
+}
+
+/// The parts of a run that is not finished.
+fn parts(out: &Path) -> Vec<std::path::PathBuf> {
+    let parts = fs::read_dir(out.join("parts")).into_iter().flatten();
+    let paths = parts.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|ext| ext == "part"))
+        .collect()
 }
 
 /// Leaves an unfinished run in `out`: tries delays around what half of a whole run takes.
 fn stop_halfway(args: &[&str], out: &Path, whole: Duration) {
     let mut delay = whole.mul_f64(0.5);
     for _ in 0..12 {
-        interrupted(args, delay);
-        let mark = out.join("run.json");
-        if !mark.exists() {
-            delay = delay.mul_f64(1.2);
-        } else if json(&mark)["finished"] == true {
-            std::fs::remove_dir_all(out).unwrap();
+        ended(args, delay, libc::SIGINT);
+        if out.join("run.json").exists() {
+            fs::remove_dir_all(out).unwrap();
             delay = delay.mul_f64(0.8);
+        } else if parts(out).is_empty() {
+            assert!(!out.exists(), "what kept nothing leaves nothing");
+            delay = delay.mul_f64(1.2);
         } else {
             return;
         }
@@ -81,27 +104,81 @@ fn check(command: &[&str], table: &str) {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     stop_halfway(&args, &stopped, took);
     let rows = |run: &Path| columns(&run.join(table)).1;
-    let (kept, expected) = (rows(&stopped).num_rows(), rows(&whole));
-    assert!(0 < kept && kept < expected.num_rows(), "{kept} rows");
+    let same = |found: &Path| {
+        assert_eq!(rows(found), rows(&whole));
+        let [one, other] = [found, &whole].map(|run| json(&run.join("effects.json")));
+        assert_eq!(one, other);
+        let [one, other] = [found, &whole].map(|run| json(&run.join("run.json")));
+        assert_eq!(one["counts"], other["counts"]);
+        assert_eq!(one["finished"], true);
+        let names = |run: &Path| {
+            let entries = fs::read_dir(run).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(names(found), names(&whole), "nothing else is left");
+    };
+    assert_eq!(json(&stopped.join("plan.json"))["finished"], false);
     assert!(!stopped.join("effects.json").exists());
     assert!(
         fail(&args).contains("--resume"),
         "an unfinished run is not replaced"
     );
-    let other = [&args[..], &["--resume", "--seed", "9"]].concat();
+    let resume = [&args[..], &["--resume"]].concat();
+    let other = [&resume[..], &["--seed", "9"]].concat();
     assert!(fail(&other).contains("--seed: 9 now, 0 then"));
-
-    succeed(&[&args[..], &["--resume"]].concat());
-    assert_eq!(rows(&stopped), expected);
-    assert_eq!(
-        json(&stopped.join("effects.json")),
-        json(&whole.join("effects.json"))
+    let page = dir.path().join("page.html");
+    succeed(&[
+        "report",
+        stopped.to_str().unwrap(),
+        "--out",
+        page.to_str().unwrap(),
+    ]);
+    assert!(
+        fs::read_to_string(page)
+            .unwrap()
+            .contains("This run is not finished.")
     );
-    let [found, expected] = [&stopped, &whole].map(|run| json(&run.join("run.json")));
-    assert_eq!(found["counts"], expected["counts"]);
-    assert_eq!(found["finished"], true);
-    assert!(!stopped.join("resume.json").exists());
+
+    // A part that is cut or has a flipped bit is done again; passes that are not those of the run are refused.
+    let passes = stopped.join("parts/gatelens-passes.json");
+    let whole_passes = fs::read(&passes).unwrap();
+    for (from, to) in [("]", ""), ("1", "0")] {
+        let text = String::from_utf8(whole_passes.clone()).unwrap();
+        fs::write(&passes, text.replacen(from, to, 1)).unwrap();
+        assert!(fail(&resume).contains("gatelens-passes.json"));
+    }
+    fs::write(&passes, whole_passes).unwrap();
+    let part = &parts(&stopped)[0];
+    let mut bytes = fs::read(part).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 4;
+    fs::write(part, bytes).unwrap();
+    succeed(&resume);
+    same(&stopped);
+
+    let killed = dir.path().join("killed");
+    let args = [
+        command,
+        input,
+        &shared,
+        &["--out", killed.to_str().unwrap(), "--resume"],
+    ]
+    .concat();
+    let signals = [libc::SIGKILL, libc::SIGHUP, libc::SIGKILL, libc::SIGTERM];
+    for (moment, signal) in moments().zip(signals.into_iter().cycle()).take(KILLS) {
+        if !killed.join("run.json").exists() {
+            ended(&args, took.mul_f64(moment), signal);
+        }
+    }
+    if !killed.join("run.json").exists() {
+        succeed(&args);
+    }
+    same(&killed);
 }
+
+/// Of each command.
+const KILLS: usize = 4;
 
 #[test]
 fn an_ablation_goes_on() {

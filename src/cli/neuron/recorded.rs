@@ -1,10 +1,11 @@
 //! A neuron in a folder that `record` wrote.
 
+use super::super::edit_args::warn_if_unchecked;
 use super::NeuronArgs;
 use super::seen::{Occurrence, Recorded, Seen, Values, visible};
 use crate::experiment::record::TOP_TOKENS;
 use crate::hub::LocatedModel;
-use crate::report::{RecordedFolder, RecordedToken};
+use crate::report::{Reading, RecordedFolder, RecordedToken};
 use crate::tokens::Tokenizer;
 
 /// What the folder holds of the neuron; the model and tokenizer must be those that were recorded.
@@ -15,6 +16,12 @@ pub(super) fn read(
     tokenizer: &Tokenizer,
 ) -> anyhow::Result<Seen> {
     folder.check(&located.sha256()?, tokenizer.sha256())?;
+    let fold = args.class.fold.to_string();
+    folder.check_settings(&Reading {
+        fold: Some(&fold),
+        ..Reading::default()
+    })?;
+    warn_if_unchecked(folder);
     let neuron = folder.neuron(args.neuron)?;
     if args.top > TOP_TOKENS {
         eprintln!(

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 
-use super::super::setup::{run_info, tokenizer};
+use super::super::setup::{bos_in_words, run_info, tokenizer};
 use super::Record;
 use crate::experiment::Treatment;
 use crate::experiment::record::RecordInput;
@@ -18,11 +18,8 @@ use crate::io_class::{
 };
 use crate::model::Config;
 use crate::prompts::{Documents, PromptSet};
-use crate::report::{DensePlan, PromptSetInfo, RunInfo};
+use crate::report::{CONTEXT, DensePlan, PromptSetInfo, RunInfo};
 use crate::tokens::{Tokenizer, Windowing, tokenize, windows};
-
-/// Tokens of a window of text, where the model can read as many.
-const CONTEXT: usize = 1024;
 
 /// A site of all recorded layers, or of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,10 +96,7 @@ impl Record {
         let compute = Some(&self.compute);
         let mut info = run_info("record", settings, located, config, compute, &self.class)?;
         info.tokenizer_sha256 = Some(tokenizer.sha256().to_string());
-        info.bos = Some(match tokenizer.bos_for(self.bos)? {
-            Some(id) => format!("{}: token {id} is prepended", self.bos),
-            None => format!("{}: none is prepended", self.bos),
-        });
+        info.bos = Some(bos_in_words(self.bos, &tokenizer)?);
         info.seed = Some(self.seed);
         info.prompts = sources.prompts;
         info.texts = sources.texts;

@@ -14,8 +14,9 @@ use super::losses::PromptRow;
 use super::ranking::RankRow;
 use crate::experiment::Arm;
 use crate::io_class::{Class, ClassError};
-use crate::report::stopped::{RESUME, passes};
-use crate::report::table::{batches, column, text_column};
+use crate::report::owned::{PLAN, RUN, damage};
+use crate::report::parts::passes_of;
+use crate::report::table::{batches, column, nullable_column, text_column};
 use crate::report::{ReportError, RunInfo};
 use crate::stats::Interval;
 
@@ -29,16 +30,22 @@ pub struct RunFolder {
 
 impl RunFolder {
     pub fn read(path: &Path) -> Result<RunFolder, ReportError> {
-        let files = Files(path);
+        let mark = |name| -> Result<Option<RunInfo>, ReportError> {
+            let path = path.join(name);
+            path.is_file().then(|| json(&path)).transpose()
+        };
         let no_run = || ReportError::NoRun { path: path.into() };
-        let run: RunInfo = files.json("run.json")?.ok_or_else(no_run)?;
-        let passes = match path.join(RESUME).is_file() {
-            true => passes(path).map(|passes| Some((passes.done(), passes.len())))?,
-            false => None,
+        let run = match mark(RUN)? {
+            Some(run) => run,
+            None => mark(PLAN)?.ok_or_else(no_run)?,
+        };
+        let files = Files {
+            folder: path,
+            run: &run,
         };
         Ok(RunFolder {
             contents: Contents::read(&files, &run)?,
-            passes,
+            passes: passes_of(path).filter(|_| !run.finished),
             run,
         })
     }
@@ -81,21 +88,26 @@ impl Contents {
 }
 
 /// The files of a folder.
-struct Files<'a>(&'a Path);
+struct Files<'a> {
+    folder: &'a Path,
+    run: &'a RunInfo,
+}
 
 impl Files<'_> {
-    /// A file, where it is there.
-    fn present(&self, name: &str) -> Option<PathBuf> {
-        let path = self.0.join(name);
-        path.is_file().then_some(path)
+    /// A file, where it is there; it must be as the run wrote it.
+    fn present(&self, name: &str) -> Result<Option<PathBuf>, ReportError> {
+        let path = self.folder.join(name);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        match damage(self.run, &path) {
+            Some(why) => Err(damaged(&path, why)),
+            None => Ok(Some(path)),
+        }
     }
 
     fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ReportError> {
-        let read = |path: PathBuf| {
-            let text = fs::read(&path).map_err(|why| damaged(&path, why))?;
-            serde_json::from_slice(&text).map_err(|why| damaged(&path, why))
-        };
-        self.present(name).map(read).transpose()
+        self.present(name)?.map(|path| json(&path)).transpose()
     }
 
     /// What `add` makes of the rows of a table, batch by batch.
@@ -104,7 +116,7 @@ impl Files<'_> {
         name: &str,
         add: fn(&mut T, &RecordBatch) -> Result<(), String>,
     ) -> Result<Option<T>, ReportError> {
-        let Some(path) = self.present(name) else {
+        let Some(path) = self.present(name)? else {
             return Ok(None);
         };
         let mut rows = T::default();
@@ -114,6 +126,11 @@ impl Files<'_> {
         }
         Ok(Some(rows))
     }
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T, ReportError> {
+    let text = fs::read(path).map_err(|why| damaged(path, why))?;
+    serde_json::from_slice(&text).map_err(|why| damaged(path, why))
 }
 
 fn damaged(path: &Path, why: impl ToString) -> ReportError {
@@ -167,7 +184,7 @@ fn rates(table: &mut RateTable, batch: &RecordBatch) -> Result<(), String> {
     let arms = text_column(batch, "arm")?;
     let layer = column::<UInt16Type>(batch, "layer")?;
     let draw = column::<UInt32Type>(batch, "draw")?;
-    let rate = column::<Float64Type>(batch, "rate")?;
+    let rate = nullable_column::<Float64Type>(batch, "rate")?;
     for row in 0..batch.num_rows() {
         table.add(RateRow {
             prompt: prompt.value(row),
@@ -187,12 +204,22 @@ fn rank_rows(rows: &mut Vec<RankRow>, batch: &RecordBatch) -> Result<(), String>
     let neuron = column::<UInt32Type>(batch, "neuron")?;
     let estimate = column::<Float64Type>(batch, "estimate")?;
     let estimate_rank = column::<UInt32Type>(batch, "estimate_rank")?;
-    let exact = column::<Float64Type>(batch, "exact")?;
-    let low = column::<Float64Type>(batch, "exact_low")?;
-    let high = column::<Float64Type>(batch, "exact_high")?;
-    let exact_rank = column::<UInt32Type>(batch, "exact_rank")?;
-    let facts_lost = column::<Int32Type>(batch, "facts_lost")?;
+    let exact = nullable_column::<Float64Type>(batch, "exact")?;
+    let low = nullable_column::<Float64Type>(batch, "exact_low")?;
+    let high = nullable_column::<Float64Type>(batch, "exact_high")?;
+    let exact_rank = nullable_column::<UInt32Type>(batch, "exact_rank")?;
+    let facts_lost = nullable_column::<Int32Type>(batch, "facts_lost")?;
     let alone = (0..batch.num_rows()).filter(|row| exact.is_valid(*row));
+    let whole = |row| {
+        exact_rank.is_valid(row)
+            && facts_lost.is_valid(row)
+            && low.is_valid(row) == high.is_valid(row)
+    };
+    if let Some(row) = alone.clone().find(|row| !whole(*row)) {
+        return Err(format!(
+            "row {row} lacks a rank, an interval or the facts lost"
+        ));
+    }
     rows.extend(alone.map(|row| RankRow {
         layer: layer.value(row).into(),
         neuron: neuron.value(row) as usize,

@@ -24,12 +24,15 @@ mod words;
 
 pub use words::{count, p_value};
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use contents::Contents;
 use folder::RunFolder;
 
-use super::ReportError;
 use super::out_dir::write_file;
+use super::owned::{self, Mark, RUN};
+use super::{ReportError, RunInfo};
 
 /// The bytes of `report.html` of the run in `folder`. They depend on nothing but the folder's files, so a folder that is
 /// not at its place yet gives the same.
@@ -47,13 +50,54 @@ pub fn report_html(folder: &Path) -> Result<Vec<u8>, ReportError> {
     page::page(&run, passes, &blocks).map(String::into_bytes)
 }
 
-/// Writes the page of the run in `folder` to `to`, or into the folder, and returns where it is.
+/// The bytes of `report.html` of a run of `verify` that has no folder yet, from its `claims.json`.
 ///
 /// # Errors
-/// Those of [`report_html`]; a file that cannot be written.
+/// Claims that are none.
+pub fn verdicts_html(run: &RunInfo, claims: &[u8]) -> Result<Vec<u8>, ReportError> {
+    let claims = serde_json::from_slice(claims).map_err(|why| ReportError::Encode {
+        name: "report.html",
+        why: why.to_string(),
+    })?;
+    let contents = Contents::Verify {
+        claims: Some(claims),
+    };
+    page::page(run, None, &contents.blocks(run)).map(String::into_bytes)
+}
+
+/// Writes the page of the run in `folder` to `to`, or into the folder, as one of the run's files, and returns where it
+/// is.
+///
+/// # Errors
+/// Those of [`report_html`]; [`ReportError::Changed`] for a page in the folder that is not the run's; a file that cannot
+/// be written.
 pub fn write_report(folder: &Path, to: Option<&Path>) -> Result<PathBuf, ReportError> {
     let html = report_html(folder)?;
-    let path = to.map_or_else(|| folder.join("report.html"), Path::to_path_buf);
+    if let Some(path) = to {
+        write_file(path, &html)?;
+        return Ok(path.to_path_buf());
+    }
+    let path = folder.join(PAGE);
+    let run = Mark::read(folder, RUN).ours();
+    let is_other = |run: &RunInfo| !owned::owns(run, folder, PAGE);
+    if fs::symlink_metadata(&path).is_ok() && run.as_ref().is_some_and(is_other) {
+        return Err(ReportError::Changed {
+            path: folder.to_path_buf(),
+            name: PAGE.to_string(),
+        });
+    }
     write_file(&path, &html)?;
+    if let Some(mut run) = run.filter(RunInfo::lists_outputs) {
+        let failed = |why| ReportError::Write {
+            path: path.clone(),
+            why,
+        };
+        run.outputs.retain(|file| file.name != PAGE);
+        run.outputs.push(owned::list(folder, PAGE).map_err(failed)?);
+        write_file(&folder.join(RUN), &run.to_json()?)?;
+    }
     Ok(path)
 }
+
+/// The page's name in a run's folder.
+const PAGE: &str = "report.html";

@@ -4,7 +4,7 @@
 //! tensor when the engine gets there, and nothing is kept.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::super::ReportError;
+use super::checkpoint::link;
 use crate::experiment::record::Pass;
 use crate::hooks::{HookPoint, NeuronSet, Observer, SiteRows};
 use crate::model::Config;
@@ -20,7 +21,7 @@ use crate::model::Config;
 pub(super) const WHOLE: &str = "activations.safetensors";
 
 /// The file as long as rows are missing: these are 0.
-pub(super) const PARTIAL: &str = "activations.partial.safetensors";
+pub(super) const PARTIAL: &str = "gatelens-activations.partial.safetensors";
 
 /// Written at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -196,10 +197,15 @@ impl DenseWriter {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Moves the file to `folder`, by its final name if it is whole.
-    pub fn close(self, folder: &Path, whole: bool) -> Result<(), ReportError> {
-        let to = folder.join(if whole { WHOLE } else { PARTIAL });
-        fs::rename(&self.path, &to).map_err(|why| failed(&to, why))
+    /// Waits until all that was written is on the disk.
+    pub fn sync(&mut self) -> Result<(), ReportError> {
+        self.check()?;
+        self.file.sync_data().map_err(|why| failed(&self.path, why))
+    }
+
+    /// Gives the whole file its final name in `folder`.
+    pub fn close(self, folder: &Path) -> Result<(), ReportError> {
+        link(&self.path, &folder.join(WHOLE))
     }
 
     fn write(&self, seen: &SiteRows<'_>) -> io::Result<()> {

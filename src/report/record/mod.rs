@@ -1,6 +1,9 @@
-//! The files of a recording. Tokens, activations and dense tensors are written while the engine runs, in a
-//! staging folder; the rest when it ends or is stopped.
+//! The files of a recording. Tokens and activations are written while the engine runs, in stretches: at each
+//! checkpoint the open one is closed, and what the recording knows is saved beside it, so that a run that is ended goes
+//! on from there. At the end the stretches are joined. Dense tensors are written at their places from the start; what
+//! stands behind the last checkpoint is written again.
 
+mod checkpoint;
 mod dense;
 mod tables;
 mod text;
@@ -9,29 +12,30 @@ pub use dense::DensePlan;
 pub use text::context_of;
 pub(super) use text::split_context;
 
-use std::fs;
-use std::path::Path;
-
+use checkpoint::Checkpoint;
 use dense::DenseWriter;
 use tables::{ActivationsWriter, TokensWriter, summary_table, top_tokens_table};
 
-use super::{OutDir, ReportError, RunInfo, Staging};
+use super::{OutDir, Placed, ReportError, RunInfo};
 use crate::experiment::record::{Activity, LayerReader, Pass, RecordInput, Recording};
 use crate::hooks::Observer;
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;
 
-/// What a stopped recording goes on from; gone when it is finished.
-const STATE: &str = "resume.bin";
+const TOKENS: &str = "tokens.parquet";
+const ACTIVATIONS: &str = "activations.parquet";
 
 /// The open files of a recording.
 pub struct RecordFiles<'a> {
     out: &'a OutDir,
-    staging: Staging,
     input: &'a RecordInput,
     table: &'a NeuronTable,
     tokenizer: &'a Tokenizer,
-    tokens: TokensWriter<'a>,
+    top: usize,
+    /// What is saved.
+    saved: Checkpoint,
+    /// The open stretch; none before its first pass.
+    tokens: Option<TokensWriter<'a>>,
     activations: Option<ActivationsWriter<'a>>,
     dense: Option<DenseWriter>,
 }
@@ -55,7 +59,7 @@ pub enum Start {
 
 impl<'a> RecordFiles<'a> {
     /// Opens the files: with `top` strongest neurons per token and layer (none: no file of them), and the tensors of
-    /// `dense`. Where the run is resumed, `out` holds what was recorded before.
+    /// `dense`. Where the run is resumed, `out` holds what was recorded before, and `recording` takes it up.
     ///
     /// # Errors
     /// A file that cannot be made, or an earlier one that cannot be gone on with.
@@ -65,40 +69,52 @@ impl<'a> RecordFiles<'a> {
         table: &'a NeuronTable,
         tokenizer: &'a Tokenizer,
         (top, dense): (usize, Option<&DensePlan>),
-        start: Start,
+        (start, recording): (Start, &mut Recording<'_>),
     ) -> Result<Self, ReportError> {
-        let staging = out.stage()?;
-        let mut tokens = TokensWriter::create(staging.path(), input, tokenizer)?;
-        let activations = (top > 0).then(|| ActivationsWriter::create(staging.path(), table, top));
-        let mut activations = activations.transpose()?;
-        if start == Start::Resumed {
-            tokens.copy_from(out.path())?;
-            if let Some(activations) = &mut activations {
-                activations.copy_from(out.path())?;
-            }
-        }
+        let saved = match start {
+            Start::Anew => None,
+            Start::Resumed => Checkpoint::read(out, recording)?,
+        };
         // Tensors may be larger than the rest of the disk: they stay where they are, and rows are only added.
-        let dense = dense.map(|plan| match start {
-            Start::Anew => DenseWriter::create(staging.path(), plan),
-            Start::Resumed => DenseWriter::open(out.path(), plan),
+        let dense = dense.map(|plan| match &saved {
+            None => DenseWriter::create(&out.parts(), plan),
+            Some(_) => DenseWriter::open(&out.parts(), plan),
         });
         Ok(Self {
             dense: dense.transpose()?,
             out,
-            staging,
             input,
             table,
             tokenizer,
-            tokens,
-            activations,
+            top,
+            saved: saved.unwrap_or_default(),
+            tokens: None,
+            activations: None,
         })
     }
 
+    /// Seconds that the run took before it was ended.
+    pub fn earlier_s(&self) -> f64 {
+        self.saved.earlier_s
+    }
+
     /// Those who read along in the pass that comes.
-    pub fn readers(&mut self, pass: &Pass) -> Readers<'_> {
+    ///
+    /// # Errors
+    /// A file that cannot be made.
+    pub fn readers(&mut self, pass: &Pass) -> Result<Readers<'_>, ReportError> {
+        if self.tokens.is_none() {
+            let name = |name| self.saved.next(name);
+            let parts = self.out.parts();
+            let tokens = TokensWriter::create(&parts, name(TOKENS), self.input, self.tokenizer);
+            self.tokens = Some(tokens?);
+            let activations =
+                || ActivationsWriter::create(&parts, name(ACTIVATIONS), self.table, self.top);
+            self.activations = (self.top > 0).then(activations).transpose()?;
+        }
         let activations = self.activations.iter_mut();
         let dense = self.dense.iter_mut();
-        Readers {
+        Ok(Readers {
             layers: activations
                 .map(|writer| writer as &mut dyn LayerReader)
                 .collect(),
@@ -108,7 +124,7 @@ impl<'a> RecordFiles<'a> {
                     writer as &mut dyn Observer
                 })
                 .collect(),
-        }
+        })
     }
 
     /// Writes the tokens of a pass that has run.
@@ -119,52 +135,61 @@ impl<'a> RecordFiles<'a> {
         if let Some(dense) = &mut self.dense {
             dense.check()?;
         }
-        self.tokens.write(pass)
+        match &mut self.tokens {
+            Some(tokens) => tokens.write(pass),
+            None => Ok(()),
+        }
     }
 
-    /// Writes the rest and moves all files to their folder. `info` says whether the run is finished.
+    /// Saves what was recorded so far: a run that is ended later goes on from here. `wall_s`: seconds that it took.
     ///
     /// # Errors
     /// A file that cannot be written.
+    pub fn checkpoint(
+        &mut self,
+        recording: &mut Recording<'_>,
+        wall_s: f64,
+    ) -> Result<(), ReportError> {
+        let mut closed = Vec::new();
+        if let Some(tokens) = self.tokens.take() {
+            closed.push((TOKENS, tokens.close()?));
+        }
+        if let Some(activations) = self.activations.take() {
+            closed.push((ACTIVATIONS, activations.close()?));
+        }
+        if let Some(dense) = &mut self.dense {
+            dense.sync()?;
+        }
+        self.saved.save(self.out, closed, recording, wall_s)
+    }
+
+    /// Writes the rest and moves all files to their places.
+    ///
+    /// # Errors
+    /// A file that cannot be written; what was recorded is saved then, where there is room.
     pub fn finish(
-        self,
+        mut self,
         recording: &mut Recording<'_>,
         view: &[Activity],
         info: &RunInfo,
-    ) -> Result<(), ReportError> {
-        let folder = self.staging.path();
-        self.tokens.close()?;
-        if let Some(activations) = self.activations {
-            activations.close()?;
+    ) -> Result<Placed, ReportError> {
+        self.checkpoint(recording, info.wall_s)?;
+        let work = self.out.work();
+        self.saved.join(self.out, TOKENS)?;
+        if self.top > 0 {
+            self.saved.join(self.out, ACTIVATIONS)?;
         }
-        summary_table(folder, recording, self.table)?;
-        top_tokens_table(folder, recording, self.input, self.tokenizer)?;
+        summary_table(&work, recording, self.table)?;
+        top_tokens_table(&work, recording, self.input, self.tokenizer)?;
         let view = serde_json::to_vec_pretty(view).map_err(|error| ReportError::Encode {
             name: "class_activity.json",
             why: error.to_string(),
         })?;
-        let mut files = vec![("class_activity.json", view)];
-        if !info.finished {
-            files.push((STATE, recording.to_bytes()));
-        }
-        files.push(("run.json", info.to_json()?));
         if let Some(dense) = self.dense {
-            dense.close(folder, info.finished)?;
+            dense.close(&work)?;
         }
-        self.out.commit(self.staging, &files)
+        self.out.commit(&[("class_activity.json", view)], info)
     }
-}
-
-/// The state that a stopped recording left.
-///
-/// # Errors
-/// [`ReportError::Resume`] where it cannot be read.
-pub fn saved_state(folder: &Path) -> Result<Vec<u8>, ReportError> {
-    let path = folder.join(STATE);
-    fs::read(&path).map_err(|error| ReportError::Resume {
-        path,
-        why: error.to_string(),
-    })
 }
 
 /// The bytes that the files of a whole recording take, as far as they are known beforehand: the tensors to the

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::super::ReportError;
 use super::super::table::{Column, TableWriter, strings, values};
 use super::text::{CharCounter, context_of};
+use super::{ACTIVATIONS, TOKENS};
 use crate::experiment::record::{
     CaseSummary, LayerReader, LayerRows, NeuronSummary, Pass, PassRow, ReadError, RecordInput,
     Recording, StrongNeuron, strongest,
@@ -34,20 +35,17 @@ pub(super) struct TokensWriter<'a> {
 impl<'a> TokensWriter<'a> {
     pub fn create(
         folder: &Path,
+        file: String,
         input: &'a RecordInput,
         tokenizer: &'a Tokenizer,
     ) -> Result<Self, ReportError> {
         Ok(Self {
-            table: TableWriter::create(folder, "tokens.parquet")?,
+            table: TableWriter::create(folder, TOKENS, &file)?,
             input,
             tokenizer,
             texts: HashMap::new(),
             counter: CharCounter::default(),
         })
-    }
-
-    pub fn copy_from(&mut self, folder: &Path) -> Result<(), ReportError> {
-        self.table.copy_from(folder)
     }
 
     pub fn write(&mut self, pass: &Pass) -> Result<(), ReportError> {
@@ -94,8 +92,9 @@ impl<'a> TokensWriter<'a> {
         ])
     }
 
-    pub fn close(self) -> Result<(), ReportError> {
-        self.table.close().map(|_| ())
+    /// Writes the end of the file; whether it has rows.
+    pub fn close(self) -> Result<bool, ReportError> {
+        self.table.close_if_any().map(|file| file.is_some())
     }
 }
 
@@ -109,22 +108,20 @@ pub(super) struct ActivationsWriter<'a> {
 impl<'a> ActivationsWriter<'a> {
     pub fn create(
         folder: &Path,
+        file: String,
         classes: &'a NeuronTable,
         top: usize,
     ) -> Result<Self, ReportError> {
         Ok(Self {
-            table: TableWriter::create(folder, "activations.parquet")?,
+            table: TableWriter::create(folder, ACTIVATIONS, &file)?,
             classes,
             top,
         })
     }
 
-    pub fn copy_from(&mut self, folder: &Path) -> Result<(), ReportError> {
-        self.table.copy_from(folder)
-    }
-
-    pub fn close(self) -> Result<(), ReportError> {
-        self.table.close().map(|_| ())
+    /// Writes the end of the file; whether it has rows.
+    pub fn close(self) -> Result<bool, ReportError> {
+        self.table.close_if_any().map(|file| file.is_some())
     }
 }
 
@@ -173,7 +170,7 @@ pub(super) fn summary_table(
     recording: &Recording<'_>,
     classes: &NeuronTable,
 ) -> Result<(), ReportError> {
-    let mut table = TableWriter::create(folder, "summary.parquet")?;
+    let mut table = TableWriter::create(folder, "summary.parquet", "summary.parquet")?;
     for layer in recording.summary.layers() {
         let neurons: Vec<NeuronSummary<'_>> = recording.summary.neurons(layer).collect();
         table.write(summary_columns(layer, &neurons, &classes.layers[layer]))?;
@@ -239,7 +236,7 @@ pub(super) fn top_tokens_table(
     input: &RecordInput,
     tokenizer: &Tokenizer,
 ) -> Result<(), ReportError> {
-    let mut table = TableWriter::create(folder, "top_tokens.parquet")?;
+    let mut table = TableWriter::create(folder, "top_tokens.parquet", "top_tokens.parquet")?;
     for layer in recording.summary.layers() {
         let neurons = recording.summary.neurons(layer).enumerate();
         let lines = neurons.flat_map(|(neuron, summary)| {

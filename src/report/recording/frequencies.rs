@@ -4,9 +4,9 @@ use arrow_array::Array;
 use arrow_array::types::{Float64Type, UInt64Type};
 
 use super::super::ReportError;
-use super::super::table::column;
-use super::table::Neurons;
-use super::{RecordedFolder, SUMMARY, damaged};
+use super::super::table::{column, nullable_column};
+use super::RecordedFolder;
+use super::table::{Coverage, Neurons};
 use crate::io_class::FiringFrequencies;
 
 impl RecordedFolder {
@@ -22,31 +22,26 @@ impl RecordedFolder {
         d_mlp: usize,
     ) -> Result<(FiringFrequencies, u64), ReportError> {
         let (mut layers, mut most) = (vec![Vec::new(); n_layers], 0);
-        self.summary().read(|batch| {
+        let mut coverage = Coverage::new(n_layers, d_mlp);
+        let summary = self.summary()?;
+        summary.read(|batch| {
             let neurons = Neurons::of(batch)?;
             let tokens = column::<UInt64Type>(batch, "tokens")?;
-            let frequencies = column::<Float64Type>(batch, "frequency")?;
+            let frequencies = nullable_column::<Float64Type>(batch, "frequency")?;
             for row in 0..batch.num_rows() {
                 let neuron = neurons.at(row);
                 most = most.max(tokens.value(row));
                 let share = frequencies.is_valid(row).then(|| frequencies.value(row));
                 let share = share.filter(|share| (0.0..=1.0).contains(share));
                 let share = share.ok_or_else(|| format!("neuron {neuron} has no frequency"))?;
-                let layer = layers.get_mut(neuron.layer);
-                let layer = layer.filter(|_| neuron.index < d_mlp);
-                let layer = layer.ok_or_else(|| format!("this model has no neuron {neuron}"))?;
+                coverage.add(neuron)?;
+                let layer: &mut Vec<f64> = &mut layers[neuron.layer];
                 layer.resize(d_mlp, f64::NAN);
                 layer[neuron.index] = share;
             }
             Ok(())
         })?;
-        let lacks = |layer: &Vec<f64>| layer.iter().any(|share| share.is_nan());
-        match layers.iter().position(lacks) {
-            Some(layer) => Err(damaged(
-                &self.path.join(SUMMARY),
-                format!("it lacks neurons of layer {layer}"),
-            )),
-            None => Ok((FiringFrequencies::new(layers), most)),
-        }
+        self.check_coverage(&coverage)?;
+        Ok((FiringFrequencies::new(layers), most))
     }
 }

@@ -1,4 +1,19 @@
-//! What a run may take from a folder that `record` wrote.
+//! What a run may take from a folder that `record` wrote: means of `post` (`--mode mean`, `mean-sign`), firing
+//! frequencies (`--match layer+frequency`), one neuron (`neuron --recorded`).
+//!
+//! Each file is checked by the sha256 in the folder's `run.json`. What has to be as in the run that uses it:
+//!
+//! | of the recording | means | frequencies | one neuron |
+//! |---|---|---|---|
+//! | model files, tokenizer | same | same | same |
+//! | whether a BOS token is prepended, dtype | same | same | nothing is run |
+//! | fold | same | same | same |
+//! | positions | all, or those of the edit | likewise | shown |
+//! | context, where both read texts | same | same | nothing is run |
+//! | threshold, layers, seed, draws, top | not read | not read | not read |
+//!
+//! The fold changes no activation; a class is one of a fold, and what is said of it from a recording of another would
+//! look as if it were of the same.
 
 mod frequencies;
 mod means;
@@ -11,21 +26,48 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::ReportError;
-use crate::prompts::sha256_hex;
-use table::Table;
+use super::owned::{Mark, PLAN, RUN, damage, sha256_file};
+use super::{ReportError, RunInfo};
+use table::{Coverage, Table};
 
 /// A folder that `record` wrote.
 pub struct RecordedFolder {
     path: PathBuf,
     run: RunJson,
+    /// With the list of its files; absent where version 0.1.0 wrote it, which had none.
+    listed: Option<RunInfo>,
 }
+
+/// How a run that uses a recording reads its own input; absent is what it does not do.
+#[derive(Clone, Debug, Default)]
+pub struct Reading<'r> {
+    /// As `run.json` has it: the policy, and what came of it.
+    pub bos: Option<&'r str>,
+    /// Precision.
+    pub dtype: Option<&'r str>,
+    /// How norms are folded.
+    pub fold: Option<&'r str>,
+    /// Where the edits are.
+    pub positions: Option<&'r str>,
+    /// Tokens of a window of text.
+    pub context: Option<usize>,
+    /// What the model can read at most, with `context`.
+    pub max_positions: Option<usize>,
+}
+
+/// Tokens of a window of text that is recorded, where nothing else is said and the model can read as many.
+pub const CONTEXT: usize = 1024;
 
 /// What is read of `run.json`.
 #[derive(Deserialize)]
 struct RunJson {
     model: ModelJson,
     tokenizer_sha256: String,
+    bos: Option<String>,
+    dtype: Option<String>,
+    fold: Option<String>,
+    #[serde(default)]
+    counts: CountsJson,
     /// Runs that cannot be stopped halfway do not say.
     finished: Option<bool>,
     #[serde(default)]
@@ -33,6 +75,11 @@ struct RunJson {
     prompts: Option<SourceJson>,
     #[serde(default)]
     texts: Vec<SourceJson>,
+}
+
+#[derive(Deserialize)]
+struct ToolJson {
+    tool: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +96,13 @@ struct ModelFile {
 #[derive(Default, Deserialize)]
 struct SettingsJson {
     positions: Option<String>,
+    context: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+struct CountsJson {
+    /// The first recorded layer, and the one behind the last.
+    layers: Option<[usize; 2]>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +110,6 @@ struct SourceJson {
     name: String,
 }
 
-const RUN: &str = "run.json";
 const SUMMARY: &str = "summary.parquet";
 const TOP_TOKENS: &str = "top_tokens.parquet";
 
@@ -67,14 +120,83 @@ impl RecordedFolder {
     /// [`ReportError::Recording`] where that is missing, not of a recording, or of one that is not finished.
     pub fn open(path: &Path) -> Result<RecordedFolder, ReportError> {
         let file = path.join(RUN);
+        let stopped = "the recording was stopped; go on with it (--resume) first";
+        if !file.exists() && matches!(Mark::read(path, PLAN), Mark::Ours(_)) {
+            return Err(damaged(path, stopped));
+        }
         let text = std::fs::read(&file).map_err(|why| damaged(&file, why))?;
         let run: RunJson = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
         if run.finished == Some(false) {
-            let why = "the recording was stopped; go on with it (--resume) first";
-            return Err(damaged(&file, why));
+            return Err(damaged(&file, stopped));
         }
+        let tool: ToolJson = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
+        let listed = match tool.tool {
+            None => None,
+            Some(_) => {
+                let listed: RunInfo =
+                    serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
+                Some(listed)
+            }
+        };
         let path = path.to_owned();
-        Ok(RecordedFolder { path, run })
+        Ok(RecordedFolder { path, run, listed })
+    }
+
+    /// Whether the folder is of a version that wrote no sha256 of its files: they cannot be checked.
+    pub fn is_unchecked(&self) -> bool {
+        self.listed.is_none()
+    }
+
+    /// Checks that it was recorded as the run that uses it reads its own input; see the table above. What a folder of
+    /// version 0.1.0 does not say is not compared.
+    ///
+    /// # Errors
+    /// [`ReportError::OtherSettings`], with both sides.
+    pub fn check_settings(&self, here: &Reading<'_>) -> Result<(), ReportError> {
+        let done = |bos: &str| {
+            bos.split_once(": ")
+                .map_or(bos, |(_, done)| done)
+                .to_string()
+        };
+        let text = |text: &str| text.to_string();
+        let run = &self.run;
+        let same = |what, there: Option<String>, here: Option<String>| match (there, here) {
+            (Some(recorded), Some(here)) if recorded != here => Err(ReportError::OtherSettings {
+                path: self.path.clone(),
+                what,
+                recorded,
+                here,
+            }),
+            _ => Ok(()),
+        };
+        let bos = |bos: &str| format!("BOS {}", done(bos));
+        same("BOS policy", run.bos.as_deref().map(bos), here.bos.map(bos))?;
+        let dtype = |dtype: &str| format!("--dtype {dtype}");
+        same(
+            "precision",
+            run.dtype.as_deref().map(dtype),
+            here.dtype.map(dtype),
+        )?;
+        let fold = |fold: &str| format!("--fold {fold}");
+        same("fold", run.fold.as_deref().map(fold), here.fold.map(fold))?;
+        let positions = Some(self.positions()).filter(|positions| *positions != "all");
+        let at = |positions: String| format!("--positions {positions}");
+        same(
+            "choice of positions",
+            positions.map(text).map(at),
+            here.positions.map(text).map(at),
+        )?;
+        let context = |context: usize| format!("--context {context}");
+        let longest = here.max_positions.unwrap_or(usize::MAX);
+        let [there, here] = [self.context(), here.context];
+        let context = |n: usize| context(n.min(longest));
+        same("context", there.map(context), here.map(context))
+    }
+
+    /// Tokens of a window of text, where texts were recorded.
+    fn context(&self) -> Option<usize> {
+        let texts = !self.run.texts.is_empty();
+        texts.then(|| self.run.settings.context.unwrap_or(CONTEXT))
     }
 
     /// Checks that the model's files (with their hashes) and the tokenizer are those of the recording.
@@ -130,16 +252,32 @@ impl RecordedFolder {
     /// [`ReportError::Recording`] where it cannot be read.
     pub fn summary_sha256(&self) -> Result<String, ReportError> {
         let path = self.path.join(SUMMARY);
-        let bytes = std::fs::read(&path).map_err(|why| damaged(&path, why))?;
-        Ok(sha256_hex(&bytes))
+        sha256_file(&path).map_err(|why| damaged(&path, why))
     }
 
-    fn summary(&self) -> Table {
-        Table::new(self.path.join(SUMMARY))
+    fn summary(&self) -> Result<Table, ReportError> {
+        self.table(SUMMARY)
     }
 
-    fn top_tokens(&self) -> Table {
-        Table::new(self.path.join(TOP_TOKENS))
+    fn top_tokens(&self) -> Result<Table, ReportError> {
+        self.table(TOP_TOKENS)
+    }
+
+    /// A table, as the recording wrote it.
+    fn table(&self, name: &str) -> Result<Table, ReportError> {
+        let path = self.path.join(name);
+        let damage = self.listed.as_ref().and_then(|run| damage(run, &path));
+        match damage {
+            Some(why) => Err(damaged(&path, why)),
+            None => Ok(Table::new(path)),
+        }
+    }
+
+    /// Refuses a summary that lacks neurons of what was recorded.
+    fn check_coverage(&self, coverage: &Coverage) -> Result<(), ReportError> {
+        let layers = self.run.counts.layers.map(|[first, end]| first..end);
+        let checked = coverage.check(layers.as_ref());
+        checked.map_err(|why| damaged(&self.path.join(SUMMARY), why))
     }
 }
 

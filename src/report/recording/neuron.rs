@@ -7,7 +7,7 @@ use arrow_array::{Array, PrimitiveArray, RecordBatch};
 
 use super::super::ReportError;
 use super::super::record::split_context;
-use super::super::table::{column, text_column};
+use super::super::table::{column, nullable_column, text_column};
 use super::RecordedFolder;
 use super::table::Neurons;
 use crate::experiment::{FiringStatistics, SignCaseSummary};
@@ -48,7 +48,7 @@ impl RecordedFolder {
     pub fn neuron(&self, neuron: Neuron) -> Result<RecordedNeuron, ReportError> {
         let statistics = self.statistics(neuron)?;
         let mut strongest = Vec::new();
-        self.top_tokens().read_neuron(neuron, |batch| {
+        self.top_tokens()?.read_neuron(neuron, |batch| {
             strongest.extend(tokens(batch)?);
             Ok(())
         })?;
@@ -60,7 +60,7 @@ impl RecordedFolder {
 
     fn statistics(&self, neuron: Neuron) -> Result<FiringStatistics, ReportError> {
         let (mut found, mut layers) = (None, BTreeSet::new());
-        self.summary().read(|batch| {
+        self.summary()?.read(|batch| {
             let rows = Rows::of(batch)?;
             for row in 0..batch.num_rows() {
                 layers.insert(rows.neurons.at(row).layer);
@@ -101,7 +101,7 @@ impl<'a> Rows<'a> {
         Ok(Self {
             neurons: Neurons::of(batch)?,
             tokens: column(batch, "tokens")?,
-            frequency: column(batch, "frequency")?,
+            frequency: nullable_column(batch, "frequency")?,
             cases: cases.collect::<Result<_, String>>()?,
         })
     }
@@ -123,8 +123,8 @@ impl<'a> Case<'a> {
         Ok(Self {
             case,
             count: column(batch, &format!("count_{suffix}"))?,
-            mean: column(batch, &format!("mean_post_{suffix}"))?,
-            max_abs: column(batch, &format!("max_abs_post_{suffix}"))?,
+            mean: nullable_column(batch, &format!("mean_post_{suffix}"))?,
+            max_abs: nullable_column(batch, &format!("max_abs_post_{suffix}"))?,
         })
     }
 

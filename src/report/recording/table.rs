@@ -1,15 +1,15 @@
 //! Reading the Parquet tables of a recording. Rows are of a neuron each, named by the columns layer and neuron.
 
-use std::fs::File;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use arrow_array::types::{UInt16Type, UInt32Type};
 use arrow_array::{PrimitiveArray, RecordBatch};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::RowSelection;
 
 use super::super::ReportError;
-use super::super::table::column;
+use super::super::table::{batches_of, column};
 use super::damaged;
 use crate::hooks::Neuron;
 
@@ -66,22 +66,65 @@ impl Table {
         mut each: impl FnMut(&RecordBatch) -> Result<(), String>,
     ) -> Result<(), ReportError> {
         let failed = |why: String| damaged(&self.path, why);
-        let file = File::open(&self.path).map_err(|why| failed(why.to_string()))?;
-        let table = ParquetRecordBatchReaderBuilder::try_new(file);
-        let mut table = table.map_err(|why| failed(why.to_string()))?;
-        table = match part {
-            Part::Everything => table,
-            Part::Columns(names) => {
-                let columns = ProjectionMask::columns(table.parquet_schema(), names);
-                table.with_projection(columns)
-            }
-            Part::Rows(rows) => table.with_row_selection(rows),
-        };
-        for batch in table.build().map_err(|why| failed(why.to_string()))? {
-            let batch = batch.map_err(|why| failed(why.to_string()))?;
-            each(&batch).map_err(failed)?;
+        let rows = batches_of(&self.path, |table| {
+            Ok(match part {
+                Part::Everything => table,
+                Part::Columns(names) => {
+                    let columns = ProjectionMask::columns(table.parquet_schema(), names);
+                    table.with_projection(columns)
+                }
+                Part::Rows(rows) => table.with_row_selection(rows),
+            })
+        });
+        for batch in rows.map_err(failed)? {
+            each(&batch.map_err(failed)?).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+/// Which neurons a table has had a row of.
+pub(super) struct Coverage {
+    /// By layer; empty for layers without any.
+    seen: Vec<Vec<bool>>,
+    d_mlp: usize,
+}
+
+impl Coverage {
+    /// None yet, of a model of this shape.
+    pub fn new(n_layers: usize, d_mlp: usize) -> Self {
+        let seen = vec![Vec::new(); n_layers];
+        Self { seen, d_mlp }
+    }
+
+    /// Takes a row; or why it cannot be one of this model's.
+    pub fn add(&mut self, neuron: Neuron) -> Result<(), String> {
+        let layer = self.seen.get_mut(neuron.layer);
+        let layer = layer.filter(|_| neuron.index < self.d_mlp);
+        let layer = layer.ok_or_else(|| format!("this model has no neuron {neuron}"))?;
+        layer.resize(self.d_mlp, false);
+        match std::mem::replace(&mut layer[neuron.index], true) {
+            true => Err(format!("it has neuron {neuron} twice")),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a table that lacks neurons of a recorded layer; where the layers are not known, of one that it has any
+    /// of.
+    pub fn check(&self, recorded: Option<&Range<usize>>) -> Result<(), String> {
+        let is_recorded = |layer: usize| match recorded {
+            Some(layers) => layers.contains(&layer),
+            None => !self.seen[layer].is_empty(),
+        };
+        let mut layers = (0..self.seen.len()).filter(|layer| is_recorded(*layer));
+        let lacks = |layer: &usize| {
+            let seen = &self.seen[*layer];
+            seen.is_empty() || seen.contains(&false)
+        };
+        match layers.find(lacks) {
+            Some(layer) => Err(format!("it lacks neurons of layer {layer}")),
+            None => Ok(()),
+        }
     }
 }
 
