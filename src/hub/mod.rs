@@ -15,6 +15,7 @@ mod digest;
 mod error;
 mod folder;
 mod hf;
+pub(crate) mod json;
 mod name;
 mod pypi;
 mod wheel;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 
+use super::super::inputs::{checked_batch, checked_windows, read_prompts};
 use super::super::setup::{run_info, tokenizer};
 use super::Record;
 use crate::experiment::Treatment;
@@ -17,9 +18,9 @@ use crate::io_class::{
     matched_draws,
 };
 use crate::model::Config;
-use crate::prompts::{Documents, PromptSet};
+use crate::prompts::Documents;
 use crate::report::{DensePlan, PromptSetInfo, RunInfo};
-use crate::tokens::{Tokenizer, Windowing, tokenize, windows};
+use crate::tokens::{Tokenizer, Windowing, tokenize};
 
 /// Tokens of a window of text, where the model can read as many.
 const CONTEXT: usize = 1024;
@@ -141,12 +142,9 @@ impl Record {
         };
         let mut sources = Sources::default();
         let input = if self.text.is_empty() {
-            let set = match &self.prompts {
-                Some(path) => PromptSet::read(path)?,
-                None => PromptSet::bundled()?,
-            };
+            let set = read_prompts(self.prompts.as_deref())?;
             sources.prompts = Some(PromptSetInfo::new(&set.name, &set.sha256));
-            let batch = tokenize(&set, tokenizer, self.bos)?;
+            let batch = checked_batch(tokenize, &set, tokenizer, self.bos, config.vocab_size)?;
             RecordInput::of_prompts(&set, &batch, self.positions, self.max_tokens)
         } else {
             let files = Documents::read_all(&self.text)?;
@@ -159,7 +157,7 @@ impl Record {
                 context: self.context(config)?,
                 max_tokens: self.max_tokens,
             };
-            let windows = windows(&files, tokenizer, cut)?;
+            let windows = checked_windows(&files, tokenizer, cut, config.vocab_size)?;
             RecordInput::of_texts(files, windows)
         };
         Ok((input.with_context(too_few)?, sources))

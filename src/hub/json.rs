@@ -1,0 +1,137 @@
+//! JSON files of a model, read strictly: a key that stands twice in one object is an error that names it.
+//! serde_json by itself lets the last one win, and Python's reader too; which one was meant nobody knows.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// The longest file that is read, bytes. A parsed value takes up to 16 times the room of its text; real files are
+/// below a tenth of this.
+const LONGEST: u64 = 4 << 20;
+
+/// Reads a file of JSON; nesting beyond 128 levels is an error of serde_json.
+///
+/// # Errors
+/// In words, without the file's name: what is wrong and where.
+pub(crate) fn read_file(path: &Path) -> Result<Value, String> {
+    let length = fs::metadata(path).map_err(|why| why.to_string())?.len();
+    if length > LONGEST {
+        return Err(format!(
+            "it has {length} bytes; a file of this kind has at most {LONGEST}"
+        ));
+    }
+    let text = fs::read(path).map_err(|why| why.to_string())?;
+    read(&text).map_err(|why| why.to_string())
+}
+
+/// Reads JSON; see [`read_file`].
+pub(crate) fn read(text: &[u8]) -> serde_json::Result<Value> {
+    let mut text = serde_json::Deserializer::from_slice(text);
+    let value = Unique.deserialize(&mut text)?;
+    text.end()?;
+    Ok(value)
+}
+
+/// Builds a [`Value`] whose objects have each key once.
+struct Unique;
+
+impl<'de> DeserializeSeed<'de> for Unique {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unique {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        let number =
+            Number::from_f64(value).ok_or_else(|| E::custom("a number that is not finite"));
+        number.map(Value::Number)
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element_seed(Unique)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(twice(&key)));
+            }
+            object.insert(key, entries.next_value_seed(Unique)?);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// The message for a key that stands twice.
+pub(crate) fn twice(key: &str) -> String {
+    format!("the key {key:?} stands twice; keep the one that is meant")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        read(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn values_are_those_of_serde_json() {
+        let text =
+            r#"{"a": [1, -2, 2.5, "x\u00e9", null, true, {"b": {}}], "c": 18446744073709551615}"#;
+        let expected: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(read(text.as_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_key_twice_is_named_at_any_depth() {
+        assert!(error(r#"{"a": 1, "b": 2, "a": 1}"#).contains(r#""a" stands twice"#));
+        assert!(error(r#"[{"x": {"rope": 1, "rope": 2}}]"#).contains(r#""rope" stands twice"#));
+        assert!(read(br#"{"a": {"x": 1}, "b": {"x": 2}}"#).is_ok());
+    }
+
+    #[test]
+    fn nesting_and_what_python_alone_reads_are_errors() {
+        assert!(error(&"[".repeat(1_000_000)).contains("recursion limit"));
+        for text in ["{", r#"{"a": NaN}"#, r#"{"a": 1e999}"#, "{} {}"] {
+            error(text);
+        }
+    }
+}
