@@ -13,16 +13,22 @@
 //! | ROME's known_1000 (Meng et al. 2022) | `attribute` | `known_id`, `prompt`, `subject`, `attribute`, `relation_id` |
 //! | CounterFact (Meng et al. 2022) | `requested_rewrite` | `case_id`, in it `prompt`, `subject`, `target_true.str`, `relation_id` |
 //!
-//! `{}` in a prompt of the two published shapes is filled with the subject. Other fields are ignored.
-//! White space around a target is dropped: the tokens stage puts the one space before it.
+//! `{}` in a prompt of the two published shapes is filled with the subject; it, or the field `template` of any shape with `{}`
+//! in it, says where the subject stands. Else it is looked for (the module `place` says how). Other fields are ignored.
+//! White space around a target is dropped: the tokens stage puts the one space before it, so `"Paris"` and `" Paris"` are
+//! the same target, and a prompt that ends in white space is an error.
 //! Every record is checked and every problem reported at once; a set with one bad record is no set.
 //! Tokens are not this module's business: whether a subject has tokens is checked by the tokens stage.
 
+mod file;
+mod place;
 mod record;
 mod stop_words;
 mod subjects;
 mod text;
 
+pub use file::{NotText, Unreadable, content, read_text};
+pub use place::{Found, SubjectPlace};
 pub use stop_words::StopWords;
 pub use subjects::{MissingText, SubjectError, SubjectPrompts, SubjectText, Subjects};
 pub use text::{BadText, Document, Documents, TextError};
@@ -34,6 +40,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::hub::json;
+
 /// One question with its right answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
@@ -43,6 +51,8 @@ pub struct Prompt {
     pub prompt: String,
     /// What the fact is about; occurs in `prompt`.
     pub subject: String,
+    /// Where in `prompt`.
+    pub place: SubjectPlace,
     /// The right continuation, without the space that separates it from the prompt.
     pub target: String,
     /// The kind of fact ("capital", "P36"), where the file tells it.
@@ -50,11 +60,21 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// The prompt's text up to the end of the subject's last occurrence.
+    /// A prompt whose subject is looked for; `None` where it does not occur.
+    pub fn new(id: &str, prompt: &str, subject: &str, target: &str) -> Option<Self> {
+        Some(Self {
+            id: id.to_owned(),
+            place: SubjectPlace::find(prompt, subject)?,
+            prompt: prompt.to_owned(),
+            subject: subject.to_owned(),
+            target: target.to_owned(),
+            relation: None,
+        })
+    }
+
+    /// The prompt's text up to the subject's end.
     pub fn up_to_subject(&self) -> &str {
-        let start = self.prompt.rfind(&self.subject);
-        let end = start.map_or(self.prompt.len(), |start| start + self.subject.len());
-        &self.prompt[..end]
+        &self.prompt[..self.place.span.end]
     }
 }
 
@@ -97,8 +117,21 @@ pub enum Flaw {
     #[error("not a JSON object")]
     NotAnObject,
     /// A field is absent or null.
-    #[error("the field `{0}` is missing")]
-    Missing(&'static str),
+    #[error("the field `{field}` is missing; found {}", fields(found))]
+    Missing {
+        /// Its path.
+        field: &'static str,
+        /// The fields that the record has.
+        found: Vec<String>,
+    },
+    /// More than one place for the subject.
+    #[error("the field `{field}` has {{}} {count} times; write it once, in the subject's place")]
+    Holes {
+        /// Its path.
+        field: &'static str,
+        /// How often `{}` stands there.
+        count: usize,
+    },
     /// A field holds something other than text (ids may be integers too).
     #[error("the field `{0}` must be a string")]
     NotText(&'static str),
@@ -108,6 +141,11 @@ pub enum Flaw {
     /// The subject's span could not be found.
     #[error("the subject {0:?} does not occur in the prompt {1:?}")]
     SubjectNotInPrompt(String, String),
+    /// The subject's span could not be found for its capitals.
+    #[error(
+        "the subject {0:?} stands in the prompt {1:?} with other capitals; write it as it stands there"
+    )]
+    SubjectCapitals(String, String),
     /// Outputs would mix the two prompts.
     #[error("the id is already used at {0}")]
     DuplicateId(Place),
@@ -156,12 +194,12 @@ pub enum PromptError {
         source: std::io::Error,
     },
     /// The file is not text.
-    #[error("the prompt file {} is not UTF-8 text; save it as UTF-8", path.display())]
-    NotUtf8 {
+    #[error("the prompt file {} {what}", path.display())]
+    NotText {
         /// The file.
         path: PathBuf,
-        /// The first bad byte.
-        source: std::str::Utf8Error,
+        /// What it is instead.
+        what: NotText,
     },
     /// The file holds no record at all.
     #[error(
@@ -179,6 +217,13 @@ pub enum PromptError {
         /// Every problem found, in the order of the file.
         problems: Vec<Problem>,
     },
+}
+
+fn fields(found: &[String]) -> String {
+    match found {
+        [] => "nothing".to_owned(),
+        found => found.join(", "),
+    }
 }
 
 /// At most this many problems are printed; the rest is counted.
@@ -229,15 +274,11 @@ impl PromptSet {
     /// # Errors
     /// When the file cannot be read or is not UTF-8, and as [`PromptSet::parse`].
     pub fn read(path: &Path) -> Result<Self, PromptError> {
-        let bytes = std::fs::read(path).map_err(|source| PromptError::Io {
-            path: path.to_owned(),
-            source,
+        let text = read_text(path).map_err(|why| match (path.to_owned(), why) {
+            (path, Unreadable::Io(source)) => PromptError::Io { path, source },
+            (path, Unreadable::NotText(what)) => PromptError::NotText { path, what },
         })?;
-        let text = std::str::from_utf8(&bytes).map_err(|source| PromptError::NotUtf8 {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&path.display().to_string(), text)
+        Self::parse(&path.display().to_string(), &text)
     }
 
     /// Checks the text of a prompt file; `name` is used in messages and in run.json.
@@ -266,12 +307,62 @@ impl PromptSet {
             sha256: sha256_hex(text.as_bytes()),
         })
     }
+
+    /// What is not sure about the subjects' places, in sentences for a person: one for each kind of doubt, with the first
+    /// ids and the number of prompts.
+    pub fn doubts(&self) -> Vec<String> {
+        let kinds = [
+            (
+                Found::LastWord,
+                "the subject several times, and the last one counts",
+            ),
+            (
+                Found::InsideWord,
+                "the subject inside a longer word alone, and it is taken from there",
+            ),
+            (
+                Found::OtherTemplate,
+                "a template that does not begin as the prompt does, and the subject is looked for",
+            ),
+        ];
+        let doubt = |(found, what): (Found, &str)| {
+            let prompts = self.prompts.iter().filter(|p| p.place.found == found);
+            let ids: Vec<&str> = prompts.map(|prompt| prompt.id.as_str()).collect();
+            let (verb, name) = (
+                if ids.len() == 1 {
+                    "prompt has"
+                } else {
+                    "prompts have"
+                },
+                &self.name,
+            );
+            (!ids.is_empty()).then(|| {
+                format!(
+                    "{name}: {} {verb} {what} ({}); a field `template` with {{}} in the subject's place says which one is meant",
+                    ids.len(),
+                    first_few(&ids)
+                )
+            })
+        };
+        kinds.into_iter().filter_map(doubt).collect()
+    }
+}
+
+/// So many ids are named in a warning.
+const NAMED: usize = 3;
+
+/// "a, b, c and 4 more".
+pub(crate) fn first_few(ids: &[&str]) -> String {
+    let named = ids[..ids.len().min(NAMED)].join(", ");
+    match ids.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// The records of either container, each with its place; a part that is not JSON is an `Err` in its place.
 fn records(text: &str) -> Vec<(Place, Result<Value, Flaw>)> {
-    // Some editors put a byte order mark in front of UTF-8.
-    let text = text.trim_start_matches('\u{feff}');
+    let text = content(text);
     if text.trim_start().starts_with('[') {
         return array_items(text);
     }
@@ -283,18 +374,19 @@ fn records(text: &str) -> Vec<(Place, Result<Value, Flaw>)> {
 }
 
 fn array_items(text: &str) -> Vec<(Place, Result<Value, Flaw>)> {
-    match serde_json::from_str::<Vec<Value>>(text) {
-        Ok(items) => items
+    match json::read(text.as_bytes()) {
+        Ok(Value::Array(items)) => items
             .into_iter()
             .enumerate()
             .map(|(i, item)| (Place::Item(i), Ok(item)))
             .collect(),
+        Ok(_) => vec![(Place::Line(1), Err(Flaw::NotAnObject))],
         Err(e) => vec![(Place::Line(e.line()), Err(Flaw::Json(e.to_string())))],
     }
 }
 
 fn from_json(line: &str) -> Result<Value, Flaw> {
-    serde_json::from_str(line).map_err(|e| Flaw::Json(e.to_string()))
+    json::read(line.as_bytes()).map_err(|e| Flaw::Json(e.to_string()))
 }
 
 /// The good prompts and the problems so far.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::print_text_effects;
+use super::inputs::checked_windows;
 use super::progress::Meter;
 use super::resume::with_parts;
 use super::run::{Run, Written};
@@ -20,7 +21,7 @@ use crate::model::Model;
 use crate::prompts::{Document, Documents};
 use crate::report::{OutDir, PromptSetInfo, RunInfo, TextOutcomes};
 use crate::stats::BootstrapSettings;
-use crate::tokens::{Window, Windowing, windows};
+use crate::tokens::{Window, Windowing};
 
 /// Running text in the place of facts.
 #[derive(Args, Serialize)]
@@ -54,7 +55,7 @@ impl TextArgs {
             context: self.context.min(ready.max_positions),
             max_tokens: self.max_tokens,
         };
-        let windows = windows(&files, &ready.tokenizer, cut)?;
+        let windows = checked_windows(&files, &ready.tokenizer, cut, ready.vocab_size)?;
         Ok(Texts { files, windows })
     }
 }

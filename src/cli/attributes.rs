@@ -17,11 +17,13 @@ use self::table::{print_attributes, print_sentences, warn_of_floor};
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::warn_of_baselines;
+use super::inputs::read_prompts;
 use super::progress::Meter;
 use super::run::Written;
 use super::setup::run_info;
 use super::table::count;
-use super::treatments::{Ready, TreatmentArgs, read_prompts};
+use super::treatments::{Ready, TreatmentArgs};
+
 use crate::engine::{Engine, Lens};
 use crate::experiment::attributes::{
     AttributeEffects, AttributeInput, AttributeWords, Attributes, FilterOrder, RateSettings,

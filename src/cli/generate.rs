@@ -23,7 +23,7 @@ use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
 use crate::model::{Checkpoint, Model};
 use crate::report::Reading;
-use crate::tokens::{BosPolicy, Positions, Tokenizer};
+use crate::tokens::{BosPolicy, Positions, Sequence, Tokenizer, check_vocabulary};
 use side_by_side::{LiveTable, print_difference, print_table};
 use writer::{Text, Writer};
 
@@ -104,7 +104,7 @@ impl Generate {
             check_layers(layers, checkpoint.config().n_layers())?;
         }
         let tokenizer = tokenizer(&located)?;
-        let prompt = self.prompt_ids(&tokenizer)?;
+        let prompt = self.prompt_ids(&tokenizer, checkpoint.config().vocab_size)?;
         let (bos, fold) = (
             bos_in_words(self.bos, &tokenizer)?,
             self.class.fold.to_string(),
@@ -179,14 +179,17 @@ impl Generate {
         !self.classes.is_empty() || self.neurons.is_some()
     }
 
-    fn prompt_ids(&self, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
+    fn prompt_ids(&self, tokenizer: &Tokenizer, vocab_size: usize) -> anyhow::Result<Vec<u32>> {
         let encoded = tokenizer.encode(&self.prompt)?;
         let bos = tokenizer.bos_for(self.bos)?;
         anyhow::ensure!(
             bos.is_none() || encoded.ids.first().copied() != bos,
             "--prompt already begins with the BOS token; leave it out or pass --bos never"
         );
-        Ok(bos.into_iter().chain(encoded.ids).collect())
+        let ids: Vec<u32> = bos.into_iter().chain(encoded.ids).collect();
+        let sequence = Sequence::of_ids(0, ids.clone());
+        check_vocabulary([&sequence], tokenizer, vocab_size)?;
+        Ok(ids)
     }
 
     /// What is written: the clean text, the edited one, or both.

@@ -9,6 +9,7 @@ mod edit_args;
 mod effects_table;
 mod fetch;
 mod generate;
+mod inputs;
 mod inspect;
 mod models;
 mod neuron;

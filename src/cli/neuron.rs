@@ -99,7 +99,11 @@ impl NeuronArgs {
             }
             None => {
                 check_memory(&options, checkpoint.config())?;
-                Source::Texts(Texts::read(&self, &tokenizer)?)
+                Source::Texts(Texts::read(
+                    &self,
+                    &tokenizer,
+                    checkpoint.config().vocab_size,
+                )?)
             }
         };
 

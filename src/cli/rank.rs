@@ -11,13 +11,15 @@ use serde_json::json;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::FEWEST_DRAWS;
+use super::inputs::read_prompts;
 use super::progress::Meter;
 use super::rank_table::{print_curve, print_neurons};
 use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
 use super::table::count;
-use super::treatments::{ConditionArgs, Ready, read_prompts};
+use super::treatments::{ConditionArgs, Ready};
+
 use crate::engine::Engine;
 use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, RankedNeuron, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::args::{ClassArgs, ModelArg, as_text, parse_layers};
 use super::edit_args::{EditArgs, Recorded, print_reference};
+use super::inputs::{Tokenize, checked_batch, read_prompts};
 use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, tokenizer};
 use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
 use crate::hooks::{ModeSpec, NeuronSet};
@@ -21,7 +22,7 @@ use crate::model::{Checkpoint, Config, LoadOptions};
 use crate::prompts::{PromptError, PromptSet};
 use crate::report::{PromptSetInfo, Reading, RecordedFolder, RunInfo};
 use crate::stats::BootstrapSettings;
-use crate::tokens::{BosPolicy, TokenBatch, TokenError, Tokenizer};
+use crate::tokens::{BosPolicy, TokenBatch, Tokenizer};
 
 /// Which facts are asked, and on which of them the edits run.
 #[derive(Args, Serialize)]
@@ -41,11 +42,6 @@ impl FactArgs {
     pub fn read(&self) -> Result<PromptSet, PromptError> {
         read_prompts(self.prompts.as_deref())
     }
-}
-
-/// The prompts of a file, or the bundled facts.
-pub fn read_prompts(path: Option<&Path>) -> Result<PromptSet, PromptError> {
-    path.map_or_else(PromptSet::bundled, PromptSet::read)
 }
 
 /// How neurons are edited, and what both the edits and the inputs depend on.
@@ -102,9 +98,6 @@ pub struct TreatmentArgs {
     matching: Match,
 }
 
-/// From prompts to a batch.
-pub type Tokenize = fn(&PromptSet, &Tokenizer, BosPolicy) -> Result<TokenBatch, TokenError>;
-
 /// A set of neurons with its name in outputs.
 pub type Named = (String, NeuronSet);
 
@@ -116,6 +109,8 @@ pub struct Ready {
     pub batch: TokenBatch,
     /// The longest input that the model was made for, in tokens.
     pub max_positions: usize,
+    /// Rows of the model's embedding.
+    pub vocab_size: usize,
     mode: ModeSpec,
     /// The folder that the mode's means come from, if any.
     recorded: Option<Recorded>,
@@ -192,7 +187,8 @@ impl ConditionArgs {
         }
         let neurons = read_neurons(neurons, self.layers.as_ref(), &checkpoint)?;
         let tokenizer = tokenizer(&located)?;
-        let batch = tokenize(&prompts, &tokenizer, self.bos)?;
+        let vocab_size = checkpoint.config().vocab_size;
+        let batch = checked_batch(tokenize, &prompts, &tokenizer, self.bos, vocab_size)?;
         let (bos, fold) = (bos_in_words(self.bos, &tokenizer)?, class.fold.to_string());
         let reading = Reading {
             bos: Some(&bos),
@@ -210,6 +206,7 @@ impl ConditionArgs {
             tokenizer,
             batch,
             max_positions: checkpoint.config().max_positions,
+            vocab_size,
             mode,
             recorded,
             reference,

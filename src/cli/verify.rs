@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
+use super::inputs::{checked_batch, checked_windows, read_prompts};
 use super::progress::Meter;
 use super::run::Written;
 use super::setup::{check_memory, find_model, open_checkpoint, run_info, tokenizer};
@@ -27,7 +28,7 @@ use crate::prompts::{Documents, MissingText, PromptSet, StopWords, SubjectError,
 use crate::report::{OutDir, Placed, PromptSetInfo, RunInfo, verdicts_html};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{
-    BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, tokenize_to_subject, windows,
+    BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, tokenize_to_subject,
 };
 
 /// Random sets per class, and with --quick.
@@ -213,11 +214,8 @@ impl Verify {
     }
 
     fn inputs(&self, tokenizer: &Tokenizer, config: &Config) -> anyhow::Result<Inputs> {
-        let prompts = match &self.prompts {
-            Some(path) => PromptSet::read(path)?,
-            None => PromptSet::bundled()?,
-        };
-        let facts = tokenize(&prompts, tokenizer, self.bos)?;
+        let prompts = read_prompts(self.prompts.as_deref())?;
+        let facts = checked_batch(tokenize, &prompts, tokenizer, self.bos, config.vocab_size)?;
         let documents = Documents::read(&self.text)?;
         let usual = if self.quick { QUICK_TOKENS } else { TOKENS };
         let context = self.text_tokens.unwrap_or(usual).min(config.max_positions);
@@ -226,7 +224,8 @@ impl Verify {
             context,
             max_tokens: None,
         };
-        let windows = windows(std::slice::from_ref(&documents), tokenizer, cut)?;
+        let files = std::slice::from_ref(&documents);
+        let windows = checked_windows(files, tokenizer, cut, config.vocab_size)?;
         let windows = Window::first_of_each(windows);
         anyhow::ensure!(
             windows.len() >= 2,

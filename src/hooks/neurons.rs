@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::prompts::{NotText, Unreadable, content, read_text};
+
 /// So many bad lines of a neuron file are printed; the error holds them all.
 const PRINTED_LINES: usize = 50;
 
@@ -90,6 +92,14 @@ pub enum NeuronError {
     NoNeurons {
         /// The file, or whatever the text came from.
         source_name: String,
+    },
+    /// The file is not text.
+    #[error("the neuron file {} {what}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: NotText,
     },
     /// The file could not be read.
     #[error("cannot read the neuron file {}", path.display())]
@@ -177,9 +187,9 @@ impl NeuronSet {
     /// # Errors
     /// [`NeuronError::Read`] when the file cannot be read, otherwise as [`NeuronSet::parse`].
     pub fn read(path: &Path, n_layers: usize, d_mlp: usize) -> Result<Self, NeuronError> {
-        let text = std::fs::read_to_string(path).map_err(|source| NeuronError::Read {
-            path: path.to_owned(),
-            source,
+        let text = read_text(path).map_err(|why| match (path.to_owned(), why) {
+            (path, Unreadable::Io(source)) => NeuronError::Read { path, source },
+            (path, Unreadable::NotText(what)) => NeuronError::NotText { path, what },
         })?;
         Self::parse(&text, &path.display().to_string(), n_layers, d_mlp)
     }
@@ -197,7 +207,7 @@ impl NeuronSet {
     ) -> Result<Self, NeuronError> {
         let mut neurons = Vec::new();
         let mut bad_lines = Vec::new();
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in (1..).zip(content(text).lines()) {
             match parse_line(line, n_layers, d_mlp) {
                 Ok(found) => neurons.extend(found),
                 Err(error) => {

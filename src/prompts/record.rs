@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::place::{Found, SubjectPlace};
 use super::{Flaw, Prompt};
 
 /// Where a record's shape keeps its five values: paths of field names.
@@ -73,36 +74,84 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<Flaw>>
         None => None,
         Some(_) => keep(text_at(record, shape.relation), &mut flaws),
     };
-    let prompt = match (&prompt, &subject) {
-        (Some(prompt), Some(subject)) if shape.template == Template::Filled => {
-            Some(prompt.replacen("{}", subject, 1))
-        }
-        _ => prompt,
+    if prompt
+        .as_ref()
+        .is_some_and(|prompt| prompt.ends_with(char::is_whitespace))
+    {
+        flaws.push(Flaw::TrailingWhitespace);
+    }
+    let placed = match (prompt, &subject) {
+        (Some(prompt), Some(subject)) => keep(placed(record, shape, prompt, subject), &mut flaws),
+        _ => None,
     };
-    check_prompt(prompt.as_deref(), subject.as_deref(), &mut flaws);
-    let read = match (&id, prompt, subject, target) {
-        (Some(id), Some(prompt), Some(subject), Some(target)) if flaws.is_empty() => Ok(Prompt {
-            id: id.clone(),
-            prompt,
-            subject,
-            target: target.trim().to_owned(),
-            relation,
-        }),
+    let read = match (&id, placed, subject, target) {
+        (Some(id), Some((prompt, place)), Some(subject), Some(target)) if flaws.is_empty() => {
+            Ok(Prompt {
+                id: id.clone(),
+                prompt,
+                subject,
+                place,
+                target: target.trim().to_owned(),
+                relation,
+            })
+        }
         _ => Err(flaws),
     };
     (id, read)
 }
 
-fn check_prompt(prompt: Option<&str>, subject: Option<&str>, flaws: &mut Vec<Flaw>) {
-    let Some(prompt) = prompt else { return };
-    if prompt.ends_with(char::is_whitespace) {
-        flaws.push(Flaw::TrailingWhitespace);
+/// What stands for the subject.
+const HOLE: &str = "{}";
+
+/// The prompt with its subject, and the subject's place: that of `{}` in the prompt or in the template, else looked for.
+fn placed(
+    record: &Value,
+    shape: &Shape,
+    prompt: String,
+    subject: &str,
+) -> Result<(String, SubjectPlace), Flaw> {
+    if shape.template == Template::Filled
+        && let Some(start) = hole(&prompt, shape.prompt)?
+    {
+        let filled = prompt.replacen(HOLE, subject, 1);
+        return Ok((filled, SubjectPlace::given(start, subject)));
     }
-    if let Some(subject) = subject.filter(|subject| !prompt.contains(subject)) {
-        flaws.push(Flaw::SubjectNotInPrompt(
-            subject.to_owned(),
-            prompt.to_owned(),
-        ));
+    let template = record.get("template").and_then(Value::as_str);
+    let start = template.map_or(Ok(None), |template| hole(template, "template"))?;
+    let given = start.map(|start| SubjectPlace::given(start, subject));
+    // The prompt of known_1000 may go on where its template ends.
+    let fits = |place: &SubjectPlace| {
+        let before = template.and_then(|template| template.get(..place.span.start));
+        prompt.get(..place.span.start) == before && prompt.get(place.span.clone()) == Some(subject)
+    };
+    let place = match given {
+        Some(given) if fits(&given) => Some(given),
+        given => SubjectPlace::find(&prompt, subject).map(|place| match given {
+            Some(_) => SubjectPlace {
+                found: Found::OtherTemplate,
+                ..place
+            },
+            None => place,
+        }),
+    };
+    let place = place.ok_or_else(|| absent(&prompt, subject))?;
+    Ok((prompt, place))
+}
+
+/// The place of the one `{}`.
+fn hole(template: &str, field: &'static str) -> Result<Option<usize>, Flaw> {
+    match template.matches(HOLE).count() {
+        0 | 1 => Ok(template.find(HOLE)),
+        count => Err(Flaw::Holes { field, count }),
+    }
+}
+
+fn absent(prompt: &str, subject: &str) -> Flaw {
+    let [lower, wanted] = [prompt, subject].map(str::to_lowercase);
+    let names = (subject.to_owned(), prompt.to_owned());
+    match lower.contains(&wanted) {
+        true => Flaw::SubjectCapitals(names.0, names.1),
+        false => Flaw::SubjectNotInPrompt(names.0, names.1),
     }
 }
 
@@ -119,13 +168,27 @@ fn at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
 
 pub(super) fn text_at(record: &Value, path: &'static str) -> Result<String, Flaw> {
     let text = at(record, path)
-        .ok_or(Flaw::Missing(path))?
+        .ok_or_else(|| missing(record, path))?
         .as_str()
         .ok_or(Flaw::NotText(path))?;
     if text.trim().is_empty() {
         return Err(Flaw::Empty(path));
     }
     Ok(text.to_owned())
+}
+
+fn missing(record: &Value, field: &'static str) -> Flaw {
+    // The object that the path's last field should be in, or as near as it gets.
+    let objects = std::iter::successors(Some((record, field)), |(value, path)| {
+        let (name, rest) = path.split_once('.')?;
+        Some((value.get(name)?, rest))
+    });
+    let object = objects.filter_map(|(value, _)| value.as_object()).last();
+    let found = object.map(|object| object.keys().cloned().collect());
+    Flaw::Missing {
+        field,
+        found: found.unwrap_or_default(),
+    }
 }
 
 /// Ids may be integers: the published files number their records.

@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Flaw, Place, Problem, Prompt, PromptSet, count_of, list, record, records, sha256_hex};
+use super::{
+    Flaw, NotText, Place, Problem, Prompt, PromptSet, SubjectPlace, Unreadable, content, count_of,
+    list, read_text, record, records, sha256_hex,
+};
 
 /// The columns of a CSV file.
 const COLUMNS: [&str; 2] = ["subject", "paragraphs"];
@@ -43,13 +46,29 @@ pub struct Subjects {
 /// Why subjects could not be read, or not be asked about.
 #[derive(Debug, thiserror::Error)]
 pub enum SubjectError {
-    /// The file could not be opened or read, or is not UTF-8.
+    /// The file could not be opened or read.
     #[error("cannot read the subjects file {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// The file is not text.
+    #[error("the subjects file {} {what}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: NotText,
+    },
+    /// A CSV file with one column twice: which one is meant?
+    #[error("{name}: the CSV has the column {column} twice; keep the one that is meant")]
+    ColumnTwice {
+        /// The file.
+        name: String,
+        /// The column's name.
+        column: &'static str,
     },
     /// The file holds no record at all.
     #[error(
@@ -161,9 +180,9 @@ impl Subjects {
     /// # Errors
     /// When the file cannot be read or is not UTF-8, and as [`Subjects::parse`].
     pub fn read(path: &Path) -> Result<Self, SubjectError> {
-        let text = std::fs::read_to_string(path).map_err(|source| SubjectError::Io {
-            path: path.to_owned(),
-            source,
+        let text = read_text(path).map_err(|why| match (path.to_owned(), why) {
+            (path, Unreadable::Io(source)) => SubjectError::Io { path, source },
+            (path, Unreadable::NotText(what)) => SubjectError::NotText { path, what },
         })?;
         Self::parse(&path.display().to_string(), &text)
     }
@@ -255,6 +274,7 @@ impl Subjects {
             id: subject.subject.clone(),
             prompt: subject.subject.clone(),
             subject: subject.subject.clone(),
+            place: SubjectPlace::given(0, &subject.subject),
             target: String::new(),
             relation: None,
         });
@@ -289,7 +309,7 @@ impl Subjects {
 
 fn is_json(name: &str, text: &str) -> bool {
     let named = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let text = content(text).trim_start();
     named(&[".jsonl", ".ndjson", ".json"]) || (!named(&[".csv"]) && text.starts_with(['{', '[']))
 }
 
@@ -314,8 +334,7 @@ fn both(
 }
 
 fn read_csv(name: &str, text: &str, checked: &mut Checked) -> Result<(), SubjectError> {
-    // Some editors put a byte order mark in front of UTF-8.
-    let text = text.trim_start_matches('\u{feff}');
+    let text = content(text);
     if text.trim().is_empty() {
         return Ok(());
     }
@@ -330,6 +349,10 @@ fn read_csv(name: &str, text: &str, checked: &mut Checked) -> Result<(), Subject
         (COLUMNS.map(column), found)
     });
     let (columns, found) = header.unwrap_or_default();
+    let repeated = |column: &&str| found.iter().filter(|found| found.trim() == *column).count() > 1;
+    if let Some(column) = COLUMNS.into_iter().find(|column| repeated(&column)) {
+        return Err(SubjectError::ColumnTwice { name, column });
+    }
     let [Some(subject), Some(text)] = columns else {
         return Err(SubjectError::Columns { name, found });
     };

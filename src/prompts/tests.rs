@@ -20,6 +20,10 @@ fn a_line_becomes_a_prompt_and_the_target_loses_its_space() {
             id: "a".into(),
             prompt: "The capital of France is".into(),
             subject: "France".into(),
+            place: SubjectPlace {
+                span: 15..21,
+                found: Found::OneWord,
+            },
             target: "Paris".into(),
             relation: Some("capital".into()),
         }]
@@ -55,9 +59,9 @@ fn every_problem_is_reported_at_once() {
             "line 3 (b): the prompt ends in white space; end it with its last word, the space before the target is added",
             "line 3 (b): the subject \"Oslo\" does not occur in the prompt \"Rome is in \"",
             "line 4: not valid JSON: key must be a string at line 1 column 2",
-            "line 5: the field `id` is missing",
+            "line 5: the field `id` is missing; found prompt, subject",
             "line 5: the field `prompt` must be a string",
-            "line 5: the field `target` is missing",
+            "line 5: the field `target` is missing; found prompt, subject",
             "line 6: not a JSON object",
         ]
     );
@@ -96,7 +100,9 @@ fn a_broken_array_names_its_line() {
     assert!(problems("[\n{},\n{]")[0].starts_with("line 3: not valid JSON"));
     assert_eq!(
         problems(r#"[{"case_id":1,"requested_rewrite":{"prompt":"{} is","subject":"x"}}]"#),
-        ["item 0 (1): the field `requested_rewrite.target_true.str` is missing"]
+        [
+            "item 0 (1): the field `requested_rewrite.target_true.str` is missing; found prompt, subject"
+        ]
     );
 }
 

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{count_of, list, sha256_hex};
+use super::{NotText, Unreadable, content, count_of, list, read_text, sha256_hex};
+use crate::hub::json;
 
 /// The line between two documents of a plain text file.
 const SEPARATOR: &str = "---";
@@ -69,12 +70,12 @@ pub enum TextError {
         source: std::io::Error,
     },
     /// The file is not text.
-    #[error("the text file {} is not UTF-8; save it as UTF-8", path.display())]
-    NotUtf8 {
+    #[error("the text file {} {what}", path.display())]
+    NotText {
         /// The file.
         path: PathBuf,
-        /// The first bad byte.
-        source: std::str::Utf8Error,
+        /// What it is instead.
+        what: NotText,
     },
     /// The file holds nothing but white space.
     #[error("{name} holds no text")]
@@ -134,15 +135,11 @@ impl Documents {
         if path.to_str() == Some(Self::NEUTRAL) {
             return Self::bundled();
         }
-        let bytes = std::fs::read(path).map_err(|source| TextError::Io {
-            path: path.to_owned(),
-            source,
+        let text = read_text(path).map_err(|why| match (path.to_owned(), why) {
+            (path, Unreadable::Io(source)) => TextError::Io { path, source },
+            (path, Unreadable::NotText(what)) => TextError::NotText { path, what },
         })?;
-        let text = std::str::from_utf8(&bytes).map_err(|source| TextError::NotUtf8 {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&path.display().to_string(), text)
+        Self::parse(&path.display().to_string(), &text)
     }
 
     /// Parts a text into documents; `name` is used in ids, messages and run.json, and its ending tells the format.
@@ -151,8 +148,7 @@ impl Documents {
     /// [`TextError::Empty`] without a document, [`TextError::Invalid`] with every bad line of JSON Lines.
     pub fn parse(name: &str, text: &str) -> Result<Self, TextError> {
         let sha256 = sha256_hex(text.as_bytes());
-        // Some editors put a byte order mark in front of UTF-8.
-        let text = text.trim_start_matches('\u{feff}');
+        let text = content(text);
         let documents = match is_json_lines(name, text) {
             true => json_lines(name, text)?,
             false => plain(name, text),
@@ -218,7 +214,7 @@ fn json_lines(name: &str, text: &str) -> Result<Vec<Document>, TextError> {
 }
 
 fn json_document(name: &str, line_number: usize, line: &str) -> Result<Document, String> {
-    let value: Value = serde_json::from_str(line).map_err(|e| format!("not valid JSON: {e}"))?;
+    let value = json::read(line.as_bytes()).map_err(|e| format!("not valid JSON: {e}"))?;
     let text = match value.get("text") {
         Some(Value::String(text)) => text.trim(),
         Some(_) => return Err("the field `text` must be a string".to_owned()),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::TokenError;
+use crate::hub::json;
 
 /// Whether prompts are given a BOS token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -85,13 +86,9 @@ fn unknown_bos(path: &Path, token: String) -> TokenError {
 }
 
 fn read_json(path: &Path) -> Result<Value, TokenError> {
-    let text = std::fs::read(path).map_err(|source| TokenError::Io {
+    json::read_file(path).map_err(|reason| TokenError::Json {
         path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_slice(&text).map_err(|source| TokenError::Json {
-        path: path.to_owned(),
-        source,
+        reason,
     })
 }
 

@@ -13,8 +13,7 @@ pub(super) const SECOND_BOS: &str = "its text already begins with the BOS token,
 /// Encodes prompts and targets, and finds the subjects' tokens.
 ///
 /// The target is encoded by itself ([`Tokenizer::encode_target`]) and its ids are put behind the prompt's. The
-/// subject's tokens are those whose byte range overlaps the subject's text; where the subject occurs several
-/// times in a prompt, the last occurrence counts, since only there has the model read all that is said of it.
+/// subject's tokens are those whose byte range overlaps the subject's place ([`Prompt::place`]).
 ///
 /// # Errors
 /// Those of [`Tokenizer::bos_for`]; [`TokenError::Invalid`] with every prompt whose subject or target has no
@@ -127,10 +126,9 @@ impl Sequence {
     }
 }
 
-/// The tokens, counted without BOS, that overlap the last occurrence of the subject.
+/// The tokens, counted without BOS, that overlap the subject.
 fn subject_tokens(prompt: &Prompt, offsets: &[Range<u32>]) -> Option<Range<usize>> {
-    let start = prompt.prompt.rfind(&prompt.subject)?;
-    let end = start + prompt.subject.len();
+    let Range { start, end } = prompt.place.span;
     let overlaps = |token: &Range<u32>| (token.start as usize) < end && start < token.end as usize;
     let first = offsets.iter().position(overlaps)?;
     let last = offsets.iter().rposition(overlaps)?;
@@ -140,6 +138,7 @@ fn subject_tokens(prompt: &Prompt, offsets: &[Range<u32>]) -> Option<Range<usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompts::{Found, SubjectPlace};
     use crate::tokens::fixtures::{BOS, byte_level, sentencepiece, tokenizer};
 
     fn set(lines: &[(&str, &str, &str)]) -> PromptSet {
@@ -148,6 +147,10 @@ mod tests {
             id: format!("p{i}"),
             prompt: (*prompt).to_owned(),
             subject: (*subject).to_owned(),
+            place: SubjectPlace::find(prompt, subject).unwrap_or(SubjectPlace {
+                span: 0..0,
+                found: Found::Given,
+            }),
             target: (*target).to_owned(),
             relation: None,
         });

@@ -19,12 +19,12 @@ pub enum TokenError {
         source: std::io::Error,
     },
     /// `tokenizer_config.json` or `config.json` is not JSON.
-    #[error("{} is not valid JSON", path.display())]
+    #[error("{} is not JSON that can be read: {reason}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// Line, column and reason.
-        source: serde_json::Error,
+        reason: String,
     },
     /// `tokenizer.json` is not a tokenizer.
     #[error("{} is not a tokenizer that can be read: {reason}", path.display())]
@@ -33,6 +33,29 @@ pub enum TokenError {
         path: PathBuf,
         /// The tokenizers crate's reason.
         reason: String,
+    },
+    /// The tokenizers crate panicked over what a tokenizer's file says.
+    #[error("the tokenizer of {source_name} cannot be used, a part of it is broken: {reason}")]
+    Broken {
+        /// The file.
+        source_name: String,
+        /// The panic's message.
+        reason: String,
+    },
+    /// A token that the model's embedding has no row for.
+    #[error(
+        "the token {text:?} has the id {id}, and the model has ids below {vocab_size} (the tokenizer {tokens}): the tokenizer \
+         belongs to another model, or the token is one that this model was not made for; take it out of the texts"
+    )]
+    Vocabulary {
+        /// The token's id.
+        id: u32,
+        /// Its text.
+        text: String,
+        /// Tokens of the tokenizer.
+        tokens: usize,
+        /// Rows of the embedding.
+        vocab_size: usize,
     },
     /// The metadata of a GGUF file give no tokenizer.
     #[error(transparent)]

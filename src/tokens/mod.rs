@@ -15,8 +15,12 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gguf;
+mod guard;
+mod lost;
+mod pieces;
 mod positions;
 mod tokenizer;
+mod vocabulary;
 mod windows;
 
 pub use batch::{Group, Sequence, TokenBatch};
@@ -27,4 +31,5 @@ pub use error::{PromptProblem, TokenError};
 pub use gguf::{GgufError, is_known_gguf_key};
 pub use positions::Positions;
 pub use tokenizer::{Encoded, Tokenizer};
+pub use vocabulary::{SpecialInText, check_vocabulary, special_tokens};
 pub use windows::{Window, Windowing, windows};

@@ -3,11 +3,16 @@
 //! It wraps [`tokenizers::Tokenizer`] and adds what that lacks: which token is BOS, whether the tokenizer
 //! itself adds one, the text of a single token, and a hash that says which tokenizer made a result.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
+use tokenizers::ModelWrapper;
+
 use super::bos::{BosPolicy, bos_from_files};
-use super::{TokenError, gguf};
+use super::guard::guarded;
+use super::lost::lost_part;
+use super::{TokenError, gguf, pieces};
 use crate::hub::gguf::GgufFile;
 use crate::prompts::sha256_hex;
 
@@ -46,6 +51,8 @@ pub struct Tokenizer {
     front: Front,
     prefix: Prefix,
     sha256: String,
+    /// Where it came from, for messages.
+    source: String,
 }
 
 /// A text that any tokenizer knows, used to find out what a tokenizer does to a text.
@@ -65,22 +72,22 @@ impl Tokenizer {
             path: tokenizer_json.to_owned(),
             source,
         })?;
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(&bytes).map_err(|e| TokenError::BadTokenizer {
-                path: tokenizer_json.to_owned(),
-                reason: e.to_string(),
-            })?;
-        // Some files are saved with a training run's truncation and padding.
+        let bad = |reason| TokenError::BadTokenizer {
+            path: tokenizer_json.to_owned(),
+            reason,
+        };
+        let read = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(bad)?;
+        let mut inner = read.map_err(|e| bad(e.to_string()))?;
+        check_model(inner.get_model()).map_err(bad)?;
+        // Some files are saved with a training run's truncation and padding; transformers ignores them as well.
         inner.with_padding(None);
         inner
             .with_truncation(None)
-            .map_err(|e| TokenError::BadTokenizer {
-                path: tokenizer_json.to_owned(),
-                reason: e.to_string(),
-            })?;
+            .map_err(|e| bad(e.to_string()))?;
         let bos = bos_from_files(&inner, tokenizer_config, config_json)?;
-        let front = front_of(&inner, bos)?;
-        Self::new(inner, bos, front, sha256_hex(&bytes))
+        let source = tokenizer_json.display().to_string();
+        let front = front_of(&inner, bos, &source)?;
+        Self::new(inner, bos, front, sha256_hex(&bytes), source)
     }
 
     /// Builds the tokenizer that the metadata of a GGUF file (of its first part) describe (kinds `gpt2` and `llama`).
@@ -93,7 +100,8 @@ impl Tokenizer {
             true => Front::Bos,
             false => Front::Nothing,
         };
-        Self::new(built.tokenizer, built.bos, front, built.sha256)
+        let source = "the GGUF file's metadata".to_owned();
+        Self::new(built.tokenizer, built.bos, front, built.sha256, source)
     }
 
     fn new(
@@ -101,8 +109,10 @@ impl Tokenizer {
         bos: Option<u32>,
         front: Front,
         sha256: String,
+        source: String,
     ) -> Result<Self, TokenError> {
-        let first = encoding(&inner, PROBE, false)?.first().copied();
+        let first = encoding(&inner, PROBE, false, &source)?;
+        let first = first.get_ids().first().copied();
         let piece = first.and_then(|id| inner.id_to_token(id));
         // U+2581 is SentencePiece's space, U+0120 the byte-level one.
         let prefix = match piece.is_some_and(|piece| piece.starts_with(['\u{2581}', '\u{120}'])) {
@@ -115,10 +125,12 @@ impl Tokenizer {
             front,
             prefix,
             sha256,
+            source,
         })
     }
 
-    /// Encodes a text; no special tokens are added, but those written in the text are recognised.
+    /// Encodes a text; no special tokens are added, but those written in the text are recognised. A long text is
+    /// encoded in pieces, with the same result.
     ///
     /// # Errors
     /// [`TokenError::Encode`] when the tokenizer refuses the text, [`TokenError::LostText`] when it would leave a
@@ -128,10 +140,15 @@ impl Tokenizer {
         if u32::try_from(text.len()).is_err() {
             return Err(TokenError::LongText { bytes: text.len() });
         }
-        let encoding = self
-            .inner
-            .encode(text, false)
-            .map_err(|e| encode_error(text, e))?;
+        match text.len() > 2 * pieces::PIECE {
+            true => pieces::encode(self, text),
+            false => self.encode_whole(text),
+        }
+    }
+
+    /// Encodes a text in one go.
+    pub(super) fn encode_whole(&self, text: &str) -> Result<Encoded, TokenError> {
+        let encoding = encoding(&self.inner, text, false, &self.source)?;
         let offsets = encoding.get_offsets().iter();
         let encoded = Encoded {
             ids: encoding.get_ids().to_vec(),
@@ -139,13 +156,24 @@ impl Tokenizer {
                 .map(|&(start, end)| start as u32..end as u32)
                 .collect(),
         };
-        match lost_part(text, &encoded.offsets) {
+        let lost = self.guarded(|inner| lost_part(inner, text, &encoded.offsets))?;
+        match lost {
             None => Ok(encoded),
             Some(lost) => Err(TokenError::LostText {
                 text: text.to_owned(),
                 lost: lost.to_owned(),
             }),
         }
+    }
+
+    /// Does some work of the tokenizers crate for a text.
+    pub(super) fn guarded<T>(
+        &self,
+        work: impl FnOnce(&tokenizers::Tokenizer) -> Result<T, tokenizers::Error>,
+    ) -> Result<T, TokenError> {
+        let done = guarded(|| work(&self.inner));
+        done.map_err(|reason| panicked(&self.source, reason))?
+            .map_err(|e| panicked(&self.source, e.to_string()))
     }
 
     /// The ids of an answer that follows a prompt: those of `" " + target`, encoded by itself.
@@ -196,7 +224,8 @@ impl Tokenizer {
 
     /// The text of ids that stand together, special tokens included. Ids outside the vocabulary give nothing.
     pub fn decode(&self, ids: &[u32]) -> String {
-        self.inner.decode(ids, false).unwrap_or_else(|_| {
+        let decoded = self.guarded(|inner| inner.decode(ids, false));
+        decoded.unwrap_or_else(|_| {
             // A decoder that fails leaves the pieces as they are in the vocabulary.
             ids.iter()
                 .filter_map(|&id| self.inner.id_to_token(id))
@@ -222,6 +251,13 @@ impl Tokenizer {
         token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
     }
 
+    /// The ids of all such tokens.
+    pub(super) fn special_ids(&self) -> HashSet<u32> {
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
+        let special = added.iter().filter(|(_, token)| token.special);
+        special.map(|(id, _)| *id).collect()
+    }
+
     /// Number of ids, added tokens included. A model's embedding may have more rows (padding).
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
@@ -233,27 +269,30 @@ impl Tokenizer {
     }
 }
 
-/// The first part of a text that no token stands for. White space may be left out of the offsets (they are
-/// trimmed by some tokenizer.json files).
-fn lost_part<'a>(text: &'a str, offsets: &[Range<u32>]) -> Option<&'a str> {
-    let mut covered = 0;
-    let starts = offsets.iter().map(|range| range.start as usize);
-    let ends = offsets.iter().map(|range| range.end as usize);
-    // Each gap lies between the tokens so far and the next one, or the end of the text.
-    for (start, end) in starts.chain([text.len()]).zip(ends.chain([text.len()])) {
-        let gap = text.get(covered..start).unwrap_or_default().trim();
-        if !gap.is_empty() {
-            return Some(gap);
-        }
-        covered = covered.max(end);
-    }
-    None
+/// What of a model would make ids random.
+fn check_model(model: &ModelWrapper) -> Result<(), String> {
+    let dropout = match model {
+        ModelWrapper::BPE(bpe) => bpe.dropout.filter(|dropout| *dropout != 0.0),
+        _ => None,
+    };
+    dropout.map_or(Ok(()), |dropout| {
+        Err(format!(
+            "its model has \"dropout\": {dropout}, which leaves out merges at random, so that a text has other tokens each \
+             time; set \"dropout\": null"
+        ))
+    })
 }
 
 /// What the tokenizer's own template puts before a text.
-fn front_of(inner: &tokenizers::Tokenizer, bos: Option<u32>) -> Result<Front, TokenError> {
-    let plain = encoding(inner, PROBE, false)?;
-    let full = encoding(inner, PROBE, true)?;
+fn front_of(
+    inner: &tokenizers::Tokenizer,
+    bos: Option<u32>,
+    source: &str,
+) -> Result<Front, TokenError> {
+    let plain = encoding(inner, PROBE, false, source)?;
+    let plain = plain.get_ids();
+    let full = encoding(inner, PROBE, true, source)?;
+    let full = full.get_ids();
     let start = full
         .windows(plain.len().max(1))
         .position(|window| window == plain)
@@ -273,17 +312,20 @@ fn encoding(
     inner: &tokenizers::Tokenizer,
     text: &str,
     add_special_tokens: bool,
-) -> Result<Vec<u32>, TokenError> {
-    let encoding = inner
-        .encode(text, add_special_tokens)
-        .map_err(|e| encode_error(text, e))?;
-    Ok(encoding.get_ids().to_vec())
+    source: &str,
+) -> Result<tokenizers::Encoding, TokenError> {
+    let encoded = guarded(|| inner.encode(text, add_special_tokens));
+    let encoded = encoded.map_err(|reason| panicked(source, reason))?;
+    encoded.map_err(|e| TokenError::Encode {
+        text: text.to_owned(),
+        reason: e.to_string(),
+    })
 }
 
-fn encode_error(text: &str, reason: tokenizers::Error) -> TokenError {
-    TokenError::Encode {
-        text: text.to_owned(),
-        reason: reason.to_string(),
+fn panicked(source: &str, reason: String) -> TokenError {
+    TokenError::Broken {
+        source_name: source.to_owned(),
+        reason,
     }
 }
 

@@ -96,12 +96,8 @@ impl Asked {
             subject: (*subject).to_string(),
             text: (*text).to_string(),
         };
-        let prompt = |(i, (prompt, subject, _)): (usize, &(&str, &str, &str))| Prompt {
-            id: i.to_string(),
-            prompt: (*prompt).to_string(),
-            subject: (*subject).to_string(),
-            target: "x".to_string(),
-            relation: None,
+        let prompt = |(i, (prompt, subject, _)): (usize, &(&str, &str, &str))| {
+            Prompt::new(&i.to_string(), prompt, subject, "x").unwrap()
         };
         let subjects = Subjects {
             name: "texts".to_string(),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::common::{goldens, model_path};
 
-fn gatelens() -> Command {
+pub fn gatelens() -> Command {
     Command::new(assert_cmd::cargo::cargo_bin!("gatelens"))
 }
 

@@ -1,10 +1,11 @@
 //! A neuron in a run over prompts or texts.
 
+use super::super::inputs::{checked_batch, checked_windows, read_prompts};
 use super::NeuronArgs;
 use super::seen::{Occurrence, Seen, Values, visible};
 use crate::experiment::{Firing, NeuronActivity};
-use crate::prompts::{Documents, PromptSet};
-use crate::tokens::{Sequence, TokenBatch, Tokenizer, Window, Windowing, tokenize, windows};
+use crate::prompts::Documents;
+use crate::tokens::{Sequence, TokenBatch, Tokenizer, Window, Windowing, tokenize};
 
 /// Bytes of a text that are shown on each side of a token.
 const CONTEXT: usize = 48;
@@ -19,15 +20,16 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    pub fn read(args: &NeuronArgs, tokenizer: &Tokenizer) -> anyhow::Result<Texts> {
+    pub fn read(
+        args: &NeuronArgs,
+        tokenizer: &Tokenizer,
+        vocab_size: usize,
+    ) -> anyhow::Result<Texts> {
         if !args.text.is_empty() {
-            return Self::of_documents(args, tokenizer);
+            return Self::of_documents(args, tokenizer, vocab_size);
         }
-        let set = match &args.prompts {
-            Some(path) => PromptSet::read(path)?,
-            None => PromptSet::bundled()?,
-        };
-        let batch = tokenize(&set, tokenizer, args.bos)?;
+        let set = read_prompts(args.prompts.as_deref())?;
+        let batch = checked_batch(tokenize, &set, tokenizer, args.bos, vocab_size)?;
         let sources = set.prompts.into_iter().map(|prompt| {
             let text = format!("{} {}", prompt.prompt, prompt.target);
             (prompt.id, text)
@@ -35,14 +37,18 @@ impl Texts {
         Ok(Self::new(set.name, sources.collect(), batch))
     }
 
-    fn of_documents(args: &NeuronArgs, tokenizer: &Tokenizer) -> anyhow::Result<Texts> {
+    fn of_documents(
+        args: &NeuronArgs,
+        tokenizer: &Tokenizer,
+        vocab_size: usize,
+    ) -> anyhow::Result<Texts> {
         let files = Documents::read_all(&args.text)?;
         let cut = Windowing {
             bos: args.bos,
             context: args.context,
             max_tokens: None,
         };
-        let windows = windows(&files, tokenizer, cut)?;
+        let windows = checked_windows(&files, tokenizer, cut, vocab_size)?;
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         let documents: Vec<_> = files.iter().flat_map(|file| &file.documents).collect();
         let source = |window: &Window| {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use serde::{Serialize, Serializer};
 
+use super::super::inputs::{checked_batch, checked_windows, read_prompts};
 use super::super::setup::{bos_in_words, run_info, tokenizer};
 use super::Record;
 use crate::experiment::Treatment;
@@ -17,9 +18,9 @@ use crate::io_class::{
     matched_draws,
 };
 use crate::model::Config;
-use crate::prompts::{Documents, PromptSet};
+use crate::prompts::Documents;
 use crate::report::{CONTEXT, DensePlan, PromptSetInfo, RunInfo};
-use crate::tokens::{Tokenizer, Windowing, tokenize, windows};
+use crate::tokens::{Tokenizer, Windowing, tokenize};
 
 /// A site of all recorded layers, or of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,12 +136,9 @@ impl Record {
         };
         let mut sources = Sources::default();
         let input = if self.text.is_empty() {
-            let set = match &self.prompts {
-                Some(path) => PromptSet::read(path)?,
-                None => PromptSet::bundled()?,
-            };
+            let set = read_prompts(self.prompts.as_deref())?;
             sources.prompts = Some(PromptSetInfo::new(&set.name, &set.sha256));
-            let batch = tokenize(&set, tokenizer, self.bos)?;
+            let batch = checked_batch(tokenize, &set, tokenizer, self.bos, config.vocab_size)?;
             RecordInput::of_prompts(&set, &batch, self.positions, self.max_tokens)
         } else {
             let files = Documents::read_all(&self.text)?;
@@ -153,7 +151,7 @@ impl Record {
                 context: self.context(config)?,
                 max_tokens: self.max_tokens,
             };
-            let windows = windows(&files, tokenizer, cut)?;
+            let windows = checked_windows(&files, tokenizer, cut, config.vocab_size)?;
             RecordInput::of_texts(files, windows)
         };
         Ok((input.with_context(too_few)?, sources))

@@ -14,13 +14,9 @@ fn error(name: &str, text: &str) -> String {
 }
 
 fn prompts(lines: &[(&str, &str, &str)]) -> PromptSet {
-    let prompts = lines.iter().map(|(id, prompt, subject)| Prompt {
-        id: (*id).to_owned(),
-        prompt: (*prompt).to_owned(),
-        subject: (*subject).to_owned(),
-        target: "x".to_owned(),
-        relation: None,
-    });
+    let prompts = lines
+        .iter()
+        .map(|(id, prompt, subject)| Prompt::new(id, prompt, subject, "x").unwrap());
     PromptSet {
         name: "asked".to_owned(),
         prompts: prompts.collect(),
@@ -64,7 +60,7 @@ fn every_problem_of_json_lines_is_reported_at_once() {
         "a.jsonl: 6 problems in the subjects\n  \
          line 2 (Oslo): the subject already has a text at line 1\n  \
          line 4: the field `text` is empty\n  \
-         line 5: the field `subject` is missing\n  \
+         line 5: the field `subject` is missing; found text\n  \
          line 5: the field `text` must be a string\n  \
          line 6: not valid JSON: key must be a string at line 1 column 2\n  \
          line 7: not a JSON object"

@@ -1,0 +1,69 @@
+//! Prompts and texts as every command reads them: with warnings of what is doubtful, and checked against the model before its
+//! weights are read.
+
+use std::path::Path;
+
+use crate::prompts::{Document, Documents, PromptError, PromptSet, first_few};
+use crate::tokens::{
+    BosPolicy, Sequence, SpecialInText, TokenBatch, TokenError, Tokenizer, Window, Windowing,
+    check_vocabulary, special_tokens, windows,
+};
+
+/// The prompts of a file, or the bundled facts; warns of subjects whose place is not sure.
+pub fn read_prompts(path: Option<&Path>) -> Result<PromptSet, PromptError> {
+    let set = path.map_or_else(PromptSet::bundled, PromptSet::read)?;
+    for doubt in set.doubts() {
+        eprintln!("warning: {doubt}");
+    }
+    Ok(set)
+}
+
+/// How prompts become tokens.
+pub type Tokenize = fn(&PromptSet, &Tokenizer, BosPolicy) -> Result<TokenBatch, TokenError>;
+
+/// Prompts as tokens that the model has.
+pub fn checked_batch(
+    tokenize: Tokenize,
+    set: &PromptSet,
+    tokenizer: &Tokenizer,
+    bos: BosPolicy,
+    vocab_size: usize,
+) -> Result<TokenBatch, TokenError> {
+    let batch = tokenize(set, tokenizer, bos)?;
+    let id = |sequence: usize| set.prompts[sequence].id.as_str();
+    check(batch.sequences(), id, tokenizer, vocab_size)?;
+    Ok(batch)
+}
+
+/// Documents as windows of tokens that the model has.
+pub fn checked_windows(
+    files: &[Documents],
+    tokenizer: &Tokenizer,
+    cut: Windowing,
+    vocab_size: usize,
+) -> Result<Vec<Window>, TokenError> {
+    let windows = windows(files, tokenizer, cut)?;
+    let documents: Vec<&Document> = files.iter().flat_map(|file| &file.documents).collect();
+    let id = |sequence: usize| documents[windows[sequence].document].id.as_str();
+    let sequences: Vec<&Sequence> = windows.iter().map(|window| &window.sequence).collect();
+    check(sequences, id, tokenizer, vocab_size)?;
+    Ok(windows)
+}
+
+fn check<'a, 'b>(
+    sequences: impl IntoIterator<Item = &'a Sequence> + Clone,
+    id: impl Fn(usize) -> &'b str,
+    tokenizer: &Tokenizer,
+    vocab_size: usize,
+) -> Result<(), TokenError> {
+    check_vocabulary(sequences.clone(), tokenizer, vocab_size)?;
+    for SpecialInText { token, sequences } in special_tokens(sequences, tokenizer) {
+        let mut ids: Vec<&str> = sequences.into_iter().map(&id).collect();
+        ids.dedup();
+        eprintln!(
+            "warning: {token:?} in {} is read as the special token, as transformers does, not as text",
+            first_few(&ids)
+        );
+    }
+    Ok(())
+}
