@@ -14,6 +14,7 @@ use super::progress::Meter;
 use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
+use super::terminal::print_json;
 use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
@@ -107,7 +108,7 @@ impl Ablate {
     ) -> anyhow::Result<()> {
         let (ablation, effects) = texts.ablate(model, plan, run)?;
         if self.output.json {
-            println!("{}", serde_json::to_string_pretty(&effects)?);
+            print_json(&effects)?;
             return Ok(());
         }
         let what = format!(
@@ -147,7 +148,7 @@ impl Ablate {
         run.finish(run.stage()?, files, counts)?;
         if self.output.json {
             let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return Ok(());
         }
         print_relations(&relations);
@@ -174,7 +175,7 @@ impl Ablate {
     }
 
     fn print_heading(&self, ablation: &Ablation, prompts: usize) {
-        println!(
+        outln!(
             "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
             self.model.model,
             ablation.known,

@@ -122,7 +122,7 @@ impl Texts {
 
     /// Prints what was measured; `what` names the model and the edit.
     pub fn print(&self, what: &str, ablation: &TextAblation, effects: &[Effect], ready: &Ready) {
-        println!(
+        outln!(
             "\n{what} on {} tokens of {} documents ({})",
             count(ablation.tokens),
             count(ablation.documents),

@@ -20,6 +20,7 @@ use super::effects_table::warn_of_baselines;
 use super::progress::Meter;
 use super::setup::run_info;
 use super::table::count;
+use super::terminal::print_json;
 use super::treatments::{Ready, TreatmentArgs, read_prompts};
 use crate::engine::{Engine, Lens};
 use crate::experiment::attributes::{
@@ -286,10 +287,10 @@ impl AttributesArgs {
                 "absent": effects.absent,
                 "counts": counts,
             });
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return Ok(());
         }
-        println!(
+        outln!(
             "{}: {}; {}, {} draws, fold {}",
             self.model.model,
             self.asked_in_words(counts, asked),
@@ -301,7 +302,7 @@ impl AttributesArgs {
         print_attributes(effects, *layers, plan.versus());
         print_sentences(effects, self.settings(), counts);
         if let Some(out) = out {
-            println!("files in {}", out.path().display());
+            outln!("files in {}", out.path().display());
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::progress::Meter;
 use super::published::PublishedReport;
 use super::setup::{find_model, run_info};
 use super::table::{count, number_table};
+use super::terminal::print_json_text;
 use crate::io_class::{
     Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, check_threshold, mismatched_flop,
     mismatched_regions,
@@ -111,13 +112,13 @@ impl Classify {
             ])?;
         }
         if self.output.json {
-            println!("{}", String::from_utf8(classes)?);
+            print_json_text(&String::from_utf8(classes)?);
             return Ok(());
         }
         print(&table, &chance, &self.model.model);
-        println!("{}", self.chance_text(&chance, checkpoint.config()));
+        outln!("{}", self.chance_text(&chance, checkpoint.config()));
         if let Some(published) = published {
-            println!("\n{}", published.text);
+            outln!("\n{}", published.text);
         }
         Ok(())
     }
@@ -168,7 +169,7 @@ impl Classify {
 fn print(table: &NeuronTable, chance: &ChanceLevels, model: &str) {
     let totals = table.totals();
     let neurons = table.layers.iter().map(Vec::len).sum();
-    println!(
+    outln!(
         "{model}: {} neurons, fold {}, threshold {}\n",
         count(neurons),
         table.fold,
@@ -199,7 +200,7 @@ fn print(table: &NeuronTable, chance: &ChanceLevels, model: &str) {
         row(l.to_string(), counts, last)
     });
     let all = row("all".to_string(), &totals, Default::default());
-    println!("{}\n", number_table(&header, rows.chain([all])));
+    outln!("{}\n", number_table(&header, rows.chain([all])));
 }
 
 /// Neurons below and above a region, in per cent.

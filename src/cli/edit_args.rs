@@ -170,7 +170,7 @@ impl Recorded {
     /// Says in a line where `what` is from.
     pub fn print(&self, what: &str) {
         let (tokens, folder) = (many(self.tokens), &self.folder);
-        println!("{what}: over {tokens} tokens, recorded in {folder}");
+        outln!("{what}: over {tokens} tokens, recorded in {folder}");
     }
 }
 
@@ -181,12 +181,12 @@ pub fn print_reference(clean: Option<CleanReference>, recorded: Option<&Recorded
     }
     match clean {
         None => {}
-        Some(CleanReference::CleanMeans { prompts, tokens }) => println!(
+        Some(CleanReference::CleanMeans { prompts, tokens }) => outln!(
             "means: over {} tokens, the clean pass over all {} prompts",
             many(tokens),
             count(prompts)
         ),
-        Some(CleanReference::Donors { prompts, seed }) => println!(
+        Some(CleanReference::Donors { prompts, seed }) => outln!(
             "donors: each of the {} prompts takes the values of another one at the same role (seed {seed})",
             count(prompts)
         ),
@@ -197,13 +197,13 @@ pub fn print_reference(clean: Option<CleanReference>, recorded: Option<&Recorded
 pub fn warn_of_values_kept(edits: &EditCount) {
     let touched = many(edits.touched);
     if edits.no_sign > 0 {
-        eprintln!(
+        notice!(
             "warning: {} of {touched} values stayed as they were: their gate or up is exactly 0, in no sign case",
             many(edits.no_sign)
         );
     }
     if edits.no_reference > 0 {
-        eprintln!(
+        notice!(
             "warning: {} of {touched} values stayed as they were: the reference never saw their neuron, or never \
              in their sign case, and has no mean for them; a larger reference has more",
             many(edits.no_reference)

@@ -3,19 +3,19 @@
 mod side_by_side;
 mod writer;
 
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use candle_transformers::generation::Sampling;
 use clap::Args;
-use console::style;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
 use super::edit_args::EditArgs;
 use super::setup::{check_memory, find_model, tokenizer};
 use super::table::count;
+use super::terminal::{Paint, output_failed, print_json};
 use super::treatments::{read_neurons, select};
 use crate::engine::Engine;
 use crate::experiment::Choice;
@@ -118,7 +118,7 @@ impl Generate {
         let writers: Vec<_> = arms.into_iter().map(writer).collect();
         if self.json {
             let texts = finish(write_all(writers, &tokenizer, |_, _| Ok(()))?)?;
-            println!("{}", serde_json::to_string_pretty(&self.as_json(&texts))?);
+            print_json(&self.as_json(&texts))?;
             Ok(())
         } else if self.compare {
             self.print_both(writers, &tokenizer)
@@ -197,7 +197,7 @@ impl Generate {
         };
         let neurons =
             NeuronSet::from_layers((0..checkpoint.config().n_layers()).map(layer).collect());
-        eprintln!(
+        notice!(
             "{label}: {} neurons, {}",
             count(neurons.len()),
             self.edit.in_words()
@@ -248,12 +248,12 @@ impl Generate {
 
     /// Prints the one text as it comes.
     fn print(&self, writers: Vec<Writer<'_, '_>>, tokenizer: &Tokenizer) -> anyhow::Result<()> {
-        print!("{}", style(&self.prompt).dim());
+        out!("{}", Paint::Dim.on(&self.prompt));
         let written = write_all(writers, tokenizer, |new, _| {
-            print!("{new}");
-            io::stdout().flush()
+            out!("{new}");
+            Ok(())
         })?;
-        println!();
+        outln!("");
         finish(written).map(|_| ())
     }
 
@@ -263,7 +263,7 @@ impl Generate {
         writers: Vec<Writer<'_, '_>>,
         tokenizer: &Tokenizer,
     ) -> anyhow::Result<()> {
-        let prompt = || println!("{}\n", style(&self.prompt).dim());
+        let prompt = || outln!("{}\n", Paint::Dim.on(&self.prompt));
         let texts = match LiveTable::new() {
             Some(mut live) => {
                 prompt();
@@ -302,7 +302,7 @@ fn write_all<'e, 'm>(
     mut each: impl FnMut(&str, &[Writer<'e, 'm>]) -> io::Result<()>,
 ) -> anyhow::Result<Vec<Writer<'e, 'm>>> {
     let mut going = true;
-    while going {
+    while going && !output_failed() {
         going = false;
         for i in 0..writers.len() {
             if let Some(new) = writers[i].next(tokenizer)? {

@@ -1,5 +1,8 @@
 //! The command line: arguments to calls, results to the terminal. No arithmetic.
 
+#[macro_use]
+mod terminal;
+
 mod ablate;
 mod ablate_text;
 mod args;
@@ -31,6 +34,7 @@ mod verify;
 mod verify_table;
 
 pub use process::set_up_process;
+pub use terminal::{finish_output, print_clap, print_notice};
 
 use clap::{Parser, Subcommand};
 

@@ -17,6 +17,7 @@ use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
 use super::table::count;
+use super::terminal::print_json;
 use super::treatments::{ConditionArgs, Ready, read_prompts};
 use crate::engine::Engine;
 use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, RankedNeuron, Ranking, rank};
@@ -134,7 +135,7 @@ impl Rank {
         )?;
         if self.output.json {
             let json = as_json(&ranking, &name, self.evaluation());
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return Ok(());
         }
         self.print(&ranking, &name, model.config(), &run);
@@ -213,7 +214,7 @@ impl Rank {
     fn warn_of_draws(&self) {
         let draws = self.draws;
         if (1..FEWEST_DRAWS).contains(&draws) {
-            eprintln!(
+            notice!(
                 "warning: {draws} random orders are few: below {FEWEST_DRAWS} the interval of the difference to them \
                  is absent or too narrow"
             );
@@ -221,7 +222,7 @@ impl Rank {
     }
 
     fn print(&self, ranking: &Ranking, name: &str, config: &Config, run: &Run) {
-        println!(
+        outln!(
             "{}: knows {} of {} facts; {} on {name}, {} neurons, fold {}",
             self.model.model,
             ranking.known,
@@ -231,13 +232,13 @@ impl Rank {
             self.class.fold
         );
         match self.evaluation() {
-            Evaluation::OtherHalf => println!(
+            Evaluation::OtherHalf => outln!(
                 "ranked on {} of the known facts, the curve measured on the other {} (seed {})",
                 ranking.ranked_on.len(),
                 ranking.measured_on.len(),
                 self.conditions.seed
             ),
-            Evaluation::SamePrompts => println!(
+            Evaluation::SamePrompts => outln!(
                 "ranked and measured on the same {} facts: what looks worst there is picked and measured\n\
                  again, so the top of the curve is optimistic",
                 ranking.measured_on.len()
@@ -252,7 +253,7 @@ impl Rank {
 
 fn warn_of_unchanged(ranking: &Ranking, alone: usize) {
     if ranking.unchanged > 0 {
-        eprintln!(
+        notice!(
             "warning: of the {alone} neurons ablated alone, the edit of {} changed no value on any ranking prompt: \
              their effect is exactly 0",
             ranking.unchanged

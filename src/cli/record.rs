@@ -15,6 +15,7 @@ use super::progress::Meter;
 use super::resume::{Place, ResumeArg, claim, stopped};
 use super::setup::{check_memory, find_model};
 use super::stop::Stop;
+use super::terminal::print_json;
 use crate::engine::{Engine, Progress};
 use crate::experiment::record::{Activity, ClassSets, PassBudget, Recording, class_view};
 use crate::hooks::Condition;
@@ -190,7 +191,7 @@ impl Record {
         }
         self.print(&view, &plan, &sets)?;
         if let (Some(out), false) = (&place.out, self.output.json) {
-            println!("files in {}", out.path().display());
+            outln!("files in {}", out.path().display());
         }
         Ok(())
     }
@@ -236,7 +237,7 @@ impl Record {
 
     fn print(&self, view: &[Activity], plan: &Plan, sets: &ClassSets) -> anyhow::Result<()> {
         if self.output.json {
-            println!("{}", serde_json::to_string_pretty(view)?);
+            print_json(view)?;
             return Ok(());
         }
         let input = &plan.input;

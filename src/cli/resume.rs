@@ -58,7 +58,7 @@ pub fn claim(output: &OutputArgs, ResumeArg { resume }: &ResumeArg) -> anyhow::R
     };
     if !mark.exists() {
         let out = OutDir::claim(path, Overwrite::Refuse)?;
-        eprintln!("nothing was recorded in {}: beginning anew", path.display());
+        notice!("nothing was recorded in {}: beginning anew", path.display());
         return Ok(anew(Some(out)));
     }
     // Refuses what is no run folder; an unfinished run is what is looked for.

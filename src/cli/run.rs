@@ -103,7 +103,7 @@ impl Run {
     /// Says where the files are.
     pub fn print_place(&self) {
         if let Some(out) = &self.place.out {
-            println!("files in {}", out.path().display());
+            outln!("files in {}", out.path().display());
         }
     }
 }

@@ -41,6 +41,6 @@ impl Stop {
         while !self.requested() {
             std::thread::sleep(Duration::from_millis(100));
         }
-        eprintln!("\n{notice}; Ctrl-C again ends at once and keeps nothing of this run");
+        notice!("\n{notice}; Ctrl-C again ends at once and keeps nothing of this run");
     }
 }

@@ -15,6 +15,7 @@ use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
 use super::sweep_table::print_cells;
+use super::terminal::print_json;
 use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
@@ -141,7 +142,7 @@ impl Sweep {
         if first < end && self.stride <= self.window {
             let (last, window) = (end - 1, self.window);
             let rest = LayerWindow { first, last };
-            eprintln!(
+            notice!(
                 "warning: no window has {rest}: what is left at the end is too short for one of {window}"
             );
         }
@@ -189,11 +190,11 @@ impl Sweep {
                 "absent": plan.absent,
                 "known_by_relation": counts.known_by_relation,
             });
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return Ok(());
         }
         print_relations(&counts.known_by_relation);
-        println!(
+        outln!(
             "\n{}\n{} of {} facts are known; {} cells, {} conditions",
             self.title(counts),
             counts.known,

@@ -13,6 +13,7 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::progress::Meter;
 use super::setup::{check_memory, find_model, run_info, tokenizer};
 use super::table::count;
+use super::terminal::print_json;
 use super::verify_table::print_claims;
 use crate::engine::Engine;
 use crate::experiment::attributes::{AttributeInput, AttributeWords};
@@ -166,16 +167,13 @@ impl Verify {
             write(out, &claims, &info)?;
         }
         if self.output.json {
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&json!({"claims": claims}))?
-            );
+            print_json(&json!({"claims": claims}))?;
             return Ok(());
         }
         self.print_heading(&inputs, &settings);
         print_claims(&claims);
         if let Some(out) = &out {
-            println!("files in {}", out.path().display());
+            outln!("files in {}", out.path().display());
         }
         Ok(())
     }
@@ -287,7 +285,7 @@ impl Verify {
     }
 
     fn print_heading(&self, inputs: &Inputs, settings: &VerifySettings) {
-        println!(
+        outln!(
             "\n{}: {} facts, {} tokens of {} documents, {} draws, fold {}, seed {}{}",
             self.model.model,
             count(inputs.prompts.prompts.len()),
@@ -315,7 +313,7 @@ fn text_tokens(inputs: &Inputs) -> usize {
 /// Prints what will be done, and about how long that takes on this machine.
 fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
     if steps.is_empty() {
-        eprintln!("from the weights alone");
+        notice!("from the weights alone");
         return Ok(());
     }
     let parts = input.facts.split(CALIBRATION)?;
@@ -327,10 +325,10 @@ fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
     let per_unit = took / (parts[0].tokens() as u64 * engine.work_units(&clean)) as f64;
     let seconds = |work: u64| HumanDuration(Duration::from_secs_f64(work as f64 * per_unit));
     for step in steps {
-        eprintln!("{:>10}  {}", format!("{:#}", seconds(step.work)), step.what);
+        notice!("{:>10}  {}", format!("{:#}", seconds(step.work)), step.what);
     }
     let all = steps.iter().map(|step| step.work).sum();
-    eprintln!("about {} in all, at this machine's speed\n", seconds(all));
+    notice!("about {} in all, at this machine's speed\n", seconds(all));
     Ok(())
 }
 

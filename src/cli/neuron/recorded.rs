@@ -17,7 +17,7 @@ pub(super) fn read(
     folder.check(&located.sha256()?, tokenizer.sha256())?;
     let neuron = folder.neuron(args.neuron)?;
     if args.top > TOP_TOKENS {
-        eprintln!(
+        notice!(
             "warning: --top {} is more than a recording holds of a neuron: its {TOP_TOKENS} strongest tokens",
             args.top
         );

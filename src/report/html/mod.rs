@@ -30,6 +30,7 @@ use folder::RunFolder;
 
 use super::ReportError;
 use super::out_dir::write_file;
+use crate::printable::printable;
 
 /// The bytes of `report.html` of the run in `folder`. They depend on nothing but the folder's files, so a folder that is
 /// not at its place yet gives the same.
@@ -44,7 +45,8 @@ pub fn report_html(folder: &Path) -> Result<Vec<u8>, ReportError> {
         contents,
     } = RunFolder::read(folder)?;
     let blocks = contents.blocks(&run);
-    page::page(&run, passes, &blocks).map(String::into_bytes)
+    let page = page::page(&run, passes, &blocks)?;
+    Ok(printable(&page).into_owned().into_bytes())
 }
 
 /// Writes the page of the run in `folder` to `to`, or into the folder, and returns where it is.
