@@ -5,9 +5,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use gatelens::cli::{Cli, finish_output, print_clap, print_notice, set_up_process};
+use gatelens::cli::{
+    Cli, check_thread_variables, finish_output, print_clap, print_notice, set_up_process,
+};
 
 fn main() -> ExitCode {
+    check_thread_variables();
     set_up_process();
     let outcome = match Cli::try_parse() {
         Ok(cli) => cli.run(),

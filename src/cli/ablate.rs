@@ -10,6 +10,7 @@ use super::ablate_text::{TextArgs, Texts};
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
+use super::numbers;
 use super::progress::Meter;
 use super::resume::{ResumeArg, claim};
 use super::run::Run;
@@ -48,7 +49,7 @@ pub struct Ablate {
     #[serde(flatten)]
     text: TextArgs,
     /// Random sets per class.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -68,7 +69,7 @@ impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check()?;
+        self.treatments.check(self.draws)?;
         let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;

@@ -5,7 +5,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::args::{ClassArgs, ModelArg, OutputArgs, parse_size};
+use super::args::{ClassArgs, ModelArg, OutputArgs};
+use super::numbers;
 use super::progress::Meter;
 use super::published::PublishedReport;
 use super::setup::{find_model, run_info};
@@ -41,7 +42,7 @@ pub struct Classify {
     chance: Chance,
     /// Use no more than this, such as 2GiB. Two layers' MLPs are held at a time, whatever the model's size; a
     /// limit that is too small for them is refused.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = numbers::size, allow_negative_numbers = true)]
     max_memory: Option<u64>,
     #[command(flatten)]
     #[serde(flatten)]

@@ -90,6 +90,15 @@ impl EditArgs {
         Ok(())
     }
 
+    /// Whether anything but the default is asked for.
+    pub fn is_asked_for(&self) -> bool {
+        self.mode != ModeSpec::Ready(Mode::Zero)
+            || self.positions != Positions::All
+            || self.when.is_some()
+            || self.reference.is_some()
+            || self.sign != Sign::Raw
+    }
+
     /// The sign case.
     pub fn when(&self) -> SignCase {
         self.when.unwrap_or_default()

@@ -7,18 +7,20 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use candle_transformers::generation::Sampling;
 use clap::Args;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
 use super::edit_args::EditArgs;
+use super::numbers;
 use super::setup::{check_memory, find_model, tokenizer};
 use super::table::count;
 use super::terminal::{Paint, output_failed, print_json};
 use super::treatments::{read_neurons, select};
 use crate::engine::Engine;
-use crate::experiment::Choice;
+use crate::experiment::{Choice, Generator};
 use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
 use crate::model::{Checkpoint, Model};
@@ -43,21 +45,26 @@ pub struct Generate {
     #[arg(long, value_name = "TEXT")]
     prompt: String,
     /// Stop after so many tokens; a special token, such as the end of text, stops before.
-    #[arg(long, default_value_t = 60, value_name = "N")]
+    #[arg(long, default_value_t = 60, value_name = "N", value_parser = numbers::tokens, allow_negative_numbers = true)]
     max_tokens: usize,
     /// Sample from softmax(logits/T); 0 always takes the most probable token.
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "T",
+        allow_hyphen_values = true
+    )]
     temperature: f64,
     /// Sample from the K most probable tokens only.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
     top_k: Option<usize>,
     /// Sample from the most probable tokens that together have this probability; with --top-k those of the K,
     /// whose probabilities are still shares of the whole.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
-    /// Seed of the sampling.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Seed of the sampling [default: 0].
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<u64>,
     /// Edit the neurons of these classes, all of them together.
     #[arg(
         long,
@@ -70,7 +77,7 @@ pub struct Generate {
     #[arg(long, value_name = "FILE")]
     neurons: Option<PathBuf>,
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
-    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     layers: Option<Range<usize>>,
     #[command(flatten)]
     edit: EditArgs,
@@ -100,10 +107,11 @@ impl Generate {
         let checkpoint = Checkpoint::open(&located.files)?;
         check_memory(&options, checkpoint.config())?;
         if let Some(layers) = &self.layers {
-            check_layers(layers, checkpoint.config().n_layers())?;
+            check_layers(layers, checkpoint.config().n_layers()).context("--layers")?;
         }
         let tokenizer = tokenizer(&located)?;
         let prompt = self.prompt_ids(&tokenizer)?;
+        self.check_length(prompt.len(), checkpoint.config().max_positions)?;
         let reference = self.edit.open_reference(&located, &tokenizer)?;
         let (mode, _) = self
             .edit
@@ -111,6 +119,8 @@ impl Generate {
         let arms = self.arms(&checkpoint, mode)?;
         let model = Model::load(checkpoint, options)?;
         let engine = Engine::new(&model);
+        let texts = if self.compare { 2 } else { 1 };
+        Generator::check(&engine, &prompt, self.max_tokens, texts)?;
         let writer = |arm| {
             let choice = self.choice();
             Writer::new(&engine, arm, &prompt, choice, self.max_tokens, &tokenizer)
@@ -156,6 +166,14 @@ impl Generate {
             "--compare needs something to edit; name --classes or --neurons"
         );
         anyhow::ensure!(
+            self.edits() || (self.layers.is_none() && !self.edit.is_asked_for()),
+            "--mode, --positions, --when and --layers change nothing without neurons to edit; name --classes or --neurons"
+        );
+        anyhow::ensure!(
+            self.temperature > 0.0 || self.seed.is_none(),
+            "--seed changes nothing at temperature 0, which always takes the most probable token; add --temperature 0.8"
+        );
+        anyhow::ensure!(
             matches!(self.edit.positions, Positions::All | Positions::Last),
             "--positions {} needs prompts whose subject is known; use all or last",
             self.edit.positions
@@ -163,8 +181,28 @@ impl Generate {
         Ok(())
     }
 
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
     fn edits(&self) -> bool {
         !self.classes.is_empty() || self.neurons.is_some()
+    }
+
+    /// The last token is written and not read.
+    fn check_length(&self, prompt: usize, max: usize) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            prompt <= max,
+            "--prompt has {prompt} tokens, the model was made for at most {max}; shorten it"
+        );
+        let room = max - prompt + 1;
+        anyhow::ensure!(
+            self.max_tokens <= room,
+            "--max-tokens {} after a prompt of {prompt} tokens is more than the {max} tokens that the model was made \
+             for; use at most {room}",
+            self.max_tokens
+        );
+        Ok(())
     }
 
     fn prompt_ids(&self, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
@@ -242,7 +280,7 @@ impl Generate {
         };
         Choice {
             sampling,
-            seed: self.seed,
+            seed: self.seed(),
         }
     }
 
@@ -252,9 +290,10 @@ impl Generate {
         let written = write_all(writers, tokenizer, |new, _| {
             out!("{new}");
             Ok(())
-        })?;
+        });
+        // An error stands on a line of its own.
         outln!("");
-        finish(written).map(|_| ())
+        finish(written?).map(|_| ())
     }
 
     /// Prints two texts side by side, in a terminal as they come.
@@ -289,7 +328,7 @@ impl Generate {
             .map(|text| json!({"arm": text.name, "text": text.written, "tokens": text.ids}));
         json!({
             "model": self.model.model, "prompt": self.prompt, "temperature": self.temperature,
-            "seed": self.seed, "edit": self.edits().then(|| self.edit.in_words()),
+            "seed": self.seed(), "edit": self.edits().then(|| self.edit.in_words()),
             "texts": texts.collect::<Vec<_>>(),
         })
     }

@@ -15,6 +15,7 @@ mod generate;
 mod inspect;
 mod models;
 mod neuron;
+mod numbers;
 mod process;
 mod progress;
 mod published;
@@ -29,12 +30,14 @@ mod stop;
 mod sweep;
 mod sweep_table;
 mod table;
+mod threads;
 mod treatments;
 mod verify;
 mod verify_table;
 
 pub use process::set_up_process;
 pub use terminal::{finish_output, print_clap, print_notice};
+pub use threads::check_thread_variables;
 
 use clap::{Parser, Subcommand};
 

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
+use super::numbers;
 use super::progress::Meter;
 use super::setup::{check_memory, find_model, tokenizer};
 use super::table::text_table;
@@ -60,10 +61,10 @@ pub struct NeuronArgs {
     )]
     recorded: Option<PathBuf>,
     /// Longest stretch of a text that is read at once, in tokens.
-    #[arg(long, default_value_t = 1024, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 1024, value_name = "TOKENS", requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]
     context: usize,
     /// How many tokens and occurrences to show.
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = numbers::shown, allow_negative_numbers = true)]
     top: usize,
     /// Whether a BOS token is prepended: auto does what the model's tokenizer does.
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]

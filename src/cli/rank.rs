@@ -11,6 +11,7 @@ use serde_json::json;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::FEWEST_DRAWS;
+use super::numbers;
 use super::progress::Meter;
 use super::rank_table::{print_curve, print_neurons};
 use super::resume::{ResumeArg, claim};
@@ -30,7 +31,8 @@ use crate::tokens::tokenize;
 /// Find the neurons of a class that carry its effect on factual recall
 ///
 /// Of every two neighbours among the known prompts (the model's top-1 is the first target token) one, by
-/// lot, ranks the neurons, and the other measures the result. A ranking picks what looks worst on its
+/// lot, ranks the neurons, and the other measures the result: another --seed gives other halves, and so other
+/// neurons at the top. A ranking picks what looks worst on its
 /// own prompts, so measured on these its top would look worse than it is.
 ///
 /// Estimate, for every neuron: the mean over the ranking prompts of |post|·‖w_out‖ at the tokens that the
@@ -67,10 +69,10 @@ pub struct Rank {
     #[arg(long, value_name = "FILE", conflicts_with = "query")]
     neurons: Option<PathBuf>,
     /// Neurons that are ablated alone: the first by the estimate. Each costs as much as a class in `ablate`.
-    #[arg(long, value_name = "N", default_value = "50")]
+    #[arg(long, value_name = "N", default_value = "50", value_parser = numbers::some_shown, allow_negative_numbers = true)]
     top: NonZeroUsize,
     /// Random orders of the class, beside the ranked one.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
     /// Rank and measure on the same, all known prompts. The top of the curve is then optimistic: part of
     /// it is chance in these prompts.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
+use super::numbers;
 use super::progress::Meter;
 use super::setup::{check_memory, find_model, run_info, tokenizer};
 use super::table::count;
@@ -71,10 +72,10 @@ pub struct Verify {
     #[arg(long)]
     quick: bool,
     /// Random sets per class [default: 12].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: Option<usize>,
     /// Tokens that are read of each document of the text, BOS included [default: 48].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::stretch, allow_negative_numbers = true)]
     text_tokens: Option<usize>,
     /// Facts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array with the fields of
     /// known_1000 or CounterFact [default: the bundled facts].
@@ -84,7 +85,7 @@ pub struct Verify {
     #[arg(long, value_name = "FILE", default_value = "neutral")]
     text: PathBuf,
     /// Seed of draws, shuffles and bootstrap.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// A control: the classes' labels are shuffled over all neurons first, so that no claim about a class holds; a
     /// verdict of supported or contradicted is then a false one, of which Holm's adjustment allows one in twenty runs.
@@ -319,6 +320,7 @@ fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
     let parts = input.facts.split(CALIBRATION)?;
     let engine = Engine::new(input.model);
     let clean = [Condition::Clean];
+    engine.tokens_per_pass(&parts[0], 1)?; // too little memory shows before anything runs
     let started = Instant::now();
     engine.run(&parts[0], &clean, &mut [], None, &())?;
     let took = started.elapsed().as_secs_f64();

@@ -1,6 +1,7 @@
 //! The integration tests, one binary. `common` finds the models: real ones by their aliases (fetched
 //! on first use), tiny random ones under `tests/goldens`.
 
+mod arguments;
 mod attributes;
 mod cli;
 mod common;
@@ -8,6 +9,7 @@ mod configs;
 mod edits;
 mod engine;
 mod families;
+mod finite;
 mod frequencies;
 mod generate;
 mod golden;
