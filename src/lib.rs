@@ -8,8 +8,12 @@
 //! ```
 
 #![warn(missing_docs)]
+// cli::terminal alone writes to the standard streams: its macros never panic.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 // The order of the data, kept from rustfmt by the blank lines.
+
+pub mod printable;
 
 pub mod hub;
 

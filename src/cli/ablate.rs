@@ -10,10 +10,12 @@ use super::ablate_text::{TextArgs, Texts};
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
+use super::numbers;
 use super::progress::Meter;
 use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
+use super::terminal::print_json;
 use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
@@ -47,7 +49,7 @@ pub struct Ablate {
     #[serde(flatten)]
     text: TextArgs,
     /// Random sets per class.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -67,7 +69,7 @@ impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check()?;
+        self.treatments.check(self.draws)?;
         let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;
@@ -107,7 +109,7 @@ impl Ablate {
     ) -> anyhow::Result<()> {
         let (ablation, effects, written) = texts.ablate(model, plan, run)?;
         if self.output.json {
-            println!("{}", serde_json::to_string_pretty(&effects)?);
+            print_json(&effects)?;
             return written.say(true);
         }
         let what = format!(
@@ -142,7 +144,7 @@ impl Ablate {
         let written = run.finish(files, counts, wall_s);
         if self.output.json {
             let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return written.say(true);
         }
         print_relations(&relations);
@@ -168,7 +170,7 @@ impl Ablate {
     }
 
     fn print_heading(&self, ablation: &Ablation, prompts: usize) {
-        println!(
+        outln!(
             "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
             self.model.model,
             ablation.known,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::print_text_effects;
 use super::inputs::checked_windows;
+use super::numbers;
 use super::progress::Meter;
 use super::resume::with_parts;
 use super::run::{Run, Written};
@@ -32,10 +33,10 @@ pub struct TextArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "subset"])]
     pub text: Vec<PathBuf>,
     /// Texts are read in stretches of so many tokens, without overlap.
-    #[arg(long, value_name = "TOKENS", default_value_t = 1024, requires = "text")]
+    #[arg(long, value_name = "TOKENS", default_value_t = 1024, requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]
     context: usize,
     /// Read no more of the texts than this.
-    #[arg(long, value_name = "TOKENS", requires = "text")]
+    #[arg(long, value_name = "TOKENS", requires = "text", value_parser = numbers::tokens, allow_negative_numbers = true)]
     max_tokens: Option<usize>,
 }
 
@@ -122,7 +123,7 @@ impl Texts {
 
     /// Prints what was measured; `what` names the model and the edit.
     pub fn print(&self, what: &str, ablation: &TextAblation, effects: &[Effect], ready: &Ready) {
-        println!(
+        outln!(
             "\n{what} on {} tokens of {} documents ({})",
             count(ablation.tokens),
             count(ablation.documents),

@@ -8,6 +8,8 @@ use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::numbers;
+use super::threads::at_most_cores;
 use crate::hub::DEFAULT_MODEL;
 use crate::io_class::Fold;
 use crate::model::LoadOptions;
@@ -27,10 +29,10 @@ pub struct ModelArg {
 pub struct ComputeArgs {
     /// Use no more than this, such as 4GiB: layers that do not fit are read from the file as the
     /// run reaches them, with the same results [default: what is free].
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = numbers::size, allow_negative_numbers = true)]
     pub max_memory: Option<u64>,
-    /// Threads to compute with [default: one per core].
-    #[arg(long, value_name = "N")]
+    /// Threads to compute with, at most one per core [default: one per core].
+    #[arg(long, value_name = "N", value_parser = numbers::threads, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Precision of weights and activations; results to publish need f32.
     #[arg(long, value_enum, default_value_t = Precision::F32)]
@@ -57,7 +59,7 @@ impl ComputeArgs {
     pub fn load_options(&self) -> anyhow::Result<LoadOptions> {
         if let Some(threads) = self.threads {
             rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
+                .num_threads(at_most_cores(threads, "--threads"))
                 .build_global()?;
         }
         let dtype = match self.dtype {
@@ -82,7 +84,7 @@ impl ComputeArgs {
     fn device(&self) -> anyhow::Result<Device> {
         let (kind, ordinal) = self.device.split_once(':').unwrap_or((&self.device, "0"));
         match (kind, ordinal.parse()) {
-            ("cpu", _) => Ok(Device::Cpu),
+            ("cpu", _) if self.device == "cpu" => Ok(Device::Cpu),
             ("cuda", Ok(ordinal)) => Device::new_cuda(ordinal).with_context(|| self.needs("cuda")),
             ("metal", Ok(ordinal)) => {
                 Device::new_metal(ordinal).with_context(|| self.needs("metal"))
@@ -103,8 +105,8 @@ pub struct ClassArgs {
     #[arg(long, default_value = "pre", value_name = "pre|none|pre+post")]
     #[serde(serialize_with = "as_text")]
     pub fold: Fold,
-    /// A cosine counts where it is beyond this, strictly.
-    #[arg(long, default_value_t = 0.5)]
+    /// A cosine counts where it is beyond this, strictly; between 0 and 1.
+    #[arg(long, default_value_t = 0.5, value_parser = numbers::threshold, allow_negative_numbers = true)]
     pub threshold: f32,
 }
 
@@ -145,10 +147,6 @@ pub fn parse_layers(text: &str) -> Result<Range<usize>, String> {
     bounds
         .filter(|range: &Range<usize>| !range.is_empty())
         .ok_or_else(|| format!("`{text}` is no range of layers; write 3..9 for layers 3 to 8"))
-}
-
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    parse_size::parse_size(text).map_err(|error| format!("`{text}`: {error}; write 4GiB or 512MiB"))
 }
 
 /// Serialises what prints as text.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -18,12 +19,13 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_l
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::warn_of_baselines;
 use super::inputs::read_prompts;
+use super::numbers;
 use super::progress::Meter;
 use super::run::Written;
 use super::setup::run_info;
 use super::table::count;
+use super::terminal::print_json;
 use super::treatments::{Ready, TreatmentArgs};
-
 use crate::engine::{Engine, Lens};
 use crate::experiment::attributes::{
     AttributeEffects, AttributeInput, AttributeWords, Attributes, FilterOrder, RateSettings,
@@ -81,17 +83,17 @@ pub struct AttributesArgs {
     #[serde(serialize_with = "as_text")]
     lens: Lens,
     /// How many tokens are taken.
-    #[arg(long, default_value = "50", value_name = "N")]
+    #[arg(long, default_value = "50", value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
     top: NonZeroUsize,
     /// Layers that the mean rate is over: 5..27 means layers 5 to 26 [default: the depths of layers 5
     /// to 28 of 32].
-    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     rate_layers: Option<Range<usize>>,
     #[command(flatten)]
     #[serde(flatten)]
     treatments: TreatmentArgs,
     /// Random sets per class. Each costs as much as the class itself.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -124,7 +126,7 @@ impl AttributesArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check()?;
+        self.treatments.check(self.draws)?;
         let out = self.output.claim()?;
         let load_options = self.compute.load_options()?;
         let asked = self.ask()?;
@@ -194,7 +196,7 @@ impl AttributesArgs {
             Some(layers) => layers.clone(),
             None => default_layers(n_layers),
         };
-        check_layers(&layers, n_layers)?;
+        check_layers(&layers, n_layers).context("--rate-layers")?;
         Ok(LayerWindow {
             first: layers.start,
             last: layers.end - 1,
@@ -287,10 +289,10 @@ impl AttributesArgs {
                 "absent": effects.absent,
                 "counts": counts,
             });
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return Ok(());
         }
-        println!(
+        outln!(
             "{}: {}; {}, {} draws, fold {}",
             self.model.model,
             self.asked_in_words(counts, asked),

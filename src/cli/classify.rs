@@ -5,12 +5,14 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::args::{ClassArgs, ModelArg, OutputArgs, parse_size};
+use super::args::{ClassArgs, ModelArg, OutputArgs};
+use super::numbers;
 use super::progress::Meter;
 use super::published::PublishedReport;
 use super::run::Written;
 use super::setup::{find_model, open_checkpoint, run_info};
 use super::table::{count, number_table};
+use super::terminal::print_json_text;
 use crate::io_class::{
     Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, check_threshold, mismatched_flop,
     mismatched_regions,
@@ -41,7 +43,7 @@ pub struct Classify {
     chance: Chance,
     /// Use no more than this, such as 2GiB. Two layers' MLPs are held at a time, whatever the model's size; a
     /// limit that is too small for them is refused.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = numbers::size, allow_negative_numbers = true)]
     max_memory: Option<u64>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -115,13 +117,13 @@ impl Classify {
         }
         let written = Written::of(placed);
         if self.output.json {
-            println!("{}", String::from_utf8(classes)?);
+            print_json_text(&String::from_utf8(classes)?);
             return written.say(true);
         }
         print(&table, &chance, &self.model.model);
-        println!("{}", self.chance_text(&chance, checkpoint.config()));
+        outln!("{}", self.chance_text(&chance, checkpoint.config()));
         if let Some(published) = published {
-            println!("\n{}", published.text);
+            outln!("\n{}", published.text);
         }
         written.say(false)
     }
@@ -172,7 +174,7 @@ impl Classify {
 fn print(table: &NeuronTable, chance: &ChanceLevels, model: &str) {
     let totals = table.totals();
     let neurons = table.layers.iter().map(Vec::len).sum();
-    println!(
+    outln!(
         "{model}: {} neurons, fold {}, threshold {}\n",
         count(neurons),
         table.fold,
@@ -203,7 +205,7 @@ fn print(table: &NeuronTable, chance: &ChanceLevels, model: &str) {
         row(l.to_string(), counts, last)
     });
     let all = row("all".to_string(), &totals, Default::default());
-    println!("{}\n", number_table(&header, rows.chain([all])));
+    outln!("{}\n", number_table(&header, rows.chain([all])));
 }
 
 /// Neurons below and above a region, in per cent.

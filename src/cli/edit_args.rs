@@ -90,6 +90,15 @@ impl EditArgs {
         Ok(())
     }
 
+    /// Whether anything but the default is asked for.
+    pub fn is_asked_for(&self) -> bool {
+        self.mode != ModeSpec::Ready(Mode::Zero)
+            || self.positions != Positions::All
+            || self.when.is_some()
+            || self.reference.is_some()
+            || self.sign != Sign::Raw
+    }
+
     /// The sign case.
     pub fn when(&self) -> SignCase {
         self.when.unwrap_or_default()
@@ -157,7 +166,7 @@ impl EditArgs {
 /// Says of a folder that its files cannot be checked.
 pub fn warn_if_unchecked(folder: &RecordedFolder) {
     if folder.is_unchecked() {
-        eprintln!(
+        notice!(
             "warning: {} was recorded by gatelens 0.1.0, which wrote no sha256 of its files: they are taken as they are",
             folder.path().display()
         );
@@ -188,7 +197,7 @@ impl Recorded {
     /// Says in a line where `what` is from.
     pub fn print(&self, what: &str) {
         let (tokens, folder) = (many(self.tokens), &self.folder);
-        println!("{what}: over {tokens} tokens, recorded in {folder}");
+        outln!("{what}: over {tokens} tokens, recorded in {folder}");
     }
 }
 
@@ -199,12 +208,12 @@ pub fn print_reference(clean: Option<CleanReference>, recorded: Option<&Recorded
     }
     match clean {
         None => {}
-        Some(CleanReference::CleanMeans { prompts, tokens }) => println!(
+        Some(CleanReference::CleanMeans { prompts, tokens }) => outln!(
             "means: over {} tokens, the clean pass over all {} prompts",
             many(tokens),
             count(prompts)
         ),
-        Some(CleanReference::Donors { prompts, seed }) => println!(
+        Some(CleanReference::Donors { prompts, seed }) => outln!(
             "donors: each of the {} prompts takes the values of another one at the same role (seed {seed})",
             count(prompts)
         ),
@@ -215,13 +224,13 @@ pub fn print_reference(clean: Option<CleanReference>, recorded: Option<&Recorded
 pub fn warn_of_values_kept(edits: &EditCount) {
     let touched = many(edits.touched);
     if edits.no_sign > 0 {
-        eprintln!(
+        notice!(
             "warning: {} of {touched} values stayed as they were: their gate or up is exactly 0, in no sign case",
             many(edits.no_sign)
         );
     }
     if edits.no_reference > 0 {
-        eprintln!(
+        notice!(
             "warning: {} of {touched} values stayed as they were: the reference never saw their neuron, or never \
              in their sign case, and has no mean for them; a larger reference has more",
             many(edits.no_reference)

@@ -22,10 +22,10 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
             cells
         });
     let header = [&HEADER[..], &["facts\nlost", "lost by\nbaseline"]].concat();
-    println!(
+    outln!(
         "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
     );
-    println!("{}", number_table(&header, rows));
+    outln!("{}", number_table(&header, rows));
     print_tests(effects);
 }
 
@@ -34,15 +34,15 @@ fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone
     let mut effects = effects.into_iter();
     let tests = effects.clone().filter(|effect| effect.p.is_some()).count();
     if let Some(floor) = effects.find_map(|effect| effect.permutation_floor) {
-        println!("\nHolm: adjusted over all {tests} tests of the run.");
-        println!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
+        outln!("\nHolm: adjusted over all {tests} tests of the run.");
+        outln!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
     }
 }
 
 /// The effects on mean attribute rates, a line per class; then what the p are.
 pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
     let rows = effects.clone().map(|effect| cells(effect, Unit::Points));
-    println!("{}", number_table(&HEADER, rows));
+    outln!("{}", number_table(&HEADER, rows));
     print_tests(effects);
 }
 
@@ -56,9 +56,9 @@ pub fn print_text_effects(effects: &[Effect]) {
         (Metric::TokenEntropy, "entropy of the prediction"),
     ] {
         let of_metric = effects.iter().filter(|effect| effect.metric == metric);
-        println!("\n{name}, mean over documents, nats\n");
+        outln!("\n{name}, mean over documents, nats\n");
         let rows = of_metric.map(|effect| cells(effect, Unit::Nats));
-        println!("{}", number_table(&HEADER, rows));
+        outln!("{}", number_table(&HEADER, rows));
     }
     print_tests(effects);
 }
@@ -132,10 +132,10 @@ fn difference(effect: &Effect, unit: Unit) -> String {
 
 /// How many facts of each relation the model knows, two relations a line.
 pub fn print_relations(relations: &[KnownByRelation]) {
-    println!("known (top-1 of the first target token) by relation:");
+    outln!("known (top-1 of the first target token) by relation:");
     for pair in relations.chunks(2) {
         let cells: Vec<String> = pair.iter().map(relation).collect();
-        println!("  {}", cells.join("   "));
+        outln!("  {}", cells.join("   "));
     }
 }
 
@@ -156,11 +156,11 @@ fn relation(r: &KnownByRelation) -> String {
 pub fn warn_of_baselines(plan: &AblationPlan) {
     for treatment in &plan.treatments {
         for shortfall in &treatment.shortfall {
-            eprintln!("warning: {}: {shortfall}", treatment.class);
+            notice!("warning: {}: {shortfall}", treatment.class);
         }
         let draws = treatment.baseline.len();
         if draws < FEWEST_DRAWS {
-            eprintln!(
+            notice!(
                 "warning: {}: {draws} draws are few: below {FEWEST_DRAWS} the interval and p against the baseline \
                  are absent or too optimistic",
                 treatment.class

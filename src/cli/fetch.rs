@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::setup::find_model;
+use super::terminal::print_json;
 use crate::hub::DEFAULT_MODEL;
 
 /// Get a model's files and print where they are
@@ -31,10 +32,10 @@ impl Fetch {
             let json = serde_json::json!({
                 "model": located.name, "revision": located.revision, "files": paths,
             });
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
         } else {
             for path in located.paths() {
-                println!("{}", path.display());
+                outln!("{}", path.display());
             }
         }
         Ok(())

@@ -3,22 +3,24 @@
 mod side_by_side;
 mod writer;
 
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use candle_transformers::generation::Sampling;
 use clap::Args;
-use console::style;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
 use super::edit_args::EditArgs;
+use super::numbers;
 use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, tokenizer};
 use super::table::count;
+use super::terminal::{Paint, output_failed, print_json};
 use super::treatments::{read_neurons, select};
 use crate::engine::Engine;
-use crate::experiment::Choice;
+use crate::experiment::{Choice, Generator};
 use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
 use crate::model::{Checkpoint, Model};
@@ -44,21 +46,26 @@ pub struct Generate {
     #[arg(long, value_name = "TEXT")]
     prompt: String,
     /// Stop after so many tokens; a special token, such as the end of text, stops before.
-    #[arg(long, default_value_t = 60, value_name = "N")]
+    #[arg(long, default_value_t = 60, value_name = "N", value_parser = numbers::tokens, allow_negative_numbers = true)]
     max_tokens: usize,
     /// Sample from softmax(logits/T); 0 always takes the most probable token.
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "T",
+        allow_hyphen_values = true
+    )]
     temperature: f64,
     /// Sample from the K most probable tokens only.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
     top_k: Option<usize>,
     /// Sample from the most probable tokens that together have this probability; with --top-k those of the K,
     /// whose probabilities are still shares of the whole.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
-    /// Seed of the sampling.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Seed of the sampling [default: 0].
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<u64>,
     /// Edit the neurons of these classes, all of them together.
     #[arg(
         long,
@@ -71,7 +78,7 @@ pub struct Generate {
     #[arg(long, value_name = "FILE")]
     neurons: Option<PathBuf>,
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
-    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     layers: Option<Range<usize>>,
     #[command(flatten)]
     edit: EditArgs,
@@ -101,10 +108,11 @@ impl Generate {
         let checkpoint = open_checkpoint(&located)?;
         check_memory(&options, checkpoint.config())?;
         if let Some(layers) = &self.layers {
-            check_layers(layers, checkpoint.config().n_layers())?;
+            check_layers(layers, checkpoint.config().n_layers()).context("--layers")?;
         }
         let tokenizer = tokenizer(&located)?;
         let prompt = self.prompt_ids(&tokenizer, checkpoint.config().vocab_size)?;
+        self.check_length(prompt.len(), checkpoint.config().max_positions)?;
         let (bos, fold) = (
             bos_in_words(self.bos, &tokenizer)?,
             self.class.fold.to_string(),
@@ -122,6 +130,8 @@ impl Generate {
         let arms = self.arms(&checkpoint, mode)?;
         let model = Model::load(checkpoint, options)?;
         let engine = Engine::new(&model);
+        let texts = if self.compare { 2 } else { 1 };
+        Generator::check(&engine, &prompt, self.max_tokens, texts)?;
         let writer = |arm| {
             let choice = self.choice();
             Writer::new(&engine, arm, &prompt, choice, self.max_tokens, &tokenizer)
@@ -129,8 +139,7 @@ impl Generate {
         let writers: Vec<_> = arms.into_iter().map(writer).collect();
         if self.json {
             let texts = finish(write_all(writers, &tokenizer, |_, _| Ok(()))?)?;
-            model.check_unchanged()?;
-            println!("{}", serde_json::to_string_pretty(&self.as_json(&texts))?);
+            print_json(&self.as_json(&texts))?;
         } else if self.compare {
             self.print_both(writers, &tokenizer)?;
         } else {
@@ -168,6 +177,14 @@ impl Generate {
             "--compare needs something to edit; name --classes or --neurons"
         );
         anyhow::ensure!(
+            self.edits() || (self.layers.is_none() && !self.edit.is_asked_for()),
+            "--mode, --positions, --when and --layers change nothing without neurons to edit; name --classes or --neurons"
+        );
+        anyhow::ensure!(
+            self.temperature > 0.0 || self.seed.is_none(),
+            "--seed changes nothing at temperature 0, which always takes the most probable token; add --temperature 0.8"
+        );
+        anyhow::ensure!(
             matches!(self.edit.positions, Positions::All | Positions::Last),
             "--positions {} needs prompts whose subject is known; use all or last",
             self.edit.positions
@@ -175,8 +192,28 @@ impl Generate {
         Ok(())
     }
 
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
     fn edits(&self) -> bool {
         !self.classes.is_empty() || self.neurons.is_some()
+    }
+
+    /// The last token is written and not read.
+    fn check_length(&self, prompt: usize, max: usize) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            prompt <= max,
+            "--prompt has {prompt} tokens, the model was made for at most {max}; shorten it"
+        );
+        let room = max - prompt + 1;
+        anyhow::ensure!(
+            self.max_tokens <= room,
+            "--max-tokens {} after a prompt of {prompt} tokens is more than the {max} tokens that the model was made \
+             for; use at most {room}",
+            self.max_tokens
+        );
+        Ok(())
     }
 
     fn prompt_ids(&self, tokenizer: &Tokenizer, vocab_size: usize) -> anyhow::Result<Vec<u32>> {
@@ -212,7 +249,7 @@ impl Generate {
         };
         let neurons =
             NeuronSet::from_layers((0..checkpoint.config().n_layers()).map(layer).collect());
-        eprintln!(
+        notice!(
             "{label}: {} neurons, {}",
             count(neurons.len()),
             self.edit.in_words()
@@ -257,19 +294,20 @@ impl Generate {
         };
         Choice {
             sampling,
-            seed: self.seed,
+            seed: self.seed(),
         }
     }
 
     /// Prints the one text as it comes.
     fn print(&self, writers: Vec<Writer<'_, '_>>, tokenizer: &Tokenizer) -> anyhow::Result<()> {
-        print!("{}", style(&self.prompt).dim());
+        out!("{}", Paint::Dim.on(&self.prompt));
         let written = write_all(writers, tokenizer, |new, _| {
-            print!("{new}");
-            io::stdout().flush()
-        })?;
-        println!();
-        finish(written).map(|_| ())
+            out!("{new}");
+            Ok(())
+        });
+        // An error stands on a line of its own.
+        outln!("");
+        finish(written?).map(|_| ())
     }
 
     /// Prints two texts side by side, in a terminal as they come.
@@ -278,7 +316,7 @@ impl Generate {
         writers: Vec<Writer<'_, '_>>,
         tokenizer: &Tokenizer,
     ) -> anyhow::Result<()> {
-        let prompt = || println!("{}\n", style(&self.prompt).dim());
+        let prompt = || outln!("{}\n", Paint::Dim.on(&self.prompt));
         let texts = match LiveTable::new() {
             Some(mut live) => {
                 prompt();
@@ -304,7 +342,7 @@ impl Generate {
             .map(|text| json!({"arm": text.name, "text": text.written, "tokens": text.ids}));
         json!({
             "model": self.model.model, "prompt": self.prompt, "temperature": self.temperature,
-            "seed": self.seed, "edit": self.edits().then(|| self.edit.in_words()),
+            "seed": self.seed(), "edit": self.edits().then(|| self.edit.in_words()),
             "texts": texts.collect::<Vec<_>>(),
         })
     }
@@ -317,7 +355,7 @@ fn write_all<'e, 'm>(
     mut each: impl FnMut(&str, &[Writer<'e, 'm>]) -> io::Result<()>,
 ) -> anyhow::Result<Vec<Writer<'e, 'm>>> {
     let mut going = true;
-    while going {
+    while going && !output_failed() {
         going = false;
         for i in 0..writers.len() {
             if let Some(new) = writers[i].next(tokenizer)? {

@@ -13,7 +13,7 @@ use crate::tokens::{
 pub fn read_prompts(path: Option<&Path>) -> Result<PromptSet, PromptError> {
     let set = path.map_or_else(PromptSet::bundled, PromptSet::read)?;
     for doubt in set.doubts() {
-        eprintln!("warning: {doubt}");
+        notice!("warning: {doubt}");
     }
     Ok(set)
 }
@@ -60,7 +60,7 @@ fn check<'a, 'b>(
     for SpecialInText { token, sequences } in special_tokens(sequences, tokenizer) {
         let mut ids: Vec<&str> = sequences.into_iter().map(&id).collect();
         ids.dedup();
-        eprintln!(
+        notice!(
             "warning: {token:?} in {} is read as the special token, as transformers does, not as text",
             first_few(&ids)
         );

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::setup::{find_model, tokenizer};
 use super::table::count;
+use super::terminal::print_json;
 use crate::hub::DEFAULT_MODEL;
 use crate::model::{Activation, AttentionSpec, Checkpoint, LoadOptions, MemoryEstimate, Residency};
 use crate::tokens::BosPolicy;
@@ -66,7 +67,7 @@ impl Inspect {
         let checked = self.check.then(|| checkpoint.check_weights()).transpose()?;
         let inspection = Inspection::new(self.model, &checkpoint, bos, checked);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&inspection)?);
+            print_json(&inspection)?;
         } else {
             inspection.print();
         }
@@ -115,7 +116,7 @@ impl Inspection {
     }
 
     fn print(&self) {
-        let line = |name: &str, value: String| println!("{name:<14} {value}");
+        let line = |name: &str, value: String| outln!("{name:<14} {value}");
         let types: Vec<_> = self
             .stored_types
             .iter()

@@ -1,5 +1,8 @@
 //! The command line: arguments to calls, results to the terminal. No arithmetic.
 
+#[macro_use]
+mod terminal;
+
 mod ablate;
 mod ablate_text;
 mod args;
@@ -13,6 +16,7 @@ mod inputs;
 mod inspect;
 mod models;
 mod neuron;
+mod numbers;
 mod process;
 mod progress;
 mod published;
@@ -27,11 +31,14 @@ mod stop;
 mod sweep;
 mod sweep_table;
 mod table;
+mod threads;
 mod treatments;
 mod verify;
 mod verify_table;
 
 pub use process::set_up_process;
+pub use terminal::{finish_output, print_clap, print_notice};
+pub use threads::check_thread_variables;
 
 use clap::{Parser, Subcommand};
 

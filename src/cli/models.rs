@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::table::text_table;
+use super::terminal::print_json;
 use crate::model::{Check, FAMILIES, Family, REFUSED, Weights};
 
 /// Print which families of models run, how each was verified, and which are refused
@@ -22,7 +23,7 @@ pub struct Models {
 impl Models {
     pub(super) fn run(self) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&as_json())?);
+            print_json(&as_json())?;
         } else {
             print();
         }
@@ -50,12 +51,10 @@ fn print() {
         ]
         .to_vec()
     });
-    println!("{}\n", text_table(&header, rows));
-    println!(
-        "largest error: of a log-probability in nats, against transformers in f32.\n\nRefused:"
-    );
+    outln!("{}\n", text_table(&header, rows));
+    outln!("largest error: of a log-probability in nats, against transformers in f32.\n\nRefused:");
     for refused in REFUSED {
-        println!("  {}\n    {}", refused.names.join(", "), refused.reason);
+        outln!("  {}\n    {}", refused.names.join(", "), refused.reason);
     }
 }
 

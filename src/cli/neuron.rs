@@ -7,13 +7,14 @@ mod texts;
 use std::path::PathBuf;
 
 use clap::Args;
-use console::style;
 use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
+use super::numbers;
 use super::progress::Meter;
 use super::setup::{check_memory, find_model, open_checkpoint, tokenizer};
 use super::table::text_table;
+use super::terminal::{Paint, print_json};
 use crate::engine::Engine;
 use crate::experiment::neuron_activity;
 use crate::hooks::Neuron;
@@ -60,10 +61,10 @@ pub struct NeuronArgs {
     )]
     recorded: Option<PathBuf>,
     /// Longest stretch of a text that is read at once, in tokens.
-    #[arg(long, default_value_t = 1024, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 1024, value_name = "TOKENS", requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]
     context: usize,
     /// How many tokens and occurrences to show.
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = numbers::shown, allow_negative_numbers = true)]
     top: usize,
     /// Whether a BOS token is prepended: auto does what the model's tokenizer does.
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
@@ -116,7 +117,7 @@ impl NeuronArgs {
         };
         if self.json {
             let json = self.as_json(&row, &lens, &seen, &tokenizer);
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
         } else {
             self.print_weights(&row, d_model);
             print_lens(&lens, &tokenizer);
@@ -168,11 +169,11 @@ impl NeuronArgs {
 
     fn print_weights(&self, row: &NeuronRow, d_model: usize) {
         let chance = beta_region(d_model).high;
-        println!(
+        outln!(
             "neuron {} of {}: {} (fold {}, threshold {})\n",
             self.neuron,
             self.model.model,
-            style(row.class.as_str()).bold(),
+            Paint::Bold.on(row.class.as_str()),
             self.class.fold,
             self.class.threshold
         );
@@ -187,19 +188,19 @@ impl NeuronArgs {
             } else {
                 "within"
             };
-            println!(
-                "  {name:<15} {cosine:+.3}   {beyond} chance (±{chance:.3} for random vectors)"
-            );
+            outln!("  {name:<15} {cosine:+.3}   {beyond} chance (±{chance:.3} for random vectors)");
         }
-        println!(
+        outln!(
             "  lengths         gate {:.3}, in {:.3}, out {:.3}",
-            row.norm_gate, row.norm_in, row.norm_out
+            row.norm_gate,
+            row.norm_in,
+            row.norm_out
         );
         let sign = match row.sign {
             1 => "+1: up and post are in reference sign as they are",
             _ => "-1: in reference sign, up and post are multiplied by -1",
         };
-        println!("  sign of gate·in {sign}\n");
+        outln!("  sign of gate·in {sign}\n");
     }
 
     fn as_json(
@@ -263,5 +264,5 @@ fn print_lens(lens: &NeuronLens, tokenizer: &Tokenizer) {
         .rev()
         .map(|i| columns.map(|(_, ranked)| cell(&ranked.bottom[i])).to_vec());
     let header = columns.map(|(name, _)| name);
-    println!("{}\n", text_table(&header, top.chain(dots).chain(bottom)));
+    outln!("{}\n", text_table(&header, top.chain(dots).chain(bottom)));
 }

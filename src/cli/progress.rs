@@ -9,6 +9,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use super::stop::Stop;
 use crate::engine::Progress;
 use crate::hub::DownloadProgress;
+use crate::printable::printable;
 
 /// How often a plain line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -46,7 +47,7 @@ impl Meter {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        bar.set_message(what.to_string());
+        bar.set_message(printable(what).into_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         *self.bar.borrow_mut() = bar;
         self.last_line.set(Instant::now());
@@ -62,7 +63,7 @@ impl Meter {
         let (done, total) = (bar.position(), bar.length().unwrap_or(0).max(1));
         let left = total.saturating_sub(done) as f64 / done.max(1) as f64;
         let left = HumanDuration(bar.elapsed().mul_f64(left));
-        eprintln!(
+        notice!(
             "{}: {} %, about {left} left",
             bar.message(),
             100 * done / total
@@ -88,7 +89,7 @@ impl Progress for Meter {
 impl DownloadProgress for Meter {
     fn start(&self, what: &str, total_bytes: Option<u64>) {
         if !std::io::stderr().is_terminal() {
-            eprintln!("{what} ...");
+            notice!("{what} ...");
         }
         let template = match total_bytes {
             Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left",

@@ -12,14 +12,15 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::FEWEST_DRAWS;
 use super::inputs::read_prompts;
+use super::numbers;
 use super::progress::Meter;
 use super::rank_table::{print_curve, print_neurons};
 use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
 use super::table::count;
+use super::terminal::print_json;
 use super::treatments::{ConditionArgs, Ready};
-
 use crate::engine::Engine;
 use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, RankedNeuron, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
@@ -31,7 +32,8 @@ use crate::tokens::tokenize;
 /// Find the neurons of a class that carry its effect on factual recall
 ///
 /// Of every two neighbours among the known prompts (the model's top-1 is the first target token) one, by
-/// lot, ranks the neurons, and the other measures the result. A ranking picks what looks worst on its
+/// lot, ranks the neurons, and the other measures the result: another --seed gives other halves, and so other
+/// neurons at the top. A ranking picks what looks worst on its
 /// own prompts, so measured on these its top would look worse than it is.
 ///
 /// Estimate, for every neuron: the mean over the ranking prompts of |post|·‖w_out‖ at the tokens that the
@@ -68,10 +70,10 @@ pub struct Rank {
     #[arg(long, value_name = "FILE", conflicts_with = "query")]
     neurons: Option<PathBuf>,
     /// Neurons that are ablated alone: the first by the estimate. Each costs as much as a class in `ablate`.
-    #[arg(long, value_name = "N", default_value = "50")]
+    #[arg(long, value_name = "N", default_value = "50", value_parser = numbers::some_shown, allow_negative_numbers = true)]
     top: NonZeroUsize,
     /// Random orders of the class, beside the ranked one.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
     /// Rank and measure on the same, all known prompts. The top of the curve is then optimistic: part of
     /// it is chance in these prompts.
@@ -134,7 +136,7 @@ impl Rank {
         let written = run.finish(files, counts, run.wall_s());
         if self.output.json {
             let json = as_json(&ranking, &name, self.evaluation());
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return written.say(true);
         }
         self.print(&ranking, &name, model.config(), &run);
@@ -213,7 +215,7 @@ impl Rank {
     fn warn_of_draws(&self) {
         let draws = self.draws;
         if (1..FEWEST_DRAWS).contains(&draws) {
-            eprintln!(
+            notice!(
                 "warning: {draws} random orders are few: below {FEWEST_DRAWS} the interval of the difference to them \
                  is absent or too narrow"
             );
@@ -221,7 +223,7 @@ impl Rank {
     }
 
     fn print(&self, ranking: &Ranking, name: &str, config: &Config, run: &Run) {
-        println!(
+        outln!(
             "{}: knows {} of {} facts; {} on {name}, {} neurons, fold {}",
             self.model.model,
             ranking.known,
@@ -231,13 +233,13 @@ impl Rank {
             self.class.fold
         );
         match self.evaluation() {
-            Evaluation::OtherHalf => println!(
+            Evaluation::OtherHalf => outln!(
                 "ranked on {} of the known facts, the curve measured on the other {} (seed {})",
                 ranking.ranked_on.len(),
                 ranking.measured_on.len(),
                 self.conditions.seed
             ),
-            Evaluation::SamePrompts => println!(
+            Evaluation::SamePrompts => outln!(
                 "ranked and measured on the same {} facts: what looks worst there is picked and measured\n\
                  again, so the top of the curve is optimistic",
                 ranking.measured_on.len()
@@ -251,7 +253,7 @@ impl Rank {
 
 fn warn_of_unchanged(ranking: &Ranking, alone: usize) {
     if ranking.unchanged > 0 {
-        eprintln!(
+        notice!(
             "warning: of the {alone} neurons ablated alone, the edit of {} changed no value on any ranking prompt: \
              their effect is exactly 0",
             ranking.unchanged

@@ -14,21 +14,21 @@ pub fn print_neurons(ranking: &Ranking, config: &Config) {
     let alone = ranking.by_exact();
     let layers = config.n_layers();
     let shown = alone.iter().take(SHOWN);
-    println!(
+    outln!(
         "\nneurons ablated alone, on the ranking facts, the most harmful first ({} of {})\n",
         shown.len(),
         alone.len()
     );
     let rows = shown.map(|(ranked, exact)| neuron_row(ranked, *exact, layers));
-    println!("{}\n", number_table(&NEURONS, rows));
-    println!(
+    outln!("{}\n", number_table(&NEURONS, rows));
+    outln!(
         "depth: 0 is the first layer, 1 the last\n\
          estimate: mean of |post|·‖w_out‖ where the target is scored, how much the neuron writes there\n\
          exact effect: change of the target's log-probability, nats; the first of {} looks worse than it is",
         alone.len()
     );
     if config.family.norm_places.after() {
-        println!(
+        outln!(
             "this model has a norm after the MLP: w_out is taken times its gain, but not over what it divides\n\
              by, so that estimates compare within a layer alone"
         );
@@ -59,8 +59,8 @@ fn neuron_row(ranked: &RankedNeuron, exact: Exact, layers: usize) -> Vec<String>
 
 fn print_agreement(ranking: &Ranking) {
     match ranking.agreement {
-        None => println!("Spearman's rho of estimate and exact effect: none, nothing varies"),
-        Some(found) => println!(
+        None => outln!("Spearman's rho of estimate and exact effect: none, nothing varies"),
+        Some(found) => outln!(
             "Spearman's rho of estimate and exact effect over the {} neurons: {}\n\
              (-1: the larger the estimate, the more harm; 0: it tells nothing among these)",
             found.pairs,
@@ -75,7 +75,7 @@ pub fn print_curve(ranking: &Ranking, draws: usize, evaluation: Evaluation) {
         Evaluation::OtherHalf => "the measuring facts, which the ranking has not seen",
         Evaluation::SamePrompts => "the facts that they were ranked on",
     };
-    println!(
+    outln!(
         "\nthe first neurons ablated together, by exact effect, then by the estimate,\non {facts}\n"
     );
     let random = format!("effect, mean of\n{draws} random orders");
@@ -94,9 +94,9 @@ pub fn print_curve(ranking: &Ranking, draws: usize, evaluation: Evaluation) {
         let beside = beside.find(|beside| beside.neurons == point.neurons);
         curve_row(point, beside)[..columns].to_vec()
     });
-    println!("{}\n", number_table(&header[..columns], rows));
+    outln!("{}\n", number_table(&header[..columns], rows));
     if draws > 0 {
-        println!(
+        outln!(
             "random orders are of the same {} neurons: the ranking finds those that matter where it lies\n\
              below them, and does not show it where the interval of the difference contains 0",
             count(ranking.neurons.len())

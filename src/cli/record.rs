@@ -11,11 +11,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
+use super::numbers;
 use super::progress::Meter;
 use super::resume::{Place, ResumeArg, claim, stopped, with_parts};
 use super::run::Written;
 use super::setup::{check_memory, find_model, open_checkpoint};
 use super::stop::Stop;
+use super::terminal::print_json;
 use crate::engine::{Engine, Progress};
 use crate::experiment::record::{Activity, ClassSets, PassBudget, Recording, class_view};
 use crate::hooks::Condition;
@@ -79,14 +81,14 @@ pub struct Record {
     #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
     text: Vec<PathBuf>,
     /// Read no more than so many tokens: whole prompts, and of texts the beginning.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::tokens, allow_negative_numbers = true)]
     max_tokens: Option<usize>,
     /// Tokens of a window of text, BOS included [default: 1024, or what the model can read].
-    #[arg(long, value_name = "N", requires = "text")]
+    #[arg(long, value_name = "N", requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]
     context: Option<usize>,
     /// The strongest neurons, by |post|, that activations.parquet holds of each token and layer (16 bytes each);
     /// 0: no such file.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = numbers::shown, allow_negative_numbers = true)]
     top: usize,
     /// Also write whole tensors of --sites, one per site and layer, f32, a row per recorded token.
     #[arg(long, requires = "out")]
@@ -106,17 +108,17 @@ pub struct Record {
     #[arg(long, value_name = "FILE", requires = "dense")]
     neurons: Option<PathBuf>,
     /// Record these layers alone, in all files: 3..9 means layers 3 to 8.
-    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     layers: Option<Range<usize>>,
     /// Record these tokens of the prompts alone, in all files: all, subject, subject-last or last.
     #[arg(long, default_value = "all", conflicts_with = "text")]
     #[serde(serialize_with = "as_text")]
     positions: Positions,
     /// Random sets that each class is compared with.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
     /// Seed of the random sets and of the bootstrap.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// What the random sets share with the class: the layers, or also the norms of w_out.
     #[arg(
@@ -260,7 +262,7 @@ impl Record {
 
     fn print(&self, view: &[Activity], plan: &Plan, sets: &ClassSets) -> anyhow::Result<()> {
         if self.output.json {
-            println!("{}", serde_json::to_string_pretty(view)?);
+            print_json(view)?;
             return Ok(());
         }
         let input = &plan.input;

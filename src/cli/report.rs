@@ -24,7 +24,7 @@ pub struct Report {
 impl Report {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let path = write_report(&self.dir, self.out.as_deref())?;
-        println!("{}", path.display());
+        outln!("{}", path.display());
         Ok(())
     }
 }

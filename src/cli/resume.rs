@@ -69,7 +69,7 @@ pub fn claim(output: &OutputArgs, ResumeArg { resume }: &ResumeArg) -> anyhow::R
     let start = match &earlier {
         Some(_) => Start::Resumed,
         None => {
-            eprintln!("nothing was recorded in {}: beginning anew", path.display());
+            notice!("nothing was recorded in {}: beginning anew", path.display());
             Start::Anew
         }
     };
@@ -84,13 +84,13 @@ pub fn claim(output: &OutputArgs, ResumeArg { resume }: &ResumeArg) -> anyhow::R
 pub fn say_place(placed: &Placed, json: bool) {
     let folder = placed.folder.display();
     if let Some(name) = &placed.occupied {
-        eprintln!(
+        notice!(
             "warning: {name} appeared in the folder of --out while the run went on. It stays as it is, and the files of \
              this run are in {folder}"
         );
     }
     if !json {
-        println!("files in {folder}");
+        outln!("files in {folder}");
     }
 }
 

@@ -24,7 +24,7 @@ pub fn check_memory(options: &LoadOptions, config: &Config) -> anyhow::Result<()
     let plan = options.plan(config)?;
     if plan.residency == Residency::Streamed && options.max_memory.is_none() {
         let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
-        eprintln!(
+        notice!(
             "{} would hold the whole model, and less is free: layers are read from the files as the run \
              reaches them, with the same results (--max-memory sets a limit)",
             BinaryBytes(estimate.resident_bytes)
@@ -62,10 +62,10 @@ pub fn open_checkpoint(located: &LocatedModel) -> anyhow::Result<Checkpoint> {
     let checkpoint = Checkpoint::open(&located.files)?;
     let config = checkpoint.config();
     for assumed in &config.assumed {
-        eprintln!("assumed: {assumed}");
+        notice!("assumed: {assumed}");
     }
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        notice!("warning: {warning}");
     }
     Ok(checkpoint)
 }

@@ -64,6 +64,6 @@ impl Stop {
         while !self.requested() {
             std::thread::sleep(Duration::from_millis(100));
         }
-        eprintln!("\n{notice}; Ctrl-C again ends at once; what is kept already stays");
+        notice!("\n{notice}; Ctrl-C again ends at once; what is kept already stays");
     }
 }

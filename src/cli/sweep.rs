@@ -10,11 +10,13 @@ use serde_json::Value;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_relations, warn_of_baselines};
+use super::numbers;
 use super::progress::Meter;
 use super::resume::{ResumeArg, claim};
 use super::run::Run;
 use super::setup::run_info;
 use super::sweep_table::print_cells;
+use super::terminal::print_json;
 use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
@@ -42,10 +44,10 @@ pub struct Sweep {
     #[serde(flatten)]
     model: ModelArg,
     /// Layers that are edited together.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = numbers::layers, allow_negative_numbers = true)]
     window: NonZeroUsize,
     /// From one window's first layer to the next one's; --window 4 --stride 2 overlaps by half.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = numbers::layers, allow_negative_numbers = true)]
     stride: NonZeroUsize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -56,7 +58,7 @@ pub struct Sweep {
     /// Random sets per cell. Each costs as much as the class itself. 5 are the fewest with honest
     /// intervals; p-values of so few hardly survive the adjustment over all cells, so take 20 before
     /// you write about one. 0: compare with the clean model alone.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -100,7 +102,7 @@ impl Sweep {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check()?;
+        self.treatments.check(self.draws)?;
         let place = claim(&self.output, &self.resume)?;
         let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;
@@ -141,7 +143,7 @@ impl Sweep {
         if first < end && self.stride <= self.window {
             let (last, window) = (end - 1, self.window);
             let rest = LayerWindow { first, last };
-            eprintln!(
+            notice!(
                 "warning: no window has {rest}: what is left at the end is too short for one of {window}"
             );
         }
@@ -189,11 +191,11 @@ impl Sweep {
                 "absent": plan.absent,
                 "known_by_relation": counts.known_by_relation,
             });
-            println!("{}", serde_json::to_string_pretty(&json)?);
+            print_json(&json)?;
             return Ok(());
         }
         print_relations(&counts.known_by_relation);
-        println!(
+        outln!(
             "\n{}\n{} of {} facts are known; {} cells, {} conditions",
             self.title(counts),
             counts.known,

@@ -7,7 +7,7 @@ use crate::experiment::{CellEffect, Evidence, LayerWindow, SweepPlan, Versus};
 /// A line per window: each class's difference on the target's log-probability, and its neurons.
 pub fn print_cells(plan: &SweepPlan, effects: &[CellEffect]) {
     let versus = plan.ablation.versus();
-    println!(
+    outln!(
         "mean log-probability of the target in nats, {}\n",
         compared(versus)
     );
@@ -29,7 +29,7 @@ pub fn print_cells(plan: &SweepPlan, effects: &[CellEffect]) {
                 });
         std::iter::once(window.short()).chain(cells).collect()
     });
-    println!("{}\n", number_table(&header, rows));
+    outln!("{}\n", number_table(&header, rows));
     print_marks(effects, versus);
     print_absent(plan);
 }
@@ -53,10 +53,10 @@ fn number(cell: &CellEffect, versus: Versus) -> String {
 
 fn print_marks(effects: &[CellEffect], versus: Versus) {
     let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
-    println!("{interval:<2} the 95 % interval does not contain 0");
+    outln!("{interval:<2} the 95 % interval does not contain 0");
     if versus == Versus::Baseline {
         let tests = effects.iter().filter(|e| e.effect.p.is_some()).count();
-        println!(
+        outln!(
             "{adjusted:<2} also p < 0.05 after Holm's adjustment over all {tests} tests of the run"
         );
     }
@@ -71,7 +71,7 @@ fn print_absent(plan: &SweepPlan) {
     };
     let absent: Vec<String> = plan.classes.iter().filter_map(of_class).collect();
     if !absent.is_empty() {
-        println!("{ABSENT}  no neurons: {}", absent.join("; "));
+        outln!("{ABSENT}  no neurons: {}", absent.join("; "));
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub use crate::report::{count, p_value};
 
+use crate::printable::printable;
+
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
 };
@@ -12,9 +14,11 @@ pub fn text_table<S: ToString>(header: &[S], rows: impl IntoIterator<Item = Vec<
     table.load_preset(presets::NOTHING);
     table.set_style(TableComponent::HeaderLines, '─');
     table.set_style(TableComponent::MiddleHeaderIntersections, '─');
-    table.set_header(header.iter().map(ToString::to_string));
+    // Before widths are counted.
+    let shown = |cell: String| printable(&cell).into_owned();
+    table.set_header(header.iter().map(|cell| shown(cell.to_string())));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.into_iter().map(shown));
     }
     table
 }

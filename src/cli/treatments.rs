@@ -52,10 +52,10 @@ pub struct ConditionArgs {
     edit: EditArgs,
     /// Seed of everything drawn at random: sets and orders of neurons, the prompts that --mode resample takes values
     /// from, the bootstrap.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
-    #[arg(long, value_parser = parse_layers, value_name = "A..B")]
+    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     pub layers: Option<Range<usize>>,
     /// Whether prompts begin with a BOS token: as the model's tokenizer does (auto), always or never.
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
@@ -183,7 +183,7 @@ impl ConditionArgs {
         let checkpoint = open_checkpoint(&located)?;
         check_memory(load_options, checkpoint.config())?;
         if let Some(layers) = &self.layers {
-            check_layers(layers, checkpoint.config().n_layers())?;
+            check_layers(layers, checkpoint.config().n_layers()).context("--layers")?;
         }
         let neurons = read_neurons(neurons, self.layers.as_ref(), &checkpoint)?;
         let tokenizer = tokenizer(&located)?;
@@ -270,8 +270,13 @@ impl ConditionArgs {
 }
 
 impl TreatmentArgs {
-    /// Refuses settings that would do nothing.
-    pub fn check(&self) -> anyhow::Result<()> {
+    /// Refuses settings that would do nothing, with so many random sets.
+    pub fn check(&self, draws: usize) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            draws > 0 || self.matching == Match::Layer,
+            "--match {} changes nothing with --draws 0: there are no random sets; drop it, or draw some",
+            self.matching
+        );
         self.conditions.check(Some(self.matching))
     }
 

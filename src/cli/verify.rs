@@ -11,10 +11,12 @@ use serde_json::json;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::inputs::{checked_batch, checked_windows, read_prompts};
+use super::numbers;
 use super::progress::Meter;
 use super::run::Written;
 use super::setup::{check_memory, find_model, open_checkpoint, run_info, tokenizer};
 use super::table::count;
+use super::terminal::print_json;
 use super::verify_table::print_claims;
 use crate::engine::Engine;
 use crate::experiment::attributes::{AttributeInput, AttributeWords};
@@ -72,10 +74,10 @@ pub struct Verify {
     #[arg(long)]
     quick: bool,
     /// Random sets per class [default: 12].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: Option<usize>,
     /// Tokens that are read of each document of the text, BOS included [default: 48].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::stretch, allow_negative_numbers = true)]
     text_tokens: Option<usize>,
     /// Facts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array with the fields of
     /// known_1000 or CounterFact [default: the bundled facts].
@@ -85,7 +87,7 @@ pub struct Verify {
     #[arg(long, value_name = "FILE", default_value = "neutral")]
     text: PathBuf,
     /// Seed of draws, shuffles and bootstrap.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// A control: the classes' labels are shuffled over all neurons first, so that no claim about a class holds; a
     /// verdict of supported or contradicted is then a false one, of which Holm's adjustment allows one in twenty runs.
@@ -171,10 +173,7 @@ impl Verify {
         }
         let written = Written::of(placed);
         if self.output.json {
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&json!({"claims": claims}))?
-            );
+            print_json(&json!({"claims": claims}))?;
             return written.say(true);
         }
         self.print_heading(&inputs, &settings);
@@ -287,7 +286,7 @@ impl Verify {
     }
 
     fn print_heading(&self, inputs: &Inputs, settings: &VerifySettings) {
-        println!(
+        outln!(
             "\n{}: {} facts, {} tokens of {} documents, {} draws, fold {}, seed {}{}",
             self.model.model,
             count(inputs.prompts.prompts.len()),
@@ -315,22 +314,23 @@ fn text_tokens(inputs: &Inputs) -> usize {
 /// Prints what will be done, and about how long that takes on this machine.
 fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
     if steps.is_empty() {
-        eprintln!("from the weights alone");
+        notice!("from the weights alone");
         return Ok(());
     }
     let parts = input.facts.split(CALIBRATION)?;
     let engine = Engine::new(input.model);
     let clean = [Condition::Clean];
+    engine.tokens_per_pass(&parts[0], 1)?; // too little memory shows before anything runs
     let started = Instant::now();
     engine.run(&parts[0], &clean, &mut [], None, &())?;
     let took = started.elapsed().as_secs_f64();
     let per_unit = took / (parts[0].tokens() as u64 * engine.work_units(&clean)) as f64;
     let seconds = |work: u64| HumanDuration(Duration::from_secs_f64(work as f64 * per_unit));
     for step in steps {
-        eprintln!("{:>10}  {}", format!("{:#}", seconds(step.work)), step.what);
+        notice!("{:>10}  {}", format!("{:#}", seconds(step.work)), step.what);
     }
     let all = steps.iter().map(|step| step.work).sum();
-    eprintln!("about {} in all, at this machine's speed\n", seconds(all));
+    notice!("about {} in all, at this machine's speed\n", seconds(all));
     Ok(())
 }
 

@@ -1,8 +1,7 @@
 //! The claims for a person.
 
-use console::style;
-
 use super::table::{column_table, count, p_value};
+use super::terminal::Paint;
 use crate::experiment::verify::{ClaimTest, LEVEL, Verdict};
 
 /// Widths of verdict and estimate; what is between them has the rest of the terminal.
@@ -15,7 +14,7 @@ pub(super) fn print_claims(claims: &[ClaimTest]) {
     let widths = [VERDICT, terminal - VERDICT - ESTIMATE, ESTIMATE];
     for of_claim in claims.chunk_by(|a, b| a.id == b.id) {
         let (id, sentence) = (of_claim[0].id, of_claim[0].claim);
-        println!("\n{}  {sentence}", style(id).bold());
+        outln!("\n{}  {sentence}", Paint::Bold.on(id));
         let rows = of_claim.iter().map(|test| {
             let what = format!(
                 "{}, against {}\n{}",
@@ -23,8 +22,8 @@ pub(super) fn print_claims(claims: &[ClaimTest]) {
             );
             vec![verdict(test.verdict), what, estimate(test)]
         });
-        println!("{}", column_table(rows, &widths));
-        println!(" published: {}", of_claim[0].published);
+        outln!("{}", column_table(rows, &widths));
+        outln!(" published: {}", of_claim[0].published);
     }
     print_totals(claims);
 }
@@ -60,19 +59,19 @@ fn signed(value: f64) -> String {
 }
 
 fn verdict(verdict: Verdict) -> String {
-    let (mark, text) = match verdict {
-        Verdict::Supported => ("✓", style(verdict.as_str()).green()),
-        Verdict::Contradicted => ("✗", style(verdict.as_str()).red()),
-        Verdict::NotDistinguishable => ("○", style(verdict.as_str()).yellow()),
-        Verdict::NotTestable => ("–", style(verdict.as_str()).dim()),
+    let (mark, paint) = match verdict {
+        Verdict::Supported => ("✓", Paint::Green),
+        Verdict::Contradicted => ("✗", Paint::Red),
+        Verdict::NotDistinguishable => ("○", Paint::Yellow),
+        Verdict::NotTestable => ("–", Paint::Dim),
     };
-    format!("{mark} {text}")
+    format!("{mark} {}", paint.on(verdict.as_str()))
 }
 
 fn print_totals(claims: &[ClaimTest]) {
     let of = |verdict| claims.iter().filter(|test| test.verdict == verdict).count();
     let tests = claims.iter().filter(|test| test.p.is_some()).count();
-    println!(
+    outln!(
         "\n{} tests: {} supported, {} contradicted, {} not distinguishable, {} not testable.\n\
          Holm: adjusted over all {tests} tests with a p; a verdict needs less than {LEVEL}.",
         claims.len(),

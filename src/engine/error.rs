@@ -1,5 +1,6 @@
 //! What can go wrong while a model runs.
 
+use super::finite::Precision;
 use crate::hooks::{EditCount, ReferenceError};
 use crate::model::ModelError;
 use crate::tokens::TokenError;
@@ -63,6 +64,20 @@ pub enum EngineError {
     /// The run was asked to end ([`Progress::stop_requested`](super::Progress::stop_requested)).
     #[error("stopped before anything was finished")]
     Stopped,
+    /// A number that is infinite or not a number, or too large for a norm.
+    #[error(
+        "{place} is not a finite number{}: {}",
+        edit.as_ref().map_or(String::new(), |label| format!(" under the edit `{label}`")),
+        dtype.advice()
+    )]
+    NotFinite {
+        /// What it is, with its layer and neuron where these are known.
+        place: String,
+        /// The edit under which it came up.
+        edit: Option<String>,
+        /// What activations are kept in.
+        dtype: Precision,
+    },
     /// Tokens that do not make a batch.
     #[error(transparent)]
     Token(#[from] TokenError),

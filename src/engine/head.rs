@@ -4,10 +4,12 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::EngineError;
+use super::finite::check_logits;
 use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::Stream;
 use super::tail::residual_of;
+use crate::hooks::Condition;
 use crate::model::Model;
 
 /// Reads the logits of a run.
@@ -68,10 +70,11 @@ pub(super) fn read_logits(
     streams: &mut [Stream],
     prefixes: &Prefixes<'_>,
     readout: &mut dyn Readout,
+    conditions: &[Condition],
     held: u64,
 ) -> Result<(), EngineError> {
     let share = Share::of_memory(model, streams, held);
-    read_in_shares(model, streams, prefixes, readout, share)
+    read_in_shares(model, streams, prefixes, readout, conditions, share)
 }
 
 fn read_in_shares(
@@ -79,6 +82,7 @@ fn read_in_shares(
     streams: &mut [Stream],
     prefixes: &Prefixes<'_>,
     readout: &mut dyn Readout,
+    conditions: &[Condition],
     share: Share,
 ) -> Result<(), EngineError> {
     let vocab_size = model.config().vocab_size;
@@ -97,6 +101,7 @@ fn read_in_shares(
             logits.read(|logits| {
                 let of_streams = logits.chunks_exact(rows.len() * vocab_size);
                 for (stream, logits) in streams.iter().zip(of_streams) {
+                    check_logits(logits, &conditions[stream.conditions[0]], model.dtype())?;
                     readout.read(&LogitBlock {
                         conditions: &stream.conditions,
                         first: index * share.rows,
@@ -104,7 +109,8 @@ fn read_in_shares(
                         vocab_size,
                     });
                 }
-            })?;
+                Ok::<_, EngineError>(())
+            })??;
         }
     }
     Ok(())
@@ -208,6 +214,7 @@ mod tests {
             &mut streams,
             &Prefixes::apart(&batch),
             &mut bits,
+            &[Condition::Clean, Condition::Clean, Condition::Clean],
             share,
         )
         .unwrap();

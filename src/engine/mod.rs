@@ -13,6 +13,7 @@
 //! [`Readout`].
 
 mod error;
+mod finite;
 mod head;
 mod pass;
 mod post;
@@ -24,9 +25,12 @@ mod tail;
 mod unembed;
 
 pub use error::EngineError;
+pub use finite::Precision;
 pub use head::{LogitBlock, Readout};
 pub use session::Session;
 pub use unembed::Lens;
+
+use std::collections::BTreeSet;
 
 use crate::hooks::{Condition, Edit, EditCount, Observer};
 use crate::model::{AttentionTables, Config, Model};
@@ -131,8 +135,11 @@ impl<'m> Engine<'m> {
         // Gate, up, the post that forks share, an edited post, and one to spare.
         let mlp = 5 * c.d_mlp;
         // Queries, keys and values as projected, by heads, rotated and scaled; scores in three steps.
+        // A mask for each kind of attention, of all layers.
+        let windows: BTreeSet<_> = c.attention.iter().map(|spec| spec.window).collect();
+        let masks = windows.len() * batch.longest();
         let attention = 5 * q + 8 * kv + 3 * c.n_heads * batch.longest();
-        4 * (residuals + mlp.max(attention)) as u64
+        4 * (residuals + masks + mlp.max(attention)) as u64
     }
 
     /// Runs `batch` under `conditions`. Observers see the sites they want, `readout` the logits at
@@ -214,6 +221,7 @@ impl<'m> Engine<'m> {
                 &mut streams,
                 &pass.prefixes,
                 readout,
+                conditions,
                 self.held_of_activations(),
             )?;
         }

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
 
 use super::EngineError;
+use super::finite::{Computed, check_residual};
 use super::post::PostPass;
 use super::prefixes::Prefixes;
 use super::rows::{Rows, sum};
@@ -76,7 +77,7 @@ impl Pass<'_, '_> {
                 }
                 _ => None,
             };
-            let (post, resid_mid) = match &begun {
+            let (post, from) = match &begun {
                 Some(tail) => (
                     post.index_select(&tail.select, 0)?,
                     resid_mid.index_select(&tail.select, 0)?,
@@ -85,7 +86,15 @@ impl Pass<'_, '_> {
             };
             let mlp_out = layer.mlp_out(&post)?; // [rows, d_model]
             self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
-            let residual = sum(&resid_mid, &mlp_out)?; // [rows, d_model]
+            let residual = sum(&from, &mlp_out)?; // [rows, d_model]
+            let computed = Computed {
+                resid_mid: &resid_mid,
+                gate: &gate,
+                up: &up,
+                post: &post,
+                residual: &residual,
+            };
+            check_residual(l, &self.conditions[fork.conditions[0]], &computed)?;
             self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
             streams.push(Stream {
                 residual,

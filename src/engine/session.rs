@@ -44,6 +44,29 @@ impl<'e, 'm> Session<'e, 'm> {
         }
     }
 
+    /// Checks before any work that `texts` texts of at most `tokens` tokens, each after `prompt`, fit the model and its
+    /// memory.
+    ///
+    /// # Errors
+    /// [`EngineError::TooLong`], [`EngineError::Memory`].
+    pub fn check(
+        engine: &Engine<'_>,
+        prompt: &TokenBatch,
+        tokens: usize,
+        texts: usize,
+    ) -> Result<(), EngineError> {
+        let config = engine.model.config();
+        let max = config.max_positions;
+        if tokens > max {
+            return Err(EngineError::TooLong { tokens, max });
+        }
+        let width = 2 * config.n_kv_heads * config.head_dim * engine.model.dtype().size_in_bytes();
+        let of_layer = (tokens.next_multiple_of(ROOM) * width) as u64;
+        // While a cache grows there are two of it.
+        let held = of_layer * (texts * config.n_layers() + 1) as u64;
+        engine.beside(held).tokens_per_pass(prompt, 1).map(|_| ())
+    }
+
     /// Appends the tokens of `sequence` and returns the logits of the token after its last, `[vocab_size]`,
     /// with what the edit changed.
     ///

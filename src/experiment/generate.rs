@@ -6,7 +6,7 @@ use candle_transformers::generation::{LogitsProcessor, Sampling};
 use super::ExperimentError;
 use crate::engine::{Engine, EngineError, Session};
 use crate::hooks::{Condition, EditCount};
-use crate::tokens::Sequence;
+use crate::tokens::{Sequence, TokenBatch};
 
 /// How a token is chosen from the logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,22 @@ impl<'e, 'm> Generator<'e, 'm> {
             unread: prompt,
             changed: EditCount::default(),
         }
+    }
+
+    /// Checks before any work that `texts` texts of at most `tokens` tokens after `prompt` fit the model and its memory.
+    ///
+    /// # Errors
+    /// Those of [`Session::check`].
+    pub fn check(
+        engine: &Engine<'_>,
+        prompt: &[u32],
+        tokens: usize,
+        texts: usize,
+    ) -> Result<(), ExperimentError> {
+        let batch = TokenBatch::new(vec![Sequence::of_ids(0, prompt.to_vec())])?;
+        // The last token is written and not read.
+        let all = prompt.len().saturating_add(tokens).saturating_sub(1);
+        Ok(Session::check(engine, &batch, all, texts)?)
     }
 
     /// The next token.

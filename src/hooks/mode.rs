@@ -132,7 +132,7 @@ impl FromStr for ModeSpec {
         spec.ok_or_else(|| {
             format!(
                 "`{text}` is no edit; accepted: zero, mean, mean-sign, resample, fixed=VALUE, \
-                 multiply=FACTOR, clamp=LIMIT"
+                 multiply=FACTOR, clamp=LIMIT, with finite numbers that f32 holds (to 3.4e38)"
             )
         })
     }

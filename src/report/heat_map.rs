@@ -18,6 +18,7 @@ use palette::Scale;
 
 use super::ReportError;
 use crate::experiment::{CellEffect, Evidence, LayerWindow, SweepPlan, Versus};
+use crate::printable::printable;
 
 /// The bytes of `heat_map.svg`; `title` says what was ablated in which model.
 ///
@@ -34,7 +35,8 @@ pub fn heat_map_svg(
         cells: plan.on_target(effects),
     };
     let svg = HeatMap::new(&grid, title).svg();
-    svg.map(String::into_bytes)
+    // XML 1.0 has no control characters.
+    svg.map(|svg| printable(&svg).into_owned().into_bytes())
         .map_err(|why| ReportError::Encode {
             name: "heat_map.svg",
             why,

@@ -1,6 +1,7 @@
 //! The integration tests, one binary. `common` finds the models: real ones by their aliases (fetched
 //! on first use), tiny random ones under `tests/goldens`.
 
+mod arguments;
 mod attributes;
 mod cli;
 mod common;
@@ -9,6 +10,7 @@ mod edits;
 mod encoding;
 mod engine;
 mod families;
+mod finite;
 mod frequencies;
 mod generate;
 mod gguf_files;

@@ -142,3 +142,195 @@ fn two_texts_grow_in_a_terminal_and_leave_one_whole_table() {
     // Before it stand the edit and nothing that was drawn on the way.
     assert!(start <= 2, "{text:#?}");
 }
+
+/// Runs with these streams, through the shell.
+#[cfg(unix)]
+fn shell(args: &str, streams: &str) -> (Option<i32>, String) {
+    let binary = assert_cmd::cargo::cargo_bin!("gatelens");
+    let line = format!("'{}' {args} {streams}", binary.display());
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[cfg(unix)]
+fn tiny() -> String {
+    super::common::goldens()
+        .join("tiny-llama")
+        .to_str()
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_closed_output_is_quiet_and_a_full_one_an_error() {
+    let model = tiny();
+    let dir = tempfile::tempdir().unwrap();
+    let neurons = file(&dir, "n.txt", "0.1\n");
+    let commands = [
+        "--help".to_string(),
+        "models".to_string(),
+        "models --json".to_string(),
+        format!("inspect '{model}'"),
+        format!("fetch '{model}'"),
+        format!("classify --model '{model}' --json"),
+        format!("generate --model '{model}' --prompt a --max-tokens 9"),
+        format!(
+            "generate --model '{model}' --prompt a --max-tokens 9 --neurons '{neurons}' --compare"
+        ),
+        format!("neuron 0.1 --model '{model}'"),
+    ];
+    for args in commands {
+        // A pipe whose reader is gone already.
+        let (code, stderr) = shell(&args, "| true; exit ${PIPESTATUS:-0}");
+        assert!(
+            code == Some(0) && !stderr.contains("panicked") && !stderr.contains("error"),
+            "{args}: {stderr}"
+        );
+        let (code, stderr) = shell(&args, "> /dev/full");
+        assert!(
+            code == Some(1)
+                && stderr.contains("cannot write to the standard output: No space left"),
+            "{args}: {stderr}"
+        );
+        assert!(!stderr.contains("panicked"), "{args}: {stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_writes_its_files_though_nobody_reads() {
+    let model = tiny();
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let args = format!("classify --model '{model}' --out '{}'", out.display());
+    // Both streams are full, then both are closed pipes.
+    let (code, _) = shell(&args, "> /dev/full 2> /dev/full");
+    assert_eq!(code, Some(1));
+    assert!(out.join("classes.json").exists());
+    let args = format!("{args} --force");
+    std::fs::remove_file(out.join("neurons.parquet")).ok();
+    let binary = assert_cmd::cargo::cargo_bin!("gatelens");
+    let line = format!(
+        "{{ '{}' {args}; echo $? > '{}/code'; }} 2>&1 | true",
+        binary.display(),
+        dir.path().display()
+    );
+    Command::new("sh").args(["-c", &line]).status().unwrap();
+    let code = std::fs::read_to_string(dir.path().join("code")).unwrap();
+    assert_eq!(code.trim(), "0");
+    assert!(out.join("neurons.parquet").exists());
+}
+
+/// No character of `text` moves a cursor, hides or turns what is beside it.
+fn assert_shows(text: &str, what: &str) {
+    let bad = |c: &char| {
+        (c.is_control() && *c != '\n' && *c != '\t')
+            || "\u{202e}\u{200b}\u{2066}\u{fffe}".contains(*c)
+    };
+    assert_eq!(text.chars().find(bad), None, "{what}: {text:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn foreign_characters_are_shown_and_not_sent() {
+    const BAD: &str = "a\u{1b}[31m\u{7}\u{9b}2J\u{202e}\u{200b}b";
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join(format!("model{BAD}"));
+    std::fs::create_dir(&model).unwrap();
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        std::fs::copy(std::path::Path::new(&tiny()).join(name), model.join(name)).unwrap();
+    }
+    let model = model.to_str().unwrap();
+    let neurons = file(&dir, &format!("class{BAD}.txt"), "0.1\n1.2\n2.3\n3.4\n");
+    let prompt = |id: &str, text: &str| serde_json::json!({"id": id, "prompt": text, "subject": BAD, "target": "x"});
+    let prompts = [
+        prompt(BAD, &format!("The {BAD} is")),
+        prompt("two", &format!("A {BAD} was")),
+    ];
+    let prompts = prompts.map(|prompt| prompt.to_string()).join("\n");
+    let prompts = file(&dir, &format!("prompts{BAD}.jsonl"), &prompts);
+    let out = dir.path().join(format!("out{BAD}"));
+    let binary = assert_cmd::cargo::cargo_bin!("gatelens");
+    let run = |args: &[&str]| {
+        let output = Command::new(binary).args(args).output().unwrap();
+        let [stdout, stderr] =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_shows(&stdout, &format!("{args:?} stdout"));
+        assert_shows(&stderr, &format!("{args:?} stderr"));
+        (output.status.code(), stdout, stderr)
+    };
+    let edit = [
+        "--model",
+        model,
+        "--neurons",
+        &neurons,
+        "--prompts",
+        &prompts,
+        "--subset",
+        "all",
+        "--draws",
+        "2",
+    ];
+    let (code, stdout, stderr) =
+        run(&[&["sweep", "--out", out.to_str().unwrap()], &edit[..]].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.contains("\\u{1b}[31m\\u{7}\\u{9b}2J\\u{202e}\\u{200b}"),
+        "{stdout}"
+    );
+    let (code, ..) = run(&["report", out.to_str().unwrap()]);
+    assert_eq!(code, Some(0));
+    for name in ["heat_map.svg", "report.html"] {
+        let text = std::fs::read_to_string(out.join(name)).unwrap();
+        assert_shows(&text, name);
+        assert!(text.contains("\\u{1b}"), "{name}");
+    }
+    for args in [
+        vec![
+            "generate",
+            "--model",
+            model,
+            "--prompt",
+            BAD,
+            "--max-tokens",
+            "2",
+        ],
+        vec![
+            "generate",
+            "--model",
+            model,
+            "--prompt",
+            BAD,
+            "--max-tokens",
+            "2",
+            "--neurons",
+            &neurons,
+            "--compare",
+        ],
+        vec!["neuron", "0.1", "--model", model, "--prompts", &prompts],
+        vec!["ablate", "--mode", BAD],
+        vec!["ablate", "--model", BAD],
+        vec!["ablate", "--neurons", BAD],
+        vec![BAD],
+        vec!["report", BAD],
+        vec!["inspect", model],
+    ] {
+        run(&args);
+    }
+    let (_, stdout, _) = run(&[
+        "generate",
+        "--model",
+        model,
+        "--prompt",
+        BAD,
+        "--max-tokens",
+        "2",
+        "--json",
+    ]);
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["prompt"], BAD);
+}

@@ -108,14 +108,14 @@ pub fn warn_of_prompts(asked: &Asked, ready: &Ready) {
         repeated, unused, ..
     } = &asked.prompts;
     if !repeated.is_empty() {
-        eprintln!(
+        notice!(
             "warning: {} of the prompts are the same as an earlier one up to the subject, and are left out: {}",
             count(repeated.len()),
             some(repeated)
         );
     }
     if !unused.is_empty() {
-        eprintln!(
+        notice!(
             "warning: no prompt asks about {} subjects of {} (--bare needs none): {}",
             count(unused.len()),
             asked.subjects.name,
@@ -124,7 +124,7 @@ pub fn warn_of_prompts(asked: &Asked, ready: &Ready) {
     }
     let (first, all) = (subjects_first(&ready.batch), ready.batch.sequences().len());
     if first > 0 {
-        eprintln!(
+        notice!(
             "warning: in {} of {} prompts the subject is the first and only token, whose residual is unlike all others \
              in many models; --bos always puts a token before it",
             count(first),

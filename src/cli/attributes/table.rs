@@ -12,7 +12,7 @@ const CLASSES: usize = 5;
 
 /// The mean over layers of each class, then every layer.
 pub fn print_attributes(found: &AttributeEffects, layers: LayerWindow, versus: Versus) {
-    println!(
+    outln!(
         "attribute rate in points (hundredths), mean over {layers}; baseline: as many random neurons of the same \
          layers\n"
     );
@@ -22,11 +22,11 @@ pub fn print_attributes(found: &AttributeEffects, layers: LayerWindow, versus: V
         print_layers(found, classes, versus);
     }
     let mark = Evidence::Interval.mark();
-    println!(
+    outln!(
         "{mark:<2} the 95 % interval does not contain 0; not adjusted for the number of layers\n"
     );
     for cell in &found.absent {
-        println!("{ABSENT}  {cell}: no prompt has a rate in every arm");
+        outln!("{ABSENT}  {cell}: no prompt has a rate in every arm");
     }
 }
 
@@ -48,7 +48,7 @@ fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
         Versus::Baseline => "class off minus the mean of its baselines",
         Versus::Clean => "class off minus clean",
     };
-    println!("\nby layer, in points: the clean rate, and {compared}\n");
+    outln!("\nby layer, in points: the clean rate, and {compared}\n");
     let names = classes.iter().map(|class| class.replace('-', "-\n"));
     let fixed = ["layer", "clean"].map(str::to_string);
     let header: Vec<String> = fixed.into_iter().chain(names).collect();
@@ -69,7 +69,7 @@ fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
             .chain(differences)
             .collect()
     });
-    println!("{}\n", number_table(&header, rows));
+    outln!("{}\n", number_table(&header, rows));
 }
 
 /// The difference with its mark, so wide that the numbers stand in line.
@@ -101,7 +101,7 @@ pub fn warn_of_floor(found: &AttributeEffects, settings: RateSettings) {
                 "choose other layers (--rate-layers), longer texts, or another model"
             }
         };
-        eprintln!(
+        notice!(
             "warning: the clean rate is {} points, so that there is next to nothing to lose and a difference near 0 \
              says nothing of the class; {advice}",
             Unit::Points.mean(clean)
@@ -119,26 +119,26 @@ pub fn print_sentences(found: &AttributeEffects, settings: RateSettings, counts:
             format!("{filter} are dropped, then the first {top} tokens taken")
         }
     };
-    println!("{}: {order}.", settings.filter_order);
+    outln!("{}: {order}.", settings.filter_order);
     let lens = match lens {
         Lens::Raw => "raw: the residual times the unembedding, no final norm, no soft cap",
         Lens::FinalNorm => {
             "final-norm: the residual through the final norm, times the unembedding, no soft cap"
         }
     };
-    println!("{lens}; at the subject's last token, after each layer.");
+    outln!("{lens}; at the subject's last token, after each layer.");
     let Spread {
         least,
         median,
         most,
     } = counts.text_words;
-    println!("A text has {least} to {most} distinct words (median {median}).");
+    outln!("A text has {least} to {most} distinct words (median {median}).");
     print_absent(found, counts);
 }
 
 fn print_absent(found: &AttributeEffects, counts: &Counts) {
     if counts.absent_rates > 0 {
-        println!(
+        outln!(
             "{} of {} rates are absent: nothing was left of their tokens.",
             count(counts.absent_rates),
             count(counts.rates)
@@ -146,14 +146,14 @@ fn print_absent(found: &AttributeEffects, counts: &Counts) {
     }
     let means = found.effects.iter().filter(|effect| effect.layer.is_none());
     for effect in means.filter(|effect| effect.left_out > 0) {
-        println!(
+        outln!(
             "{}: {} prompts are left out of the mean, with no rate in some arm.",
             effect.effect.class,
             count(effect.left_out)
         );
     }
     if counts.prompts_without_text > 0 {
-        println!(
+        outln!(
             "{} more prompts are left out: their subjects have no text.",
             count(counts.prompts_without_text)
         );

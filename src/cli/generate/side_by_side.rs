@@ -73,7 +73,7 @@ impl LiveTable {
 /// Prints the texts where there is no terminal.
 pub(super) fn print_table(texts: &[&Text]) {
     let width = Term::stdout().size().1.clamp(NARROWEST, WIDEST);
-    println!("{}", table(texts, width));
+    outln!("{}", table(texts, width));
 }
 
 /// Says where the texts part.
@@ -85,8 +85,8 @@ pub(super) fn print_difference(texts: &[Text], tokenizer: &Tokenizer) {
         None => "the end".to_string(),
     };
     match same == a.ids.len() && same == b.ids.len() {
-        true => println!("\nBoth texts are the same."),
-        false => println!(
+        true => outln!("\nBoth texts are the same."),
+        false => outln!(
             "\nThe first {same} tokens are the same; then {} against {}.",
             word(a),
             word(b)

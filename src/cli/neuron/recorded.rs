@@ -24,7 +24,7 @@ pub(super) fn read(
     warn_if_unchecked(folder);
     let neuron = folder.neuron(args.neuron)?;
     if args.top > TOP_TOKENS {
-        eprintln!(
+        notice!(
             "warning: --top {} is more than a recording holds of a neuron: its {TOP_TOKENS} strongest tokens",
             args.top
         );

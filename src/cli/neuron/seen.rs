@@ -1,10 +1,11 @@
 //! Where a neuron fires, shown alike whether it comes from a run or from a recording.
 
-use console::style;
 use serde::Serialize;
 
 use super::super::table::{count, number_table};
+use super::super::terminal::Paint;
 use crate::experiment::{Firing, FiringStatistics, SignCaseSummary};
+use crate::printable::printable;
 
 /// What is known of where a neuron fires.
 pub(super) struct Seen {
@@ -78,7 +79,7 @@ impl Seen {
             frequency,
             sign_cases,
         } = self.statistics;
-        println!(
+        outln!(
             "On {}, {} tokens: gate positive at {:.1} %\n",
             self.place(),
             count(tokens as usize),
@@ -103,23 +104,23 @@ impl Seen {
             }
             cells
         });
-        println!("{}\n", number_table(&header, rows));
+        outln!("{}\n", number_table(&header, rows));
     }
 
     fn print_strongest(&self) {
-        println!("Strongest on {}:\n", self.place());
-        let widths = self.strongest.iter().map(|o| o.id.chars().count());
-        let width = widths.max().unwrap_or(0);
-        for occurrence in &self.strongest {
+        outln!("Strongest on {}:\n", self.place());
+        let ids = self.strongest.iter().map(|o| printable(&o.id));
+        let width = ids.clone().map(|id| id.chars().count()).max().unwrap_or(0);
+        for (occurrence, id) in self.strongest.iter().zip(ids) {
             let Occurrence {
-                id,
                 values,
                 before,
                 token,
                 after,
+                ..
             } = occurrence;
             let (values, token) = (values.in_words(), marked(token));
-            println!("  {id:<width$}  {values}   {before}{token}{after}");
+            outln!("  {id:<width$}  {values}   {before}{token}{after}");
         }
     }
 
@@ -151,7 +152,7 @@ fn posts(case: SignCaseSummary) -> [String; 2] {
 /// A token in colour, or between brackets where there is none.
 fn marked(token: &str) -> String {
     match console::colors_enabled() {
-        true => style(token).bold().reverse().to_string(),
+        true => Paint::Reverse.on(token),
         false => format!("[{token}]"),
     }
 }

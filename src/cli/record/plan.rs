@@ -80,7 +80,7 @@ impl Record {
         );
         check_threshold(self.class.threshold)?;
         let layers = self.layers.clone().unwrap_or(0..config.n_layers());
-        check_layers(&layers, config.n_layers())?;
+        check_layers(&layers, config.n_layers()).context("--layers")?;
         let neurons = self.neurons.as_deref();
         let neurons = neurons.map(|path| NeuronSet::read(path, config.n_layers(), config.d_mlp));
         let neurons = neurons.transpose()?;

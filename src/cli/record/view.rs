@@ -27,7 +27,7 @@ pub(super) struct Heading<'a> {
 
 /// Prints each quantity by class, then by class and role, and the frequency by class and layer.
 pub(super) fn print(view: &[Activity], heading: &Heading<'_>, sets: &ClassSets) {
-    println!(
+    outln!(
         "{}: {} {}, {} tokens, layers {} to {}, fold {}",
         heading.model,
         count(heading.units),
@@ -37,31 +37,31 @@ pub(super) fn print(view: &[Activity], heading: &Heading<'_>, sets: &ClassSets) 
         heading.layers.end - 1,
         heading.fold,
     );
-    println!(
+    outln!(
         "class: mean over its neurons and these tokens; {}",
         baseline(heading.draws)
     );
     for quantity in Quantity::ALL {
-        println!("\n{}\n\n{}", title(quantity), by_class(view, quantity));
+        outln!("\n{}\n\n{}", title(quantity), by_class(view, quantity));
     }
     let tests = view.iter().filter(|activity| activity.p.is_some()).count();
     print_tests(tests, heading);
     for quantity in Quantity::ALL {
-        println!(
+        outln!(
             "\n{}, by role of the token: class/baseline\n\n{}",
             name(quantity),
             by_role(view, quantity)
         );
     }
     if tests > 0 {
-        println!("* p (Holm) < {SIGNIFICANT}");
+        outln!("* p (Holm) < {SIGNIFICANT}");
     }
-    println!(
+    outln!(
         "\n{}, by layer, in %: class/baseline\n\n{}",
         name(Quantity::Frequency),
         by_layer(view, heading.layers.clone())
     );
-    println!("blank: the class has no neuron there; {ABSENT}: there is no baseline");
+    outln!("blank: the class has no neuron there; {ABSENT}: there is no baseline");
     let treatments = sets.treatments().iter();
     let compared = treatments.filter(|_| heading.draws > 0);
     compared.for_each(print_notes);
@@ -119,14 +119,14 @@ fn by_class(view: &[Activity], quantity: Quantity) -> Table {
 fn print_tests(tests: usize, heading: &Heading<'_>) {
     let units = heading.unit_name;
     if tests > 0 {
-        println!("interval and p: over {units} and random sets (class minus baseline, two-sided)");
-        println!("Holm: p adjusted over all {tests} tests of the run, those by role included");
+        outln!("interval and p: over {units} and random sets (class minus baseline, two-sided)");
+        outln!("Holm: p adjusted over all {tests} tests of the run, those by role included");
     } else if heading.units == 1 {
-        println!(
+        outln!(
             "no interval and no p: these need two {units} or more (a line of only --- parts them)"
         );
     } else if heading.draws < 2 {
-        println!("no interval and no p: these need two random sets or more (--draws)");
+        outln!("no interval and no p: these need two random sets or more (--draws)");
     }
 }
 
@@ -163,21 +163,21 @@ fn by_layer(view: &[Activity], layers: Range<usize>) -> Table {
 fn print_notes(treatment: &Treatment) {
     let class = &treatment.class;
     if treatment.baseline.is_empty() {
-        println!("{class} has all neurons of its layers: there is no baseline.");
+        outln!("{class} has all neurons of its layers: there is no baseline.");
         return;
     }
     let layers = &treatment.shortfall;
     let filled = layers.iter().filter(|layer| layer.available == 0).count();
     let most = layers.len() - filled;
     if most > 0 {
-        println!(
+        outln!(
             "{class} has more than half of the neurons of {}:\n  its baseline there is all others, the same \
              in every set.",
             layers_of(most)
         );
     }
     if filled > 0 {
-        println!(
+        outln!(
             "{class} has all neurons of {}:\n  these are shown by layer alone, since nothing is there to \
              compare them with.",
             layers_of(filled)

@@ -33,6 +33,7 @@ use folder::RunFolder;
 use super::out_dir::write_file;
 use super::owned::{self, Mark, RUN};
 use super::{ReportError, RunInfo};
+use crate::printable::printable;
 
 /// The bytes of `report.html` of the run in `folder`. They depend on nothing but the folder's files, so a folder that is
 /// not at its place yet gives the same.
@@ -47,7 +48,8 @@ pub fn report_html(folder: &Path) -> Result<Vec<u8>, ReportError> {
         contents,
     } = RunFolder::read(folder)?;
     let blocks = contents.blocks(&run);
-    page::page(&run, passes, &blocks).map(String::into_bytes)
+    let page = page::page(&run, passes, &blocks)?;
+    Ok(printable(&page).into_owned().into_bytes())
 }
 
 /// The bytes of `report.html` of a run of `verify` that has no folder yet, from its `claims.json`.
@@ -62,7 +64,8 @@ pub fn verdicts_html(run: &RunInfo, claims: &[u8]) -> Result<Vec<u8>, ReportErro
     let contents = Contents::Verify {
         claims: Some(claims),
     };
-    page::page(run, None, &contents.blocks(run)).map(String::into_bytes)
+    let page = page::page(run, None, &contents.blocks(run))?;
+    Ok(printable(&page).into_owned().into_bytes())
 }
 
 /// Writes the page of the run in `folder` to `to`, or into the folder, as one of the run's files, and returns where it

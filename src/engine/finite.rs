@@ -1,0 +1,196 @@
+//! Numbers stay finite: what is not shows in the residual, after the layer where it came up, or in the logits.
+//!
+//! A value that is infinite or not a number spoils its whole row of the residual from there on. So one look at the
+//! residual after each layer is enough, and only where it fails is the culprit looked for.
+
+use candle_core::{DType, Result, Tensor};
+use rayon::prelude::*;
+
+use super::EngineError;
+use super::rows::Rows;
+use crate::hooks::Condition;
+
+/// The tensors of one layer in the order in which they were computed.
+pub(super) struct Computed<'a> {
+    pub resid_mid: &'a Tensor,
+    pub gate: &'a Tensor,
+    pub up: &'a Tensor,
+    pub post: &'a Tensor,
+    pub residual: &'a Tensor,
+}
+
+/// Refuses a residual with a row whose norm is not finite, and says what in layer `layer` made it so.
+pub(super) fn check_residual(
+    layer: usize,
+    condition: &Condition,
+    computed: &Computed<'_>,
+) -> std::result::Result<(), EngineError> {
+    if rows_are_finite(computed.residual)? {
+        return Ok(());
+    }
+    let culprit = culprit(layer, computed)?;
+    Err(EngineError::NotFinite {
+        place: match culprit {
+            Some(culprit) => culprit,
+            None => format!("the residual after layer {layer}"),
+        },
+        edit: label(condition),
+        dtype: Precision::of(computed.residual.dtype()),
+    })
+}
+
+/// Refuses logits of which one is not finite.
+pub(super) fn check_logits(
+    logits: &[f32],
+    condition: &Condition,
+    dtype: DType,
+) -> std::result::Result<(), EngineError> {
+    if logits
+        .par_chunks(BLOCK)
+        .all(|block| block.iter().all(|logit| logit.is_finite()))
+    {
+        return Ok(());
+    }
+    Err(EngineError::NotFinite {
+        place: "a logit".to_string(),
+        edit: label(condition),
+        dtype: Precision::of(dtype),
+    })
+}
+
+/// Values that a thread looks at together.
+const BLOCK: usize = 1 << 14;
+
+fn label(condition: &Condition) -> Option<String> {
+    match condition {
+        Condition::Clean => None,
+        Condition::Edited(edit) => Some(edit.label.clone()),
+    }
+}
+
+/// A row whose squares overflow would leave its norm as zeros, which are finite and wrong.
+fn rows_are_finite(rows: &Tensor) -> Result<bool> {
+    if !rows.device().is_cpu() {
+        let squares = rows.to_dtype(DType::F32)?.sqr()?.sum(1)?.to_vec1::<f32>()?;
+        return Ok(squares.iter().all(|square| square.is_finite()));
+    }
+    let width = rows.dim(1)?;
+    Rows::of(rows)?.read(|values| {
+        let is_finite = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().is_finite();
+        values.par_chunks(width).all(is_finite)
+    })
+}
+
+fn culprit(layer: usize, computed: &Computed<'_>) -> Result<Option<String>> {
+    if !rows_are_finite(computed.resid_mid)? {
+        return Ok(Some(format!(
+            "the residual after the attention of layer {layer}"
+        )));
+    }
+    for (name, tensor) in [
+        ("gate", computed.gate),
+        ("up", computed.up),
+        ("post", computed.post),
+    ] {
+        let width = tensor.dim(1)?;
+        let found = Rows::of(tensor)?.read(|values| {
+            values
+                .iter()
+                .position(|value| !value.is_finite())
+                .map(|at| (at % width, values[at]))
+        })?;
+        if let Some((neuron, value)) = found {
+            return Ok(Some(format!("{name} of neuron {layer}.{neuron} ({value})")));
+        }
+    }
+    Ok(None)
+}
+
+/// What activations are kept in, and what to do where it is too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// To 65,504.
+    F16,
+    /// As far as f32, with fewer digits.
+    Bf16,
+    /// To 3.4e38.
+    F32,
+}
+
+impl Precision {
+    fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::F16 => Precision::F16,
+            DType::BF16 => Precision::Bf16,
+            _ => Precision::F32,
+        }
+    }
+
+    /// What to do next.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Precision::F16 => "f16 holds numbers to 65,504 only: use --dtype f32, or bf16",
+            Precision::Bf16 => "use --dtype f32, or a milder --mode where an edit made it",
+            Precision::F32 => {
+                "the file is damaged (a weight that is not a number, or far too large), or the edit's value is too large: \
+                 get the model again, or use a milder --mode"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn rows(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values, (2, values.len() / 2), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn the_first_culprit_is_named() {
+        let fine = rows(&[1.0, -2.0, 0.0, 3.0]);
+        let bad = rows(&[1.0, 2.0, 3.0, f32::NAN]);
+        let whole = Computed {
+            resid_mid: &fine,
+            gate: &fine,
+            up: &fine,
+            post: &fine,
+            residual: &fine,
+        };
+        assert!(check_residual(3, &Condition::Clean, &whole).is_ok());
+        let of = |computed: Computed<'_>| {
+            check_residual(3, &Condition::Clean, &computed)
+                .unwrap_err()
+                .to_string()
+        };
+        let message = of(Computed {
+            up: &bad,
+            post: &bad,
+            residual: &bad,
+            ..whole
+        });
+        assert!(message.contains("up of neuron 3.1 (NaN)"), "{message}");
+        let whole = Computed {
+            resid_mid: &fine,
+            gate: &fine,
+            up: &fine,
+            post: &fine,
+            residual: &fine,
+        };
+        let message = of(Computed {
+            resid_mid: &bad,
+            residual: &bad,
+            ..whole
+        });
+        assert!(message.contains("the attention of layer 3"), "{message}");
+    }
+
+    #[test]
+    fn squares_that_overflow_are_not_finite() {
+        assert!(rows_are_finite(&rows(&[1e18, 0.0, 0.0, -1e18])).unwrap());
+        assert!(!rows_are_finite(&rows(&[0.0, 0.0, 2e19, 0.0])).unwrap());
+    }
+}
