@@ -110,7 +110,10 @@ fn a_file_that_shrinks_during_a_run_is_an_error_that_names_it() {
         .run(&prompts(), &[Condition::Clean], &mut [], None, &())
         .unwrap_err();
     assert!(
-        matches!(error, EngineError::Model(ModelError::Read { .. })),
+        matches!(
+            error,
+            EngineError::Model(ModelError::Read { .. } | ModelError::Changed { .. })
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("model.safetensors"), "{error}");
