@@ -70,6 +70,11 @@ pub fn tokens(text: &str) -> Result<usize, String> {
     within(text, 1..=MOST_TOKENS, "")
 }
 
+/// No more than so many tokens; whether there is a use for 0 shows where they are read.
+pub fn token_limit(text: &str) -> Result<usize, String> {
+    within(text, 0..=MOST_TOKENS, "")
+}
+
 /// How many tokens a stretch of text has.
 pub fn stretch(text: &str) -> Result<usize, String> {
     within(
