@@ -72,7 +72,12 @@ pub fn tokens(text: &str) -> Result<usize, String> {
 
 /// No more than so many tokens; whether there is a use for 0 shows where they are read.
 pub fn token_limit(text: &str) -> Result<usize, String> {
-    within(text, 0..=MOST_TOKENS, "")
+    within(text, 0..=usize::MAX, "")
+}
+
+/// No more of a text than so many tokens, where each is predicted from those before it.
+pub fn text_limit(text: &str) -> Result<usize, String> {
+    within(text, 2..=usize::MAX, "")
 }
 
 /// How many tokens a stretch of text has.
