@@ -36,7 +36,7 @@ pub struct TextArgs {
     #[arg(long, value_name = "TOKENS", default_value_t = 1024, requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]
     context: usize,
     /// Read no more of the texts than this.
-    #[arg(long, value_name = "TOKENS", requires = "text", value_parser = numbers::tokens, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TOKENS", requires = "text", value_parser = numbers::text_limit, allow_negative_numbers = true)]
     max_tokens: Option<usize>,
 }
 

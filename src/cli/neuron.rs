@@ -61,7 +61,7 @@ pub struct NeuronArgs {
     )]
     recorded: Option<PathBuf>,
     /// Longest stretch of a text that is read at once, in tokens.
-    #[arg(long, default_value_t = 1024, value_name = "TOKENS", requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1024, value_name = "TOKENS", requires = "text", value_parser = numbers::tokens, allow_negative_numbers = true)]
     context: usize,
     /// How many tokens and occurrences to show.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = numbers::shown, allow_negative_numbers = true)]

@@ -70,6 +70,16 @@ pub fn tokens(text: &str) -> Result<usize, String> {
     within(text, 1..=MOST_TOKENS, "")
 }
 
+/// No more than so many tokens; whether there is a use for 0 shows where they are read.
+pub fn token_limit(text: &str) -> Result<usize, String> {
+    within(text, 0..=usize::MAX, "")
+}
+
+/// No more of a text than so many tokens, where each is predicted from those before it.
+pub fn text_limit(text: &str) -> Result<usize, String> {
+    within(text, 2..=usize::MAX, "")
+}
+
 /// How many tokens a stretch of text has.
 pub fn stretch(text: &str) -> Result<usize, String> {
     within(

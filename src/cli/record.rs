@@ -81,10 +81,10 @@ pub struct Record {
     #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
     text: Vec<PathBuf>,
     /// Read no more than so many tokens: whole prompts, and of texts the beginning.
-    #[arg(long, value_name = "N", value_parser = numbers::tokens, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = numbers::token_limit, allow_negative_numbers = true)]
     max_tokens: Option<usize>,
     /// Tokens of a window of text, BOS included [default: 1024, or what the model can read].
-    #[arg(long, value_name = "N", requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", requires = "text", value_parser = numbers::tokens, allow_negative_numbers = true)]
     context: Option<usize>,
     /// The strongest neurons, by |post|, that activations.parquet holds of each token and layer (16 bytes each);
     /// 0: no such file.

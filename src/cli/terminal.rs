@@ -1,10 +1,10 @@
-//! The only way to standard output and standard error: [`outln!`] and [`out!`] for results, [`notice!`] for a line of
-//! anything else, [`print_json`] for machines.
+//! The only way to standard output and standard error: `outln!` and `out!` for results, `notice!` for a line of
+//! anything else, `print_json` for machines.
 //!
 //! Neither ever panics. A pipe that was closed ends the output and not the run, so that a run still writes its files;
 //! then the program ends quietly. A full disk is an error at the end. What cannot be written to standard error is lost
-//! and stops nothing. Foreign characters that do not show as themselves are escaped here ([`printable`]), once for all
-//! commands; colours are asked for with [`Paint`], whose marks turn into colours only here.
+//! and stops nothing. Foreign characters that do not show as themselves are escaped here (`printable`), once for all
+//! commands; colours are asked for with `Paint`, whose marks turn into colours only here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -79,12 +79,12 @@ fn with<T>(work: impl FnOnce(&mut Output) -> T) -> T {
     work(&mut OUTPUT.lock().unwrap_or_else(|held| held.into_inner()))
 }
 
-/// [`outln!`].
+/// `outln!`.
 pub fn print_line(text: fmt::Arguments<'_>) {
     with(|output| output.text(&format!("{text}\n")));
 }
 
-/// [`out!`].
+/// `out!`.
 pub fn print_part(text: fmt::Arguments<'_>) {
     with(|output| {
         output.text(&text.to_string());
@@ -92,7 +92,7 @@ pub fn print_part(text: fmt::Arguments<'_>) {
     });
 }
 
-/// [`notice!`].
+/// `notice!`.
 pub fn print_notice(text: fmt::Arguments<'_>) {
     let line = painted(None, &format!("{text}\n"), console::colors_enabled_stderr());
     let _ = io::stderr().write_all(line.as_bytes());
