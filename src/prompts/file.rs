@@ -90,7 +90,12 @@ mod tests {
 
     #[test]
     fn other_encodings_are_named() {
-        for bytes in [&b"\xff\xfe1\0"[..], b"\xfe\xff\01", b"1\0.\0", b"\01\0."] {
+        for bytes in [
+            &b"\xff\xfe1\0"[..],
+            b"\xfe\xff\x001",
+            b"1\0.\0",
+            b"\x001\x00.",
+        ] {
             assert_eq!(text_of(bytes.to_vec()), Err(NotText::Utf16));
         }
         let message = text_of(b"1.3\r\nab\xe9\n".to_vec())

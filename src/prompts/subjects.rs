@@ -350,7 +350,7 @@ fn read_csv(name: &str, text: &str, checked: &mut Checked) -> Result<(), Subject
     });
     let (columns, found) = header.unwrap_or_default();
     let repeated = |column: &&str| found.iter().filter(|found| found.trim() == *column).count() > 1;
-    if let Some(column) = COLUMNS.into_iter().find(|column| repeated(&column)) {
+    if let Some(column) = COLUMNS.into_iter().find(|column| repeated(column)) {
         return Err(SubjectError::ColumnTwice { name, column });
     }
     let [Some(subject), Some(text)] = columns else {

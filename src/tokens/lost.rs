@@ -50,7 +50,7 @@ fn gaps(text: &str, offsets: &[Range<u32>]) -> Vec<Range<usize>> {
     let mut gaps = Vec::new();
     let mut covered = 0;
     let ranges = offsets.iter().map(|r| r.start as usize..r.end as usize);
-    for range in ranges.chain([text.len()..text.len()]) {
+    for range in ranges.chain(std::iter::once(text.len()..text.len())) {
         let gap = text.get(covered..range.start).unwrap_or_default();
         let start = covered + gap.len() - gap.trim_start().len();
         let gap = gap.trim();

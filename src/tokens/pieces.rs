@@ -186,3 +186,49 @@ fn no_token_crosses(inner: &tokenizers::Tokenizer, part: &str, at: usize) -> boo
 
 /// Characters of the longest token that is looked for across a cut.
 const LONGEST_TOKEN: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::BufReader;
+
+    use candle_core::quantized::gguf_file::Content;
+
+    use super::*;
+    use crate::hub::{ModelFiles, locate};
+
+    fn real(alias: &str) -> Tokenizer {
+        let ModelFiles::Gguf(path) = locate(alias, &()).unwrap().files else {
+            panic!("{alias} is not one GGUF file");
+        };
+        let mut file = BufReader::new(File::open(path).unwrap());
+        Tokenizer::from_gguf(&Content::read(&mut file).unwrap()).unwrap()
+    }
+
+    /// Byte-level with a regex, and SentencePiece without a pre-tokenizer, whose merges go over runs of spaces.
+    #[test]
+    fn real_tokenizers_give_the_tokens_of_the_whole() {
+        let stretches = [
+            ("The gate lets the value through, it's 1987. ", 900),
+            (" ", 70_000),
+            ("0123456789", 4_000),
+            ("日本語のテキスト。", 3_000),
+            ("\n\n  \t", 9_000),
+            ("👩‍👩‍👧🇫🇷 e\u{301}\u{323}", 2_000),
+            ("abcdefghij", 9_000),
+            ("▁▁ ▁", 5_000),
+            ("Plain words again and again. ", 4_000),
+        ];
+        let text: String = stretches
+            .iter()
+            .map(|(part, times)| part.repeat(*times))
+            .collect();
+        for alias in ["smollm2-135m", "gemma3-270m"] {
+            let tokenizer = real(alias);
+            let cut = next_cut(&tokenizer, &text[text.len() - 3 * PIECE / 2..], 0).unwrap();
+            assert!(cut <= PIECE, "{alias}: prose is cut at {cut}");
+            let whole = tokenizer.encode_whole(&text).unwrap();
+            assert!(encode(&tokenizer, &text).unwrap() == whole, "{alias}");
+        }
+    }
+}
