@@ -15,6 +15,8 @@
 
 pub mod printable;
 
+mod guard;
+
 pub mod hub;
 
 pub mod prompts;

@@ -1,11 +1,9 @@
 //! A Parquet table that is written batch by batch.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
@@ -16,6 +14,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use super::ReportError;
+use crate::guard::guarded;
 
 /// Rows that are held in memory before they are written: a few MiB, and still large for readers.
 const ROW_GROUP: usize = 1 << 18;
@@ -72,7 +71,7 @@ pub(super) fn batches_of(
     choose: impl FnOnce(Builder) -> Result<Builder, String>,
 ) -> Result<Batches, String> {
     let file = File::open(path).map_err(|why| why.to_string())?;
-    let reader = guarded(|| {
+    let reader = reading(|| {
         let builder = Builder::try_new(file).map_err(|why| why.to_string())?;
         choose(builder)?.build().map_err(|why| why.to_string())
     });
@@ -88,27 +87,14 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = guarded(|| self.0.next().transpose().map_err(|why| why.to_string()));
+        let batch = reading(|| self.0.next().transpose().map_err(|why| why.to_string()));
         batch.transpose()
     }
 }
 
 /// Calls what reads a file; a panic of the library below, on bytes that it did not expect, is an error of the file.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    thread_local! { static GUARDED: Cell<bool> = const { Cell::new(false) } }
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !GUARDED.get() {
-                usual(info);
-            }
-        }));
-    });
-    GUARDED.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(read));
-    GUARDED.set(false);
-    result.unwrap_or_else(|_| Err("it is damaged".to_string()))
+fn reading<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    guarded(read).unwrap_or_else(|why| Err(format!("it is damaged ({why})")))
 }
 
 /// A column of numbers of a batch that was read; or why it is not one, or that a value is absent.

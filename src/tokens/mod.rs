@@ -15,7 +15,6 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gguf;
-mod guard;
 mod lost;
 mod pieces;
 mod positions;

@@ -189,20 +189,15 @@ const LONGEST_TOKEN: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::io::BufReader;
-
-    use candle_core::quantized::gguf_file::Content;
-
     use super::*;
+    use crate::hub::gguf::GgufFile;
     use crate::hub::{ModelFiles, locate};
 
     fn real(alias: &str) -> Tokenizer {
-        let ModelFiles::Gguf(path) = locate(alias, &()).unwrap().files else {
+        let ModelFiles::Gguf(parts) = locate(alias, &()).unwrap().files else {
             panic!("{alias} is not one GGUF file");
         };
-        let mut file = BufReader::new(File::open(path).unwrap());
-        Tokenizer::from_gguf(&Content::read(&mut file).unwrap()).unwrap()
+        Tokenizer::from_gguf(&GgufFile::open(&parts[0]).unwrap()).unwrap()
     }
 
     /// Byte-level with a regex, and SentencePiece without a pre-tokenizer, whose merges go over runs of spaces.

@@ -10,9 +10,9 @@ use std::path::Path;
 use tokenizers::ModelWrapper;
 
 use super::bos::{BosPolicy, bos_from_files};
-use super::guard::guarded;
 use super::lost::lost_part;
 use super::{TokenError, gguf, pieces};
+use crate::guard::guarded;
 use crate::hub::gguf::GgufFile;
 use crate::prompts::sha256_hex;
 

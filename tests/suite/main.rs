@@ -21,6 +21,7 @@ mod hf_folders;
 mod hub;
 mod loading;
 mod memory;
+mod mutations;
 mod neuron;
 mod oracle;
 mod out_folders;
@@ -39,3 +40,6 @@ mod text;
 mod tokenizers;
 mod two_layer;
 mod verify;
+
+#[global_allocator]
+static ALLOCATOR: mutations::Counting = mutations::Counting;

@@ -1,4 +1,4 @@
-//! The border to the tokenizers crate, which panics on some files: there a panic is an error.
+//! The border to libraries that panic on some files (tokenizers, parquet): there a panic is an error.
 //!
 //! The panic's message is kept from stderr for the thread and the time of one call. Panics of anything else go their
 //! usual way.
@@ -19,8 +19,8 @@ thread_local! {
     static HOOK: RefCell<Hook> = const { RefCell::new(Hook::Print) };
 }
 
-/// Does some work of the tokenizers crate; a panic becomes its message.
-pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// Does some work of a library; a panic becomes its message.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let usual = panic::take_hook();
