@@ -47,7 +47,7 @@ fn parts(out: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// Leaves an unfinished run in `out`: tries delays around what half of a whole run takes.
-fn stop_halfway(args: &[&str], out: &Path, whole: Duration) {
+pub fn stop_halfway(args: &[&str], out: &Path, whole: Duration) {
     let mut delay = whole.mul_f64(0.5);
     for _ in 0..12 {
         ended(args, delay, libc::SIGINT);

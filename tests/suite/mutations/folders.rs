@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use gatelens::hooks::Neuron;
 use gatelens::report::{RecordedFolder, report_html};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
-use super::super::cli::{file, succeed};
+use super::super::cli::{columns, file, gatelens, succeed};
 use super::super::common::goldens;
-use super::bytes::{each, names};
+use super::super::stopping::stop_halfway;
+use super::bytes::{each, mutated, names};
 
 /// A finished run in a new folder.
 fn run(command: &[&str]) -> (TempDir, PathBuf) {
@@ -89,6 +92,87 @@ fn a_recording() {
                     assert_eq!(found, whole);
                 }
             });
+        }
+    }
+}
+
+/// Copies the files of a folder and of those in it.
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copied(&path, &target),
+            false => drop(fs::copy(&path, &target).unwrap()),
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_to_go_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let neurons = file(&dir, "mine.txt", "0.3\n1.17\n2.8\n");
+    let facts = (0..500).map(|i| {
+        format!(
+            "{{\"id\": \"{i}\", \"prompt\": \"Number {i} of the long list is\", \"subject\": \"list\", \
+             \"target\": \"here\"}}\n"
+        )
+    });
+    let facts = file(&dir, "facts.jsonl", &facts.collect::<String>());
+    let model = goldens().join("tiny-llama");
+    let [whole, stopped, again] = ["whole", "stopped", "again"].map(|name| dir.path().join(name));
+    let args = |out: &Path| -> Vec<String> {
+        let fixed = ["ablate", "--subset", "all", "--draws", "6", "--neurons"];
+        let rest = [
+            &neurons,
+            "--prompts",
+            &facts,
+            "--model",
+            model.to_str().unwrap(),
+        ];
+        let out = ["--out", out.to_str().unwrap()];
+        let all = [&fixed[..], &rest, &out].concat();
+        all.into_iter().map(str::to_string).collect()
+    };
+    let started = std::time::Instant::now();
+    gatelens().args(args(&whole)).assert().success();
+    let args_of_stopped = args(&stopped);
+    let words: Vec<&str> = args_of_stopped.iter().map(String::as_str).collect();
+    stop_halfway(&words, &stopped, started.elapsed());
+
+    let expected = columns(&whole.join("outcomes.parquet")).1;
+    let mut files = files_of(&stopped);
+    files.extend(files_of(&stopped.join("parts")).into_iter().take(3));
+    files.retain(|path| fs::metadata(path).unwrap().len() > 0);
+    for (number, path) in files.iter().enumerate() {
+        let within = path.strip_prefix(&stopped).unwrap();
+        let bytes = fs::read(path).unwrap();
+        for case in 0..6 {
+            let mut rng = ChaCha8Rng::seed_from_u64(100 * number as u64 + case);
+            let _ = fs::remove_dir_all(&again);
+            copied(&stopped, &again);
+            fs::write(
+                again.join(within),
+                mutated(&bytes, 0..bytes.len(), &mut rng),
+            )
+            .unwrap();
+            let run = gatelens()
+                .args(args(&again))
+                .arg("--resume")
+                .output()
+                .unwrap();
+            let error = String::from_utf8_lossy(&run.stderr);
+            assert!(!error.contains("panicked"), "{}: {error}", within.display());
+            match run.status.code() {
+                Some(0) => {
+                    let found = columns(&again.join("outcomes.parquet")).1;
+                    assert_eq!(found, expected, "{}, case {case}", within.display());
+                }
+                Some(1) => names(&error, &again),
+                other => panic!("{}, case {case}: {other:?}: {error}", within.display()),
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ fn subjects() {
     let lines =
         "{\"subject\": \"Paris\", \"text\": \"Paris is a city in France with many bridges.\"}\n";
     check("subjects.jsonl", lines, 800, Subjects::read);
-    let table = "subject,text\nParis,\"A city, in France\"\nRome,A city in Italy\n";
+    let table = "subject,paragraphs\nParis,\"A city, in France\"\nRome,A city in Italy\n";
     check("subjects.csv", table, 800, Subjects::read);
 }
 
