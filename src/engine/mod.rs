@@ -108,7 +108,7 @@ impl<'m> Engine<'m> {
         let (tokens, per_token) = (batch.longest(), self.bytes_per_token(batch, conditions));
         let needed = self.held + tokens as u64 * per_token;
         if needed > plan.activation_limit {
-            let needed_mib = (plan.held_bytes + needed).div_ceil(1 << 20);
+            let needed_mib = plan.limit_for(needed).div_ceil(1 << 20);
             return Err(EngineError::Memory {
                 tokens,
                 conditions,

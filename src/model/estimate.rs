@@ -69,8 +69,8 @@ pub struct MemoryPlan {
     pub activation_bytes: u64,
     /// What they must fit into, bytes.
     pub activation_limit: u64,
-    /// What everything else takes, bytes.
-    pub held_bytes: u64,
+    /// What everything else takes, either way.
+    estimate: MemoryEstimate,
 }
 
 /// Where a limit comes from.
@@ -112,7 +112,7 @@ impl MemoryPlan {
             residency,
             activation_bytes,
             activation_limit: left(residency),
-            held_bytes: estimate.of(residency),
+            estimate: *estimate,
         };
         let resident = left(Residency::Resident);
         if resident >= ACTIVATION_BYTES {
@@ -137,6 +137,20 @@ impl MemoryPlan {
         }
         let needed = estimate.streamed_bytes + FEWEST_ACTIVATION_BYTES;
         Err(too_little(limit, needed))
+    }
+
+    /// The least limit, bytes, under which `activations` bytes fit: that of the streamed mode, unless so much would make
+    /// the model resident and leave less.
+    pub fn limit_for(&self, activations: u64) -> u64 {
+        let MemoryEstimate {
+            resident_bytes,
+            streamed_bytes,
+        } = self.estimate;
+        let streamed = streamed_bytes + activations.max(FEWEST_ACTIVATION_BYTES);
+        match streamed < resident_bytes + ACTIVATION_BYTES {
+            true => streamed,
+            false => resident_bytes + activations.max(ACTIVATION_BYTES),
+        }
     }
 }
 
@@ -190,6 +204,19 @@ mod tests {
         assert_eq!(plan(Set(11_000 * MIB)), (Residency::Resident, 1_000));
         assert_eq!(plan(Set(10_511 * MIB)), (Residency::Streamed, 9_511));
         assert_eq!(plan(Set(1_128 * MIB)), (Residency::Streamed, 128));
+    }
+
+    #[test]
+    fn the_limit_that_a_refusal_names_works() {
+        let refusing = MemoryPlan::new(&ESTIMATE, MemoryLimit::Set(1_128 * MIB)).unwrap();
+        for activations in [1, 500, 9_000, 9_511, 9_512, 9_600, 20_000] {
+            let limit = refusing.limit_for(activations * MIB);
+            let plan = |limit| MemoryPlan::new(&ESTIMATE, MemoryLimit::Set(limit)).unwrap();
+            assert!(plan(limit).activation_limit >= activations * MIB, "{activations}");
+            let smaller = plan((limit - MIB).max(1_128 * MIB));
+            let is_least = smaller.activation_limit < activations * MIB || activations <= 128;
+            assert!(is_least, "{activations}");
+        }
     }
 
     #[test]
