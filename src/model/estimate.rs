@@ -212,7 +212,10 @@ mod tests {
         for activations in [1, 500, 9_000, 9_511, 9_512, 9_600, 20_000] {
             let limit = refusing.limit_for(activations * MIB);
             let plan = |limit| MemoryPlan::new(&ESTIMATE, MemoryLimit::Set(limit)).unwrap();
-            assert!(plan(limit).activation_limit >= activations * MIB, "{activations}");
+            assert!(
+                plan(limit).activation_limit >= activations * MIB,
+                "{activations}"
+            );
             let smaller = plan((limit - MIB).max(1_128 * MIB));
             let is_least = smaller.activation_limit < activations * MIB || activations <= 128;
             assert!(is_least, "{activations}");
