@@ -89,6 +89,8 @@ impl Classify {
         };
         options.plan(checkpoint.config())?;
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
+        // The classes of a model that cannot run would be believed: every weight counts, not those of the MLPs alone.
+        checkpoint.check_weights()?;
         let chance = self.chance_levels(&checkpoint, &table)?;
         checkpoint.check_unchanged()?;
         let published = PublishedReport::new(&located, &checkpoint, &table)?;

@@ -29,13 +29,16 @@ impl fmt::Display for Neuron {
     }
 }
 
+/// As many characters of what is no neuron as a message shows.
+const SHOWN_CHARS: usize = 80;
+
 impl FromStr for Neuron {
     type Err = NeuronError;
 
     /// Reads `layer.neuron`: two whole numbers with a dot between them and nothing else.
     fn from_str(text: &str) -> Result<Self, NeuronError> {
         let malformed = || NeuronError::Malformed {
-            text: text.to_owned(),
+            text: text.chars().take(SHOWN_CHARS).collect(),
         };
         let (layer, index) = text.split_once('.').ok_or_else(malformed)?;
         Ok(Neuron {

@@ -254,6 +254,8 @@ fn keys_of_another_type_or_without_sense_are_named() {
             f32(f32::INFINITY),
             "above 0",
         ),
+        ("llama.rope.scaling.attn_factor", f32(0.0), "above 0"),
+        ("llama.attention.scale", f32(f32::NAN), "no such key"),
         ("llama.rope.scaling.alpha", f32(1000.0), "0"),
     ];
     for (key, value, accepted) in cases {

@@ -78,12 +78,14 @@ fn attention_scale(metadata: &Metadata, shapes: &shapes::Shapes) -> Result<f64, 
     let name = "attention.scale";
     let said = metadata.optional_float(name)?.filter(|said| *said != 0.0);
     match said {
-        Some(said) if (said - scale).abs() > 1e-5 * scale => Err(metadata.unsupported(
+        // Also false for NaN.
+        Some(said) if (said - scale).abs() <= 1e-5 * scale => Ok(scale),
+        Some(said) => Err(metadata.unsupported(
             name,
             &said.to_string(),
             &format!("{scale}, the square root of 1/{width}, or no such key"),
         )),
-        _ => Ok(scale),
+        None => Ok(scale),
     }
 }
 

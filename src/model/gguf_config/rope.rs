@@ -50,7 +50,11 @@ pub(super) fn global(
     let width = width(metadata, head_dim)?;
     let factors = factors(metadata, store, width)?;
     let factor = linear_factor(metadata, factors.is_some())?.unwrap_or(1.0);
-    let amplitude = positive(metadata, AMPLITUDE)?.unwrap_or(1.0);
+    let amplitude = match metadata.optional_float(AMPLITUDE)? {
+        // A factor of 0 is none; an amplitude of 0 would be one.
+        Some(0.0) => return Err(metadata.unsupported(AMPLITUDE, "0", "a finite number above 0")),
+        _ => positive(metadata, AMPLITUDE)?.unwrap_or(1.0),
+    };
     Ok(RopeSpec {
         theta: metadata.float_or(BASE, DEFAULT_BASE)?,
         width,

@@ -248,7 +248,8 @@ fn weights_that_are_not_finite_are_named_in_every_command() {
                 "--max-tokens",
                 "2",
             ]);
-            for error in [check, run] {
+            let classes = fail(&["classify", "--model", model]);
+            for error in [check, run, classes] {
                 assert!(error.contains(name) && error.contains("column"), "{error}");
             }
         }
