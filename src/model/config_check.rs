@@ -14,12 +14,17 @@ const WIDEST_MLP: usize = 1 << 22;
 const MOST_HEADS: usize = 1 << 14;
 pub(super) const WIDEST_HEAD: usize = 1 << 12;
 const LARGEST_VOCABULARY: usize = 1 << 26;
-const LONGEST_INPUT: usize = i32::MAX as usize;
+pub(super) const LONGEST_INPUT: usize = i32::MAX as usize;
 
 /// Bounds of other numbers.
 const LARGEST_ROPE_BASE: f64 = 1e12;
 const LARGEST_ROPE_FACTOR: f64 = 1e6;
 const LARGEST_CAP: f64 = 1e6;
+/// Numbers are read in f64 and computed in f32, where one far below 1 is 0 and its inverse is infinite. No model comes near.
+const SMALLEST_EPS: f64 = 1e-30;
+const SMALLEST_SCALAR: f64 = 1e-9;
+const SMALLEST_FACTOR: f64 = 1e-6;
+const SMALLEST_CAP: f64 = 1e-6;
 
 /// Refuses numbers without a meaning, by the key that they came from.
 pub(super) fn check(config: &Config, format: Format) -> Result<(), ModelError> {
@@ -107,13 +112,14 @@ impl Names<'_> {
     fn check_values(&self) -> Result<(), ModelError> {
         let c = self.config;
         let eps = ("rms_norm_eps", "attention.layer_norm_rms_epsilon");
-        let is_small = c.norm_eps > 0.0 && c.norm_eps < 1.0;
-        self.require(is_small, eps, c.norm_eps, "above 0 and below 1")?;
+        let is_small = (SMALLEST_EPS..1.0).contains(&c.norm_eps);
+        self.require(is_small, eps, c.norm_eps, "from 1e-30, below 1")?;
         let scale = ("query_pre_attn_scalar", "attention.scale");
         // What the file gives is the inverse square of the scale.
         let scalar = c.attention_scale.powi(-2);
-        let is_sane = c.attention_scale.is_finite() && c.attention_scale > 0.0 && scalar <= 1e9;
-        self.require(is_sane, scale, scalar, "above 0, at most 1e9")?;
+        // What the file gives comes back rounded.
+        let is_sane = c.attention_scale > 0.0 && (SMALLEST_SCALAR * 0.999..=1e9).contains(&scalar);
+        self.require(is_sane, scale, scalar, "from 1e-9 to 1e9")?;
         for (key, cap) in [
             (
                 ("attn_logit_softcapping", "attn_logit_softcapping"),
@@ -126,8 +132,8 @@ impl Names<'_> {
             (("clip_qkv", "attention.clamp_kqv"), c.clip_qkv),
         ] {
             if let Some(cap) = cap {
-                let is_sane = cap > 0.0 && cap <= LARGEST_CAP;
-                self.require(is_sane, key, cap, "above 0, at most 1e6, or left out")?;
+                let is_sane = (SMALLEST_CAP..=LARGEST_CAP).contains(&cap);
+                self.require(is_sane, key, cap, "from 1e-6 to 1e6, or left out")?;
             }
         }
         Ok(())
@@ -147,9 +153,9 @@ impl Names<'_> {
 
     fn check_scaling(&self, scaling: &RopeScaling) -> Result<(), ModelError> {
         let by = |factor: f64| {
-            let is_factor = factor > 0.0 && factor <= LARGEST_ROPE_FACTOR;
+            let is_factor = (SMALLEST_FACTOR..=LARGEST_ROPE_FACTOR).contains(&factor);
             let key = ("the rope's factor", "rope.scaling.factor");
-            self.require(is_factor, key, factor, "above 0, at most 1e6")
+            self.require(is_factor, key, factor, "from 1e-6 to 1e6")
         };
         match scaling {
             RopeScaling::None => Ok(()),
@@ -162,12 +168,12 @@ impl Names<'_> {
             } => {
                 by(*factor)?;
                 let key = |name| (name, "rope.scaling");
-                let is_low = *low > 0.0 && *low <= LARGEST_ROPE_FACTOR;
+                let is_low = (SMALLEST_FACTOR..=LARGEST_ROPE_FACTOR).contains(low);
                 self.require(
                     is_low,
                     key("the rope's low_freq_factor"),
                     *low,
-                    "above 0, at most 1e6",
+                    "from 1e-6 to 1e6",
                 )?;
                 let is_high = high > low && *high <= LARGEST_ROPE_FACTOR;
                 let allowed = format!("above low_freq_factor, {low}, at most 1e6");
@@ -178,14 +184,14 @@ impl Names<'_> {
             }
             RopeScaling::Factors { factors, amplitude } => {
                 let key = ("the rope's short_factor", "rope_factors");
-                let is_factor =
-                    |factor: &f32| *factor > 0.0 && f64::from(*factor) <= LARGEST_ROPE_FACTOR;
+                let range = SMALLEST_FACTOR as f32..=LARGEST_ROPE_FACTOR as f32;
+                let is_factor = |factor: &f32| range.contains(factor);
                 let bad = factors.iter().find(|factor| !is_factor(factor));
                 let shown = bad.copied().unwrap_or(1.0);
-                self.require(bad.is_none(), key, shown, "numbers above 0, at most 1e6")?;
+                self.require(bad.is_none(), key, shown, "numbers from 1e-6 to 1e6")?;
                 let key = ("the rope's attention_factor", "rope.scaling.attn_factor");
-                let is_sane = *amplitude > 0.0 && *amplitude <= 1e3;
-                self.require(is_sane, key, *amplitude, "above 0, at most 1e3")
+                let is_sane = (1e-3..=1e3).contains(amplitude);
+                self.require(is_sane, key, *amplitude, "from 1e-3 to 1e3")
             }
         }
     }

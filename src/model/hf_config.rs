@@ -256,7 +256,7 @@ pub(super) fn unsupported(key: &str, value: &str, accepted: &str) -> ModelError 
     ModelError::unsupported(FILE, key, value, accepted)
 }
 
-fn out_of_range(key: &str, value: usize, allowed: &str) -> ModelError {
+pub(super) fn out_of_range(key: &str, value: usize, allowed: &str) -> ModelError {
     ModelError::OutOfRange {
         file: FILE,
         key: key.to_string(),

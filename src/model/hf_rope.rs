@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::ModelError;
+use super::config_check::LONGEST_INPUT;
 use super::family::Family;
-use super::hf_config::{FILE, HfConfig, Notes, need, unsupported};
+use super::hf_config::{FILE, HfConfig, Notes, need, out_of_range, unsupported};
 use super::hf_object::Object;
 use super::kinds::Projections;
 use super::rope::{RopeScaling, RopeSpec};
@@ -195,15 +196,20 @@ impl HfConfig {
         }
         let key = "original_max_position_embeddings";
         let original = need(self.original_positions()?, key, family)?;
-        if original < 2 {
-            return Err(unsupported(key, &original.to_string(), "from 2 on"));
+        if !(2..=LONGEST_INPUT).contains(&original) {
+            return Err(out_of_range(
+                key,
+                original,
+                &format!("2 to {LONGEST_INPUT}"),
+            ));
         }
-        let longest = need(
-            self.max_position_embeddings,
-            "max_position_embeddings",
-            family,
-        )? as f64;
-        let original = original as f64;
+        // The longest input is the original length here, so this one is checked nowhere else.
+        let key = "max_position_embeddings";
+        let longest = need(self.max_position_embeddings, key, family)?;
+        if !(1..=LONGEST_INPUT).contains(&longest) {
+            return Err(out_of_range(key, longest, &format!("1 to {LONGEST_INPUT}")));
+        }
+        let (original, longest) = (original as f64, longest as f64);
         let stretch = entry.number("factor")?;
         let stretch = stretch.unwrap_or(longest / original).max(1.0);
         let given = entry.number("attention_factor")?;

@@ -270,6 +270,17 @@ fn keys_of_another_type_or_without_sense_are_named() {
 }
 
 #[test]
+fn numbers_that_are_computed_as_zero_are_refused() {
+    use make::*;
+    for key in ["attention.layer_norm_rms_epsilon", "rope.scaling.factor"] {
+        let key = format!("llama.{key}");
+        let message = refused(&llama().set(&key, f32(1e-40)));
+        assert!(message.contains(&key), "{message}");
+        assert!(message.contains("from 1e-"), "{message}");
+    }
+}
+
+#[test]
 fn keys_of_the_tokenizer_are_read_refused_or_without_effect() {
     use make::*;
     let tokenizer = |raw: &Raw| {

@@ -16,6 +16,30 @@ fn numbers_without_a_meaning_are_refused_with_the_range() {
             "rms_norm_eps = -0.000001",
         ),
         ("tiny-llama", r#"{"rms_norm_eps": 0}"#, "rms_norm_eps = 0"),
+        // Above 0 as the file has it, and 0 or infinite as it is computed.
+        ("tiny-llama", r#"{"rms_norm_eps": 1e-60}"#, "from 1e-30"),
+        ("tiny-olmo", r#"{"clip_qkv": 1e-60}"#, "clip_qkv = 0.0"),
+        (
+            "tiny-gemma2",
+            r#"{"final_logit_softcapping": 1e-60}"#,
+            "from 1e-6 to 1e6",
+        ),
+        (
+            "tiny-gemma2",
+            r#"{"query_pre_attn_scalar": 1e-300}"#,
+            "from 1e-9 to 1e9",
+        ),
+        // With LongRoPE it enters the amplitude alone.
+        (
+            "tiny-phi3-longrope",
+            r#"{"max_position_embeddings": 0}"#,
+            "max_position_embeddings = 0",
+        ),
+        (
+            "tiny-phi3-longrope",
+            r#"{"max_position_embeddings": 9223372036854775808}"#,
+            "max_position_embeddings = 9223372036854775808",
+        ),
         (
             "tiny-llama",
             r#"{"rms_norm_eps": 1e19}"#,
