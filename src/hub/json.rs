@@ -1,6 +1,7 @@
 //! JSON files of a model, read strictly: a key that stands twice in one object is an error that names it.
 //! serde_json by itself lets the last one win, and Python's reader too; which one was meant nobody knows.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -99,6 +100,73 @@ impl<'de> Visitor<'de> for Unique {
     }
 }
 
+/// Looks for a key that stands twice in one object, and builds nothing: for files too long for [`read`].
+pub(crate) fn check_keys(text: &[u8]) -> serde_json::Result<()> {
+    let mut text = serde_json::Deserializer::from_slice(text);
+    Keys.deserialize(&mut text)?;
+    text.end()
+}
+
+/// Passes over a value whose objects have each key once.
+struct Keys;
+
+impl<'de> DeserializeSeed<'de> for Keys {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Keys)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let mut keys = HashSet::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if keys.contains(&key) {
+                return Err(A::Error::custom(twice(&key)));
+            }
+            keys.insert(key);
+            entries.next_value_seed(Keys)?;
+        }
+        Ok(())
+    }
+}
+
 /// The message for a key that stands twice.
 pub(crate) fn twice(key: &str) -> String {
     format!("the key {key:?} stands twice; keep the one that is meant")
@@ -125,6 +193,9 @@ mod tests {
         assert!(error(r#"{"a": 1, "b": 2, "a": 1}"#).contains(r#""a" stands twice"#));
         assert!(error(r#"[{"x": {"rope": 1, "rope": 2}}]"#).contains(r#""rope" stands twice"#));
         assert!(read(br#"{"a": {"x": 1}, "b": {"x": 2}}"#).is_ok());
+        assert!(check_keys(br#"{"a": {"x": 1}, "b": [{"x": 2}]}"#).is_ok());
+        let error = check_keys(br#"{"a": [{"\u0078": 1, "x": null}]}"#).unwrap_err();
+        assert!(error.to_string().contains(r#""x" stands twice"#), "{error}");
     }
 
     #[test]

@@ -26,6 +26,18 @@ pub enum TokenError {
         /// Line, column and reason.
         reason: String,
     },
+    /// A key has a value of another type than it may have.
+    #[error("{}: {key} = {value} is not supported; accepted: {allowed}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// The beginning of its value.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
     /// `tokenizer.json` is not a tokenizer.
     #[error("{} is not a tokenizer that can be read: {reason}", path.display())]
     BadTokenizer {

@@ -14,6 +14,7 @@ use super::lost::lost_part;
 use super::{TokenError, gguf, pieces};
 use crate::guard::guarded;
 use crate::hub::gguf::GgufFile;
+use crate::hub::json;
 use crate::prompts::sha256_hex;
 
 /// The ids of a text and where each stands in it.
@@ -76,6 +77,7 @@ impl Tokenizer {
             path: tokenizer_json.to_owned(),
             reason,
         };
+        json::check_keys(&bytes).map_err(|why| bad(why.to_string()))?;
         let read = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(bad)?;
         let mut inner = read.map_err(|e| bad(e.to_string()))?;
         check_model(inner.get_model()).map_err(bad)?;
