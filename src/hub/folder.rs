@@ -118,12 +118,19 @@ fn counted_shards(files: &[String]) -> Option<BTreeSet<String>> {
 
 fn missing_files(dir: &Path, weights: Option<&WeightNames>) -> Vec<String> {
     let wanted = [CONFIG, TOKENIZER].into_iter();
-    let names = weights.into_iter().flat_map(|weights| &weights.names);
+    let is_missing = |name: &str| !dir.join(name).is_file();
     let mut missing: Vec<String> = wanted
-        .chain(names.map(String::as_str))
-        .filter(|name| !dir.join(name).is_file())
+        .filter(|name| is_missing(name))
         .map(str::to_string)
         .collect();
+    if let Some(WeightNames { names, index }) = weights {
+        let by = match index {
+            Some(_) => format!(" (named by {INDEX})"),
+            None => String::new(),
+        };
+        let names = names.iter().filter(|name| is_missing(name));
+        missing.extend(names.map(|name| format!("{name}{by}")));
+    }
     if weights.is_none() {
         missing.push(format!("{WEIGHTS} (or {INDEX} and its shards)"));
     }
@@ -163,7 +170,7 @@ mod tests {
             ("model-2.safetensors", ""),
         ]);
         assert!(
-            text.ends_with("missing: tokenizer.json, model-1.safetensors"),
+            text.ends_with("missing: tokenizer.json, model-1.safetensors (named by model.safetensors.index.json)"),
             "{text}"
         );
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::{ADAPTER, CONFIG, INDEX, TOKENIZER};
+use super::folder::{ADAPTER, CONFIG, TOKENIZER, WEIGHTS};
 
 /// Weights as PyTorch pickles them: code that runs when it is read, so it is never read here.
 const PICKLES: &[&str] = &[".bin", ".pth", ".pt"];
@@ -24,7 +24,7 @@ pub(super) fn file_names(dir: &Path) -> Vec<String> {
 pub(super) fn hint(dir: &Path, missing: &[String]) -> String {
     let files = file_names(dir);
     // Where an index or shards are there, the list of what is missing says all.
-    let lacks_weights = missing.iter().any(|name| name.contains(INDEX));
+    let lacks_weights = missing.iter().any(|name| name.starts_with(WEIGHTS));
     let lacks = |name: &str| missing.iter().any(|missing| missing == name);
     let weights = lacks_weights.then(|| weights_hint(dir, &files)).flatten();
     let slow = ["tokenizer.model", "vocab.json", "spiece.model"];

@@ -169,9 +169,12 @@ impl<'de> Visitor<'de> for TensorsVisitor {
                     entries.next_value::<IgnoredAny>()?;
                     std::mem::replace(&mut has_metadata, true)
                 }
-                _ => tensors
-                    .insert(name.clone(), entries.next_value()?)
-                    .is_some(),
+                _ => {
+                    let entry = entries.next_value();
+                    let entry =
+                        entry.map_err(|why| A::Error::custom(format!("tensor {name}: {why}")))?;
+                    tensors.insert(name.clone(), entry).is_some()
+                }
             };
             if is_twice {
                 return Err(A::Error::custom(twice(&name)));
