@@ -4,6 +4,7 @@
 
 mod config;
 mod folder;
+pub use folder::sharded;
 mod weights;
 
 use std::fs;

@@ -6,6 +6,7 @@
 //!
 //! - `models`: other log-probabilities only with another configuration, which `inspect` shows, or with other weights. Any
 //!   bytes are weights as far as a reader can tell, so changed bytes of tensors are left out here.
+//! - `shapes`: a key of another type, gone or twice changes no number without a word, in no JSON file of a model.
 //! - `inputs`: any prompt is a prompt; what is read must be the same each time, and an error names the file.
 //! - `folders`: files of a run are known by their sha256, so a changed one is always an error where it is read.
 //!
@@ -16,5 +17,7 @@ mod folders;
 mod inputs;
 mod memory;
 mod models;
+mod shapes;
+mod structure;
 
 pub use memory::Counting;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,6 +11,9 @@ use super::memory::peak;
 
 /// Beyond twice a file's size.
 const ROOM: u64 = 64 << 20;
+
+/// The longest that a case takes: these files are read in milliseconds, and other tests run beside.
+const SLOWEST: Duration = Duration::from_secs(5);
 
 /// Numbers that lengths, counts and places break at.
 const EXTREMES: [u64; 8] = [
@@ -93,16 +97,24 @@ pub fn each(
         let mut rng = ChaCha8Rng::seed_from_u64(case);
         let new = mutated(bytes, range.clone(), &mut rng);
         std::fs::write(path, &new).unwrap();
-        let (done, bytes) = peak(|| catch_unwind(AssertUnwindSafe(|| check(&new))));
-        let name = path.display();
-        assert!(done.is_ok(), "case {case} of {name}");
-        let allowed = 2 * new.len() as u64 + ROOM;
-        assert!(
-            bytes <= allowed,
-            "case {case} of {name}: {bytes} bytes, {allowed} allowed"
-        );
+        let label = format!("case {case} of {}", path.display());
+        checked(&label, new.len(), || check(&new));
     }
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Does a case's work: no panic, not too much memory for a file of `length` bytes, no end that does not come.
+pub fn checked(label: &str, length: usize, work: impl FnOnce()) {
+    let started = Instant::now();
+    let (done, bytes) = peak(|| catch_unwind(AssertUnwindSafe(work)));
+    let took = started.elapsed();
+    assert!(done.is_ok(), "{label}");
+    let allowed = 2 * length as u64 + ROOM;
+    assert!(
+        bytes <= allowed,
+        "{label}: {bytes} bytes, {allowed} allowed"
+    );
+    assert!(took < SLOWEST, "{label}: {took:?}");
 }
 
 /// An error that is of this file says so.

@@ -3,21 +3,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gatelens::engine::Engine;
+use gatelens::hooks::Condition;
 use gatelens::hub::{ModelFiles, locate};
 use gatelens::model::{Checkpoint, LoadOptions, Model};
 use gatelens::tokens::Tokenizer;
 
-use super::super::common::{batch, goldens, run};
+use super::super::common::{LogProbs, batch, goldens};
 use super::bytes::{each, names};
 
 /// Log-probabilities of a few tokens, and what `inspect` would show of the arithmetic.
-#[derive(PartialEq)]
-struct Found {
-    logprobs: Vec<f32>,
-    shown: String,
+#[derive(Debug, PartialEq)]
+pub struct Found {
+    pub logprobs: Vec<f32>,
+    pub shown: String,
 }
 
-fn opened(path: &Path) -> Result<(ModelFiles, Checkpoint), String> {
+pub fn opened(path: &Path) -> Result<(ModelFiles, Checkpoint), String> {
     let located = locate(path.to_str().unwrap(), &()).map_err(|e| e.to_string())?;
     let checkpoint = Checkpoint::open(&located.files).map_err(|e| chain(&e))?;
     Ok((located.files, checkpoint))
@@ -34,7 +36,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn found(checkpoint: Checkpoint) -> Result<Found, String> {
+pub fn found(checkpoint: Checkpoint) -> Result<Found, String> {
     let shown = format!("{:?}", checkpoint.config());
     let vocab_size = checkpoint.config().vocab_size as u32;
     let model = Model::load(checkpoint, LoadOptions::default()).map_err(|e| chain(&e))?;
@@ -43,19 +45,23 @@ fn found(checkpoint: Checkpoint) -> Result<Found, String> {
         return Err("too short".to_string());
     }
     let batch = batch(&[ids]);
-    let (logprobs, _) = run(
-        &model,
-        &batch,
-        &[gatelens::hooks::Condition::Clean],
-        &mut [],
-    );
+    let mut logprobs = LogProbs::of_all(&batch);
+    Engine::new(&model)
+        .run(
+            &batch,
+            &[Condition::Clean],
+            &mut [],
+            Some(&mut logprobs),
+            &(),
+        )
+        .map_err(|e| chain(&e))?;
     Ok(Found {
         logprobs: logprobs.at(0, 3).to_vec(),
         shown,
     })
 }
 
-fn tokenizer(files: &ModelFiles) -> Result<Tokenizer, String> {
+pub fn tokenizer(files: &ModelFiles) -> Result<Tokenizer, String> {
     match files {
         ModelFiles::Gguf(parts) => {
             let header = gatelens::hub::gguf::GgufFile::open(&parts[0]).map_err(|e| chain(&e))?;
@@ -87,7 +93,7 @@ fn check_model(path: &Path, named: &Path, whole: &Found) {
     }
 }
 
-fn folder(tiny: &str) -> (tempfile::TempDir, PathBuf) {
+pub fn folder(tiny: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("model");
     fs::create_dir(&to).unwrap();
@@ -163,19 +169,17 @@ fn tokenizer_json() {
     ] {
         let (_dir, model) = folder(tiny);
         let located = locate(model.to_str().unwrap(), &()).unwrap();
-        for name in ["tokenizer.json", "tokenizer_config.json"] {
-            let path = model.join(name);
-            let Ok(bytes) = fs::read(&path) else { continue };
-            each(&path, &bytes, 0..bytes.len(), cases, |_| {
-                match tokenizer(&located.files) {
-                    Err(error) => names(&error, &path),
-                    Ok(read) => {
-                        let ids = read.encode(text).map(|encoded| encoded.ids);
-                        let again = tokenizer(&located.files).unwrap().encode(text);
-                        assert_eq!(ids.ok(), again.map(|encoded| encoded.ids).ok());
-                    }
+        let path = model.join("tokenizer.json");
+        let bytes = fs::read(&path).unwrap();
+        each(&path, &bytes, 0..bytes.len(), cases, |_| {
+            match tokenizer(&located.files) {
+                Err(error) => names(&error, &path),
+                Ok(read) => {
+                    let ids = read.encode(text).map(|encoded| encoded.ids);
+                    let again = tokenizer(&located.files).unwrap().encode(text);
+                    assert_eq!(ids.ok(), again.map(|encoded| encoded.ids).ok());
                 }
-            });
-        }
+            }
+        });
     }
 }
