@@ -2,10 +2,10 @@
 
 use super::effects_table::ABSENT;
 use super::table::{count, number_table};
-use crate::experiment::{CellEffect, Evidence, LayerWindow, SweepPlan, Versus};
+use crate::experiment::{Effect, Evidence, LayerWindow, SweepPlan, Versus};
 
 /// A line per window: each class's difference on the target's log-probability, and its neurons.
-pub fn print_cells(plan: &SweepPlan, effects: &[CellEffect]) {
+pub fn print_cells(plan: &SweepPlan, effects: &[Effect]) {
     let versus = plan.ablation.versus();
     outln!(
         "mean log-probability of the target in nats, {}\n",
@@ -44,14 +44,14 @@ fn compared(versus: Versus) -> &'static str {
 }
 
 /// The difference with its mark, so wide that the numbers stand in line.
-fn number(cell: &CellEffect, versus: Versus) -> String {
+fn number(cell: &Effect, versus: Versus) -> String {
     match cell.effect.difference(versus) {
         Some(d) => format!("{d:+.3}{:<2}", cell.effect.evidence(versus).mark()),
         None => format!("{ABSENT}  "),
     }
 }
 
-fn print_marks(effects: &[CellEffect], versus: Versus) {
+fn print_marks(effects: &[Effect], versus: Versus) {
     let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
     outln!("{interval:<2} the 95 % interval does not contain 0");
     if versus == Versus::Baseline {

@@ -5,23 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::ExperimentError;
+use super::effects::{Arms, Effect, RECALL, RecallMetric, adjust};
 use super::outcome::{Arm, Outcome, PromptSubset};
-use super::passes::{InVain, PassPart, PassWork, Passes, Ran, Whole};
-use super::plan::{AblationPlan, PlannedCondition};
-use super::reference::{CleanReference, PendingMode};
-use super::score::{Score, Scorer};
-use super::store::PassStore;
-use crate::engine::{Engine, EngineError, Progress, Readout};
-use crate::hooks::{Condition, EditCount, Observer};
+use super::plan::{AblationPlan, Conditions};
+use super::reference::{CleanReference, resolve};
+use super::part::Sharing;
+use super::run::{NullEdits, Ran, Run, Stage};
+use super::score::{FactScores, Score};
+use crate::engine::Engine;
+use crate::hooks::{Condition, EditCount};
 use crate::prompts::Prompt;
+use crate::stats::BootstrapSettings;
 use crate::tokens::TokenBatch;
 
 /// What an ablation experiment measured.
 pub struct Ablation {
-    /// One record per prompt and condition: clean first, then condition by condition.
-    pub outcomes: Vec<Outcome>,
-    /// Prompts whose first target token is the clean model's top-1.
-    pub known: usize,
+    conditions: Conditions,
+    scores: Scores,
+    known: BTreeSet<usize>,
     /// Prompts that the edits were run on.
     pub edited_prompts: usize,
     /// Values that the edits of all conditions changed.
@@ -37,24 +38,18 @@ pub(super) type Scores = Vec<BTreeMap<usize, Score>>;
 
 /// Runs the plan: the clean model on all of `batch`, then every condition on the prompts of the
 /// plan's subset. The clean outcomes of those prompts come from the same pass as the edited ones.
-/// What each pass of edits gave is kept in `store`, if there is one; with what a run left there that was ended, the
-/// same call goes on.
 ///
 /// # Errors
-/// Those of the engine, [`EngineError::Stopped`] before the first pass of edits is through among them, and of `store`;
-/// [`ExperimentError::StoppedAfter`] where `progress` asked for it; [`ExperimentError::NothingKnown`];
-/// [`ExperimentError::OtherState`] for what another run left.
+/// Those of the engine and of [`Run::measure`]; [`ExperimentError::NothingKnown`].
 pub fn ablate(
+    run: &mut Run<'_>,
     engine: &Engine<'_>,
     batch: &TokenBatch,
     plan: &AblationPlan,
-    store: Option<&mut dyn PassStore>,
-    progress: &dyn Progress,
 ) -> Result<Ablation, ExperimentError> {
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(batch, plan.len().min(2))?;
-    let mut pending = PendingMode::new(engine, plan);
-    let unedited = run_clean(engine, batch, &mut pending.observers(), progress)?;
+    let unedited = run_clean(run, engine, batch)?;
     let known = unedited.known();
     let mut clean = unedited.scores;
     let edited_prompts: Vec<usize> = match plan.subset {
@@ -67,37 +62,140 @@ pub fn ablate(
         });
     }
 
-    let edited_batch = batch.subset(&edited_prompts)?;
-    let resolved = pending.resolve(engine, plan, batch, &edited_batch, progress)?;
-    let planned = plan.conditions(&resolved.mode);
-    let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let engine = &engine.beside(resolved.bytes);
-    let whole = Whole {
-        engine,
-        batch: &edited_batch,
-        conditions: &conditions,
-        in_vain: InVain::Refused,
+    let edited = batch.subset(&edited_prompts)?;
+    let resolved = resolve(engine, plan, (batch, &edited), run.progress())?;
+    let conditions = plan.conditions(&resolved.mode);
+    let stage = Stage {
+        engine: &engine.beside(resolved.bytes),
+        batch: &edited,
         unit: "prompts",
-        progress,
+        conditions: &conditions.run,
+        sharing: Sharing::Shared,
+        null_edits: NullEdits::Refused,
     };
-    let mut nowhere = ();
-    let store = store.unwrap_or(&mut nowhere);
-    let mut passes = Passes::stored_or_plan(&whole, store)?;
-    let observers = &mut [];
-    let mut work = FactWork::new(&whole, observers);
-    passes.work(&whole, store, &mut work)?;
-    passes.check_finished()?;
-    let mut scores = work.scores;
+    let (mut scores, ran) = run_scores(run, &stage)?;
     clean.append(&mut scores[0]);
     scores[0] = clean;
     Ok(Ablation {
-        outcomes: outcomes(scores, &planned, &known),
-        known: known.len(),
+        conditions,
+        scores,
+        known,
         edited_prompts: edited_prompts.len(),
-        changed: passes.changed(),
+        changed: ran.changed(),
         reference: resolved.reference,
-        passes: unedited.passes + resolved.passes + passes.len(),
+        passes: unedited.passes + resolved.passes + ran.passes,
     })
+}
+
+impl Ablation {
+    /// Prompts whose first target token is the clean model's top-1, ascending.
+    pub fn known(&self) -> Vec<usize> {
+        self.known.iter().copied().collect()
+    }
+
+    /// One record per prompt and condition: clean first, then condition by condition.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        let of_conditions = self.scores.iter().zip(&self.conditions.rows);
+        of_conditions.flat_map(|(scores, condition)| {
+            scores.iter().map(|(prompt, score)| Outcome {
+                prompt: *prompt,
+                class: condition.class.clone(),
+                arm: condition.arm,
+                draw: condition.draw,
+                mode: condition.mode.clone(),
+                neurons: condition.neurons,
+                layers: condition.layers,
+                known: self.known.contains(prompt),
+                score: *score,
+            })
+        })
+    }
+
+    /// The effects of the plan that was run, in its order of classes.
+    ///
+    /// # Errors
+    /// Those of the statistics.
+    pub fn effects(
+        &self,
+        plan: &AblationPlan,
+        settings: &BootstrapSettings,
+    ) -> Result<Vec<Effect>, ExperimentError> {
+        let subsets: &[PromptSubset] = match plan.subset {
+            PromptSubset::Known => &[PromptSubset::Known],
+            PromptSubset::All => &[PromptSubset::Known, PromptSubset::All],
+        };
+        let mut effects = Vec::new();
+        for (at, treatment) in plan.treatments.iter().enumerate() {
+            for &subset in subsets {
+                for metric in &RECALL {
+                    let arms = self.arms(at, subset, metric);
+                    if !arms.class.is_empty() {
+                        let mode = plan.mode.to_string();
+                        effects.push(arms.effect(treatment, mode, metric.name, subset, settings)?);
+                    }
+                }
+            }
+        }
+        adjust(&mut effects);
+        Ok(effects)
+    }
+
+    /// A metric of every prompt of a subset, arm by arm, of number `treatment` of the plan's treatments.
+    pub(super) fn arms(
+        &self,
+        treatment: usize,
+        subset: PromptSubset,
+        metric: &RecallMetric,
+    ) -> Arms {
+        let class = self.conditions.class(treatment);
+        let is_in = |prompt: &usize| {
+            let counts = subset == PromptSubset::All || self.known.contains(prompt);
+            counts && self.scores[class].contains_key(prompt)
+        };
+        let values = |condition: usize| -> Vec<f64> {
+            let scores = self.scores[condition].iter();
+            let scores = scores.filter(|(prompt, _)| is_in(prompt));
+            scores.map(|(_, score)| (metric.of)(score)).collect()
+        };
+        Arms {
+            clean: values(0),
+            class: values(class),
+            draws: self.conditions.draws(treatment).map(values).collect(),
+        }
+    }
+
+    /// How many prompts of each relation the model knows, in the relations' order of first appearance. `prompts` are
+    /// those of the batch; one that is not among them has no relation.
+    pub fn known_by_relation(&self, prompts: &[Prompt]) -> Vec<KnownByRelation> {
+        let mut relations: Vec<KnownByRelation> = Vec::new();
+        for prompt in self.scores[0].keys() {
+            let relation = prompts.get(*prompt).and_then(|prompt| prompt.relation.clone());
+            let relation = relation.unwrap_or_default();
+            let at = relations.iter().position(|r| r.relation == relation);
+            let at = at.unwrap_or_else(|| {
+                relations.push(KnownByRelation {
+                    relation,
+                    prompts: 0,
+                    known: 0,
+                });
+                relations.len() - 1
+            });
+            relations[at].prompts += 1;
+            relations[at].known += usize::from(self.known.contains(prompt));
+        }
+        relations
+    }
+}
+
+/// How many prompts of a relation the model knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KnownByRelation {
+    /// The relation; empty for prompts without one.
+    pub relation: String,
+    /// Its prompts.
+    pub prompts: usize,
+    /// Those whose first target token is the clean model's top-1.
+    pub known: usize,
 }
 
 /// The clean model on all prompts.
@@ -122,135 +220,40 @@ impl Unedited {
     }
 }
 
+/// Which prompts the model knows decides what is run next, so every shard runs this.
 pub(super) fn run_clean(
+    run: &mut Run<'_>,
     engine: &Engine<'_>,
     batch: &TokenBatch,
-    observers: &mut [&mut dyn Observer],
-    progress: &dyn Progress,
 ) -> Result<Unedited, ExperimentError> {
-    let whole = Whole {
+    let stage = Stage {
         engine,
         batch,
-        conditions: &[Condition::Clean],
-        in_vain: InVain::Refused,
         unit: "prompts",
-        progress,
+        conditions: &[Condition::Clean],
+        sharing: Sharing::Everywhere,
+        null_edits: NullEdits::Refused,
     };
-    let (mut scores, passes) = run_to_the_end(&whole, observers)?;
+    let (mut scores, ran) = run_scores(run, &stage)?;
     Ok(Unedited {
         scores: scores.swap_remove(0),
-        passes: passes.len(),
+        passes: ran.passes,
     })
 }
 
-/// Runs all passes of `whole`; a run that is stopped before is an error.
-pub(super) fn run_to_the_end(
-    whole: &Whole<'_>,
-    observers: &mut [&mut dyn Observer],
-) -> Result<(Scores, Passes), ExperimentError> {
-    let mut passes = Passes::plan(whole)?;
-    let mut work = FactWork::new(whole, observers);
-    passes.work(whole, &mut (), &mut work)?;
-    match passes.finished() {
-        true => Ok((work.scores, passes)),
-        false => Err(EngineError::Stopped.into()),
-    }
-}
-
-/// Scores prompts. Observers see the clean condition in every group of conditions.
-pub(super) struct FactWork<'w, 'o> {
-    engine: &'w Engine<'w>,
-    progress: &'w dyn Progress,
-    observers: &'w mut [&'o mut dyn Observer],
-    pub scores: Scores,
-}
-
-impl<'w, 'o> FactWork<'w, 'o> {
-    /// Nothing scored yet of what `whole` runs.
-    pub fn new(whole: &Whole<'w>, observers: &'w mut [&'o mut dyn Observer]) -> Self {
-        Self {
-            engine: whole.engine,
-            progress: whole.progress,
-            observers,
-            scores: vec![BTreeMap::new(); whole.conditions.len()],
-        }
-    }
-}
-
-impl PassWork for FactWork<'_, '_> {
-    /// Condition by condition, in each the prompts of the pass.
-    type Score = Score;
-
-    fn scores(&self, part: &PassPart<'_>) -> usize {
-        part.members.len() * part.batch.sequences().len()
-    }
-
-    fn run(&mut self, part: &PassPart<'_>) -> Result<Ran<Score>, ExperimentError> {
-        let (batch, conditions) = (part.batch, part.conditions);
-        let mut scorer = Scorer::new(batch, conditions.len());
-        let readout = Some(&mut scorer as &mut dyn Readout);
-        let (engine, progress) = (self.engine, self.progress);
-        let changed = engine.run(batch, conditions, self.observers, readout, progress)?;
-        Ok((changed, scorer.into_scores().concat()))
-    }
-
-    fn take(&mut self, part: &PassPart<'_>, scores: Vec<Score>) -> Result<(), ExperimentError> {
-        let prompts = part.batch.sequences();
-        for (&condition, new) in part.members.iter().zip(scores.chunks(prompts.len())) {
-            let prompts = prompts.iter().map(|sequence| sequence.prompt);
-            self.scores[condition].extend(prompts.zip(new.iter().copied()));
+/// Scores the prompts of a stage.
+pub(super) fn run_scores(
+    run: &mut Run<'_>,
+    stage: &Stage<'_>,
+) -> Result<(Scores, Ran), ExperimentError> {
+    let mut scores: Scores = vec![BTreeMap::new(); stage.conditions.len()];
+    let ran = run.measure(stage, &mut FactScores, &mut |rows| {
+        for row in rows {
+            let of_condition = scores.get_mut(row.condition as usize);
+            let of_condition = of_condition.ok_or(ExperimentError::OtherRun)?;
+            of_condition.insert(row.prompt as usize, row.score);
         }
         Ok(())
-    }
-}
-
-fn outcomes(scores: Scores, planned: &[PlannedCondition], known: &BTreeSet<usize>) -> Vec<Outcome> {
-    let of_conditions = scores.into_iter().zip(planned);
-    of_conditions
-        .flat_map(|(scores, condition)| {
-            scores.into_iter().map(move |(prompt, score)| Outcome {
-                prompt,
-                class: condition.class.clone(),
-                arm: condition.arm,
-                draw: condition.draw,
-                mode: condition.mode.clone(),
-                neurons: condition.neurons,
-                known: known.contains(&prompt),
-                score,
-            })
-        })
-        .collect()
-}
-
-/// How many prompts of each relation the model knows, in the relations' order of first appearance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct KnownByRelation {
-    /// The relation; empty for prompts without one.
-    pub relation: String,
-    /// Its prompts.
-    pub prompts: usize,
-    /// Those whose first target token is the clean model's top-1.
-    pub known: usize,
-}
-
-/// Counts the known prompts by relation.
-pub fn known_by_relation(outcomes: &[Outcome], prompts: &[Prompt]) -> Vec<KnownByRelation> {
-    let mut relations: Vec<KnownByRelation> = Vec::new();
-    for outcome in outcomes.iter().filter(|outcome| outcome.arm == Arm::Clean) {
-        let relation = prompts[outcome.prompt].relation.clone().unwrap_or_default();
-        let at = relations
-            .iter()
-            .position(|r| r.relation == relation)
-            .unwrap_or_else(|| {
-                relations.push(KnownByRelation {
-                    relation,
-                    prompts: 0,
-                    known: 0,
-                });
-                relations.len() - 1
-            });
-        relations[at].prompts += 1;
-        relations[at].known += usize::from(outcome.known);
-    }
-    relations
+    })?;
+    Ok((scores, ran.complete()?))
 }

@@ -1,15 +1,16 @@
 //! Outcomes to estimates: for each class, metric and subset of prompts, the edited model against
 //! the clean one and against the matched random draws (DESIGN of the statistics in `stats`).
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
-use super::outcome::{Arm, Outcome, PromptSubset};
-use super::plan::{AblationPlan, Treatment};
+use super::outcome::PromptSubset;
+use super::plan::Treatment;
 use super::score::Score;
-use crate::stats::{BootstrapSettings, Interval, bootstrap_mean, contrast, holm_present, mean};
+use super::sweep::LayerWindow;
+use crate::stats::{
+    BootstrapSettings, Contrast, Interval, bootstrap_mean, contrast, holm_present, mean,
+};
 
 /// A number per prompt whose mean is compared between arms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,18 +38,40 @@ pub enum Metric {
     AttributeRate,
 }
 
-/// A metric's value in a prompt's score.
-type OfScore = fn(&Score) -> f64;
+/// A number per prompt that is read off its score.
+pub(super) struct RecallMetric {
+    pub name: Metric,
+    pub of: fn(&Score) -> f64,
+}
+
+/// The whole target.
+pub(super) const TARGET: RecallMetric = RecallMetric {
+    name: Metric::TargetLogprob,
+    of: |score| score.target_logprob,
+};
+
+/// Its first token.
+pub(super) const FIRST: RecallMetric = RecallMetric {
+    name: Metric::FirstLogprob,
+    of: |score| score.first_logprob,
+};
 
 /// The metrics of recall, in the order of `effects.json`.
-const RECALL: [(Metric, OfScore); 5] = [
-    (Metric::TargetLogprob, |score| score.target_logprob),
-    (Metric::FirstLogprob, |score| score.first_logprob),
-    (Metric::Top1, |score| {
-        f64::from(u8::from(score.first_rank == 1))
-    }),
-    (Metric::Entropy, |score| score.entropy_nats),
-    (Metric::Kl, |score| score.kl_nats),
+pub(super) const RECALL: [RecallMetric; 5] = [
+    TARGET,
+    FIRST,
+    RecallMetric {
+        name: Metric::Top1,
+        of: |score| f64::from(u8::from(score.first_rank == 1)),
+    },
+    RecallMetric {
+        name: Metric::Entropy,
+        of: |score| score.entropy_nats,
+    },
+    RecallMetric {
+        name: Metric::Kl,
+        of: |score| score.kl_nats,
+    },
 ];
 
 /// Means over the prompts.
@@ -62,9 +85,52 @@ pub struct ArmMeans {
     pub baseline: Option<f64>,
 }
 
+/// A class against its matched random draws: the same in `effects.json`, `class_activity.json` and `claims.json`. What the
+/// data cannot give is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Class minus the mean of the draws.
+    pub difference_to_baseline: Option<f64>,
+    /// 95 % interval, over units and draws.
+    pub baseline_ci: Option<Interval>,
+    /// p of the difference to the baseline, two-sided.
+    pub p: Option<f64>,
+    /// The same, Holm-adjusted over all tests of the run.
+    pub p_adjusted: Option<f64>,
+    /// Two-sided permutation p among the draws.
+    pub permutation_p: Option<f64>,
+    /// The smallest permutation p that this number of draws can give.
+    pub permutation_floor: Option<f64>,
+}
+
+impl From<Contrast> for Estimate {
+    fn from(contrast: Contrast) -> Self {
+        Self {
+            difference_to_baseline: Some(contrast.estimate),
+            baseline_ci: contrast.interval,
+            p: contrast.p,
+            p_adjusted: None,
+            permutation_p: contrast.permutation_p,
+            permutation_floor: Some(contrast.permutation_floor),
+        }
+    }
+}
+
+/// Adjusts the p of all tests of a run.
+pub(super) fn adjust_all<'e>(estimates: impl IntoIterator<Item = &'e mut Estimate>) {
+    let estimates: Vec<&mut Estimate> = estimates.into_iter().collect();
+    let raw: Vec<Option<f64>> = estimates.iter().map(|estimate| estimate.p).collect();
+    for (estimate, adjusted) in estimates.into_iter().zip(holm_present(&raw)) {
+        estimate.p_adjusted = adjusted;
+    }
+}
+
 /// One class, mode, metric and subset; an entry of `effects.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
+    /// The window of layers that this is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayerWindow>,
     /// Name of the class or neuron file.
     pub class: String,
     /// The edit's mode.
@@ -90,18 +156,9 @@ pub struct Effect {
     pub difference_to_clean: f64,
     /// 95 % percentile bootstrap interval over prompts.
     pub clean_ci: Option<Interval>,
-    /// Class minus the mean of the draws.
-    pub difference_to_baseline: Option<f64>,
-    /// 95 % interval, over prompts and draws.
-    pub baseline_ci: Option<Interval>,
-    /// p of the difference to the baseline, two-sided.
-    pub p: Option<f64>,
-    /// The same, Holm-adjusted over all tests of the run.
-    pub p_adjusted: Option<f64>,
-    /// Two-sided permutation p among the draws.
-    pub permutation_p: Option<f64>,
-    /// The smallest permutation p that this number of draws can give.
-    pub permutation_floor: Option<f64>,
+    /// The class against its draws.
+    #[serde(flatten)]
+    pub estimate: Estimate,
     /// Difference to the baseline in units of its spread under the null.
     pub standardised_effect: Option<f64>,
 }
@@ -115,96 +172,9 @@ impl Effect {
     }
 }
 
-/// The effects of a plan from its outcomes, in the plan's order of classes.
-pub fn effects(
-    outcomes: &[Outcome],
-    plan: &AblationPlan,
-    settings: &BootstrapSettings,
-) -> Result<Vec<Effect>, ExperimentError> {
-    let subsets: &[PromptSubset] = match plan.subset {
-        PromptSubset::Known => &[PromptSubset::Known],
-        PromptSubset::All => &[PromptSubset::Known, PromptSubset::All],
-    };
-    let mut effects = Vec::new();
-    for treatment in &plan.treatments {
-        for &subset in subsets {
-            let Some(paired) = Paired::new(outcomes, treatment, subset) else {
-                continue;
-            };
-            for (metric, of) in RECALL {
-                let mode = plan.mode.to_string();
-                let arms = paired.arms(of);
-                effects.push(arms.effect(treatment, mode, metric, subset, settings)?);
-            }
-        }
-    }
-    adjust(&mut effects);
-    Ok(effects)
-}
-
-/// Adjusts the p of all tests of a run.
+/// Adjusts the p of all effects of a run.
 pub(super) fn adjust<'e>(effects: impl IntoIterator<Item = &'e mut Effect>) {
-    let effects: Vec<&mut Effect> = effects.into_iter().collect();
-    let raw: Vec<Option<f64>> = effects.iter().map(|effect| effect.p).collect();
-    for (effect, adjusted) in effects.into_iter().zip(holm_present(&raw)) {
-        effect.p_adjusted = adjusted;
-    }
-}
-
-/// The scores of one treatment, prompt by prompt in the same order in every arm.
-pub(super) struct Paired<'o> {
-    clean: Vec<&'o Score>,
-    class: Vec<&'o Score>,
-    draws: Vec<Vec<&'o Score>>,
-}
-
-impl<'o> Paired<'o> {
-    /// `None` where the subset has no prompt.
-    pub fn new(
-        outcomes: &'o [Outcome],
-        treatment: &Treatment,
-        subset: PromptSubset,
-    ) -> Option<Self> {
-        let in_subset = |outcome: &&Outcome| subset == PromptSubset::All || outcome.known;
-        let mut class = BTreeMap::new();
-        let mut draws = vec![BTreeMap::new(); treatment.baseline.len()];
-        for outcome in outcomes
-            .iter()
-            .filter(in_subset)
-            .filter(|o| o.class == treatment.class)
-        {
-            match outcome.arm {
-                Arm::Clean => None,
-                Arm::Class => class.insert(outcome.prompt, &outcome.score),
-                Arm::Baseline => {
-                    draws[outcome.draw as usize].insert(outcome.prompt, &outcome.score)
-                }
-            };
-        }
-        let clean = outcomes
-            .iter()
-            .filter(|outcome| outcome.arm == Arm::Clean && class.contains_key(&outcome.prompt))
-            .map(|outcome| (outcome.prompt, &outcome.score))
-            .collect::<BTreeMap<_, _>>();
-        (!class.is_empty()).then(|| Self {
-            clean: clean.into_values().collect(),
-            class: class.into_values().collect(),
-            draws: draws
-                .into_iter()
-                .map(|draw| draw.into_values().collect())
-                .collect(),
-        })
-    }
-
-    /// One number of every score.
-    pub fn arms(&self, of: OfScore) -> Arms {
-        let values = |scores: &Vec<&Score>| scores.iter().map(|score| of(score)).collect();
-        Arms {
-            clean: values(&self.clean),
-            class: values(&self.class),
-            draws: self.draws.iter().map(values).collect(),
-        }
-    }
+    adjust_all(effects.into_iter().map(|effect| &mut effect.estimate));
 }
 
 /// A number per unit, prompt or document, in the same order in every arm.
@@ -241,6 +211,7 @@ impl Arms {
             .transpose()?;
         let draws_mean = mean(&draws.concat());
         Ok(Effect {
+            layers: treatment.layers,
             class: treatment.class.clone(),
             mode,
             metric,
@@ -257,13 +228,8 @@ impl Arms {
             draw_means: draws.iter().filter_map(|draw| mean(draw)).collect(),
             difference_to_clean: mean(&to_clean).unwrap_or(f64::NAN),
             clean_ci: against_clean.map(|bootstrap| bootstrap.interval),
-            difference_to_baseline: against_draws.as_ref().map(|c| c.estimate),
-            baseline_ci: against_draws.as_ref().and_then(|c| c.interval),
-            p: against_draws.as_ref().and_then(|c| c.p),
-            p_adjusted: None,
-            permutation_p: against_draws.as_ref().and_then(|c| c.permutation_p),
-            permutation_floor: against_draws.as_ref().map(|c| c.permutation_floor),
-            standardised_effect: against_draws.as_ref().and_then(|c| c.standardised),
+            estimate: against_draws.map(Estimate::from).unwrap_or_default(),
+            standardised_effect: against_draws.and_then(|c| c.standardised),
         })
     }
 }

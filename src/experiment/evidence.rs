@@ -37,7 +37,7 @@ impl Effect {
     /// The class minus what it is compared with, mean over prompts; absent where there is no baseline.
     pub fn difference(&self, versus: Versus) -> Option<f64> {
         match versus {
-            Versus::Baseline => self.difference_to_baseline,
+            Versus::Baseline => self.estimate.difference_to_baseline,
             Versus::Clean => Some(self.difference_to_clean),
         }
     }
@@ -45,7 +45,7 @@ impl Effect {
     /// How well that difference is told from none.
     pub fn evidence(&self, versus: Versus) -> Evidence {
         let (interval, p) = match versus {
-            Versus::Baseline => (self.baseline_ci, self.p_adjusted),
+            Versus::Baseline => (self.estimate.baseline_ci, self.estimate.p_adjusted),
             Versus::Clean => (self.clean_ci, None),
         };
         match (interval, p) {

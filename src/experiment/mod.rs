@@ -1,8 +1,9 @@
 //! Experiments: from a plan to outcomes per prompt and condition, and from those to estimates.
 //!
-//! [`ablate`] is the whole way of one experiment. It knows nothing of files: prompts come in as a
-//! batch, outcomes and effects go out as plain records, which `report` writes. [`record`] changes nothing
-//! and sums up what the neurons do; [`rank`] asks which neurons of a class carry its effect.
+//! Every command that runs the model is the same thing with other words: a plan says which conditions run on which units,
+//! a [`Run`] makes the passes of its [`Stage`]s and keeps their parts, a [`Measure`] reads numbers off each pass, and
+//! estimates are made of these. [`ablate`] is the whole way of one experiment. None knows of files: prompts come in as a
+//! batch, outcomes and effects go out as plain records, which `report` writes.
 
 mod ablate;
 pub mod attributes;
@@ -12,29 +13,30 @@ mod generate;
 mod groups;
 mod neuron;
 mod outcome;
-mod passes;
+mod part;
 mod plan;
 pub mod rank;
 pub mod record;
 mod reference;
+mod run;
 mod score;
-mod store;
 mod sweep;
 mod text;
 pub mod verify;
 
-pub use ablate::{Ablation, KnownByRelation, ablate, known_by_relation};
-pub use effects::{ArmMeans, Effect, Metric, effects};
+pub use ablate::{Ablation, KnownByRelation, ablate};
+pub use effects::{ArmMeans, Effect, Estimate, Metric};
 pub use evidence::{Evidence, Versus};
 pub use generate::{Choice, Generator};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
+pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError};
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
+pub use run::{Measure, NullEdits, Pass, Ran, Run, Stage};
 pub use score::{Score, Scorer};
-pub use store::{PassStore, StoreError};
-pub use sweep::{Cell, CellEffect, CellOutcomes, LayerWindow, SweepPlan, layer_windows};
-pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text, text_effects};
+pub use sweep::{Cell, LayerWindow, SweepPlan, layer_windows};
+pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text};
 
 use std::ops::Range;
 
@@ -73,11 +75,11 @@ pub enum ExperimentError {
     /// A text without two tokens in a row.
     #[error("no text has two tokens, so there is nothing to predict; give a longer one")]
     NoTokens,
-    /// Rows that could not be kept.
-    #[error("{why}")]
-    Sink {
-        /// Why.
-        why: String,
+    /// A prompt without a text about its subject.
+    #[error("prompt {prompt} has no text about its subject; give one text for each prompt of the batch")]
+    NoText {
+        /// Index of the prompt in its set.
+        prompt: usize,
     },
     /// A residual that gives the tokens no order.
     #[error(
@@ -134,9 +136,13 @@ pub enum ExperimentError {
     /// What a pass gave could not be kept, or what was kept not read.
     #[error(transparent)]
     Store(StoreError),
-    /// A saved state that belongs to another run.
-    #[error(
-        "the saved state is not that of this run; begin anew with --force and without --resume"
-    )]
-    OtherState,
+    /// The passes that other processes run are needed to go on.
+    #[error("{missing} passes are those of other shards; join the shards with gatelens merge")]
+    OtherShards {
+        /// How many.
+        missing: usize,
+    },
+    /// Parts that belong to another run.
+    #[error("what was kept is not of this run; begin anew with --force and without --resume")]
+    OtherRun,
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::score::Score;
+use super::sweep::LayerWindow;
 
 /// The part that a condition plays in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -78,6 +79,8 @@ pub struct Outcome {
     pub mode: String,
     /// How many neurons were edited.
     pub neurons: u32,
+    /// The window of layers that the class was restricted to, if any.
+    pub layers: Option<LayerWindow>,
     /// Whether the clean model's top-1 is the first target token.
     pub known: bool,
     /// The numbers.

@@ -1,7 +1,10 @@
 //! From neuron sets to conditions: each class beside its baseline draws.
 
+use std::ops::Range;
+
 use super::evidence::Versus;
 use super::outcome::{Arm, PromptSubset};
+use super::sweep::LayerWindow;
 use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
 use crate::tokens::Positions;
@@ -11,6 +14,8 @@ use crate::tokens::Positions;
 pub struct Treatment {
     /// The class's name, or the neuron file's stem.
     pub class: String,
+    /// The window of layers that it is restricted to; absent where there is none.
+    pub layers: Option<LayerWindow>,
     /// The neurons themselves.
     pub neurons: NeuronSet,
     /// Matched random sets.
@@ -24,9 +29,18 @@ impl Treatment {
     pub fn new(class: String, neurons: NeuronSet, draws: MatchedDraws) -> Self {
         Self {
             class,
+            layers: None,
             neurons,
             baseline: draws.sets,
             shortfall: draws.shortfall,
+        }
+    }
+
+    /// The same neurons without random ones to compare with.
+    pub fn alone(&self) -> Self {
+        Self {
+            baseline: Vec::new(),
+            ..self.clone()
         }
     }
 }
@@ -50,27 +64,58 @@ pub struct AblationPlan {
     pub seed: u64,
 }
 
-/// A condition with the columns that name it in `outcomes.parquet`.
-pub(super) struct PlannedCondition {
+/// What the tables say of a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConditionRow {
+    /// Name of the class or neuron file; empty for clean.
     pub class: String,
+    /// Its part in the comparison.
     pub arm: Arm,
+    /// Which baseline draw, from 0; 0 in the other arms.
     pub draw: u32,
+    /// The edit's mode; empty for clean.
     pub mode: String,
+    /// How many neurons were edited.
     pub neurons: u32,
-    pub condition: Condition,
+    /// The window of layers that the class is restricted to, if any.
+    pub layers: Option<LayerWindow>,
 }
 
-impl PlannedCondition {
-    /// The plain model.
-    pub(super) fn clean() -> Self {
+/// The conditions of a plan by their number, 0 the clean one.
+pub(super) struct Conditions {
+    /// What the engine runs.
+    pub run: Vec<Condition>,
+    /// What the tables say of them.
+    pub rows: Vec<ConditionRow>,
+    /// Of each treatment, its class and then its draws.
+    of_treatment: Vec<Range<usize>>,
+}
+
+impl Conditions {
+    fn clean() -> Self {
         Self {
-            class: String::new(),
-            arm: Arm::Clean,
-            draw: 0,
-            mode: String::new(),
-            neurons: 0,
-            condition: Condition::Clean,
+            run: vec![Condition::Clean],
+            rows: vec![ConditionRow {
+                class: String::new(),
+                arm: Arm::Clean,
+                draw: 0,
+                mode: String::new(),
+                neurons: 0,
+                layers: None,
+            }],
+            of_treatment: Vec::new(),
         }
+    }
+
+    /// The number of a treatment's class.
+    pub fn class(&self, treatment: usize) -> usize {
+        self.of_treatment[treatment].start
+    }
+
+    /// The numbers of a treatment's draws.
+    pub fn draws(&self, treatment: usize) -> Range<usize> {
+        let Range { start, end } = self.of_treatment[treatment];
+        start + 1..end
     }
 }
 
@@ -108,38 +153,42 @@ impl AblationPlan {
         NeuronSet::from_layers((0..n_layers).map(layer).collect())
     }
 
-    /// All conditions with the plan's mode, now that it has its values; the clean one first.
-    pub(super) fn conditions(&self, mode: &Mode) -> Vec<PlannedCondition> {
-        let mut planned = vec![PlannedCondition::clean()];
+    /// All conditions with the plan's mode, now that it has its values.
+    pub(super) fn conditions(&self, mode: &Mode) -> Conditions {
+        let mut conditions = Conditions::clean();
         for treatment in &self.treatments {
-            planned.push(self.edit(treatment, Arm::Class, 0, &treatment.neurons, mode));
-            for (draw, set) in treatment.baseline.iter().enumerate() {
-                planned.push(self.edit(treatment, Arm::Baseline, draw as u32, set, mode));
+            let first = conditions.run.len();
+            self.add(&mut conditions, treatment, Arm::Class, 0, mode);
+            for draw in 0..treatment.baseline.len() {
+                self.add(&mut conditions, treatment, Arm::Baseline, draw, mode);
             }
+            conditions.of_treatment.push(first..conditions.run.len());
         }
-        planned
+        conditions
     }
 
-    fn edit(
-        &self,
-        treatment: &Treatment,
-        arm: Arm,
-        draw: u32,
-        neurons: &NeuronSet,
-        mode: &Mode,
-    ) -> PlannedCondition {
-        let label = match arm {
-            Arm::Baseline => format!("{}, baseline draw {draw}", treatment.class),
-            _ => treatment.class.clone(),
+    fn add(&self, to: &mut Conditions, treatment: &Treatment, arm: Arm, draw: usize, mode: &Mode) {
+        let Treatment { class, layers, .. } = treatment;
+        let name = match layers {
+            Some(layers) => format!("{class}, {layers}"),
+            None => class.clone(),
         };
-        PlannedCondition {
-            class: treatment.class.clone(),
+        let (label, neurons) = match arm {
+            Arm::Baseline => (
+                format!("{name}, baseline draw {draw}"),
+                &treatment.baseline[draw],
+            ),
+            _ => (name, &treatment.neurons),
+        };
+        to.rows.push(ConditionRow {
+            class: class.clone(),
             arm,
-            draw,
+            draw: draw as u32,
             mode: mode.to_string(),
             neurons: neurons.len() as u32,
-            condition: self.edit_of(label, neurons.clone(), mode),
-        }
+            layers: *layers,
+        });
+        to.run.push(self.edit_of(label, neurons.clone(), mode));
     }
 
     /// The plan's edit of any neurons.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::ExperimentError;
-use super::plan::{AblationPlan, PlannedCondition};
+use super::groups::tokens_per_pass;
+use super::plan::AblationPlan;
 use crate::engine::{Engine, Progress};
 use crate::hooks::{
-    Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, Observer, choose_donors,
+    Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, choose_donors,
 };
 use crate::tokens::TokenBatch;
 
@@ -32,112 +33,74 @@ pub enum CleanReference {
     },
 }
 
-/// A plan's mode on its way to its values.
-pub(super) enum PendingMode {
-    Ready(Mode),
-    Means(MeanKind, MeanSums),
-    Resample,
-}
-
 /// A plan's mode with its values.
 pub(super) struct ResolvedMode {
     pub mode: Mode,
     pub reference: Option<CleanReference>,
     /// Bytes that the values hold.
     pub bytes: u64,
-    /// Passes that were run for them alone.
+    /// Passes that were run for them.
     pub passes: usize,
 }
 
-impl PendingMode {
-    pub fn new(engine: &Engine<'_>, plan: &AblationPlan) -> Self {
-        let config = engine.config();
-        match &plan.mode {
-            ModeSpec::Ready(mode) => PendingMode::Ready(mode.clone()),
-            ModeSpec::Means(kind) => {
-                let neurons = plan.neurons(config.n_layers());
-                PendingMode::Means(*kind, MeanSums::new(neurons, config.d_mlp))
-            }
-            ModeSpec::Resample => PendingMode::Resample,
-        }
-    }
-
-    /// What has to watch the clean pass of all prompts.
-    pub fn observers(&mut self) -> Vec<&mut dyn Observer> {
-        match self {
-            PendingMode::Means(_, sums) => vec![sums],
-            PendingMode::Ready(_) | PendingMode::Resample => vec![],
-        }
-    }
-
-    /// The mode, after the clean pass over `all` prompts and before the edits of `edited` ones.
-    pub fn resolve(
-        self,
-        engine: &Engine<'_>,
-        plan: &AblationPlan,
-        all: &TokenBatch,
-        edited: &TokenBatch,
-        progress: &dyn Progress,
-    ) -> Result<ResolvedMode, ExperimentError> {
-        match self {
-            PendingMode::Ready(mode) => Ok(ResolvedMode {
-                mode,
-                reference: None,
-                bytes: 0,
-                passes: 0,
-            }),
-            PendingMode::Means(kind, sums) => Ok(ResolvedMode {
-                mode: kind.of(Arc::new(sums.means())),
-                reference: Some(CleanReference::CleanMeans {
-                    prompts: all.sequences().len(),
-                    tokens: sums.tokens(),
-                }),
-                bytes: 0,
-                passes: 0,
-            }),
-            PendingMode::Resample => resample(engine, plan, edited, progress),
-        }
-    }
-}
-
-/// A plan's conditions, ready to run on a batch.
-pub(super) struct Prepared<'m> {
-    pub planned: Vec<PlannedCondition>,
-    /// The engine beside the values of the mode.
-    pub engine: Engine<'m>,
-    pub reference: Option<CleanReference>,
-    /// Passes that were run for the values.
-    pub passes: usize,
-}
-
-/// The plan's conditions with the values of their mode, where they are all run on all of `batch`; `what` names the
-/// clean pass, if one is needed.
-pub(super) fn prepare<'m>(
-    engine: &Engine<'m>,
+/// The mode of a plan with its values: means over the clean pass of `all` units, donors among the `edited` ones.
+pub(super) fn resolve(
+    engine: &Engine<'_>,
     plan: &AblationPlan,
+    (all, edited): (&TokenBatch, &TokenBatch),
+    progress: &dyn Progress,
+) -> Result<ResolvedMode, ExperimentError> {
+    match &plan.mode {
+        ModeSpec::Ready(mode) => Ok(ResolvedMode {
+            mode: mode.clone(),
+            reference: None,
+            bytes: 0,
+            passes: 0,
+        }),
+        ModeSpec::Means(kind) => means(engine, plan, *kind, all, progress),
+        ModeSpec::Resample => resample(engine, plan, edited, progress),
+    }
+}
+
+/// Takes the means in a clean pass of their own.
+fn means(
+    engine: &Engine<'_>,
+    plan: &AblationPlan,
+    kind: MeanKind,
+    all: &TokenBatch,
+    progress: &dyn Progress,
+) -> Result<ResolvedMode, ExperimentError> {
+    let config = engine.config();
+    let mut sums = MeanSums::new(plan.neurons(config.n_layers()), config.d_mlp);
+    let what = format!("{} stretches, clean, for means", all.sequences().len());
+    let passes = run_clean(engine, all, &what, progress, |part| {
+        Ok(engine.run(part, &[Condition::Clean], &mut [&mut sums], None, progress)?)
+    })?;
+    Ok(ResolvedMode {
+        mode: kind.of(Arc::new(sums.means())),
+        reference: Some(CleanReference::CleanMeans {
+            prompts: all.sequences().len(),
+            tokens: sums.tokens(),
+        }),
+        bytes: 0,
+        passes,
+    })
+}
+
+/// Runs the clean model on all of a batch, part by part; how many parts there were.
+fn run_clean<T>(
+    engine: &Engine<'_>,
     batch: &TokenBatch,
     what: &str,
     progress: &dyn Progress,
-) -> Result<Prepared<'m>, ExperimentError> {
-    let mut pending = PendingMode::new(engine, plan);
-    let mut passes = 0;
-    let mut observers = pending.observers();
-    if !observers.is_empty() {
-        let clean = [Condition::Clean];
-        let parts = batch.split(engine.tokens_per_pass(batch, 1)?)?;
-        progress.start(what, parts.len() as u64 * engine.work_units(&clean));
-        for part in &parts {
-            engine.run(part, &clean, &mut observers, None, progress)?;
-        }
-        passes = parts.len();
+    mut run: impl FnMut(&TokenBatch) -> Result<T, ExperimentError>,
+) -> Result<usize, ExperimentError> {
+    let parts = batch.split(tokens_per_pass(engine, batch, 1)?)?;
+    progress.start(what, parts.len() as u64 * engine.work_units(&[Condition::Clean]));
+    for part in &parts {
+        run(part)?;
     }
-    let resolved = pending.resolve(engine, plan, batch, batch, progress)?;
-    Ok(Prepared {
-        planned: plan.conditions(&resolved.mode),
-        engine: engine.beside(resolved.bytes),
-        reference: resolved.reference,
-        passes: passes + resolved.passes,
-    })
+    Ok(parts.len())
 }
 
 /// Chooses donors and records their values in a clean pass of their own.
@@ -154,15 +117,12 @@ fn resample(
     let mut recording = DonorRecording::new(edited, &donor_of, positions, neurons, config.d_mlp);
     let bytes = recording.bytes();
     let engine = engine.beside(bytes);
-    let conditions = [Condition::Clean];
-    let parts = edited.split(engine.tokens_per_pass(edited, conditions.len())?)?;
-    let units = parts.len() as u64 * engine.work_units(&conditions);
     let prompts = edited.sequences().len();
-    progress.start(&format!("{prompts} prompts, clean, as donors"), units);
-    for part in &parts {
+    let what = format!("{prompts} prompts, clean, as donors");
+    let passes = run_clean(&engine, edited, &what, progress, |part| {
         let mut recorder = recording.part(part);
-        engine.run(part, &conditions, &mut [&mut recorder], None, progress)?;
-    }
+        Ok(engine.run(part, &[Condition::Clean], &mut [&mut recorder], None, progress)?)
+    })?;
     Ok(ResolvedMode {
         mode: Mode::Resample(Arc::new(recording.finish()?)),
         reference: Some(CleanReference::Donors {
@@ -170,6 +130,6 @@ fn resample(
             seed: plan.seed,
         }),
         bytes,
-        passes: parts.len(),
+        passes,
     })
 }

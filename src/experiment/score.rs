@@ -4,12 +4,16 @@
 //! top token are those at the last prompt token. Sums over the vocabulary run in f64.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::engine::{LogitBlock, Readout};
+use super::ExperimentError;
+use super::run::{Measure, Pass};
+use crate::engine::{Engine, LogitBlock, Progress, Readout};
+use crate::hooks::EditCount;
 use crate::tokens::TokenBatch;
 
 /// The numbers of one prompt under one condition.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Log-probability of the whole target, nats.
     pub target_logprob: f64,
@@ -23,6 +27,45 @@ pub struct Score {
     pub kl_nats: f64,
     /// The most probable next token there.
     pub top_token: u32,
+}
+
+/// A prompt under a condition, as a part keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRow {
+    /// The condition's number.
+    pub condition: u32,
+    /// Index of the prompt in its set.
+    pub prompt: u32,
+    /// The numbers.
+    pub score: Score,
+}
+
+/// Measures [`Score`]s.
+pub struct FactScores;
+
+impl Measure for FactScores {
+    type Row = ScoreRow;
+
+    fn measure(
+        &mut self,
+        pass: &Pass<'_>,
+        engine: &Engine<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<EditCount>, Vec<ScoreRow>), ExperimentError> {
+        let mut scorer = Scorer::new(pass.batch, pass.conditions.len());
+        let edits = engine.run(pass.batch, pass.conditions, &mut [], Some(&mut scorer), progress)?;
+        let scores = scorer.into_scores();
+        let prompts = pass.batch.sequences();
+        let rows = pass.reported().flat_map(|(place, condition)| {
+            let scores = prompts.iter().zip(&scores[place]);
+            scores.map(move |(sequence, score)| ScoreRow {
+                condition: condition as u32,
+                prompt: sequence.prompt as u32,
+                score: *score,
+            })
+        });
+        Ok((edits, rows.collect()))
+    }
 }
 
 /// Reads the logits at the target positions of a batch into a [`Score`] per condition and sequence.

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::effects::{Effect, Metric};
-use super::outcome::Outcome;
 use super::plan::{AblationPlan, Treatment};
 use crate::hooks::NeuronSet;
 
@@ -158,49 +157,18 @@ impl SweepPlan {
         }
     }
 
-    /// Outcomes of the plan with the names of their classes, and their windows (none for the clean model).
-    pub fn outcomes(&self, outcomes: Vec<Outcome>) -> CellOutcomes {
-        let cells = self.by_name();
-        let of_cell = |mut outcome: Outcome| {
-            let cell = cells.get(&outcome.class);
-            if let Some(cell) = cell {
-                outcome.class = cell.class.clone();
-            }
-            (outcome, cell.map(|cell| cell.layers))
-        };
-        let (outcomes, windows) = outcomes.into_iter().map(of_cell).unzip();
-        CellOutcomes { outcomes, windows }
-    }
-
-    /// Effects of the plan with the names of their classes, and their windows.
-    pub fn effects(&self, effects: Vec<Effect>) -> Vec<CellEffect> {
-        let cells = self.by_name();
-        let of_cell = |mut effect: Effect| {
-            let cell = cells.get(&effect.class)?;
-            effect.class = cell.class.clone();
-            let layers = cell.layers;
-            Some(CellEffect { layers, effect })
-        };
-        effects.into_iter().filter_map(of_cell).collect()
-    }
-
     /// What tables and pictures show: the effects on the target's log-probability, over the prompts that
     /// were asked for, by class and window.
     pub fn on_target<'e>(
         &self,
-        effects: &'e [CellEffect],
-    ) -> HashMap<(&'e str, LayerWindow), &'e CellEffect> {
-        let shown = effects.iter().filter(|e| {
-            e.effect.metric == Metric::TargetLogprob && e.effect.subset == self.ablation.subset
-        });
+        effects: &'e [Effect],
+    ) -> HashMap<(&'e str, LayerWindow), &'e Effect> {
+        let shown = effects
+            .iter()
+            .filter(|e| e.metric == Metric::TargetLogprob && e.subset == self.ablation.subset);
         shown
-            .map(|e| ((e.effect.class.as_str(), e.layers), e))
+            .filter_map(|e| Some(((e.class.as_str(), e.layers?), e)))
             .collect()
-    }
-
-    fn by_name(&self) -> HashMap<String, &Cell> {
-        let named = self.cells.iter().map(|cell| (cell.to_string(), cell));
-        named.collect()
     }
 }
 
@@ -211,30 +179,12 @@ fn restrict(class: &Treatment, cell: &Cell) -> Treatment {
     baseline.retain(|set| !set.is_empty()); // all draws are empty, or none is
     let shortfall = class.shortfall.iter().copied();
     Treatment {
-        class: cell.to_string(),
+        class: class.class.clone(),
+        layers: Some(cell.layers),
         neurons: within(&class.neurons),
         baseline,
         shortfall: shortfall.filter(|s| layers.contains(&s.layer)).collect(),
     }
-}
-
-/// What the prompts did, cell by cell.
-#[derive(Clone, Debug)]
-pub struct CellOutcomes {
-    /// One record per prompt and condition: clean first, then condition by condition.
-    pub outcomes: Vec<Outcome>,
-    /// The layers of each record's edit; none for the clean model.
-    pub windows: Vec<Option<LayerWindow>>,
-}
-
-/// The effect of one cell on one metric; an entry of a sweep's `effects.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CellEffect {
-    /// Where the class was edited.
-    pub layers: LayerWindow,
-    /// The effect.
-    #[serde(flatten)]
-    pub effect: Effect,
 }
 
 #[cfg(test)]

@@ -5,22 +5,23 @@
 //! the same statistics, with documents in the place of prompts: a document's value is the mean over its tokens.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::effects::{Arms, Effect, Metric, adjust};
 use super::outcome::{Arm, PromptSubset};
-use super::passes::{InVain, PassPart, PassWork, Passes, Ran, Whole};
-use super::plan::{AblationPlan, PlannedCondition, Treatment};
-use super::reference::{CleanReference, Prepared, prepare};
+use super::plan::{AblationPlan, ConditionRow, Conditions};
+use super::reference::{CleanReference, resolve};
+use super::part::Sharing;
+use super::run::{Measure, NullEdits, Pass, Run, Stage};
 use super::score::{entropy, log_sum_exp};
-use super::store::PassStore;
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
-use crate::hooks::{Condition, EditCount, HookPoint, Observer, SiteRows};
+use crate::hooks::{EditCount, HookPoint, Observer, SiteRows};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
 
 /// How the model predicts one token of a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TokenScore {
     /// Minus the log-probability of the token that follows, nats.
     pub loss_nats: f64,
@@ -30,6 +31,19 @@ pub struct TokenScore {
     pub rank: u32,
     /// Natural log of what the final norm divides the residual by.
     pub log_scale: f64,
+}
+
+/// A position of a text under a condition, as a part keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// The condition's number.
+    pub condition: u32,
+    /// Index of the window.
+    pub window: u32,
+    /// Position in the window from which the next token is predicted, BOS included.
+    pub position: u32,
+    /// The prediction.
+    pub score: TokenScore,
 }
 
 /// A row of `outcomes_text.parquet`: one position under one condition.
@@ -62,7 +76,9 @@ pub type TokenSink<'s> = &'s mut dyn FnMut(&[TokenOutcome<'_>]) -> Result<(), Ex
 
 /// What an ablation on text gives besides its rows.
 pub struct TextAblation {
-    means: Means,
+    conditions: Conditions,
+    /// By condition and document.
+    means: Vec<Vec<DocumentMean>>,
     /// Predicted tokens.
     pub tokens: usize,
     /// Documents with at least one predicted token.
@@ -114,135 +130,78 @@ impl DocumentMean {
 }
 
 /// Runs the clean model and every condition of the plan on all windows. Rows go to `sink` pass by pass, so
-/// that memory does not grow with the text. What each pass gave is kept in `store`, if there is one; with what a run
-/// left there that was ended, the same call goes on.
+/// that memory does not grow with the text.
 ///
 /// # Errors
-/// Those of the engine, of `store` and of `sink`; [`ExperimentError::NoTokens`] where no window has two tokens;
-/// [`ExperimentError::StoppedAfter`] where `progress` asked for it; [`ExperimentError::OtherState`] for what another run
-/// left.
+/// Those of the engine, of [`Run::measure`] and of `sink`; [`ExperimentError::NoTokens`] where no window has two tokens.
 pub fn ablate_text(
+    run: &mut Run<'_>,
     engine: &Engine<'_>,
     windows: &[Window],
     plan: &AblationPlan,
-    store: Option<&mut dyn PassStore>,
-    progress: &dyn Progress,
     sink: TokenSink<'_>,
 ) -> Result<TextAblation, ExperimentError> {
     let batch = predicted(windows)?;
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(&batch, plan.len().min(2))?;
-    let Prepared {
-        planned,
-        engine,
-        reference,
-        passes: for_values,
-    } = prepare(engine, plan, &batch, "text, clean", progress)?;
-    let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let whole = Whole {
-        engine: &engine,
+    let resolved = resolve(engine, plan, (&batch, &batch), run.progress())?;
+    let conditions = plan.conditions(&resolved.mode);
+    let stage = Stage {
+        engine: &engine.beside(resolved.bytes),
         batch: &batch,
-        conditions: &conditions,
-        in_vain: InVain::Refused,
         unit: "stretches of text",
-        progress,
+        conditions: &conditions.run,
+        sharing: Sharing::Shared,
+        null_edits: NullEdits::Refused,
     };
-    let mut nowhere = ();
-    let store = store.unwrap_or(&mut nowhere);
-    let mut passes = Passes::stored_or_plan(&whole, store)?;
-    let mut work = TextWork {
-        engine: &engine,
-        progress,
-        planned: &planned,
-        windows,
-        means: Means::new(windows, planned.len()),
-        sink,
-    };
-    passes.work(&whole, store, &mut work)?;
-    passes.check_finished()?;
-    let means = work.means;
+    let documents = windows.iter().map(|window| window.document + 1);
+    let documents = documents.max().unwrap_or(0);
+    let mut means = vec![vec![DocumentMean::default(); documents]; conditions.rows.len()];
+    let ran = run.measure(&stage, &mut TokenScores, &mut |rows| {
+        for rows in rows.chunk_by(|a, b| a.condition == b.condition) {
+            let condition = rows[0].condition as usize;
+            let planned = conditions.rows.get(condition);
+            let planned = planned.ok_or(ExperimentError::OtherRun)?;
+            let outcomes = rows.iter().map(|row| outcome(row, planned, windows));
+            let outcomes: Option<Vec<_>> = outcomes.collect();
+            let outcomes = outcomes.ok_or(ExperimentError::OtherRun)?;
+            for outcome in &outcomes {
+                means[condition][outcome.document].add(&outcome.score);
+            }
+            sink(&outcomes)?;
+        }
+        Ok(())
+    })?;
+    let ran = ran.complete()?;
     Ok(TextAblation {
-        tokens: means.0[0].iter().map(|mean| mean.tokens as usize).sum(),
-        documents: means.0[0].iter().filter(|mean| mean.tokens > 0).count(),
+        conditions,
+        tokens: means[0].iter().map(|mean| mean.tokens as usize).sum(),
+        documents: means[0].iter().filter(|mean| mean.tokens > 0).count(),
         means,
-        changed: passes.changed(),
-        reference,
-        passes: for_values + passes.len(),
+        changed: ran.changed(),
+        reference: resolved.reference,
+        passes: resolved.passes + ran.passes,
     })
 }
 
-/// Scores the tokens of texts.
-struct TextWork<'w> {
-    engine: &'w Engine<'w>,
-    progress: &'w dyn Progress,
-    planned: &'w [PlannedCondition],
-    windows: &'w [Window],
-    means: Means,
-    sink: TokenSink<'w>,
-}
-
-impl PassWork for TextWork<'_> {
-    /// Reported condition by condition, in each the places of the pass.
-    type Score = TokenScore;
-
-    fn scores(&self, part: &PassPart<'_>) -> usize {
-        reported(part).len() * places(part.batch).len()
-    }
-
-    fn run(&mut self, part: &PassPart<'_>) -> Result<Ran<TokenScore>, ExperimentError> {
-        let mut scorer = TokenScorer::new(part);
-        let mut scales = Scales::new(part.conditions.len());
-        let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
-        let readout = Some(&mut scorer as &mut dyn Readout);
-        let (batch, conditions) = (part.batch, part.conditions);
-        let changed = self
-            .engine
-            .run(batch, conditions, observers, readout, self.progress)?;
-        let (scorer, scales) = (&scorer, &scales);
-        let scores = reported(part).into_iter().flat_map(|(place, _)| {
-            let scores = scorer.rows.iter().zip(&scorer.scores[place]);
-            scores.map(move |(row, score)| TokenScore {
-                log_scale: f64::from(scales.kept[place][*row]).ln(),
-                ..*score
-            })
-        });
-        Ok((changed, scores.collect()))
-    }
-
-    fn take(
-        &mut self,
-        part: &PassPart<'_>,
-        scores: Vec<TokenScore>,
-    ) -> Result<(), ExperimentError> {
-        let places = places(part.batch);
-        if places.is_empty() {
-            return Ok(());
-        }
-        for ((_, condition), scores) in reported(part).into_iter().zip(scores.chunks(places.len()))
-        {
-            let planned = &self.planned[condition];
-            let rows = places
-                .iter()
-                .zip(scores)
-                .map(|(place, score)| TokenOutcome {
-                    document: self.windows[place.window].document,
-                    window: self.windows[place.window].number,
-                    position: place.position,
-                    token: place.next,
-                    class: &planned.class,
-                    arm: planned.arm,
-                    draw: planned.draw,
-                    mode: &planned.mode,
-                    neurons: planned.neurons,
-                    score: *score,
-                });
-            let rows: Vec<_> = rows.collect();
-            let scores = rows.iter().map(|row| (row.document, row.score));
-            self.means.add(condition, scores);
-            (self.sink)(&rows)?;
-        }
-        Ok(())
-    }
+fn outcome<'a>(
+    row: &TokenRow,
+    condition: &'a ConditionRow,
+    windows: &[Window],
+) -> Option<TokenOutcome<'a>> {
+    let (window, position) = (windows.get(row.window as usize)?, row.position as usize);
+    Some(TokenOutcome {
+        document: window.document,
+        window: window.number,
+        position,
+        token: *window.sequence.ids.get(position + 1)?,
+        class: &condition.class,
+        arm: condition.arm,
+        draw: condition.draw,
+        mode: &condition.mode,
+        neurons: condition.neurons,
+        score: row.score,
+    })
 }
 
 /// The windows in which a token is predicted.
@@ -255,71 +214,73 @@ fn predicted(windows: &[Window]) -> Result<TokenBatch, ExperimentError> {
     Ok(TokenBatch::new(predicted)?)
 }
 
-/// The conditions of a pass that have rows, with their place in the pass. The clean condition is in every group of
-/// conditions; its rows are those of the first.
-fn reported(part: &PassPart<'_>) -> Vec<(usize, usize)> {
-    let is_first_group = part.members.get(1).is_none_or(|condition| *condition == 1);
-    let members = part.members.iter().copied().enumerate();
-    members
-        .filter(|(_, condition)| *condition > 0 || is_first_group)
-        .collect()
-}
+/// Measures [`TokenScore`]s.
+struct TokenScores;
 
-/// By condition and document; the clean condition first, then the plan's order.
-struct Means(Vec<Vec<DocumentMean>>);
+impl Measure for TokenScores {
+    type Row = TokenRow;
 
-impl Means {
-    fn new(windows: &[Window], conditions: usize) -> Self {
-        let documents = windows.iter().map(|window| window.document + 1);
-        let documents = documents.max().unwrap_or(0);
-        Self(vec![vec![DocumentMean::default(); documents]; conditions])
+    fn measure(
+        &mut self,
+        pass: &Pass<'_>,
+        engine: &Engine<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<EditCount>, Vec<TokenRow>), ExperimentError> {
+        let mut scorer = TokenScorer::new(pass);
+        let mut scales = Scales::new(pass.conditions.len());
+        let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
+        let (batch, conditions) = (pass.batch, pass.conditions);
+        let edits = engine.run(batch, conditions, observers, Some(&mut scorer), progress)?;
+        let places = places(batch);
+        let (scorer, scales) = (&scorer, &scales);
+        let rows = pass.reported().flat_map(|(at, condition)| {
+            let scores = places.iter().zip(&scorer.scores[at]);
+            scores.map(move |(place, score)| TokenRow {
+                condition: condition as u32,
+                window: place.window as u32,
+                position: place.position as u32,
+                score: TokenScore {
+                    log_scale: f64::from(scales.kept[at][place.row]).ln(),
+                    ..*score
+                },
+            })
+        });
+        Ok((edits, rows.collect()))
     }
-
-    fn add(&mut self, condition: usize, rows: impl Iterator<Item = (usize, TokenScore)>) {
-        for (document, score) in rows {
-            self.0[condition][document].add(&score);
-        }
-    }
-}
-
-/// The effects of a plan on text, over documents, in the plan's order of classes.
-///
-/// # Errors
-/// Those of the statistics.
-pub fn text_effects(
-    ablation: &TextAblation,
-    plan: &AblationPlan,
-    settings: &BootstrapSettings,
-) -> Result<Vec<Effect>, ExperimentError> {
-    let mut effects = Vec::new();
-    for (at, treatment) in plan.treatments.iter().enumerate() {
-        for metric in METRICS {
-            let arms = ablation.arms_of(&plan.treatments, at, metric);
-            let mode = plan.mode.to_string();
-            effects.push(arms.effect(treatment, mode, metric, PromptSubset::All, settings)?);
-        }
-    }
-    adjust(&mut effects);
-    Ok(effects)
 }
 
 impl TextAblation {
-    /// A metric's value of every document, arm by arm, of number `at` of the plan's treatments.
-    pub(super) fn arms_of(&self, treatments: &[Treatment], at: usize, metric: Metric) -> Arms {
-        // The treatment's class comes behind the clean condition and the treatments before, its draws behind it.
-        let before = treatments[..at].iter().map(|t| 1 + t.baseline.len());
-        let class = 1 + before.sum::<usize>();
+    /// The effects of the plan that was run, over documents, in its order of classes.
+    ///
+    /// # Errors
+    /// Those of the statistics.
+    pub fn effects(
+        &self,
+        plan: &AblationPlan,
+        settings: &BootstrapSettings,
+    ) -> Result<Vec<Effect>, ExperimentError> {
+        let mut effects = Vec::new();
+        for (at, treatment) in plan.treatments.iter().enumerate() {
+            for metric in METRICS {
+                let (arms, mode) = (self.arms(at, metric), plan.mode.to_string());
+                effects.push(arms.effect(treatment, mode, metric, PromptSubset::All, settings)?);
+            }
+        }
+        adjust(&mut effects);
+        Ok(effects)
+    }
+
+    /// A metric's value of every document, arm by arm, of number `treatment` of the plan's treatments.
+    pub(super) fn arms(&self, treatment: usize, metric: Metric) -> Arms {
         let values = |condition: usize| -> Vec<f64> {
-            let documents = self.means.0[condition]
-                .iter()
-                .filter(|mean| mean.tokens > 0);
+            let documents = self.means[condition].iter();
+            let documents = documents.filter(|mean| mean.tokens > 0);
             documents.map(|mean| mean.of(metric)).collect()
         };
-        let draws = class + 1..class + 1 + treatments[at].baseline.len();
         Arms {
             clean: values(0),
-            class: values(class),
-            draws: draws.map(values).collect(),
+            class: values(self.conditions.class(treatment)),
+            draws: self.conditions.draws(treatment).map(values).collect(),
         }
     }
 }
@@ -361,12 +322,12 @@ struct TokenScorer {
 }
 
 impl TokenScorer {
-    fn new(part: &PassPart<'_>) -> Self {
-        let places = places(part.batch);
+    fn new(pass: &Pass<'_>) -> Self {
+        let places = places(pass.batch);
         Self {
             rows: places.iter().map(|place| place.row).collect(),
             next: places.iter().map(|place| place.next).collect(),
-            scores: vec![vec![TokenScore::default(); places.len()]; part.conditions.len()],
+            scores: vec![vec![TokenScore::default(); places.len()]; pass.conditions.len()],
         }
     }
 }

@@ -17,7 +17,7 @@ use layout::Layout;
 use palette::Scale;
 
 use super::ReportError;
-use crate::experiment::{CellEffect, Evidence, LayerWindow, SweepPlan, Versus};
+use crate::experiment::{Effect, Evidence, LayerWindow, SweepPlan, Versus};
 use crate::printable::printable;
 
 /// The bytes of `heat_map.svg`; `title` says what was ablated in which model.
@@ -26,7 +26,7 @@ use crate::printable::printable;
 /// Those of the drawing library.
 pub fn heat_map_svg(
     plan: &SweepPlan,
-    effects: &[CellEffect],
+    effects: &[Effect],
     title: &str,
 ) -> Result<Vec<u8>, ReportError> {
     let grid = Grid {
@@ -47,7 +47,7 @@ pub fn heat_map_svg(
 pub(super) struct Grid<'e> {
     pub windows: Vec<LayerWindow>,
     pub classes: Vec<String>,
-    pub cells: HashMap<(&'e str, LayerWindow), &'e CellEffect>,
+    pub cells: HashMap<(&'e str, LayerWindow), &'e Effect>,
 }
 
 impl Grid<'_> {
@@ -64,7 +64,7 @@ impl Grid<'_> {
         HeatMap::new(self, "").svg()
     }
 
-    fn cells(&self, shown: fn(&CellEffect) -> Option<Shown>) -> Vec<Vec<Option<Shown>>> {
+    fn cells(&self, shown: fn(&Effect) -> Option<Shown>) -> Vec<Vec<Option<Shown>>> {
         let cell = |class: &String, window| shown(self.cells.get(&(class.as_str(), window))?);
         let row = |window: &LayerWindow| self.classes.iter().map(|c| cell(c, *window)).collect();
         self.windows.iter().map(row).collect()
@@ -146,17 +146,17 @@ impl HeatMap {
     }
 }
 
-fn class_ablated(cell: &CellEffect) -> Option<Shown> {
+fn class_ablated(cell: &Effect) -> Option<Shown> {
     let nats = cell.effect.difference(Versus::Clean)?;
     Some(Shown { nats, mark: "" })
 }
 
-fn baseline_ablated(cell: &CellEffect) -> Option<Shown> {
+fn baseline_ablated(cell: &Effect) -> Option<Shown> {
     let nats = cell.effect.means.baseline? - cell.effect.means.clean;
     Some(Shown { nats, mark: "" })
 }
 
-fn class_against_baseline(cell: &CellEffect) -> Option<Shown> {
+fn class_against_baseline(cell: &Effect) -> Option<Shown> {
     Some(Shown {
         nats: cell.effect.difference(Versus::Baseline)?,
         mark: cell.effect.evidence(Versus::Baseline).mark(),

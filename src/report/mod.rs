@@ -5,6 +5,7 @@ mod classes;
 mod heat_map;
 mod html;
 mod lock;
+mod merge;
 mod out_dir;
 mod owned;
 mod parquet;
@@ -22,8 +23,9 @@ mod tone;
 pub use classes::classes_json;
 pub use heat_map::heat_map_svg;
 pub use html::{count, p_value, report_html, verdicts_html, write_report};
+pub use merge::{Shards, shard_folder};
 pub use out_dir::{OutDir, Overwrite, Placed};
-pub use parquet::{neurons_parquet, outcomes_parquet, sweep_outcomes_parquet};
+pub use parquet::{neurons_parquet, outcomes_parquet};
 pub use parts::Parts;
 pub use ranking::ranking_parquet;
 pub use rates::rates_parquet;
@@ -110,6 +112,14 @@ pub enum ReportError {
         needed: u64,
         /// Bytes that are free.
         free: u64,
+    },
+    /// Shards that do not belong together.
+    #[error("cannot join {}: {why}", path.display())]
+    Merge {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// A file of a run that cannot be gone on with.
     #[error("cannot go on with {}: {why}; begin anew with --force and without --resume", path.display())]

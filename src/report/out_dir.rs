@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use super::ReportError;
 use super::lock::{Attempt, Lock};
 use super::owned::{self, Mark, PARTS, PLAN, RUN};
+use super::parts::is_of_pass;
 use super::run_info::RunInfo;
 use place::{move_new, real_folder};
 
@@ -126,14 +127,24 @@ impl OutDir {
         Mark::read(&self.folder, PLAN).ours()
     }
 
-    /// Marks the folder as a run that is not finished, and gives up what another one left of its passes.
-    pub fn begin(&self, info: &RunInfo) -> Result<(), ReportError> {
-        self.give_up()?;
+    /// The folder without links.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes the plan of a run that is not finished.
+    pub(super) fn put_plan(&self, info: &RunInfo) -> Result<(), ReportError> {
         let plan = RunInfo {
             finished: false,
             ..info.clone()
         };
-        self.put(Path::new(PLAN), &plan.to_json()?)?;
+        self.put(Path::new(PLAN), &plan.to_json()?)
+    }
+
+    /// Marks the folder as a run that is not finished, and gives up what another one left of its passes.
+    pub fn begin(&self, info: &RunInfo) -> Result<(), ReportError> {
+        self.give_up()?;
+        self.put_plan(info)?;
         let parts = self.parts();
         fs::create_dir(&parts).map_err(|why| self.failed(why))
     }
@@ -239,7 +250,7 @@ impl OutDir {
     }
 
     /// Removes what an unfinished run left.
-    fn give_up(&self) -> Result<(), ReportError> {
+    pub(super) fn give_up(&self) -> Result<(), ReportError> {
         if self.unfinished().is_none() {
             return Ok(());
         }
@@ -409,7 +420,7 @@ fn visible(folder: &Path) -> io::Result<Vec<String>> {
 
 /// Names of files in `parts`.
 fn is_part(name: &str) -> bool {
-    name.starts_with("gatelens-")
+    name.starts_with("gatelens-") || is_of_pass(name)
 }
 
 /// Those with which a run goes on; the plan of the passes alone is not worth it.

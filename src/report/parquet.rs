@@ -7,7 +7,7 @@ use arrow_array::{Array, ArrayRef, Float32Array, Float64Array, UInt16Array, UInt
 
 use super::ReportError;
 use super::table::{Column, TableWriter, strings};
-use crate::experiment::{CellOutcomes, LayerWindow, Outcome};
+use crate::experiment::{LayerWindow, Outcome};
 use crate::io_class::{NeuronRow, NeuronTable};
 use crate::prompts::Prompt;
 use crate::tokens::Tokenizer;
@@ -48,35 +48,33 @@ pub fn neurons_parquet(table: &NeuronTable) -> Result<Vec<u8>, ReportError> {
     encode("neurons.parquet", columns)
 }
 
-/// `outcomes.parquet`: a row per prompt and condition. `prompts` and `tokenizer` give the ids and
-/// the text of the top tokens.
+/// `outcomes.parquet`: a row per prompt and condition, with the layers of the edit where it is one of a window; `prompts`
+/// and `tokenizer` give the ids and the text of the top tokens.
+///
+/// # Errors
+/// [`ReportError::Encode`], also for an outcome of a prompt that is not among `prompts`.
 pub fn outcomes_parquet(
     outcomes: &[Outcome],
     prompts: &[Prompt],
     tokenizer: &Tokenizer,
 ) -> Result<Vec<u8>, ReportError> {
-    encode(
-        "outcomes.parquet",
-        outcome_columns(outcomes, prompts, tokenizer),
-    )
-}
-
-/// A sweep's `outcomes.parquet`: the same columns, and the layers of the edit, both null for the clean model.
-pub fn sweep_outcomes_parquet(
-    cells: &CellOutcomes,
-    prompts: &[Prompt],
-    tokenizer: &Tokenizer,
-) -> Result<Vec<u8>, ReportError> {
-    let layers = |value: fn(LayerWindow) -> usize| -> ArrayRef {
-        let layers = cells.windows.iter().map(|window| window.map(value));
-        Arc::new(UInt16Array::from_iter(
-            layers.map(|layer| layer.map(|layer| layer as u16)),
-        ))
-    };
-    let mut columns = outcome_columns(&cells.outcomes, prompts, tokenizer);
-    columns.push(("first_layer", layers(|window| window.first)));
-    columns.push(("last_layer", layers(|window| window.last)));
-    encode("outcomes.parquet", columns)
+    const NAME: &str = "outcomes.parquet";
+    if let Some(outcome) = outcomes.iter().find(|o| o.prompt >= prompts.len()) {
+        let why = format!("there is no prompt number {}", outcome.prompt);
+        return Err(ReportError::Encode { name: NAME, why });
+    }
+    let mut columns = outcome_columns(outcomes, prompts, tokenizer);
+    if outcomes.iter().any(|outcome| outcome.layers.is_some()) {
+        let layers = |value: fn(LayerWindow) -> usize| -> ArrayRef {
+            let layers = outcomes.iter().map(|outcome| outcome.layers.map(value));
+            Arc::new(UInt16Array::from_iter(
+                layers.map(|layer| layer.map(|layer| layer as u16)),
+            ))
+        };
+        columns.push(("first_layer", layers(|window| window.first)));
+        columns.push(("last_layer", layers(|window| window.last)));
+    }
+    encode(NAME, columns)
 }
 
 fn outcome_columns(

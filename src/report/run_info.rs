@@ -1,9 +1,13 @@
 //! `run.json`: what was run, with everything needed to run it again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ReportError;
+use crate::experiment::{PlannedPass, Shard, StagePlan};
+use crate::prompts::sha256_hex;
 
 /// A file of the model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +106,12 @@ pub struct RunInfo {
     /// Whether the run came to its end; if not, it was stopped and can be gone on with.
     #[serde(default = "yes")]
     pub finished: bool,
+    /// Of a run that is not finished: the share of it that this folder has, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// Of a run that is not finished: the passes that were planned so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StagePlan>,
     /// Counts of the run, by name.
     #[serde(default)]
     pub counts: Value,
@@ -110,6 +120,39 @@ pub struct RunInfo {
     /// Every file of the run but this one. Only these are ever removed, and each is checked where it is read.
     #[serde(default)]
     pub outputs: Vec<OutputFile>,
+}
+
+/// Settings that do not change a result.
+const FREE: [&str; 8] = [
+    "out",
+    "force",
+    "json",
+    "resume",
+    "shard",
+    "threads",
+    "max_memory",
+    "model",
+];
+
+/// What of `run.json`, besides the settings, must be the same.
+const SAME: [&str; 8] = [
+    "/command",
+    "/version",
+    "/model/files",
+    "/tokenizer_sha256",
+    "/dtype",
+    "/device",
+    "/prompts",
+    "/texts",
+];
+
+/// Files are the same wherever they lie: of those only the hash counts.
+fn sha256_only(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sha256_only).collect(),
+        Value::Object(fields) => fields.get("sha256").cloned().unwrap_or(value.clone()),
+        other => other.clone(),
+    }
 }
 
 /// What a `run.json` without `finished` says: that the run cannot be stopped halfway.
@@ -124,6 +167,45 @@ impl RunInfo {
             name: "run.json",
             why: error.to_string(),
         })
+    }
+
+    /// The passes that were planned so far, in order.
+    pub fn passes(&self) -> impl Iterator<Item = &PlannedPass> {
+        self.stages.iter().flat_map(|stage| &stage.passes)
+    }
+
+    /// What makes two runs the same, by its sha256: parts of one are no parts of another.
+    pub fn identity(&self) -> String {
+        let values = self.compared().map(|(_, value)| value.to_string());
+        sha256_hex(values.collect::<Vec<_>>().join("\n").as_bytes())
+    }
+
+    /// In what this run differs from one that was begun before, each in a line; nothing where both are the same.
+    pub fn differences(&self, earlier: &RunInfo) -> Vec<String> {
+        let then: BTreeMap<String, Value> = earlier.compared().collect();
+        let now: BTreeMap<String, Value> = self.compared().collect();
+        let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        let differing = names.into_iter().filter(|name| then.get(*name) != now.get(*name));
+        let shown = |value: Option<&Value>| value.unwrap_or(&Value::Null).to_string();
+        let lines = differing.map(|name| match name.starts_with("--") {
+            true => format!("{name}: {} now, {} then", shown(now.get(name)), shown(then.get(name))),
+            false => name.clone(),
+        });
+        lines.collect()
+    }
+
+    /// What must be the same in two runs of which one goes on with the other: settings under their names on the command
+    /// line, and the rest by its place in `run.json`, files by their hashes.
+    fn compared(&self) -> impl Iterator<Item = (String, Value)> {
+        let run = serde_json::to_value(self).unwrap_or_default();
+        let settings = run["settings"].as_object().cloned().unwrap_or_default();
+        let settings = settings.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
+        let settings = settings.map(|(key, value)| (format!("--{}", key.replace('_', "-")), value));
+        let others = SAME.into_iter().map(move |place| {
+            let value = run.pointer(place).map_or(Value::Null, sha256_only);
+            (place.trim_start_matches('/').replace('/', " "), value)
+        });
+        settings.chain(others)
     }
 
     /// Whether the run says which files are its own; version 0.1.0 did not.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Attributes, RateSettings, Share, Shares};
 use crate::experiment::effects::{Arms, Effect, Metric, adjust};
 use crate::experiment::outcome::PromptSubset;
-use crate::experiment::plan::{AblationPlan, Treatment};
+use crate::experiment::plan::AblationPlan;
 use crate::experiment::{Cell, ExperimentError, LayerWindow};
 use crate::stats::{BootstrapSettings, mean};
 
@@ -38,8 +38,6 @@ pub enum Adjustment {
 pub struct AttributeEffect {
     /// The layer; absent in the mean over several.
     pub layer: Option<usize>,
-    /// The layers, the first and the last.
-    pub layers: LayerWindow,
     /// Which tokens the rates are over.
     #[serde(flatten)]
     pub settings: RateSettings,
@@ -80,10 +78,9 @@ pub fn attribute_effects(
     };
     let single = (0..found.n_layers()).map(|layer| (Some(layer), LayerWindow::single(layer)));
     let scopes: Vec<_> = std::iter::once((None, layers)).chain(single).collect();
-    let mut class = 1; // the treatment's class; its draws follow
-    for treatment in &plan.treatments {
+    for (at, treatment) in plan.treatments.iter().enumerate() {
         for &(layer, layers) in &scopes {
-            let (arms, left_out) = found.arms(treatment, class, layers);
+            let (arms, left_out) = found.arms(at, at, layers);
             if arms.class.is_empty() {
                 all.absent.push(Cell {
                     class: treatment.class.clone(),
@@ -92,19 +89,21 @@ pub fn attribute_effects(
                 continue;
             }
             let (mode, metric) = (plan.mode.to_string(), Metric::AttributeRate);
+            let effect = arms.effect(treatment, mode, metric, PromptSubset::All, bootstrap)?;
             all.effects.push(AttributeEffect {
                 layer,
-                layers,
                 settings,
                 left_out,
                 adjustment: match layer {
                     None => Adjustment::Holm,
                     Some(_) => Adjustment::None,
                 },
-                effect: arms.effect(treatment, mode, metric, PromptSubset::All, bootstrap)?,
+                effect: Effect {
+                    layers: Some(layers),
+                    ..effect
+                },
             });
         }
-        class += 1 + treatment.baseline.len();
     }
     let tested = all.effects.iter_mut();
     let tested = tested.filter(|effect| effect.adjustment == Adjustment::Holm);
@@ -114,16 +113,20 @@ pub fn attribute_effects(
 
 impl Attributes {
     fn n_layers(&self) -> usize {
-        self.conditions
-            .first()
-            .and_then(|(_, shares)| shares.first())
-            .map_or(0, Vec::len)
+        let shares = self.shares.first();
+        shares.and_then(|shares| shares.first()).map_or(0, Vec::len)
     }
 
-    /// The mean rates of the prompts that have one in every arm, and how many have not.
-    fn arms(&self, treatment: &Treatment, class: usize, layers: LayerWindow) -> (Arms, usize) {
-        let rates = |condition: usize| mean_rates(&self.conditions[condition].1, layers);
-        let draws = class + 1..class + 1 + treatment.baseline.len();
+    /// The mean rates of the prompts that have one in every arm, and how many have not: number `treatment` of the plan's
+    /// treatments with the draws of number `with_draws`.
+    pub(in crate::experiment) fn arms(
+        &self,
+        treatment: usize,
+        with_draws: usize,
+        layers: LayerWindow,
+    ) -> (Arms, usize) {
+        let rates = |condition: usize| mean_rates(&self.shares[condition], layers);
+        let (class, draws) = (self.conditions.class(treatment), self.conditions.draws(with_draws));
         let (clean, class) = (rates(0), rates(class));
         let draws: Vec<_> = draws.map(rates).collect();
         let arms = || [&clean, &class].into_iter().chain(&draws);

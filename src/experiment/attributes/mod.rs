@@ -21,16 +21,17 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use self::reader::RateReader;
+use self::reader::{RateMeasure, RateReader};
 use super::ExperimentError;
 use super::outcome::Arm;
-use super::passes::{InVain, Passes, Whole};
-use super::plan::{AblationPlan, PlannedCondition};
-use super::reference::{CleanReference, Prepared, prepare};
-use crate::engine::{Engine, EngineError, Lens, Progress};
-use crate::hooks::{Condition, EditCount, Observer};
+use super::plan::{AblationPlan, Conditions};
+use super::reference::{CleanReference, resolve};
+use super::part::Sharing;
+use super::run::{NullEdits, Run, Stage};
+use crate::engine::{Engine, Lens};
+use crate::hooks::EditCount;
 use crate::tokens::TokenBatch;
 
 /// Which comes first, the best tokens or the filter.
@@ -95,7 +96,7 @@ impl RateSettings {
 }
 
 /// The tokens of one rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Those that the filter leaves.
     pub kept: u32,
@@ -136,8 +137,9 @@ type Shares = Vec<Vec<Share>>;
 
 /// The rates of a plan.
 pub struct Attributes {
-    /// The clean condition first, then the plan's order.
-    conditions: Vec<(PlannedCondition, Shares)>,
+    conditions: Conditions,
+    /// By condition.
+    shares: Vec<Shares>,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
     /// Where the values of the mode came from, if they came from these prompts.
@@ -149,7 +151,8 @@ pub struct Attributes {
 impl Attributes {
     /// The rows of `rates.parquet`, condition by condition; in each by prompt, then by layer.
     pub fn rows(&self) -> impl Iterator<Item = Vec<RateRow<'_>>> {
-        self.conditions.iter().map(|(planned, shares)| {
+        let conditions = self.conditions.rows.iter().zip(&self.shares);
+        conditions.map(|(planned, shares)| {
             let by_prompt = shares.iter().enumerate();
             let rows = by_prompt.flat_map(|(prompt, shares)| {
                 shares
@@ -172,7 +175,7 @@ impl Attributes {
 
     /// How many rates there are, and for how many of them nothing was kept.
     pub fn counts(&self) -> (usize, usize) {
-        let shares = || self.conditions.iter().flat_map(|(_, s)| s.iter().flatten());
+        let shares = || self.shares.iter().flat_map(|shares| shares.iter().flatten());
         let absent = shares().filter(|share| share.kept == 0).count();
         (shares().count(), absent)
     }
@@ -192,79 +195,51 @@ pub struct AttributeInput<'a> {
 /// alone, and no longer than it takes to rank their tokens.
 ///
 /// # Errors
-/// Those of the engine and of the plan's mode; [`ExperimentError::NoOrder`] for a residual that is not finite.
+/// Those of the engine, of [`Run::measure`] and of the plan's mode; [`ExperimentError::NoOrder`] for a residual that is
+/// not finite; [`ExperimentError::NoText`] for a prompt without a text.
 pub fn attributes(
+    run: &mut Run<'_>,
     engine: &Engine<'_>,
     input: &AttributeInput<'_>,
     plan: &AblationPlan,
     settings: RateSettings,
-    progress: &dyn Progress,
 ) -> Result<Attributes, ExperimentError> {
-    let AttributeInput { batch, texts, .. } = *input;
-    let held = RateReader::bytes(engine, settings);
-    let beside = engine.beside(held);
+    let AttributeInput { batch, texts, words } = *input;
+    let mut prompts = batch.sequences().iter().map(|sequence| sequence.prompt);
+    let lacks_text = |prompt: &usize| texts.get(*prompt).is_none_or(|text| *text >= words.texts());
+    if let Some(prompt) = prompts.find(lacks_text) {
+        return Err(ExperimentError::NoText { prompt });
+    }
+    let beside = engine.beside(RateReader::bytes(engine, settings));
     beside.tokens_per_pass(batch, plan.len().min(2))?; // too little memory shows before anything runs
-    let Prepared {
-        planned,
-        engine: beside,
-        reference,
-        passes,
-    } = prepare(&beside, plan, batch, "prompts, clean", progress)?;
-    let conditions: Vec<Condition> = planned.iter().map(|p| p.condition.clone()).collect();
-    let whole = Whole {
-        engine: &beside,
+    let resolved = resolve(&beside, plan, (batch, batch), run.progress())?;
+    let conditions = plan.conditions(&resolved.mode);
+    let stage = Stage {
+        engine: &beside.beside(resolved.bytes),
         batch,
-        conditions: &conditions,
-        in_vain: InVain::Refused,
         unit: "prompts",
-        progress,
+        conditions: &conditions.run,
+        sharing: Sharing::Shared,
+        null_edits: NullEdits::Refused,
     };
-    let mut runs = Passes::plan(&whole)?;
     let none = vec![vec![Share::default(); engine.config().n_layers()]; texts.len()];
-    let mut shares: Vec<Shares> = vec![none; conditions.len()];
-    runs.run(&whole, &mut |part| {
-        let mut reader = RateReader::new(engine, part.batch, input, settings);
-        let observers: &mut [&mut dyn Observer] = &mut [&mut reader];
-        let changed = beside.run(part.batch, part.conditions, observers, None, progress)?;
-        for found in reader.finish()? {
-            for &member in found.conditions.iter() {
-                shares[part.members[member]][found.prompt][found.layer] = found.share;
-            }
+    let mut shares: Vec<Shares> = vec![none; conditions.rows.len()];
+    let mut measure = RateMeasure { input, settings };
+    let ran = run.measure(&stage, &mut measure, &mut |rows| {
+        for row in rows {
+            let of_prompt = shares.get_mut(row.condition as usize);
+            let of_prompt = of_prompt.and_then(|shares| shares.get_mut(row.prompt as usize));
+            let share = of_prompt.and_then(|shares| shares.get_mut(row.layer as usize));
+            *share.ok_or(ExperimentError::OtherRun)? = row.share;
         }
-        Ok(changed)
+        Ok(())
     })?;
-    if !runs.finished() {
-        return Err(EngineError::Stopped.into());
-    }
+    let ran = ran.complete()?;
     Ok(Attributes {
-        conditions: planned.into_iter().zip(shares).collect(),
-        changed: runs.changed(),
-        reference,
-        passes: passes + runs.len(),
+        conditions,
+        shares,
+        changed: ran.changed(),
+        reference: resolved.reference,
+        passes: resolved.passes + ran.passes,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_of_nothing_is_absent() {
-        assert_eq!(Share { kept: 0, hits: 0 }.rate(), None);
-        assert_eq!(Share { kept: 4, hits: 0 }.rate(), Some(0.0));
-        assert_eq!(Share { kept: 4, hits: 3 }.rate(), Some(0.75));
-    }
-
-    #[test]
-    fn orders_are_read_back() {
-        for order in [FilterOrder::TopFirst, FilterOrder::FilterFirst] {
-            assert_eq!(order.to_string().parse(), Ok(order));
-        }
-        assert!(
-            "first"
-                .parse::<FilterOrder>()
-                .unwrap_err()
-                .contains("top-first")
-        );
-    }
 }

@@ -2,15 +2,62 @@
 
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 use super::words::AttributeWords;
 use super::{AttributeInput, FilterOrder, RateSettings, Share};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Progress};
 use crate::experiment::ExperimentError;
-use crate::hooks::{HookPoint, Observer, Site, SiteRows};
+use crate::experiment::run::{Measure, Pass};
+use crate::hooks::{EditCount, HookPoint, Observer, Site, SiteRows};
 use crate::tokens::{Positions, TokenBatch};
 
 /// Bytes of residual rows that wait to go through the unembedding together.
 const WAITING_BYTES: usize = 16 << 20;
+
+/// The share of a prompt after a layer under a condition, as a part keeps it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ShareRow {
+    /// The condition's number.
+    pub condition: u32,
+    /// Index of the prompt in its set.
+    pub prompt: u32,
+    /// The layer.
+    pub layer: u32,
+    /// The tokens.
+    pub share: Share,
+}
+
+/// Measures the shares.
+pub(super) struct RateMeasure<'i> {
+    pub input: &'i AttributeInput<'i>,
+    pub settings: RateSettings,
+}
+
+impl Measure for RateMeasure<'_> {
+    type Row = ShareRow;
+
+    fn measure(
+        &mut self,
+        pass: &Pass<'_>,
+        engine: &Engine<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<EditCount>, Vec<ShareRow>), ExperimentError> {
+        let mut reader = RateReader::new(engine, pass.batch, self.input, self.settings);
+        let edits = engine.run(pass.batch, pass.conditions, &mut [&mut reader], None, progress)?;
+        let found = reader.finish()?;
+        let rows = pass.reported().flat_map(|(place, condition)| {
+            let found = found.iter().filter(move |found| found.conditions.contains(&place));
+            found.map(move |found| ShareRow {
+                condition: condition as u32,
+                prompt: found.prompt as u32,
+                layer: found.layer as u32,
+                share: found.share,
+            })
+        });
+        Ok((edits, rows.collect()))
+    }
+}
 
 /// The share of one prompt after one layer, under the conditions of one stream.
 pub(super) struct Found {

@@ -85,6 +85,11 @@ impl AttributeWords {
         share
     }
 
+    /// How many texts there are.
+    pub fn texts(&self) -> usize {
+        self.texts.len()
+    }
+
     /// How many distinct words each text has, by subject.
     pub fn text_sizes(&self) -> Vec<usize> {
         self.texts.iter().map(HashSet::len).collect()

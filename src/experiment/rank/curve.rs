@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ExperimentError;
 use super::super::score::Score;
-use super::{Cost, Lab, Ran};
+use super::{Ablated, Cost, Ranker};
 use crate::engine::check_edits;
 use crate::hooks::{Condition, EditCount, Neuron};
 use crate::stats::{BootstrapSettings, Interval, contrast, mean};
@@ -85,16 +85,16 @@ fn shuffled(order: &[Neuron], seed: u64, draw: usize) -> Vec<Neuron> {
 }
 
 /// One order with its conditions' scores: one for each of [`parts`].
-struct Traced<'a> {
+struct OrderScores<'a> {
     order: Order,
     draw: usize,
     scores: &'a [BTreeMap<usize, Score>],
 }
 
-impl Lab<'_> {
+impl Ranker<'_, '_> {
     /// The curve of `order` and of the plan's random orders on `batch`.
     pub(super) fn curve(
-        &self,
+        &mut self,
         batch: &TokenBatch,
         order: Vec<Neuron>,
     ) -> Result<Curve, ExperimentError> {
@@ -107,9 +107,9 @@ impl Lab<'_> {
             let order = shuffled(&order, settings.bootstrap.seed, draw);
             edits.extend(self.beginnings(&order, &parts, "random"));
         }
-        let ran = self.run(batch, edits)?;
+        let ran = self.ablate(batch, edits)?;
         // A single neuron's edit may be in vain; that of the whole set may not.
-        check_edits(&[all], &ran.changed[1..2])?;
+        check_edits(&[all], &ran.ran.changed[1..2])?;
 
         let traced = traced(&ran, parts.len(), settings.draws);
         let points = traced
@@ -125,8 +125,8 @@ impl Lab<'_> {
         Ok(Curve {
             points,
             against_random,
-            changed: ran.sum(),
-            passes: ran.passes,
+            changed: ran.ran.changed(),
+            passes: ran.ran.passes,
         })
     }
 
@@ -136,7 +136,7 @@ impl Lab<'_> {
     }
 
     /// The points of one order; the last is the whole set, which all orders share.
-    fn points(&self, traced: &Traced<'_>, parts: &[usize], ran: &Ran) -> Vec<CurvePoint> {
+    fn points(&self, traced: &OrderScores<'_>, parts: &[usize], ran: &Ablated) -> Vec<CurvePoint> {
         let (clean, all) = (&ran.scores[0], &ran.scores[1]);
         let counts = parts.iter().copied().chain([self.plan.neurons()]);
         let edited = traced.scores.iter().chain([all]);
@@ -153,14 +153,14 @@ impl Lab<'_> {
 }
 
 /// The ranked order and the random ones. Conditions: clean, the whole set, then order by order its parts.
-fn traced(ran: &Ran, parts: usize, draws: usize) -> Vec<Traced<'_>> {
+fn traced(ran: &Ablated, parts: usize, draws: usize) -> Vec<OrderScores<'_>> {
     let of = |place: usize| &ran.scores[2 + place * parts..][..parts];
-    let ranked = Traced {
+    let ranked = OrderScores {
         order: Order::Ranked,
         draw: 0,
         scores: of(0),
     };
-    let random = (0..draws).map(|draw| Traced {
+    let random = (0..draws).map(|draw| OrderScores {
         order: Order::Random,
         draw,
         scores: of(1 + draw),
@@ -170,13 +170,13 @@ fn traced(ran: &Ran, parts: usize, draws: usize) -> Vec<Traced<'_>> {
 
 /// The comparison at each of `parts`.
 fn against_random(
-    (ranked, random): (&Traced<'_>, &[Traced<'_>]),
+    (ranked, random): (&OrderScores<'_>, &[OrderScores<'_>]),
     points: &[CurvePoint],
     parts: &[usize],
     settings: &BootstrapSettings,
 ) -> Result<Vec<AgainstRandom>, ExperimentError> {
     let compare = |(part, &neurons): (usize, &usize)| {
-        let targets = |traced: &Traced<'_>| -> Vec<f64> {
+        let targets = |traced: &OrderScores<'_>| -> Vec<f64> {
             let scores = traced.scores[part].values();
             scores.map(|score| score.target_logprob).collect()
         };

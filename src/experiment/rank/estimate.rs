@@ -1,10 +1,13 @@
 //! The estimate that needs no ablation: how much a neuron writes where the target is scored.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::ExperimentError;
-use super::super::passes::{InVain, Passes, Whole};
-use super::Lab;
-use crate::engine::EngineError;
-use crate::hooks::{Condition, HookPoint, NeuronSet, Observer, Site, SiteRows};
+use super::super::part::Sharing;
+use super::super::run::{Measure, NullEdits, Pass, Stage};
+use super::Ranker;
+use crate::engine::{Engine, Progress};
+use crate::hooks::{Condition, EditCount, HookPoint, NeuronSet, Observer, Site, SiteRows};
 use crate::tokens::TokenBatch;
 
 /// Sums |post| of some neurons over the rows that targets are scored at, each prompt's rows weighing 1 together.
@@ -50,7 +53,36 @@ impl Observer for PostSums<'_> {
     }
 }
 
-impl Lab<'_> {
+/// A neuron's sum over the prompts of a pass, as a part keeps it.
+#[derive(Serialize, Deserialize)]
+struct SumRow {
+    /// Its place in the set.
+    neuron: u32,
+    sum: f64,
+}
+
+/// Measures the sums of a set.
+struct PostSizes<'a>(&'a NeuronSet);
+
+impl Measure for PostSizes<'_> {
+    type Row = SumRow;
+
+    fn measure(
+        &mut self,
+        pass: &Pass<'_>,
+        engine: &Engine<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<EditCount>, Vec<SumRow>), ExperimentError> {
+        let layers = 0..self.0.n_layers();
+        let mut sums: Vec<Vec<f64>> = layers.map(|l| vec![0.0; self.0.layer(l).len()]).collect();
+        let mut observer = PostSums::new(pass.batch, self.0, &mut sums);
+        let edits = engine.run(pass.batch, pass.conditions, &mut [&mut observer], None, progress)?;
+        let rows = (0..).zip(sums.concat());
+        Ok((edits, rows.map(|(neuron, sum)| SumRow { neuron, sum }).collect()))
+    }
+}
+
+impl Ranker<'_, '_> {
     /// The estimate of every neuron of the plan, in the set's order, with the passes that it took.
     ///
     /// ```text
@@ -58,34 +90,32 @@ impl Lab<'_> {
     /// ```
     ///
     /// A neuron adds post·w_out to the residual, so this is the length of what its zero ablation takes away there. It
-    /// knows nothing of the direction, of later layers, or of earlier tokens.
+    /// knows nothing of the direction, of later layers, or of earlier tokens. It decides which neurons are ablated, so
+    /// every shard makes it.
     pub(super) fn estimates(
-        &self,
+        &mut self,
         batch: &TokenBatch,
     ) -> Result<(Vec<f64>, usize), ExperimentError> {
-        let (engine, neurons) = (self.engine, &self.plan.neurons);
-        let whole = Whole {
-            engine,
+        let stage = Stage {
+            engine: self.engine,
             batch,
-            conditions: &[Condition::Clean],
-            in_vain: InVain::Refused,
             unit: "prompts",
-            progress: self.progress,
+            conditions: &[Condition::Clean],
+            sharing: Sharing::Everywhere,
+            null_edits: NullEdits::Refused,
         };
-        let layers = 0..neurons.n_layers();
-        let mut sums: Vec<Vec<f64>> = layers.map(|l| vec![0.0; neurons.layer(l).len()]).collect();
-        let mut passes = Passes::plan(&whole)?;
-        passes.run(&whole, &mut |part| {
-            let observer = &mut PostSums::new(part.batch, neurons, &mut sums);
-            let (batch, conditions) = (part.batch, part.conditions);
-            Ok(engine.run(batch, conditions, &mut [observer], None, self.progress)?)
+        let mut sums = vec![0.0; self.plan.neurons()];
+        let mut measure = PostSizes(&self.plan.neurons);
+        let ran = self.run.measure(&stage, &mut measure, &mut |rows| {
+            for row in rows {
+                let sum = sums.get_mut(row.neuron as usize);
+                *sum.ok_or(ExperimentError::OtherRun)? += row.sum;
+            }
+            Ok(())
         })?;
-        if !passes.finished() {
-            return Err(EngineError::Stopped.into());
-        }
         let prompts = batch.sequences().len() as f64;
-        let sums = sums.concat().into_iter().zip(&self.plan.norms);
+        let sums = sums.into_iter().zip(&self.plan.norms);
         let estimates = sums.map(|(sum, norm)| sum / prompts * norm);
-        Ok((estimates.collect(), passes.len()))
+        Ok((estimates.collect(), ran.complete()?.passes))
     }
 }

@@ -22,11 +22,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::ExperimentError;
-use super::ablate::{Scores, run_clean, run_to_the_end};
-use super::passes::{InVain, Whole};
+use super::ablate::{Scores, run_clean, run_scores};
 use super::plan::AblationPlan;
-use super::reference::{CleanReference, PendingMode};
-use crate::engine::{Engine, Progress};
+use super::reference::{CleanReference, resolve};
+use super::part::Sharing;
+use super::run::{NullEdits, Ran, Run, Stage};
+use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet};
 use crate::io_class::{ClassError, output_norms};
 use crate::model::Checkpoint;
@@ -163,15 +164,14 @@ impl Ranking {
 /// Those of the engine, [`EngineError::NullEdit`](crate::engine::EngineError::NullEdit) where the edit of the whole set
 /// changes nothing among them; [`ExperimentError::FewKnown`].
 pub fn rank(
+    run: &mut Run<'_>,
     engine: &Engine<'_>,
     batch: &TokenBatch,
     plan: &RankPlan,
-    progress: &dyn Progress,
 ) -> Result<Ranking, ExperimentError> {
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(batch, 2)?;
-    let mut pending = PendingMode::new(engine, &plan.ablation);
-    let clean = run_clean(engine, batch, &mut pending.observers(), progress)?;
+    let clean = run_clean(run, engine, batch)?;
     let known: Vec<usize> = clean.known().into_iter().collect();
     let settings = &plan.settings;
     let halves = Halves::new(&known, settings.evaluation, settings.bootstrap.seed);
@@ -181,20 +181,21 @@ pub fn rank(
         needed,
     })?;
     let edited = batch.subset(&known)?;
-    let resolved = pending.resolve(engine, &plan.ablation, batch, &edited, progress)?;
-    let lab = Lab {
+    let resolved = resolve(engine, &plan.ablation, (batch, &edited), run.progress())?;
+    let mut ranker = Ranker {
         engine: &engine.beside(resolved.bytes),
         plan,
         mode: &resolved.mode,
-        progress,
+        run,
     };
     let ranking_batch = batch.subset(&halves.ranking)?;
-    let (estimates, estimate_passes) = lab.estimates(&ranking_batch)?;
+    let (estimates, estimate_passes) = ranker.estimates(&ranking_batch)?;
     let mut neurons = by_estimate(&plan.neurons, &estimates);
-    let alone = lab.ablate_alone(&ranking_batch, &mut neurons[..plan.alone()])?;
+    let alone = ranker.ablate_alone(&ranking_batch, &mut neurons[..plan.alone()])?;
     let order = by_exact_then_estimate(&neurons);
-    let curve = lab.curve(&batch.subset(&halves.measuring)?, order)?;
-    let mut changed = alone.changed;
+    let curve = ranker.curve(&batch.subset(&halves.measuring)?, order)?;
+    let in_vain = alone.changed[1..].iter().filter(|count| count.changed == 0);
+    let mut changed = alone.changed();
     changed += curve.changed;
     Ok(Ranking {
         agreement: agreement(&neurons, &settings.bootstrap),
@@ -205,7 +206,7 @@ pub fn rank(
         known: known.len(),
         ranked_on: halves.ranking,
         measured_on: halves.measuring,
-        unchanged: alone.unchanged,
+        unchanged: in_vain.count(),
         changed,
         reference: resolved.reference,
         passes: clean.passes + resolved.passes + estimate_passes + alone.passes + curve.passes,
@@ -213,76 +214,60 @@ pub fn rank(
 }
 
 /// What the steps of a ranking need.
-struct Lab<'a> {
+struct Ranker<'a, 'r> {
     engine: &'a Engine<'a>,
     plan: &'a RankPlan,
     mode: &'a Mode,
-    progress: &'a dyn Progress,
-}
-
-/// What ablating neurons alone gave, besides what the neurons got.
-struct Alone {
-    unchanged: usize,
-    changed: EditCount,
-    passes: usize,
+    run: &'a mut Run<'r>,
 }
 
 /// Conditions that have run, the clean one first.
-struct Ran {
+struct Ablated {
     scores: Scores,
-    changed: Vec<EditCount>,
-    passes: usize,
+    ran: Ran,
 }
 
-impl Ran {
-    fn sum(&self) -> EditCount {
-        let mut sum = EditCount::default();
-        self.changed.iter().for_each(|count| sum += *count);
-        sum
-    }
-}
-
-impl Lab<'_> {
+impl Ranker<'_, '_> {
     fn edit(&self, label: String, neurons: &[Neuron]) -> Condition {
         let neurons = set(self.plan.neurons.n_layers(), neurons);
         self.plan.ablation.edit_of(label, neurons, self.mode)
     }
 
     /// Runs the clean model and the edits. A single neuron may have no value that its edit changes.
-    fn run(&self, batch: &TokenBatch, edits: Vec<Condition>) -> Result<Ran, ExperimentError> {
+    fn ablate(
+        &mut self,
+        batch: &TokenBatch,
+        edits: Vec<Condition>,
+    ) -> Result<Ablated, ExperimentError> {
         let clean = std::iter::once(Condition::Clean);
         let conditions: Vec<Condition> = clean.chain(edits).collect();
-        let whole = Whole {
+        let stage = Stage {
             engine: self.engine,
             batch,
-            conditions: &conditions,
-            in_vain: InVain::Kept,
             unit: "prompts",
-            progress: self.progress,
+            conditions: &conditions,
+            sharing: Sharing::Shared,
+            null_edits: NullEdits::Counted,
         };
-        let (scores, passes) = run_to_the_end(&whole, &mut [])?;
-        Ok(Ran {
-            scores,
-            changed: passes.changed_each().to_vec(),
-            passes: passes.len(),
-        })
+        let (scores, ran) = run_scores(self.run, &stage)?;
+        Ok(Ablated { scores, ran })
     }
 
-    /// Ablates each of `neurons` alone, in one run, and gives them what that cost.
+    /// Ablates each of `neurons` alone, in one stage, and gives them what that cost.
     fn ablate_alone(
-        &self,
+        &mut self,
         batch: &TokenBatch,
         neurons: &mut [RankedNeuron],
-    ) -> Result<Alone, ExperimentError> {
+    ) -> Result<Ran, ExperimentError> {
         // By layer: conditions that run together share what comes before the first edit of any.
         let mut alone: Vec<Neuron> = neurons.iter().map(|ranked| ranked.neuron).collect();
         alone.sort();
-        let edits = alone.iter().map(|n| self.edit(n.to_string(), &[*n]));
-        let ran = self.run(batch, edits.collect())?;
+        let edits = alone.iter().map(|n| self.edit(n.to_string(), &[*n])).collect();
+        let ablated = self.ablate(batch, edits)?;
         let bootstrap = &self.plan.settings.bootstrap;
-        let costs = ran.scores[1..]
+        let costs = ablated.scores[1..]
             .iter()
-            .map(|edited| Cost::new(&ran.scores[0], edited, bootstrap));
+            .map(|edited| Cost::new(&ablated.scores[0], edited, bootstrap));
         let mut costs: Vec<(Neuron, Cost)> = alone.into_iter().zip(costs).collect();
         costs.sort_by(|(_, a), (_, b)| a.effect.total_cmp(&b.effect));
         let exact = costs
@@ -293,12 +278,7 @@ impl Lab<'_> {
         for ranked in neurons {
             ranked.exact = exact.get(&ranked.neuron).copied();
         }
-        let in_vain = ran.changed[1..].iter().filter(|count| count.changed == 0);
-        Ok(Alone {
-            unchanged: in_vain.count(),
-            changed: ran.sum(),
-            passes: ran.passes,
-        })
+        Ok(ablated.ran)
     }
 }
 

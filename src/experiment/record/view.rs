@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::activity::{ClassActivity, QUANTITIES, Sums, slots_of};
 use super::input::Role;
-use crate::experiment::{ExperimentError, Treatment};
+use crate::experiment::effects::adjust_all;
+use crate::experiment::{Estimate, ExperimentError, Treatment};
 use crate::stats::{
-    BootstrapSettings, Interval, contrast, holm_present, mean, permutation_floor, permutation_p,
+    BootstrapSettings, contrast, mean, permutation_floor, permutation_p,
     sample_sd,
 };
 
@@ -82,18 +83,9 @@ pub struct Activity {
     pub units: usize,
     /// The figures.
     pub means: Levels,
-    /// Class minus the mean of the draws.
-    pub difference_to_baseline: Option<f64>,
-    /// 95 % interval, over units and draws; absent by layer, with one unit, and where nothing varies.
-    pub baseline_ci: Option<Interval>,
-    /// p of the difference, two-sided; absent as the interval is.
-    pub p: Option<f64>,
-    /// The same, Holm-adjusted over all tests of the run.
-    pub p_adjusted: Option<f64>,
-    /// Two-sided permutation p among the draws.
-    pub permutation_p: Option<f64>,
-    /// The smallest that so many draws can give.
-    pub permutation_floor: Option<f64>,
+    /// The class against its draws. Interval and p are absent by layer, with one unit, and where nothing varies.
+    #[serde(flatten)]
+    pub estimate: Estimate,
     /// Standard deviation over the draws.
     pub sd_draws: Option<f64>,
 }
@@ -149,10 +141,7 @@ pub fn class_view(
         view.extend(layers.flat_map(|layer| of_class.in_layer(layer)));
         slot = of_class.slots.end;
     }
-    let raw: Vec<Option<f64>> = view.iter().map(|activity| activity.p).collect();
-    for (activity, adjusted) in view.iter_mut().zip(holm_present(&raw)) {
-        activity.p_adjusted = adjusted;
-    }
+    adjust_all(view.iter_mut().map(|activity| &mut activity.estimate));
     Ok(view)
 }
 
@@ -189,11 +178,7 @@ impl OfClass<'_> {
                     class: level,
                     baseline: against.map(|against| level - against.estimate),
                 },
-                difference_to_baseline: against.map(|against| against.estimate),
-                baseline_ci: against.and_then(|against| against.interval),
-                p: against.and_then(|against| against.p),
-                permutation_p: against.and_then(|against| against.permutation_p),
-                permutation_floor: against.map(|against| against.permutation_floor),
+                estimate: against.map(Estimate::from).unwrap_or_default(),
                 sd_draws: against.and_then(|against| against.sd_draws),
                 ..self.blank(quantity, scope, tokens)
             });
@@ -258,9 +243,12 @@ impl OfClass<'_> {
                 neurons,
                 baseline_neurons: drawn,
                 means: Levels { class, baseline },
-                difference_to_baseline: baseline.map(|baseline| class - baseline),
-                permutation_p: permutation_p(class, &draws),
-                permutation_floor: baseline.map(|_| permutation_floor(draws.len())),
+                estimate: Estimate {
+                    difference_to_baseline: baseline.map(|baseline| class - baseline),
+                    permutation_p: permutation_p(class, &draws),
+                    permutation_floor: baseline.map(|_| permutation_floor(draws.len())),
+                    ..Estimate::default()
+                },
                 sd_draws: sample_sd(&draws),
                 ..self.blank(quantity, scope, tokens)
             }
@@ -290,12 +278,7 @@ impl OfClass<'_> {
                 class: f64::NAN,
                 baseline: None,
             },
-            difference_to_baseline: None,
-            baseline_ci: None,
-            p: None,
-            p_adjusted: None,
-            permutation_p: None,
-            permutation_floor: None,
+            estimate: Estimate::default(),
             sd_draws: None,
         }
     }

@@ -3,13 +3,10 @@
 use super::super::ExperimentError;
 use super::super::effects::Arms;
 use super::super::plan::Treatment;
-use super::claim::{ClaimId, Direction};
+use super::claim::Direction;
 use super::judge::Finding;
 use crate::io_class::Class;
 use crate::stats::{BootstrapSettings, contrast, mean};
-
-/// The classes of the claims about recall.
-pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::ConditionalEnrichment];
 
 /// What most claims compare with.
 pub(super) const DRAWS: &str = "layer-matched random draws";
@@ -20,11 +17,11 @@ pub(super) fn of(values: &[f64]) -> f64 {
 }
 
 /// Says of a class that it is not there to be tested.
-pub(super) fn no_class(id: ClaimId, class: Class, quantity: &str, direction: Direction) -> Finding {
+pub(super) fn no_class(class: Class, quantity: &str, direction: Direction) -> Finding {
     let why = format!(
         "the model has no {class} neurons, or none outside that class in their layers, or knows none of the facts"
     );
-    Finding::missing(id, quantity, direction, DRAWS, why)
+    Finding::missing(quantity, direction, DRAWS, why)
 }
 
 /// The class against its draws, or why not.

@@ -1,150 +1,164 @@
-//! The claims by name, and what a test of one says.
+//! The claims, a row each, and what a test of one says.
 
-use std::fmt;
-use std::str::FromStr;
+use serde::{Serialize, Serializer};
 
-use serde::Serialize;
+use super::super::ExperimentError;
+use super::judge::Finding;
+use super::needs::{Need, Results};
+use super::{depletion, frequency, recall, subjects, weights};
+use crate::io_class::Class;
 
 /// A claim of the paper (PAPER 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClaimId {
-    /// Enrichment neurons lie in earlier layers than depletion neurons.
-    DepthEnrichment,
-    /// The median of cos(w_in, w_out) is positive in early layers and falls in late ones.
-    DepthMedian,
-    /// Depletion neurons are few, and mostly late.
-    RareDepletion,
-    /// Depletion neurons fire often.
-    FrequencyDepletion,
-    /// Conditional enrichment neurons fire seldom.
-    FrequencyEnrichment,
-    /// Enrichment neurons add the subject's attributes.
-    EnrichmentAttributes,
-    /// Enrichment neurons help to recall facts.
-    EnrichmentRecall,
-    /// Depletion neurons make predictions sharper.
-    DepletionEntropy,
-    /// They do so where gate is negative and post positive.
-    DepletionSign,
-    /// What an ablation costs in recall it does not cost in any text.
-    SpecificRecall,
-}
-
-impl ClaimId {
-    /// Every claim, in the order of the table.
-    pub const ALL: [ClaimId; 10] = [
-        ClaimId::DepthEnrichment,
-        ClaimId::DepthMedian,
-        ClaimId::RareDepletion,
-        ClaimId::FrequencyDepletion,
-        ClaimId::FrequencyEnrichment,
-        ClaimId::EnrichmentAttributes,
-        ClaimId::EnrichmentRecall,
-        ClaimId::DepletionEntropy,
-        ClaimId::DepletionSign,
-        ClaimId::SpecificRecall,
-    ];
-
+pub struct Claim {
     /// The name in files and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ClaimId::DepthEnrichment => "depth-enrichment",
-            ClaimId::DepthMedian => "depth-median",
-            ClaimId::RareDepletion => "rare-depletion",
-            ClaimId::FrequencyDepletion => "frequency-depletion",
-            ClaimId::FrequencyEnrichment => "frequency-enrichment",
-            ClaimId::EnrichmentAttributes => "enrichment-attributes",
-            ClaimId::EnrichmentRecall => "enrichment-recall",
-            ClaimId::DepletionEntropy => "depletion-entropy",
-            ClaimId::DepletionSign => "depletion-sign",
-            ClaimId::SpecificRecall => "specific-recall",
-        }
-    }
-
-    /// Whether it says something of the neurons of a class, and not only of counts or cosines.
-    pub const fn is_about_labels(self) -> bool {
-        !matches!(self, ClaimId::DepthMedian | ClaimId::RareDepletion)
-    }
-
-    /// The claim in a sentence.
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            ClaimId::DepthEnrichment => {
-                "Enrichment neurons lie in earlier layers than depletion neurons."
-            }
-            ClaimId::DepthMedian => {
-                "The median of cos(w_in, w_out) is positive in the first 60 % of layers and falls over the last half."
-            }
-            ClaimId::RareDepletion => {
-                "Depletion neurons are less than 1 % of all, and more than half of them lie in the second half."
-            }
-            ClaimId::FrequencyDepletion => {
-                "Depletion neurons have a positive gate more often than random neurons of their layers."
-            }
-            ClaimId::FrequencyEnrichment => {
-                "Conditional enrichment neurons have a positive gate less often than random neurons of their layers."
-            }
-            ClaimId::EnrichmentAttributes => {
-                "Without enrichment neurons the subject's last token promotes fewer words about the subject."
-            }
-            ClaimId::EnrichmentRecall => {
-                "Without enrichment neurons known answers become less likely, more than any text does."
-            }
-            ClaimId::DepletionEntropy => {
-                "Without depletion neurons the predictions of running text have a higher entropy."
-            }
-            ClaimId::DepletionSign => {
-                "What depletion neurons do to entropy they do where gate is negative and post positive."
-            }
-            ClaimId::SpecificRecall => {
-                "Without enrichment neurons a known answer loses more log-probability than the next token of any text."
-            }
-        }
-    }
-
+    pub name: &'static str,
+    /// The claim.
+    pub sentence: &'static str,
     /// What was published, for comparison (PAPER 2).
-    pub const fn published(self) -> &'static str {
-        match self {
-            ClaimId::DepthEnrichment | ClaimId::EnrichmentRecall | ClaimId::SpecificRecall => {
-                "no figure published"
-            }
-            ClaimId::DepthMedian => {
-                "median .4 to .66 at its top, below 0 in the last layers; OLMo-1B below 0 from layer 4"
-            }
-            ClaimId::RareDepletion => "0.13 to 0.36 % of neurons, mostly late",
-            ClaimId::FrequencyDepletion => {
-                ".72 against .38 (OLMo-7B), .58/.28 (Llama-3.1-8B), .54/.28 (Llama-3.2-3B)"
-            }
-            ClaimId::FrequencyEnrichment => {
-                ".13 against .37 (OLMo-7B), .10/.22 (Llama-3.1-8B), .11/.20 (Llama-3.2-3B)"
-            }
-            ClaimId::EnrichmentAttributes => {
-                "OLMo-7B: conditional enrichment -8.7 points, its smaller baseline -6.2; enrichment 0.0"
-            }
-            ClaimId::DepletionEntropy => "OLMo-7B: +.53 nats, its baseline -.004",
-            ClaimId::DepletionSign => {
-                "OLMo-7B: +2.28 nats for gate-,post+, nearly nothing for the others; mean ablation +.05"
-            }
-        }
-    }
+    pub published: &'static str,
+    /// What it is about.
+    pub about: About,
+    /// What must be run for it.
+    pub(super) needs: &'static [Need],
+    /// Its tests.
+    pub(super) judge: fn(&Results<'_>) -> Result<Vec<Finding>, ExperimentError>,
 }
 
-impl fmt::Display for ClaimId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
+/// What a claim says something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The neurons that have a class.
+    Labels,
+    /// Counts or cosines of all neurons.
+    Counts,
 }
 
-impl FromStr for ClaimId {
-    type Err = String;
+/// The classes of the claims about recall.
+pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::ConditionalEnrichment];
 
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = || ClaimId::ALL.into_iter();
-        known().find(|claim| claim.as_str() == name).ok_or_else(|| {
-            let names: Vec<&str> = known().map(ClaimId::as_str).collect();
+const NO_FIGURE: &str = "no figure published";
+
+/// Every claim, in the order of the table.
+pub static CLAIMS: [Claim; 10] = [
+    Claim {
+        name: "depth-enrichment",
+        sentence: "Enrichment neurons lie in earlier layers than depletion neurons.",
+        published: NO_FIGURE,
+        about: About::Labels,
+        needs: &[],
+        judge: weights::depth_enrichment,
+    },
+    Claim {
+        name: "depth-median",
+        sentence: "The median of cos(w_in, w_out) is positive in the first 60 % of layers and falls over the last half.",
+        published: "median .4 to .66 at its top, below 0 in the last layers; OLMo-1B below 0 from layer 4",
+        about: About::Counts,
+        needs: &[],
+        judge: weights::depth_median,
+    },
+    Claim {
+        name: "rare-depletion",
+        sentence: "Depletion neurons are less than 1 % of all, and more than half of them lie in the second half.",
+        published: "0.13 to 0.36 % of neurons, mostly late",
+        about: About::Counts,
+        needs: &[],
+        judge: weights::rare_depletion,
+    },
+    Claim {
+        name: "frequency-depletion",
+        sentence: "Depletion neurons have a positive gate more often than random neurons of their layers.",
+        published: ".72 against .38 (OLMo-7B), .58/.28 (Llama-3.1-8B), .54/.28 (Llama-3.2-3B)",
+        about: About::Labels,
+        needs: &[Need::Frequency(Class::Depletion)],
+        judge: frequency::depletion,
+    },
+    Claim {
+        name: "frequency-enrichment",
+        sentence: "Conditional enrichment neurons have a positive gate less often than random neurons of their layers.",
+        published: ".13 against .37 (OLMo-7B), .10/.22 (Llama-3.1-8B), .11/.20 (Llama-3.2-3B)",
+        about: About::Labels,
+        needs: &[Need::Frequency(Class::ConditionalEnrichment)],
+        judge: frequency::enrichment,
+    },
+    Claim {
+        name: "enrichment-attributes",
+        sentence: "Without enrichment neurons the subject's last token promotes fewer words about the subject.",
+        published: "OLMo-7B: conditional enrichment -8.7 points, its smaller baseline -6.2; enrichment 0.0",
+        about: About::Labels,
+        needs: &[Need::Attributes],
+        judge: subjects::enrichment_attributes,
+    },
+    Claim {
+        name: "enrichment-recall",
+        sentence: "Without enrichment neurons known answers become less likely, more than any text does.",
+        published: NO_FIGURE,
+        about: About::Labels,
+        needs: &[
+            Need::Text(ENRICHMENT[0]),
+            Need::Text(ENRICHMENT[1]),
+            Need::Recall,
+            Need::EqualDamage,
+        ],
+        judge: recall::enrichment_recall,
+    },
+    Claim {
+        name: "depletion-entropy",
+        sentence: "Without depletion neurons the predictions of running text have a higher entropy.",
+        published: "OLMo-7B: +.53 nats, its baseline -.004",
+        about: About::Labels,
+        needs: &[Need::Text(Class::Depletion)],
+        judge: depletion::depletion_entropy,
+    },
+    Claim {
+        name: "depletion-sign",
+        sentence: "What depletion neurons do to entropy they do where gate is negative and post positive.",
+        published: "OLMo-7B: +2.28 nats for gate-,post+, nearly nothing for the others; mean ablation +.05",
+        about: About::Labels,
+        needs: &[Need::Text(Class::Depletion), Need::SignCases],
+        judge: depletion::depletion_sign,
+    },
+    Claim {
+        name: "specific-recall",
+        sentence: "Without enrichment neurons a known answer loses more log-probability than the next token of any text.",
+        published: NO_FIGURE,
+        about: About::Labels,
+        needs: &[
+            Need::Text(ENRICHMENT[0]),
+            Need::Text(ENRICHMENT[1]),
+            Need::Recall,
+        ],
+        judge: recall::specific_recall,
+    },
+];
+
+impl Claim {
+    /// The claim of this name.
+    ///
+    /// # Errors
+    /// A sentence with the names that there are.
+    pub fn named(name: &str) -> Result<&'static Claim, String> {
+        CLAIMS.iter().find(|claim| claim.name == name).ok_or_else(|| {
+            let names = CLAIMS.each_ref().map(|claim| claim.name);
             format!("`{name}` is no claim; accepted: {}", names.join(", "))
         })
+    }
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Claim {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Serialize for Claim {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name)
     }
 }
 
@@ -209,7 +223,7 @@ impl Direction {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClaimTest {
     /// Which claim.
-    pub id: ClaimId,
+    pub id: &'static str,
     /// The claim in a sentence.
     pub claim: &'static str,
     /// What is measured, with its unit.
@@ -238,24 +252,4 @@ pub struct ClaimTest {
     pub verdict: Verdict,
     /// The figures behind it, or why there is none.
     pub why: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_the_files() {
-        for claim in ClaimId::ALL {
-            assert_eq!(claim.as_str().parse(), Ok(claim));
-            let json = serde_json::to_value(claim).unwrap();
-            assert_eq!(json, claim.as_str());
-        }
-        assert!(
-            "depth"
-                .parse::<ClaimId>()
-                .unwrap_err()
-                .contains("depth-median")
-        );
-    }
 }

@@ -2,12 +2,14 @@
 //! factor, until it spoils text as much as its random draws do; what recall loses then is recall's own.
 
 use super::super::ExperimentError;
-use super::super::effects::{Arms, Metric};
-use super::super::plan::Treatment;
+use super::super::effects::{Arms, Metric, TARGET};
+use super::super::run::Run;
+use super::against::of;
 use super::judge::LEVEL;
-use super::measure::{Lab, Recall, Text};
+use super::needs::{Needs, Recall, Text};
+use super::sets::{Group, Member};
 use crate::hooks::Mode;
-use crate::stats::{contrast, mean};
+use crate::stats::contrast;
 
 /// Steps of the bisection: the factor is known to 1/64 after them.
 pub(super) const STEPS: usize = 6;
@@ -34,41 +36,35 @@ pub(super) enum Matched {
     Found(EqualDamage),
 }
 
-/// The factor at which `set` costs as much loss as its draws at zero ablation do.
+/// The factor at which a set costs as much loss as its draws at zero ablation do.
 pub(super) fn equal_damage(
-    lab: &Lab<'_>,
-    set: &Treatment,
-    text: &Text,
-    recall: &Recall,
+    needs: &Needs<'_>,
+    run: &mut Run<'_>,
+    member: Member,
+    (text, recall): (&Text, &Recall),
 ) -> Result<Matched, ExperimentError> {
     let measured = text
-        .of(&set.class, Metric::Loss)
-        .zip(recall.target(&set.class));
-    let Some((loss, target)) = measured else {
+        .arms(member, Metric::Loss)
+        .zip(recall.arms(member, &TARGET));
+    let (Some((loss, target)), Some(set)) = (measured, needs.sets.treatment(member)) else {
         return Ok(Matched::NoDamage);
     };
-    let of = |values: &[f64]| mean(values).unwrap_or(f64::NAN);
     let (clean, whole, draws) = (of(&loss.clean), of(&loss.class), of(&loss.draws.concat()));
-    let excess = contrast(&loss.class, &loss.draws, &lab.settings.bootstrap)?;
+    let excess = contrast(&loss.class, &loss.draws, &needs.settings.bootstrap)?;
     if whole <= draws || excess.p.is_none_or(|p| p >= LEVEL) {
         return Ok(Matched::NoDamage);
     }
     if draws <= clean {
         return Ok(Matched::NothingToMatch([clean, whole, draws]));
     }
-    let alone = Treatment {
-        baseline: Vec::new(),
-        ..set.clone()
-    };
+    let alone = Group::alone(member, set);
     let (mut low, mut high) = (0.0, 1.0);
-    let mut found = (f64::NAN, f64::NAN);
+    let (mut factor, mut at) = (f64::NAN, f64::NAN);
     for _ in 0..STEPS {
-        let factor = (low + high) / 2.0;
-        let mode = Mode::Multiply(factor as f32).into();
-        let run = lab.text(vec![alone.clone()], mode)?;
-        let loss = run.and_then(|run| run.of(&set.class, Metric::Loss));
-        let at = loss.map_or(f64::NAN, |loss| of(&loss.class));
-        found = (factor, at);
+        factor = (low + high) / 2.0;
+        let scaled = needs.text(run, alone.clone(), Mode::Multiply(factor as f32).into())?;
+        let loss = scaled.and_then(|scaled| scaled.arms(member, Metric::Loss));
+        at = loss.map_or(f64::NAN, |loss| of(&loss.class));
         if (at - draws).abs() < NEAR * (whole - clean).abs() {
             break;
         }
@@ -78,16 +74,18 @@ pub(super) fn equal_damage(
             false => high = factor,
         }
     }
-    let (factor, at) = found;
-    let known = lab.input.facts.subset(&recall.known)?;
+    let known = needs.input.facts.subset(&recall.known())?;
     let mode = Mode::Multiply(factor as f32).into();
-    let edited = lab.recall_on(&known, vec![alone], mode)?;
-    let class = edited.target(&set.class).map(|target| target.class);
-    Ok(class.map_or(Matched::NoDamage, |class| {
+    let edited = needs.recall(run, &known, alone, mode)?;
+    let class = edited.and_then(|edited| edited.arms(member, &TARGET));
+    Ok(class.map_or(Matched::NoDamage, |edited| {
         Matched::Found(EqualDamage {
             factor,
             loss: [clean, at, draws],
-            target: Arms { class, ..target },
+            target: Arms {
+                class: edited.class,
+                ..target
+            },
         })
     }))
 }

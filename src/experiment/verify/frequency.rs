@@ -5,80 +5,81 @@ use super::super::plan::Treatment;
 use super::super::record::{
     Activity, ClassSets, PassBudget, Quantity, RecordInput, Recording, Scope, class_view,
 };
+use super::super::run::Run;
 use super::against::no_class;
-use super::claim::{ClaimId, Direction};
-use super::judge::{Evidence, Finding};
-use super::measure::Lab;
-use super::sets::Sets;
+use super::claim::Direction;
+use super::judge::{Basis, Finding};
+use super::needs::{Needs, Results};
 use crate::hooks::Condition;
 use crate::io_class::Class;
 
-/// P(gate > 0) of a class and of its draws, over the tokens of the text.
-pub(super) fn frequencies(lab: &Lab<'_>, sets: &Sets) -> Result<Vec<Finding>, ExperimentError> {
-    use ClaimId::{FrequencyDepletion, FrequencyEnrichment};
-    let asked = [
-        (FrequencyDepletion, Class::Depletion, Direction::Higher),
-        (
-            FrequencyEnrichment,
-            Class::ConditionalEnrichment,
-            Direction::Lower,
-        ),
-    ];
-    let asked = asked
-        .into_iter()
-        .filter(|(id, ..)| lab.settings.claims.contains(id));
-    let asked: Vec<_> = asked.collect();
-    let classes: Vec<Class> = asked.iter().map(|(_, class, _)| *class).collect();
-    let treatments = classes.iter().filter_map(|class| sets.get(*class));
-    let treatments: Vec<Treatment> = treatments.map(|set| set.treatment.clone()).collect();
-    let view = match treatments.is_empty() {
-        true => Vec::new(),
-        false => activity(lab, treatments)?,
-    };
-    let finding = |(id, class, direction): (ClaimId, Class, Direction)| {
-        let quantity = format!("P(gate > 0) of {class} neurons on the text");
-        let missing = no_class(id, class, &quantity, direction);
-        let found = view.iter().find(|activity| {
-            let of_class = activity.class == class.as_str() && activity.scope() == Scope::All;
-            of_class && activity.quantity == Quantity::Frequency
-        });
-        found.map_or(missing.clone(), |found| Finding {
-            evidence: Evidence::Tested {
-                estimate: found.difference_to_baseline.unwrap_or(f64::NAN),
-                interval: found.baseline_ci,
-                p: found.p,
-                draws: found.draws,
-            },
-            n: found.units,
-            why: format!(
-                "class {:.3}, draws {:.3}, over {} tokens",
-                found.means.class,
-                found.means.baseline.unwrap_or(f64::NAN),
-                found.tokens
-            ),
-            ..missing
-        })
-    };
-    Ok(asked.into_iter().map(finding).collect())
+/// P(gate > 0) of depletion neurons.
+pub(super) fn depletion(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+    Ok(vec![frequency(results, Class::Depletion, Direction::Higher)])
 }
 
-fn activity(lab: &Lab<'_>, treatments: Vec<Treatment>) -> Result<Vec<Activity>, ExperimentError> {
-    let table = lab.input.table;
-    let input = RecordInput::of_texts(
-        vec![lab.input.documents.clone()],
-        lab.input.windows.to_vec(),
-    )?;
+/// P(gate > 0) of conditional enrichment neurons.
+pub(super) fn enrichment(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+    let class = Class::ConditionalEnrichment;
+    Ok(vec![frequency(results, class, Direction::Lower)])
+}
+
+/// P(gate > 0) of a class and of its draws, over the tokens of the text.
+fn frequency(results: &Results<'_>, class: Class, direction: Direction) -> Finding {
+    let quantity = format!("P(gate > 0) of {class} neurons on the text");
+    let missing = no_class(class, &quantity, direction);
+    let mut found = results.frequencies.iter();
+    let Some((_, found)) = found.find(|(of, _)| *of == class) else {
+        return missing;
+    };
+    Finding {
+        evidence: Basis::Tested {
+            estimate: found.estimate.difference_to_baseline.unwrap_or(f64::NAN),
+            interval: found.estimate.baseline_ci,
+            p: found.estimate.p,
+            draws: found.draws,
+        },
+        n: found.units,
+        why: format!(
+            "class {:.3}, draws {:.3}, over {} tokens",
+            found.means.class,
+            found.means.baseline.unwrap_or(f64::NAN),
+            found.tokens
+        ),
+        ..missing
+    }
+}
+
+/// The frequency of each of these classes that has neurons, in a clean run over the text.
+pub(super) fn activity(
+    needs: &Needs<'_>,
+    run: &Run<'_>,
+    classes: &[Class],
+) -> Result<Vec<(Class, Activity)>, ExperimentError> {
+    let (there, treatments): (Vec<Class>, Vec<Treatment>) = classes
+        .iter()
+        .filter_map(|class| Some((*class, needs.sets.get(*class)?.treatment.clone())))
+        .unzip();
+    if there.is_empty() {
+        return Ok(Vec::new());
+    }
+    let table = needs.input.table;
+    let windows = needs.input.windows.to_vec();
+    let input = RecordInput::of_texts(vec![needs.input.documents.clone()], windows)?;
     let sets = ClassSets::new(treatments, table);
-    let (layers, d_mlp) = (table.layers.len(), lab.engine.config().d_mlp);
+    let (layers, d_mlp) = (table.layers.len(), needs.engine.config().d_mlp);
     let mut recording = Recording::new(0..layers, d_mlp, &sets, &input);
-    let budget = PassBudget::of(lab.engine, &input)?;
-    let passes = input.passes(0, budget);
-    let units = lab.engine.work_units(&[Condition::Clean]);
-    lab.progress
-        .start("text, clean", passes.len() as u64 * units);
+    let passes = input.passes(0, PassBudget::of(needs.engine, &input)?);
+    let units = needs.engine.work_units(&[Condition::Clean]);
+    run.progress().start("text, clean", passes.len() as u64 * units);
     for sequences in passes {
         let pass = input.pass(sequences)?;
-        recording.pass(lab.engine, &pass, Vec::new(), Vec::new(), lab.progress)?;
+        recording.pass(needs.engine, &pass, Vec::new(), Vec::new(), run.progress())?;
     }
-    class_view(&recording.activity, &lab.settings.bootstrap)
+    let view = class_view(&recording.activity, &needs.settings.bootstrap)?;
+    let wanted = view.into_iter().filter(|activity| {
+        activity.scope() == Scope::All && activity.quantity == Quantity::Frequency
+    });
+    // The view is in the order of the classes.
+    Ok(there.into_iter().zip(wanted).collect())
 }

@@ -1,6 +1,6 @@
 //! From evidence to a verdict: one rule for all claims, which can come out either way.
 
-use super::claim::{ClaimId, ClaimTest, Direction, Verdict};
+use super::claim::{Claim, ClaimTest, Direction, Verdict};
 use crate::stats::{Contrast, Interval, Tested, holm_present};
 
 /// The chance of any false verdict in a run, after Holm's adjustment.
@@ -8,7 +8,7 @@ pub const LEVEL: f64 = 0.05;
 
 /// What a test found.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Evidence {
+pub(super) enum Basis {
     /// An estimate with its uncertainty.
     Tested {
         estimate: f64,
@@ -22,16 +22,16 @@ pub(super) enum Evidence {
     Missing,
 }
 
-impl Evidence {
+impl Basis {
     /// The same relative to a value that the claim compares with.
     pub fn minus(self, reference: f64) -> Self {
         match self {
-            Evidence::Tested {
+            Basis::Tested {
                 estimate,
                 interval,
                 p,
                 draws,
-            } => Evidence::Tested {
+            } => Basis::Tested {
                 estimate: estimate - reference,
                 interval: interval.map(|interval| Interval {
                     low: interval.low - reference,
@@ -45,9 +45,9 @@ impl Evidence {
     }
 }
 
-impl From<Contrast> for Evidence {
+impl From<Contrast> for Basis {
     fn from(contrast: Contrast) -> Self {
-        Evidence::Tested {
+        Basis::Tested {
             estimate: contrast.estimate,
             interval: contrast.interval,
             p: contrast.p,
@@ -56,9 +56,9 @@ impl From<Contrast> for Evidence {
     }
 }
 
-impl From<Tested> for Evidence {
+impl From<Tested> for Basis {
     fn from(tested: Tested) -> Self {
-        Evidence::Tested {
+        Basis::Tested {
             estimate: tested.estimate,
             interval: tested.interval,
             p: Some(tested.p),
@@ -70,11 +70,10 @@ impl From<Tested> for Evidence {
 /// A test before its verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Finding {
-    pub id: ClaimId,
     pub quantity: String,
     pub direction: Direction,
     pub compared_with: String,
-    pub evidence: Evidence,
+    pub evidence: Basis,
     /// Prompts, documents, neurons or layers.
     pub n: usize,
     pub why: String,
@@ -85,18 +84,16 @@ pub(super) struct Finding {
 impl Finding {
     /// Something that cannot be tested here.
     pub fn missing(
-        id: ClaimId,
         quantity: &str,
         direction: Direction,
         compared_with: &str,
         why: String,
     ) -> Self {
         Self {
-            id,
             quantity: quantity.to_string(),
             direction,
             compared_with: compared_with.to_string(),
-            evidence: Evidence::Missing,
+            evidence: Basis::Missing,
             n: 0,
             why,
             objection: None,
@@ -105,7 +102,7 @@ impl Finding {
 
     fn p(&self) -> Option<f64> {
         match self.evidence {
-            Evidence::Tested { p, .. } => p,
+            Basis::Tested { p, .. } => p,
             _ => None,
         }
     }
@@ -113,7 +110,7 @@ impl Finding {
     /// The p of "not in the claimed direction"; 1 where nothing was tested.
     pub fn one_sided_p(&self) -> f64 {
         match (&self.evidence, self.p()) {
-            (Evidence::Tested { estimate, .. }, Some(p)) => match self.direction.holds(*estimate) {
+            (Basis::Tested { estimate, .. }, Some(p)) => match self.direction.holds(*estimate) {
                 true => p / 2.0,
                 false => 1.0 - p / 2.0,
             },
@@ -124,36 +121,36 @@ impl Finding {
     /// The verdict of this finding alone.
     fn verdict(&self, p_adjusted: Option<f64>) -> Verdict {
         match (&self.evidence, p_adjusted) {
-            (Evidence::Missing, _) => Verdict::NotTestable,
-            (Evidence::Counted { holds: true, .. }, _) => Verdict::Supported,
-            (Evidence::Counted { holds: false, .. }, _) => Verdict::Contradicted,
-            (Evidence::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
+            (Basis::Missing, _) => Verdict::NotTestable,
+            (Basis::Counted { holds: true, .. }, _) => Verdict::Supported,
+            (Basis::Counted { holds: false, .. }, _) => Verdict::Contradicted,
+            (Basis::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
                 match self.direction.holds(*estimate) {
                     true => Verdict::Supported,
                     false => Verdict::Contradicted,
                 }
             }
-            (Evidence::Tested { .. }, _) => Verdict::NotDistinguishable,
+            (Basis::Tested { .. }, _) => Verdict::NotDistinguishable,
         }
     }
 }
 
 /// The verdicts of a run; p values are adjusted over all of its tests.
-pub(super) fn judge(findings: Vec<Finding>) -> Vec<ClaimTest> {
-    let raw: Vec<Option<f64>> = findings.iter().map(Finding::p).collect();
+pub(super) fn judge(findings: Vec<(&Claim, Finding)>) -> Vec<ClaimTest> {
+    let raw: Vec<Option<f64>> = findings.iter().map(|(_, finding)| finding.p()).collect();
     let adjusted = holm_present(&raw);
     let findings = findings.into_iter().zip(adjusted);
     findings
-        .map(|(finding, p_adjusted)| {
+        .map(|((claim, finding), p_adjusted)| {
             let verdict = finding.verdict(p_adjusted);
             match (verdict, finding.objection.clone()) {
                 (Verdict::Supported, Some(objection)) => {
                     let why = format!("{}; {objection}", finding.why);
-                    finding.into_test(p_adjusted, Verdict::NotDistinguishable, why)
+                    finding.into_test(claim, p_adjusted, Verdict::NotDistinguishable, why)
                 }
                 _ => {
                     let why = finding.why.clone();
-                    finding.into_test(p_adjusted, verdict, why)
+                    finding.into_test(claim, p_adjusted, verdict, why)
                 }
             }
         })
@@ -161,20 +158,26 @@ pub(super) fn judge(findings: Vec<Finding>) -> Vec<ClaimTest> {
 }
 
 impl Finding {
-    fn into_test(self, p_adjusted: Option<f64>, verdict: Verdict, why: String) -> ClaimTest {
+    fn into_test(
+        self,
+        claim: &Claim,
+        p_adjusted: Option<f64>,
+        verdict: Verdict,
+        why: String,
+    ) -> ClaimTest {
         let (estimate, interval, p, draws) = match self.evidence {
-            Evidence::Tested {
+            Basis::Tested {
                 estimate,
                 interval,
                 p,
                 draws,
             } => (Some(estimate), interval, p, draws),
-            Evidence::Counted { estimate, .. } => (Some(estimate), None, None, 0),
-            Evidence::Missing => (None, None, None, 0),
+            Basis::Counted { estimate, .. } => (Some(estimate), None, None, 0),
+            Basis::Missing => (None, None, None, 0),
         };
         ClaimTest {
-            id: self.id,
-            claim: self.id.sentence(),
+            id: claim.name,
+            claim: claim.sentence,
             quantity: self.quantity,
             direction: self.direction,
             compared_with: self.compared_with,
@@ -185,7 +188,7 @@ impl Finding {
             p_adjusted,
             draws,
             n: self.n,
-            published: self.id.published(),
+            published: claim.published,
             verdict,
             why,
         }
@@ -198,7 +201,7 @@ mod tests {
 
     fn finding(estimate: f64, p: f64) -> Finding {
         Finding {
-            evidence: Evidence::Tested {
+            evidence: Basis::Tested {
                 estimate,
                 interval: None,
                 p: Some(p),
@@ -225,14 +228,14 @@ mod tests {
     #[test]
     fn every_verdict_can_come_out() {
         let counted = |holds| Finding {
-            evidence: Evidence::Counted {
+            evidence: Basis::Counted {
                 estimate: 0.1,
                 holds,
             },
             ..finding(0.0, 1.0)
         };
         let missing = Finding {
-            evidence: Evidence::Missing,
+            evidence: Basis::Missing,
             ..finding(0.0, 1.0)
         };
         let all = vec![

@@ -7,30 +7,26 @@ mod damage;
 mod depletion;
 mod frequency;
 mod judge;
-mod measure;
+mod needs;
 mod recall;
 mod sets;
-mod steps;
 mod subjects;
 mod weights;
 
-pub use claim::{ClaimId, ClaimTest, Direction, Verdict};
+pub use claim::{About, CLAIMS, Claim, ClaimTest, Direction, Verdict};
 pub use judge::LEVEL;
-pub use steps::{Step, plan_steps};
-
-use std::collections::BTreeSet;
+pub use needs::Step;
 
 use super::ExperimentError;
 use super::attributes::AttributeInput;
-use crate::engine::{Engine, Progress};
-use crate::hooks::Mode;
+use super::run::Run;
+use crate::engine::Engine;
 use crate::io_class::{Class, NeuronTable};
 use crate::model::Model;
 use crate::prompts::Documents;
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
-use against::ENRICHMENT;
-use measure::Lab;
+use needs::Needs;
 use sets::Sets;
 
 /// What the claims are tested on.
@@ -52,8 +48,8 @@ pub struct VerifyInput<'a> {
 /// How they are tested.
 #[derive(Clone, Debug)]
 pub struct VerifySettings {
-    /// Which claims.
-    pub claims: BTreeSet<ClaimId>,
+    /// Which claims, in the order of [`CLAIMS`].
+    pub claims: Vec<&'static Claim>,
     /// Random sets per class.
     pub draws: usize,
     /// Seed and level of draws and intervals.
@@ -63,61 +59,44 @@ pub struct VerifySettings {
 /// Tests the claims.
 ///
 /// # Errors
-/// Those of the engine and the statistics; what a model lacks is a verdict, not an error.
+/// Those of the engine, of [`Run::measure`] and of the statistics; what a model lacks is a verdict, not an error.
 pub fn verify(
+    run: &mut Run<'_>,
     input: &VerifyInput<'_>,
     settings: &VerifySettings,
-    progress: &dyn Progress,
 ) -> Result<Vec<ClaimTest>, ExperimentError> {
-    use ClaimId::*;
-    let asked = |claims: &[ClaimId]| claims.iter().any(|claim| settings.claims.contains(claim));
     let sets = Sets::new(input.table, &CLASSES, settings)?;
     let engine = Engine::new(input.model);
-    let lab = Lab {
+    let needs = Needs {
         engine: &engine,
         input,
         settings,
-        progress,
+        sets: &sets,
     };
+    let results = needs.run(run)?;
     let mut findings = Vec::new();
-    if asked(&[DepthEnrichment]) {
-        findings.extend(weights::depth_enrichment(input.table, &settings.bootstrap));
+    for claim in &settings.claims {
+        let found = (claim.judge)(&results)?;
+        findings.extend(found.into_iter().map(|finding| (*claim, finding)));
     }
-    if asked(&[DepthMedian]) {
-        findings.extend(weights::depth_median(input.table, &settings.bootstrap));
-    }
-    if asked(&[RareDepletion]) {
-        findings.extend(weights::rare_depletion(input.table, &settings.bootstrap));
-    }
-    if asked(&[FrequencyDepletion, FrequencyEnrichment]) {
-        findings.extend(frequency::frequencies(&lab, &sets)?);
-    }
-    if asked(&[EnrichmentAttributes]) {
-        findings.extend(subjects::enrichment_attributes(&lab, &sets)?);
-    }
-    let classes = steps::text_classes(settings);
-    let text = match classes.is_empty() {
-        true => None,
-        false => lab.text(sets.treatments(&classes), Mode::Zero.into())?,
-    };
-    if asked(&[EnrichmentRecall, SpecificRecall]) {
-        let recall = lab.recall(sets.treatments(&ENRICHMENT))?;
-        let runs = recall.as_ref().zip(text.as_ref());
-        if asked(&[EnrichmentRecall]) {
-            findings.extend(recall::enrichment_recall(&lab, &sets, runs)?);
-        }
-        if asked(&[SpecificRecall]) {
-            findings.extend(recall::specific_recall(&lab, &sets, runs)?);
-        }
-    }
-    if asked(&[DepletionEntropy]) {
-        findings.extend(depletion::depletion_entropy(&lab, text.as_ref())?);
-    }
-    if asked(&[DepletionSign]) {
-        findings.extend(depletion::depletion_sign(&lab, &sets, text.as_ref())?);
-    }
-    findings.sort_by_key(|finding| finding.id);
     Ok(judge::judge(findings))
+}
+
+/// The parts of a run, counted before it begins.
+///
+/// # Errors
+/// Those of the matched draws.
+pub fn plan_steps(
+    input: &VerifyInput<'_>,
+    settings: &VerifySettings,
+) -> Result<Vec<Step>, ExperimentError> {
+    let needs = Needs {
+        engine: &Engine::new(input.model),
+        input,
+        settings,
+        sets: &Sets::new(input.table, &CLASSES, settings)?,
+    };
+    Ok(needs.steps())
 }
 
 /// The classes that the claims are about.

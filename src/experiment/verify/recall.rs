@@ -1,73 +1,81 @@
 //! The claims about recall: without enrichment neurons, at equal damage to text, and beside what text loses.
 
 use super::super::ExperimentError;
-use super::super::effects::{Arms, Metric};
-use super::against::{DRAWS, ENRICHMENT, against_draws, levels, no_class, of, shortfall_in_words};
-use super::claim::{ClaimId, Direction};
-use super::damage::{Matched, equal_damage};
+use super::super::effects::{Arms, FIRST, Metric, TARGET};
+use super::against::{DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
+use super::claim::{Direction, ENRICHMENT};
+use super::damage::{EqualDamage, Matched};
 use super::judge::{Finding, LEVEL};
-use super::measure::{Lab, Recall, Text};
-use super::sets::Sets;
+use super::needs::{Recall, Results, Text};
+use super::sets::Member;
 use crate::stats::{Table, contrast_of_two};
 
 /// Recall without enrichment classes: at zero ablation, and at equal damage to text.
-pub(super) fn enrichment_recall(
-    lab: &Lab<'_>,
-    sets: &Sets,
-    runs: Option<(&Recall, &Text)>,
-) -> Result<Vec<Finding>, ExperimentError> {
-    let id = ClaimId::EnrichmentRecall;
-    let quantity = |name: &str| format!("log-probability of known answers without {name}, nats");
+pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let mut findings = Vec::new();
     for class in ENRICHMENT {
-        let (Some(set), Some((recall, text))) = (sets.get(class), runs) else {
-            findings.push(no_class(
-                id,
-                class,
-                &quantity(class.as_str()),
-                Direction::Lower,
-            ));
+        let members = results.sets.members(&[class]);
+        let (false, Some(text), Some(recall)) = (members.is_empty(), &results.text, &results.recall)
+        else {
+            findings.push(no_class(class, &without(class.as_str()), Direction::Lower));
             continue;
         };
-        for treatment in std::iter::once(&set.treatment).chain(&set.subset) {
-            let name = &treatment.class;
-            let measured = recall.target(name).zip(text.of(name, Metric::Loss));
-            let Some((target, loss)) = measured else {
-                continue;
-            };
-            let why = format!(
-                "target {}; loss on text {}{}",
-                levels(&target),
-                levels(&loss),
-                shortfall_in_words(treatment),
-            );
-            let matched = equal_damage(lab, treatment, text, recall)?;
-            let equal = at_equal_damage(lab, &matched, name)?;
-            let objection = match (&matched, &equal) {
-                (Matched::NoDamage, _) | (_, None) => None,
-                (Matched::NothingToMatch(_), _) => unspecific(lab, recall.first(name), &loss)?,
-                (Matched::Found(_), Some(equal)) => {
-                    (equal.one_sided_p() >= LEVEL / 2.0).then(|| {
-                        "but at equal damage to text they lose no more than with the draws off"
-                            .to_string()
-                    })
-                }
-            };
-            let zero = Finding {
-                objection,
-                ..Finding::missing(id, &quantity(name), Direction::Lower, DRAWS, why)
-            };
-            findings.push(against_draws(&target, zero, &lab.settings.bootstrap)?);
-            findings.extend(equal);
+        for member in members {
+            findings.extend(of_member(results, member, text, recall)?);
         }
     }
     Ok(findings)
 }
 
+fn without(name: &str) -> String {
+    format!("log-probability of known answers without {name}, nats")
+}
+
+fn of_member(
+    results: &Results<'_>,
+    member: Member,
+    text: &Text,
+    recall: &Recall,
+) -> Result<Vec<Finding>, ExperimentError> {
+    let measured = recall.arms(member, &TARGET).zip(text.arms(member, Metric::Loss));
+    let (Some((target, loss)), Some(treatment)) = (measured, results.sets.treatment(member)) else {
+        return Ok(Vec::new());
+    };
+    let name = &treatment.class;
+    let why = format!(
+        "target {}; loss on text {}{}",
+        levels(&target),
+        levels(&loss),
+        shortfall_in_words(treatment),
+    );
+    let matched = results.damage.iter().find(|(of, _)| *of == member);
+    let matched = matched.map(|(_, matched)| matched);
+    let (equal, objection) = match matched {
+        None | Some(Matched::NoDamage) => (None, None),
+        Some(Matched::NothingToMatch(losses)) => {
+            let first = recall.arms(member, &FIRST);
+            (Some(nothing_to_match(name, *losses)), unspecific(results, first, &loss)?)
+        }
+        Some(Matched::Found(damage)) => {
+            let equal = at_equal_damage(results, damage, name)?;
+            let objection = (equal.one_sided_p() >= LEVEL / 2.0).then(|| {
+                "but at equal damage to text they lose no more than with the draws off".to_string()
+            });
+            (Some(equal), objection)
+        }
+    };
+    let zero = Finding {
+        objection,
+        ..Finding::missing(&without(name), Direction::Lower, DRAWS, why)
+    };
+    let zero = against_draws(&target, zero, &results.settings.bootstrap)?;
+    Ok(std::iter::once(zero).chain(equal).collect())
+}
+
 /// Why a loss of recall is not one of recall, where there is no equal damage to go by: known answers lose no more than
 /// any text does, by the test of specific-recall at its plain level.
 fn unspecific(
-    lab: &Lab<'_>,
+    results: &Results<'_>,
     first: Option<Arms>,
     loss: &Arms,
 ) -> Result<Option<String>, ExperimentError> {
@@ -75,7 +83,7 @@ fn unspecific(
         return Ok(None);
     };
     let (facts, text) = (changes(&first, -1.0), changes(loss, 1.0));
-    let found = contrast_of_two(facts.table(), text.table(), &lab.settings.bootstrap)?;
+    let found = contrast_of_two(facts.table(), text.table(), &results.settings.bootstrap)?;
     let specific = found.estimate > 0.0 && found.p.is_some_and(|p| p < LEVEL);
     Ok((!specific).then(|| {
         format!(
@@ -85,77 +93,53 @@ fn unspecific(
     }))
 }
 
-/// The test at equal damage to text, where there is damage.
-fn at_equal_damage(
-    lab: &Lab<'_>,
-    matched: &Matched,
-    name: &str,
-) -> Result<Option<Finding>, ExperimentError> {
-    let id = ClaimId::EnrichmentRecall;
-    let damage = match matched {
-        Matched::NoDamage => return Ok(None),
-        Matched::NothingToMatch([clean, class, draws]) => {
-            let quantity = format!(
-                "log-probability of known answers with less of {name}, at equal damage to text"
-            );
-            let why = format!(
-                "the draws do no damage that could be matched: loss on text {clean:.3} clean, {class:.3} class off, \
-                 {draws:.3} draws off"
-            );
-            return Ok(Some(Finding::missing(
-                id,
-                &quantity,
-                Direction::Lower,
-                DRAWS,
-                why,
-            )));
-        }
-        Matched::Found(damage) => damage,
-    };
-    let [clean, scaled, draws] = damage.loss;
-    let finding = Finding::missing(
-        id,
-        &format!(
-            "log-probability of known answers with {name} times {:.3} (equal damage to text), nats",
-            damage.factor
-        ),
-        Direction::Lower,
-        DRAWS,
-        format!(
-            "class times {:.3}: {:.3}, draws off {:.3}; loss on text: clean {clean:.3}, class so {scaled:.3}, \
-             draws off {draws:.3}",
-            damage.factor,
-            of(&damage.target.class),
-            of(&damage.target.draws.concat()),
-        ),
+fn nothing_to_match(name: &str, [clean, class, draws]: [f64; 3]) -> Finding {
+    let quantity =
+        format!("log-probability of known answers with less of {name}, at equal damage to text");
+    let why = format!(
+        "the draws do no damage that could be matched: loss on text {clean:.3} clean, {class:.3} class off, \
+         {draws:.3} draws off"
     );
-    against_draws(&damage.target, finding, &lab.settings.bootstrap).map(Some)
+    Finding::missing(&quantity, Direction::Lower, DRAWS, why)
+}
+
+fn at_equal_damage(
+    results: &Results<'_>,
+    damage: &EqualDamage,
+    name: &str,
+) -> Result<Finding, ExperimentError> {
+    let (factor, [clean, scaled, draws]) = (damage.factor, damage.loss);
+    let quantity = format!(
+        "log-probability of known answers with {name} times {factor:.3} (equal damage to text), nats"
+    );
+    let why = format!(
+        "class times {factor:.3}: {:.3}, draws off {:.3}; loss on text: clean {clean:.3}, class so {scaled:.3}, \
+         draws off {draws:.3}",
+        of(&damage.target.class),
+        of(&damage.target.draws.concat()),
+    );
+    let finding = Finding::missing(&quantity, Direction::Lower, DRAWS, why);
+    against_draws(&damage.target, finding, &results.settings.bootstrap)
 }
 
 /// What a known answer's first token loses minus what the next token of any text loses, against the draws.
-pub(super) fn specific_recall(
-    lab: &Lab<'_>,
-    sets: &Sets,
-    runs: Option<(&Recall, &Text)>,
-) -> Result<Vec<Finding>, ExperimentError> {
-    let id = ClaimId::SpecificRecall;
+pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let mut findings = Vec::new();
     for class in ENRICHMENT {
         let quantity = format!(
             "nats that the first token of a known answer loses without {class}, minus the loss that text gains"
         );
-        let of_class = runs
-            .filter(|_| sets.get(class).is_some())
-            .and_then(|(recall, text)| {
-                let first = recall.first(class.as_str())?;
-                Some((first, text.of(class.as_str(), Metric::Loss)?))
-            });
-        let Some((first, loss)) = of_class else {
-            findings.push(no_class(id, class, &quantity, Direction::Higher));
+        let (member, runs) = (Member::class(class), results.recall.as_ref().zip(results.text.as_ref()));
+        let measured = runs.and_then(|(recall, text)| {
+            let first = recall.arms(member, &FIRST)?;
+            Some((first, text.arms(member, Metric::Loss)?))
+        });
+        let Some((first, loss)) = measured else {
+            findings.push(no_class(class, &quantity, Direction::Higher));
             continue;
         };
         let (facts, loss) = (changes(&first, -1.0), changes(&loss, 1.0));
-        let found = contrast_of_two(facts.table(), loss.table(), &lab.settings.bootstrap)?;
+        let found = contrast_of_two(facts.table(), loss.table(), &results.settings.bootstrap)?;
         findings.push(Finding {
             evidence: found.into(),
             n: found.prompts,
@@ -168,7 +152,7 @@ pub(super) fn specific_recall(
                 of(&facts.class) / of(&loss.class),
                 of(&facts.draws.concat()) / of(&loss.draws.concat()),
             ),
-            ..Finding::missing(id, &quantity, Direction::Higher, DRAWS, String::new())
+            ..Finding::missing(&quantity, Direction::Higher, DRAWS, String::new())
         });
     }
     Ok(findings)

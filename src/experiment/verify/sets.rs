@@ -1,5 +1,6 @@
 //! The neuron sets that the claims are about, each with its matched draws.
 
+use super::super::effects::Arms;
 use super::super::plan::Treatment;
 use super::VerifySettings;
 use crate::io_class::{Class, ClassError, Matching, NeuronTable, matched_draws, matched_subset};
@@ -11,6 +12,76 @@ pub(super) struct Set {
     /// Where the class holds more than half of a layer, it is larger than its baseline: as many of its neurons in each
     /// layer as lie outside it. They have the same draws, which are not run twice.
     pub subset: Option<Treatment>,
+}
+
+/// A set of neurons that a claim is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub class: Class,
+    pub extent: Extent,
+}
+
+/// How much of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    Whole,
+    /// As large as the draws.
+    MatchedSubset,
+}
+
+impl Member {
+    /// All of a class.
+    pub fn class(class: Class) -> Self {
+        Self {
+            class,
+            extent: Extent::Whole,
+        }
+    }
+}
+
+/// Treatments that run together, and which member each is.
+#[derive(Clone, Default)]
+pub(super) struct Group {
+    pub treatments: Vec<Treatment>,
+    members: Vec<Member>,
+}
+
+impl Group {
+    /// A class with its draws, without its subset.
+    pub fn of_class(set: &Set) -> Self {
+        Self {
+            treatments: vec![set.treatment.clone()],
+            members: vec![Member::class(set.class)],
+        }
+    }
+
+    /// One set without draws.
+    pub fn alone(member: Member, treatment: &Treatment) -> Self {
+        Self {
+            treatments: vec![treatment.alone()],
+            members: vec![member],
+        }
+    }
+
+    /// The number of a member's treatment, and that of the treatment whose draws it is compared with.
+    pub fn places(&self, member: Member) -> Option<(usize, usize)> {
+        let place = |member: Member| self.members.iter().position(|own| *own == member);
+        let own = place(member)?;
+        Some((own, place(Member::class(member.class)).unwrap_or(own)))
+    }
+
+    /// A member's arms, from those of the treatments.
+    pub fn arms(&self, member: Member, of: impl Fn(usize) -> Arms) -> Option<Arms> {
+        let (own, with_draws) = self.places(member)?;
+        let arms = of(own);
+        Some(match own == with_draws {
+            true => arms,
+            false => Arms {
+                draws: of(with_draws).draws,
+                ..arms
+            },
+        })
+    }
 }
 
 /// The sets of a run.
@@ -36,6 +107,7 @@ impl Sets {
             };
             let subset = (!found.shortfall.is_empty()).then(|| Treatment {
                 class: format!("{class}, matched subset"),
+                layers: None,
                 neurons: matched_subset(&neurons, &found.shortfall, seed),
                 baseline: Vec::new(),
                 shortfall: Vec::new(),
@@ -54,11 +126,31 @@ impl Sets {
         self.0.iter().find(|set| set.class == class)
     }
 
+    /// The neurons of a member, with its own draws if it has any.
+    pub fn treatment(&self, member: Member) -> Option<&Treatment> {
+        let set = self.get(member.class)?;
+        match member.extent {
+            Extent::Whole => Some(&set.treatment),
+            Extent::MatchedSubset => set.subset.as_ref(),
+        }
+    }
+
+    /// The members of some classes, each class before its subset.
+    pub fn members(&self, classes: &[Class]) -> Vec<Member> {
+        let extents = [Extent::Whole, Extent::MatchedSubset];
+        let members = classes
+            .iter()
+            .flat_map(|&class| extents.map(|extent| Member { class, extent }));
+        members.filter(|member| self.treatment(*member).is_some()).collect()
+    }
+
     /// The treatments of some classes, their subsets behind them.
-    pub fn treatments(&self, classes: &[Class]) -> Vec<Treatment> {
-        let sets = classes.iter().filter_map(|class| self.get(*class));
-        sets.flat_map(|set| std::iter::once(&set.treatment).chain(&set.subset))
-            .cloned()
-            .collect()
+    pub fn group(&self, classes: &[Class]) -> Group {
+        let members = self.members(classes);
+        let treatments = members.iter().filter_map(|member| self.treatment(*member));
+        Group {
+            treatments: treatments.cloned().collect(),
+            members,
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! The claims that the weights alone decide.
 
-use super::claim::{ClaimId, Direction};
-use super::judge::{Evidence, Finding};
-use crate::io_class::{Class, ClassQuery, NeuronTable};
+use super::super::ExperimentError;
+use super::claim::Direction;
+use super::judge::{Basis, Finding};
+use super::needs::Results;
+use crate::io_class::{Class, ClassQuery};
 use crate::stats::{BootstrapSettings, rank_correlation, share_against_half, shuffled_labels};
 
 /// Layers that count as early for the medians, of all.
@@ -12,7 +14,8 @@ const EARLY: f64 = 0.6;
 const RARE: f64 = 0.01;
 
 /// Mean relative depth (0 the first layer, 1 the last) of any-enrichment neurons minus that of any-depletion ones.
-pub(super) fn depth_enrichment(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
+pub(super) fn depth_enrichment(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+    let (table, settings) = (results.input.table, &results.settings.bootstrap);
     let last = table.layers.len().saturating_sub(1).max(1) as f64;
     let layers = table.layers.iter().enumerate();
     let neurons: Vec<(f64, Class)> = layers
@@ -28,18 +31,17 @@ pub(super) fn depth_enrichment(table: &NeuronTable, settings: &BootstrapSettings
     let depletion = members(ClassQuery::AnyDepletion);
     let quantity = "mean relative depth of any-enrichment neurons minus any-depletion (0 to 1)";
     let finding = Finding::missing(
-        ClaimId::DepthEnrichment,
         quantity,
         Direction::Lower,
         "labels shuffled over all neurons",
         "one of the two has no neurons".to_string(),
     );
     let Some(tested) = shuffled_labels(&depths, (&enrichment, &depletion), settings) else {
-        return vec![finding];
+        return Ok(vec![finding]);
     };
     let mean =
         |members: &[usize]| members.iter().map(|m| depths[*m]).sum::<f64>() / members.len() as f64;
-    vec![Finding {
+    Ok(vec![Finding {
         n: enrichment.len() + depletion.len(),
         why: format!(
             "{} enrichment neurons at {:.2} of the depth, {} depletion neurons at {:.2}",
@@ -50,12 +52,13 @@ pub(super) fn depth_enrichment(table: &NeuronTable, settings: &BootstrapSettings
         ),
         evidence: tested.into(),
         ..finding
-    }]
+    }])
 }
 
 /// The medians of cos(w_in, w_out): positive in the first 60 % of layers; their rank correlation with depth over the
 /// last half.
-pub(super) fn depth_median(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
+pub(super) fn depth_median(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+    let (table, settings) = (results.input.table, &results.settings.bootstrap);
     let medians: Vec<f64> = table.median_in_out().into_iter().map(f64::from).collect();
     let layers = medians.len();
     let early = ((layers as f64 * EARLY).round() as usize).clamp(1, layers);
@@ -65,7 +68,7 @@ pub(super) fn depth_median(table: &NeuronTable, settings: &BootstrapSettings) ->
         .collect();
     let share = 1.0 - not_positive.len() as f64 / early as f64;
     let positive = Finding {
-        evidence: Evidence::Counted {
+        evidence: Basis::Counted {
             estimate: share,
             holds: not_positive.is_empty(),
         },
@@ -75,14 +78,13 @@ pub(super) fn depth_median(table: &NeuronTable, settings: &BootstrapSettings) ->
             false => format!("not positive in layers {}", not_positive.join(", ")),
         },
         ..Finding::missing(
-            ClaimId::DepthMedian,
             "share of the first 60 % of layers with a positive median of cos(w_in, w_out)",
             Direction::Higher,
             "all of them",
             String::new(),
         )
     };
-    vec![positive, falling(&medians, settings)]
+    Ok(vec![positive, falling(&medians, settings)])
 }
 
 fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
@@ -90,7 +92,6 @@ fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
     let late = &medians[half..];
     let depth: Vec<f64> = (half..medians.len()).map(|layer| layer as f64).collect();
     let finding = Finding::missing(
-        ClaimId::DepthMedian,
         "Spearman's rho of the median of cos(w_in, w_out) with depth, last half of layers",
         Direction::Lower,
         "layers shuffled",
@@ -99,7 +100,7 @@ fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
     match rank_correlation(&depth, late, settings) {
         None => finding,
         Some(found) => Finding {
-            evidence: Evidence::Tested {
+            evidence: Basis::Tested {
                 estimate: found.rho,
                 interval: found.interval,
                 p: Some(found.p),
@@ -117,7 +118,8 @@ fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
 }
 
 /// How many depletion neurons there are, and how many of them are in the second half of layers.
-pub(super) fn rare_depletion(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
+pub(super) fn rare_depletion(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+    let (table, settings) = (results.input.table, &results.settings.bootstrap);
     let counts = table.counts_per_layer();
     let of = |layers: std::ops::Range<usize>| -> usize {
         counts[layers].iter().map(|c| c[&Class::Depletion]).sum()
@@ -127,14 +129,13 @@ pub(super) fn rare_depletion(table: &NeuronTable, settings: &BootstrapSettings) 
     let (all, late) = (of(0..layers), of(half..layers));
     let share = all as f64 / neurons as f64;
     let rare = Finding {
-        evidence: Evidence::Counted {
+        evidence: Basis::Counted {
             estimate: share,
             holds: share < RARE,
         },
         n: neurons,
         why: format!("{all} of {neurons} neurons, {:.2} %", 100.0 * share),
         ..Finding::missing(
-            ClaimId::RareDepletion,
             "share of depletion neurons",
             Direction::Lower,
             "1 %",
@@ -142,7 +143,6 @@ pub(super) fn rare_depletion(table: &NeuronTable, settings: &BootstrapSettings) 
         )
     };
     let second_half = Finding::missing(
-        ClaimId::RareDepletion,
         "share of depletion neurons in the second half of layers, minus one half",
         Direction::Higher,
         "one half, binomial",
@@ -152,13 +152,13 @@ pub(super) fn rare_depletion(table: &NeuronTable, settings: &BootstrapSettings) 
     let second_half = match tested {
         None => second_half,
         Some(tested) => Finding {
-            evidence: Evidence::from(tested).minus(0.5),
+            evidence: Basis::from(tested).minus(0.5),
             n: all,
             why: format!("{late} of {all} lie in layers {half} to {}", layers - 1),
             ..second_half
         },
     };
-    vec![rare, second_half]
+    Ok(vec![rare, second_half])
 }
 
 #[cfg(test)]
@@ -200,7 +200,7 @@ mod tests {
             layer(Depletion, 12),
         ]);
         let found = depth_enrichment(&early_first, &settings());
-        let Evidence::Tested { estimate, .. } = found[0].evidence else {
+        let Basis::Tested { estimate, .. } = found[0].evidence else {
             panic!("tested")
         };
         // 20 neurons at a mean depth of (0·12 + 8/3)/20 = 0.1333, and 12 at 1.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::experiment::rank::CurvePoint;
 use crate::experiment::record::Activity;
-use crate::experiment::{CellEffect, Effect, LayerWindow};
+use crate::experiment::{Effect, LayerWindow};
 use crate::io_class::PUBLISHED_THRESHOLD;
 use crate::report::RunInfo;
 
@@ -46,7 +46,7 @@ pub enum Contents {
         effects: Option<Vec<Effect>>,
     },
     Sweep {
-        effects: Option<Vec<CellEffect>>,
+        effects: Option<Vec<Effect>>,
     },
     Record {
         activity: Option<Vec<Activity>>,

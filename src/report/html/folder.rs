@@ -45,7 +45,7 @@ impl RunFolder {
         };
         Ok(RunFolder {
             contents: Contents::read(&files, &run)?,
-            passes: passes_of(path).filter(|_| !run.finished),
+            passes: (!run.finished).then(|| passes_of(path, &run)),
             run,
         })
     }

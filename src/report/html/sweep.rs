@@ -8,7 +8,7 @@ use super::block::{Block, Figure, Panel, Picture};
 use super::effects::evidence;
 use super::words::{count, plural, signed};
 use crate::experiment::{
-    Cell, CellEffect, Effect, Evidence, LayerWindow, Metric, PromptSubset, Versus,
+    Cell, Effect, Evidence, LayerWindow, Metric, PromptSubset, Versus,
 };
 use crate::report::RunInfo;
 use crate::report::heat_map::Grid;
@@ -21,13 +21,13 @@ struct Settings {
     classes: Vec<String>,
 }
 
-pub fn blocks(effects: &[CellEffect], run: &RunInfo) -> Vec<Block> {
+pub fn blocks(effects: &[Effect], run: &RunInfo) -> Vec<Block> {
     let settings = Settings::deserialize(&run.settings).unwrap_or_default();
     let absent = Vec::<Cell>::deserialize(&run.counts["absent"]).unwrap_or_default();
     let subset = settings.subset.unwrap_or(PromptSubset::Known);
     let is_shown =
-        |e: &&CellEffect| e.effect.metric == Metric::TargetLogprob && e.effect.subset == subset;
-    let shown: Vec<&CellEffect> = effects.iter().filter(is_shown).collect();
+        |e: &&Effect| e.effect.metric == Metric::TargetLogprob && e.effect.subset == subset;
+    let shown: Vec<&Effect> = effects.iter().filter(is_shown).collect();
     if shown.is_empty() {
         return vec![Block::Lacking(
             "effects.json holds no effect on the target's log-probability.".to_string(),
@@ -42,7 +42,7 @@ pub fn blocks(effects: &[CellEffect], run: &RunInfo) -> Vec<Block> {
 }
 
 /// Cells in their places; classes in the order in which they were asked for, then as they come.
-fn grid<'e>(shown: &[&'e CellEffect], absent: &[Cell], asked: &[String]) -> Grid<'e> {
+fn grid<'e>(shown: &[&'e Effect], absent: &[Cell], asked: &[String]) -> Grid<'e> {
     let places = shown.iter().map(|e| (&e.effect.class, e.layers));
     let places = places.chain(absent.iter().map(|cell| (&cell.class, cell.layers)));
     let windows: BTreeSet<LayerWindow> = places.clone().map(|(_, layers)| layers).collect();
@@ -68,7 +68,7 @@ fn grid<'e>(shown: &[&'e CellEffect], absent: &[Cell], asked: &[String]) -> Grid
     }
 }
 
-fn figure(shown: &[&CellEffect], grid: &Grid<'_>, absent: &[Cell], svg: String) -> Figure {
+fn figure(shown: &[&Effect], grid: &Grid<'_>, absent: &[Cell], svg: String) -> Figure {
     let draws = shown
         .iter()
         .map(|cell| cell.effect.draws)
@@ -99,7 +99,7 @@ fn figure(shown: &[&CellEffect], grid: &Grid<'_>, absent: &[Cell], svg: String) 
     }
 }
 
-fn reading(shown: &[&CellEffect], versus: Versus) -> String {
+fn reading(shown: &[&Effect], versus: Versus) -> String {
     let compared = shown
         .iter()
         .filter_map(|cell| Some((cell, cell.effect.difference(versus)?)));
@@ -152,8 +152,8 @@ mod tests {
         serde_json::from_value(run).unwrap()
     }
 
-    fn cells() -> Vec<CellEffect> {
-        let cell = |class: &str, layer: usize, off: f64| CellEffect {
+    fn cells() -> Vec<Effect> {
+        let cell = |class: &str, layer: usize, off: f64| Effect {
             layers: [layer, layer].into(),
             effect: effect(class, Metric::TargetLogprob, -1.0, off, [-1.0, -1.5]),
         };

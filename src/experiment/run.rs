@@ -1,0 +1,379 @@
+//! One run: passes of an engine, one after the other, each kept as soon as it is through.
+//!
+//! ```text
+//! Stage: units x conditions -> passes, by number -> Measure -> rows of each pass -> part, and on to the experiment
+//! ```
+//!
+//! An experiment asks for stages and says what is measured; it has no loop over passes, no state and no resume of its own.
+//! A run that goes on takes what has a part from there, and measures the rest: the same numbers to the last bit.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::ExperimentError;
+use super::groups::{groups, tokens_per_pass};
+use super::part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan};
+use crate::engine::{Engine, EngineError, Progress, check_edits};
+use crate::hooks::{Condition, EditCount};
+use crate::tokens::TokenBatch;
+
+/// Reads numbers off a pass: what rows of logits or sites it asks for, and what it makes of them.
+pub trait Measure {
+    /// One number or several of one unit under one condition, which the row names.
+    type Row: Serialize + DeserializeOwned;
+
+    /// Runs one pass: what the edit of each of its conditions changed, and the rows of [`Pass::reported`].
+    ///
+    /// # Errors
+    /// Those of the engine, and of what is measured.
+    fn measure(
+        &mut self,
+        pass: &Pass<'_>,
+        engine: &Engine<'_>,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<EditCount>, Vec<Self::Row>), ExperimentError>;
+}
+
+/// What one pass runs.
+pub struct Pass<'p> {
+    /// The units.
+    pub batch: &'p TokenBatch,
+    /// The conditions by their number.
+    pub members: &'p [usize],
+    /// The same conditions.
+    pub conditions: &'p [Condition],
+}
+
+impl Pass<'_> {
+    /// The conditions that have rows, each by its place in the pass and its number. The clean condition is in every group
+    /// of conditions; its rows are those of the first.
+    pub fn reported(&self) -> impl Iterator<Item = (usize, usize)> {
+        let is_first_group = self.members.get(1).is_none_or(|condition| *condition == 1);
+        let members = self.members.iter().copied().enumerate();
+        members.filter(move |(_, condition)| *condition > 0 || is_first_group)
+    }
+}
+
+/// What becomes of an edit that changed no value on any unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NullEdits {
+    /// It is an error, not a null result.
+    Refused,
+    /// It is counted; the experiment says so.
+    Counted,
+}
+
+/// Units under conditions.
+pub struct Stage<'s> {
+    /// Runs them.
+    pub engine: &'s Engine<'s>,
+    /// The units: prompts, or windows of text.
+    pub batch: &'s TokenBatch,
+    /// What they are, for a person.
+    pub unit: &'static str,
+    /// The clean condition first.
+    pub conditions: &'s [Condition],
+    /// Where it runs.
+    pub sharing: Sharing,
+    /// Whether an edit may change nothing.
+    pub null_edits: NullEdits,
+}
+
+/// What is known of a stage besides its rows.
+#[must_use]
+#[derive(Debug)]
+pub struct Ran {
+    /// What the edit of each condition changed.
+    pub changed: Vec<EditCount>,
+    /// How often the layers were walked through.
+    pub passes: usize,
+    /// Passes that other shards run.
+    missing: usize,
+}
+
+impl Ran {
+    /// The same, where every pass has its part.
+    ///
+    /// # Errors
+    /// [`ExperimentError::OtherShards`] where some are those of other shards.
+    pub fn complete(self) -> Result<Self, ExperimentError> {
+        match self.missing {
+            0 => Ok(self),
+            missing => Err(ExperimentError::OtherShards { missing }),
+        }
+    }
+
+    /// What all edits changed.
+    pub fn changed(&self) -> EditCount {
+        let mut sum = EditCount::default();
+        self.changed.iter().for_each(|count| sum += *count);
+        sum
+    }
+}
+
+/// A run on its way.
+pub struct Run<'r> {
+    progress: &'r dyn Progress,
+    store: Option<&'r mut dyn PartStore>,
+    /// This process's share, where it has no more than one.
+    shard: Option<Shard>,
+    /// Stages that were begun.
+    stages: usize,
+    /// Their passes.
+    passes: usize,
+    /// Those of them that have a part.
+    done: usize,
+    /// Passes of other shards that something needs.
+    missing: usize,
+}
+
+impl<'r> Run<'r> {
+    /// A run that keeps nothing.
+    pub fn new(progress: &'r dyn Progress) -> Self {
+        Self {
+            progress,
+            store: None,
+            shard: None,
+            stages: 0,
+            passes: 0,
+            done: 0,
+            missing: 0,
+        }
+    }
+
+    /// A run that keeps its parts in `store`, and takes from there what has one.
+    pub fn kept(progress: &'r dyn Progress, store: &'r mut dyn PartStore) -> Self {
+        Self {
+            shard: store.shard(),
+            store: Some(store),
+            ..Self::new(progress)
+        }
+    }
+
+    /// Is told how far the run is.
+    pub fn progress(&self) -> &'r dyn Progress {
+        self.progress
+    }
+
+    /// How many passes have a part, and how many were planned so far.
+    pub fn passes(&self) -> (usize, usize) {
+        (self.done, self.passes)
+    }
+
+    /// Runs a stage. `take` is given the rows of each pass, in the order of the passes.
+    ///
+    /// # Errors
+    /// Those of the measure, the store and `take`; [`EngineError::NullEdit`] as soon as a condition has run on all units in
+    /// vain, where that is refused; [`ExperimentError::StoppedAfter`] where it was asked for and something is kept;
+    /// [`ExperimentError::OtherRun`] where the store holds the passes of something else.
+    pub fn measure<M: Measure>(
+        &mut self,
+        stage: &Stage<'_>,
+        measure: &mut M,
+        take: &mut dyn FnMut(Vec<M::Row>) -> Result<(), ExperimentError>,
+    ) -> Result<Ran, ExperimentError> {
+        let passes = self.plan(stage)?;
+        let first = self.passes;
+        self.passes += passes.len();
+        self.announce(stage, &passes, first);
+        let mut ran = Ran {
+            changed: vec![EditCount::default(); stage.conditions.len()],
+            passes: passes.len(),
+            missing: 0,
+        };
+        for (at, pass) in passes.iter().enumerate() {
+            let number = first + at;
+            let found = match self.load::<M::Row>(number, pass)? {
+                Some(found) => found,
+                None if !self.runs(stage, number) => {
+                    ran.missing += 1;
+                    continue;
+                }
+                None => self.run(stage, pass, number, measure)?,
+            };
+            self.done += 1;
+            let (edits, rows) = found;
+            for (condition, edit) in pass.conditions.iter().zip(edits) {
+                ran.changed[*condition] += edit;
+            }
+            take(rows)?;
+            let is_last = passes.get(at + 1).is_none_or(|next| next.conditions != pass.conditions);
+            // A shard runs all that is its own, whatever it finds: the others do not know of it.
+            if is_last && self.shard.is_none() && stage.null_edits == NullEdits::Refused {
+                check_edits(&pass.select(stage.conditions), &pass.select(&ran.changed))?;
+            }
+        }
+        self.missing += ran.missing;
+        Ok(ran)
+    }
+
+    /// What was found, where that needs no pass of another shard; what is asked for next can run meanwhile.
+    /// [`Run::all_here`] ends the wait.
+    ///
+    /// # Errors
+    /// Every other error.
+    pub fn unless_elsewhere<T>(
+        &self,
+        found: Result<T, ExperimentError>,
+    ) -> Result<Option<T>, ExperimentError> {
+        match found {
+            Err(ExperimentError::OtherShards { .. }) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// Goes on only where no pass of another shard is missing.
+    ///
+    /// # Errors
+    /// [`ExperimentError::OtherShards`].
+    pub fn all_here(&self) -> Result<(), ExperimentError> {
+        match self.missing {
+            0 => Ok(()),
+            missing => Err(ExperimentError::OtherShards { missing }),
+        }
+    }
+
+    fn runs(&self, stage: &Stage<'_>, number: usize) -> bool {
+        stage.sharing == Sharing::Everywhere || self.shard.is_none_or(|shard| shard.has(number))
+    }
+
+    /// The passes of the next stage: those of the store, which were cut to the memory that was free then; else they are
+    /// planned now, and kept.
+    fn plan(&mut self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
+        let number = self.stages;
+        self.stages += 1;
+        let Some(store) = &mut self.store else {
+            return plan_passes(stage);
+        };
+        if let Some(planned) = store.planned(number).map_err(ExperimentError::Store)? {
+            return match are_of(&planned.passes, stage) {
+                true => Ok(planned.passes),
+                false => Err(ExperimentError::OtherRun),
+            };
+        }
+        let planned = StagePlan {
+            sharing: stage.sharing,
+            passes: plan_passes(stage)?,
+        };
+        store.plan(number, &planned).map_err(ExperimentError::Store)?;
+        Ok(planned.passes)
+    }
+
+    fn load<R: DeserializeOwned>(
+        &mut self,
+        number: usize,
+        pass: &PlannedPass,
+    ) -> Result<Option<(Vec<EditCount>, Vec<R>)>, ExperimentError> {
+        let Some(store) = &mut self.store else {
+            return Ok(None);
+        };
+        let part = store.load(number).map_err(ExperimentError::Store)?;
+        let part = part.filter(|part| part.edits.len() == pass.conditions.len());
+        Ok(part.and_then(|part| Some((part.edits.clone(), part.rows()?))))
+    }
+
+    fn run<M: Measure>(
+        &mut self,
+        stage: &Stage<'_>,
+        pass: &PlannedPass,
+        number: usize,
+        measure: &mut M,
+    ) -> Result<(Vec<EditCount>, Vec<M::Row>), ExperimentError> {
+        let input = Pass {
+            batch: &stage.batch.subset(&pass.units)?,
+            members: &pass.conditions,
+            conditions: &pass.select(stage.conditions),
+        };
+        let found = match measure.measure(&input, stage.engine, self.progress) {
+            Err(ExperimentError::Engine(EngineError::Stopped)) if self.is_kept() => {
+                let (done, of) = self.passes();
+                return Err(ExperimentError::StoppedAfter { done, of });
+            }
+            found => found?,
+        };
+        if let Some(store) = &mut self.store {
+            let part = Part::new(&found.0, &found.1)?;
+            store.save(number, &part).map_err(ExperimentError::Store)?;
+        }
+        Ok(found)
+    }
+
+    fn is_kept(&self) -> bool {
+        self.store.is_some() && self.done > 0
+    }
+
+    fn announce(&self, stage: &Stage<'_>, passes: &[PlannedPass], first: usize) {
+        let has_part = |number| self.store.as_ref().is_some_and(|store| store.has(number));
+        let left = (first..).zip(passes);
+        let left = left.filter(|(number, _)| !has_part(*number) && self.runs(stage, *number));
+        let left: Vec<&PlannedPass> = left.map(|(_, pass)| pass).collect();
+        let units = left.iter().map(|pass| {
+            let conditions = pass.select(stage.conditions);
+            stage.engine.work_units(&conditions)
+        });
+        let words = in_words(stage, left.len(), passes.len());
+        self.progress.start(&words, units.sum());
+    }
+}
+
+impl PlannedPass {
+    /// The pass's own of something that there is one of for each condition.
+    fn select<T: Clone>(&self, of_all: &[T]) -> Vec<T> {
+        let conditions = self.conditions.iter();
+        conditions.map(|&c| of_all[c].clone()).collect()
+    }
+}
+
+/// Every condition on every unit, in as many passes as memory asks for.
+///
+/// # Errors
+/// [`EngineError::Memory`] where not even one edited condition fits beside the clean one.
+fn plan_passes(stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
+    let Stage {
+        engine,
+        batch,
+        conditions,
+        ..
+    } = *stage;
+    let mut passes = Vec::new();
+    for conditions in groups(engine, batch, conditions)? {
+        for part in batch.split(tokens_per_pass(engine, batch, conditions.len())?)? {
+            passes.push(PlannedPass {
+                conditions: conditions.clone(),
+                units: part.sequences().iter().map(|s| s.prompt).collect(),
+            });
+        }
+    }
+    Ok(passes)
+}
+
+/// Whether these are the passes of a stage: each of its edits on each unit once, beside the clean condition.
+fn are_of(passes: &[PlannedPass], stage: &Stage<'_>) -> bool {
+    let units: Vec<usize> = stage.batch.sequences().iter().map(|s| s.prompt).collect();
+    let conditions = stage.conditions.len();
+    let mut seen = BTreeSet::new();
+    let is_own = |pass: &PlannedPass| {
+        let mut numbered = pass.conditions.iter().enumerate();
+        let mut pairs = pass.conditions.iter().flat_map(|&c| pass.units.iter().map(move |&unit| (c, unit)));
+        // The clean condition, the first, is in passes of other edits too.
+        numbered.all(|(at, &c)| c < conditions && (at == 0) == (c == 0))
+            && pairs.all(|(c, unit)| seen.insert((c, unit)) || c == 0)
+    };
+    let all = (0..conditions).flat_map(|c| units.iter().map(move |&unit| (c, unit)));
+    passes.iter().all(is_own) && seen == all.collect()
+}
+
+fn in_words(stage: &Stage<'_>, left: usize, all: usize) -> String {
+    let units = format!("{} {}", stage.batch.sequences().len(), stage.unit);
+    let what = match stage.conditions.len() {
+        1 => format!("{units}, clean"),
+        n => format!("{units}, {n} conditions"),
+    };
+    match all {
+        1 => what,
+        all if all == left => format!("{what}, {all} passes"),
+        all => format!("{what}, {left} of {all} passes"),
+    }
+}

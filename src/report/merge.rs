@@ -1,0 +1,231 @@
+//! The shards of a run, joined in one folder: what does not belong together is refused by name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::owned::{Mark, PLAN};
+use super::parts::{copy_part, rows_sha256};
+use super::run_info::RunInfo;
+use super::{OutDir, Overwrite, ReportError};
+use crate::experiment::{Shard, Sharing};
+
+/// Shards of one run that lie in folders of their own are found by this name in the folder that they share.
+const SHARD: &str = "shard-";
+
+/// The folder of a shard in the folder of `--out`.
+pub fn shard_folder(out: &Path, shard: Shard) -> PathBuf {
+    out.join(format!("{SHARD}{}-of-{}", shard.index, shard.count))
+}
+
+/// The folder of one shard, and its plan.
+#[derive(Debug)]
+struct ShardFolder {
+    path: PathBuf,
+    plan: RunInfo,
+    shard: Shard,
+}
+
+/// The shards of one run, all of them.
+#[derive(Debug)]
+pub struct Shards(Vec<ShardFolder>);
+
+impl Shards {
+    /// The shards in some folders: each is a shard's own, or holds the folders of several.
+    ///
+    /// # Errors
+    /// [`ReportError::Merge`] for folders that are no shards, or not of the same run, or not all of it.
+    pub fn read(folders: &[PathBuf]) -> Result<Self, ReportError> {
+        let mut shards = Vec::new();
+        for folder in folders {
+            let own = shard(folder)?;
+            let within = match &own {
+                None => within(folder)?,
+                Some(_) => Vec::new(),
+            };
+            if own.is_none() && within.is_empty() {
+                return Err(refused(folder, "it is no shard, and no shard lies in it"));
+            }
+            shards.extend(own.into_iter().chain(within));
+        }
+        shards.sort_by_key(|shard| shard.shard.index);
+        let shards = Self(shards);
+        shards.check()?;
+        Ok(shards)
+    }
+
+    /// The command line of the run, without where its files go and what of it was run.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut kept = Vec::new();
+        let mut words = self.0[0].plan.arguments.iter();
+        while let Some(word) = words.next() {
+            let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+            match name {
+                "--resume" | "--force" | "--json" => {}
+                "--out" | "--shard" => {
+                    if !word.contains('=') {
+                        words.next();
+                    }
+                }
+                _ => kept.push(word.clone()),
+            }
+        }
+        kept
+    }
+
+    fn check(&self) -> Result<(), ReportError> {
+        let Some((first, others)) = self.0.split_first() else {
+            return Err(refused(Path::new("."), "no shard was named"));
+        };
+        let name = |shard: &ShardFolder| shard.path.display().to_string();
+        for other in others {
+            let differences = other.plan.differences(&first.plan);
+            if !differences.is_empty() {
+                let why = format!("it is of another run than {}; it differs in\n  {}", name(first), differences.join("\n  "));
+                return Err(refused(&other.path, &why));
+            }
+            if other.shard.count != first.shard.count {
+                let why = format!("it is shard {}, and {} is shard {}", other.shard, name(first), first.shard);
+                return Err(refused(&other.path, &why));
+            }
+            if other.plan.stages != first.plan.stages {
+                let why = format!(
+                    "its passes are cut in another way than those of {}, since less or more memory was free; give all \
+                     shards the same --max-memory",
+                    name(first)
+                );
+                return Err(refused(&other.path, &why));
+            }
+        }
+        for (expected, shard) in self.0.iter().enumerate() {
+            let found = shard.shard.index;
+            if found < expected {
+                let why = format!("shard {} is there twice: also in {}", shard.shard, name(&self.0[expected - 1]));
+                return Err(refused(&shard.path, &why));
+            }
+            if found > expected {
+                return Err(self.absent(expected));
+            }
+        }
+        match self.0.len() < first.shard.count {
+            true => Err(self.absent(self.0.len())),
+            false => Ok(()),
+        }
+    }
+
+    fn absent(&self, index: usize) -> ReportError {
+        let count = self.0[0].shard.count;
+        refused(&self.0[0].path, &format!("shard {index}/{count} of its run is missing; name its folder, too"))
+    }
+
+    /// Puts the parts of all shards into `out`, as a run that is not finished and has all of them.
+    ///
+    /// # Errors
+    /// [`ReportError::Merge`] for a pass that is missing, or there twice and not the same; what cannot be read or written.
+    pub fn join(&self, out: &OutDir) -> Result<(), ReportError> {
+        let plan = RunInfo {
+            shard: None,
+            ..self.0[0].plan.clone()
+        };
+        let run = plan.identity();
+        out.begin(&plan)?;
+        let mut pass = 0;
+        for stage in &plan.stages {
+            for _ in &stage.passes {
+                self.join_pass(out, &run, pass, stage.sharing)?;
+                pass += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn join_pass(
+        &self,
+        out: &OutDir,
+        run: &str,
+        pass: usize,
+        sharing: Sharing,
+    ) -> Result<(), ReportError> {
+        let mut found: Option<(&ShardFolder, String)> = None;
+        for shard in &self.0 {
+            let rows = rows_sha256(&shard.path, pass, run);
+            let rows = rows.map_err(|why| refused(&shard.path, &why.to_string()))?;
+            let Some(rows) = rows else {
+                let is_due = sharing == Sharing::Everywhere || shard.shard.has(pass);
+                if is_due {
+                    let why = format!(
+                        "pass {pass} is missing or damaged: shard {} is not through; start it again",
+                        shard.shard
+                    );
+                    return Err(refused(&shard.path, &why));
+                }
+                continue;
+            };
+            match &found {
+                None => found = Some((shard, rows)),
+                Some((other, of_other)) if *of_other != rows => {
+                    let why = format!(
+                        "pass {pass} gave other numbers here than in {}: the shards did not compute alike",
+                        other.path.display()
+                    );
+                    return Err(refused(&shard.path, &why));
+                }
+                Some(_) => {}
+            }
+        }
+        match found {
+            Some((shard, _)) => copy_part(&shard.path, out, pass),
+            None => Ok(()), // of a stage that no shard came to
+        }
+    }
+
+    /// Removes the shards that lie in `folder`, where the result is: of each what it wrote.
+    ///
+    /// # Errors
+    /// What cannot be removed.
+    pub fn remove_within(self, folder: &Path) -> Result<(), ReportError> {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        for shard in self.0 {
+            let path = shard.path.canonicalize().unwrap_or(shard.path);
+            if path.parent() == Some(&folder) {
+                OutDir::claim(&path, Overwrite::Resume)?.give_up()?;
+                let _ = fs::remove_dir(&path); // what somebody else put there stays
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The shard of a folder, where it is one.
+fn shard(path: &Path) -> Result<Option<ShardFolder>, ReportError> {
+    let plan = match Mark::read(path, PLAN) {
+        Mark::Absent => return Ok(None),
+        Mark::Foreign => return Err(refused(path, "gatelens did not write the plan.json in it")),
+        Mark::Ours(plan) => *plan,
+    };
+    match plan.shard {
+        Some(shard) => Ok(Some(ShardFolder {
+            path: path.to_path_buf(),
+            plan,
+            shard,
+        })),
+        None => Err(refused(path, "its run is not shared: go on with it by --resume")),
+    }
+}
+
+fn within(folder: &Path) -> Result<Vec<ShardFolder>, ReportError> {
+    let entries = fs::read_dir(folder).map_err(|why| refused(folder, &why.to_string()))?;
+    let mut shards = Vec::new();
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SHARD) {
+            shards.extend(shard(&entry.path())?);
+        }
+    }
+    Ok(shards)
+}
+
+fn refused(path: &Path, why: &str) -> ReportError {
+    ReportError::Merge {
+        path: path.to_path_buf(),
+        why: why.to_string(),
+    }
+}
