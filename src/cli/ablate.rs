@@ -11,16 +11,12 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_effects, print_relations, warn_of_baselines};
 use super::numbers;
-use super::progress::Meter;
-use super::resume::{ResumeArg, claim};
-use super::run::Run;
+use super::run::{Job, PartArgs};
 use super::setup::run_info;
 use super::terminal::print_json;
 use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
-use crate::experiment::{
-    Ablation, AblationPlan, KnownByRelation, ablate, effects, known_by_relation,
-};
+use crate::experiment::{Ablation, AblationPlan, KnownByRelation, Outcome, ablate};
 use crate::io_class::NeuronTable;
 use crate::model::{Config, Model};
 use crate::report::{RunInfo, outcomes_parquet};
@@ -53,7 +49,7 @@ pub struct Ablate {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
-    resume: ResumeArg,
+    part: PartArgs,
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
@@ -70,7 +66,7 @@ impl Ablate {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let place = claim(&self.output, &self.resume)?;
+        let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;
         let (checkpoint, ready) =
@@ -80,8 +76,8 @@ impl Ablate {
         let asks_for_text = !self.text.text.is_empty();
         let texts = asks_for_text.then(|| self.text.read(&self.treatments, &ready));
         let texts = texts.transpose()?;
-        let run = Run::new(place, ready, start, |ready| {
-            let mut info = self.info(checkpoint.config(), ready)?;
+        job.describe(|| {
+            let mut info = self.info(checkpoint.config(), &ready)?;
             if let Some(texts) = &texts {
                 texts.describe(&mut info);
             }
@@ -89,14 +85,13 @@ impl Ablate {
         })?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let plan = self
-            .treatments
-            .plan(&table, &run.ready, self.draws, self.facts.subset)?;
+        let (draws, subset) = (self.draws, self.facts.subset);
+        let plan = self.treatments.plan(&table, &ready, draws, subset)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         match texts {
-            Some(texts) => self.ablate_texts(&texts, &model, &plan, &run),
-            None => self.ablate_facts(&model, &plan, &run),
+            Some(texts) => self.ablate_texts(&texts, &model, &plan, &ready, &job),
+            None => self.ablate_facts(&model, &plan, &ready, &job),
         }
     }
 
@@ -105,9 +100,12 @@ impl Ablate {
         texts: &Texts,
         model: &Model,
         plan: &AblationPlan,
-        run: &Run,
+        ready: &Ready,
+        job: &Job,
     ) -> anyhow::Result<()> {
-        let (ablation, effects, written) = texts.ablate(model, plan, run)?;
+        let Some((ablation, effects, written)) = texts.ablate(model, plan, ready, job)? else {
+            return Ok(());
+        };
         if self.output.json {
             print_json(&effects)?;
             return written.say(true);
@@ -119,29 +117,32 @@ impl Ablate {
             self.draws,
             self.class.fold
         );
-        texts.print(&what, &ablation, &effects, &run.ready);
+        texts.print(&what, &ablation, &effects, ready);
         written.say(false)
     }
 
-    fn ablate_facts(&self, model: &Model, plan: &AblationPlan, run: &Run) -> anyhow::Result<()> {
-        let meter = Meter::until(run.stop()?);
-        let (engine, batch) = (Engine::new(model), &run.ready.batch);
-        let (ablation, wall_s) = run.passes(|store| ablate(&engine, batch, plan, store, &meter))?;
-        meter.clear();
-        model.check_unchanged()?;
-        let prompts = &run.ready.prompts.prompts;
-        let relations = known_by_relation(&ablation.outcomes, prompts);
-        let outcomes = outcomes_parquet(&ablation.outcomes, prompts, &run.ready.tokenizer)?;
-        let counts = counts(&ablation, plan, &relations, &run.ready);
+    fn ablate_facts(
+        &self,
+        model: &Model,
+        plan: &AblationPlan,
+        ready: &Ready,
+        job: &Job,
+    ) -> anyhow::Result<()> {
+        let engine = Engine::new(model);
+        let found = job.run(model, |run| ablate(run, &engine, &ready.batch, plan))?;
+        let Some((ablation, wall_s)) = found else {
+            return Ok(());
+        };
+        let prompts = &ready.prompts.prompts;
+        let relations = ablation.known_by_relation(prompts);
+        let outcomes: Vec<Outcome> = ablation.outcomes().collect();
+        let outcomes = outcomes_parquet(&outcomes, prompts, &ready.tokenizer)?;
+        let counts = counts(&ablation, plan, &relations, ready);
         warn_of_values_kept(&ablation.changed);
-        let effects = effects(
-            &ablation.outcomes,
-            plan,
-            &self.treatments.conditions.bootstrap(),
-        )?;
+        let effects = ablation.effects(plan, &self.treatments.conditions.bootstrap())?;
         let json = serde_json::to_vec_pretty(&effects)?;
         let files = vec![("outcomes.parquet", outcomes), ("effects.json", json)];
-        let written = run.finish(files, counts, wall_s);
+        let written = job.finish(files, counts, wall_s);
         if self.output.json {
             let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
             print_json(&json)?;
@@ -149,7 +150,7 @@ impl Ablate {
         }
         print_relations(&relations);
         self.print_heading(&ablation, prompts.len());
-        run.ready.print_reference(ablation.reference);
+        ready.print_reference(ablation.reference);
         print_effects(&effects, self.facts.subset);
         written.say(false)
     }
@@ -173,7 +174,7 @@ impl Ablate {
         outln!(
             "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
             self.model.model,
-            ablation.known,
+            ablation.known().len(),
             self.treatments.conditions.in_words(),
             ablation.edited_prompts,
             self.draws,
@@ -190,7 +191,7 @@ fn counts(
 ) -> serde_json::Value {
     serde_json::json!({
         "prompts": ready.prompts.prompts.len(),
-        "known": ablation.known,
+        "known": ablation.known().len(),
         "edited_prompts": ablation.edited_prompts,
         "conditions": plan.len(),
         "edits": ablation.changed,

@@ -9,15 +9,11 @@ use super::edit_args::warn_of_values_kept;
 use super::effects_table::print_text_effects;
 use super::inputs::checked_windows;
 use super::numbers;
-use super::progress::Meter;
-use super::resume::with_parts;
-use super::run::{Run, Written};
+use super::run::{Job, Written};
 use super::table::count;
 use super::treatments::{Ready, TreatmentArgs};
 use crate::engine::Engine;
-use crate::experiment::{
-    AblationPlan, Effect, TextAblation, TokenOutcome, ablate_text, text_effects,
-};
+use crate::experiment::{AblationPlan, Effect, TextAblation, TokenOutcome, ablate_text};
 use crate::model::Model;
 use crate::prompts::{Document, Documents};
 use crate::report::{OutDir, PromptSetInfo, RunInfo, TextOutcomes};
@@ -80,19 +76,19 @@ impl Texts {
             .collect();
     }
 
-    /// Runs the plan and writes the files.
+    /// Runs the plan and writes the files; nothing is found by one shard of several.
     pub fn ablate(
         &self,
         model: &Model,
         plan: &AblationPlan,
-        run: &Run,
-    ) -> anyhow::Result<(TextAblation, Vec<Effect>, Written)> {
-        let (documents, tokenizer) = (self.documents(), &run.ready.tokenizer);
-        let work = run.place.out.as_ref().map(OutDir::work);
+        ready: &Ready,
+        job: &Job,
+    ) -> anyhow::Result<Option<(TextAblation, Vec<Effect>, Written)>> {
+        let (documents, tokenizer) = (self.documents(), &ready.tokenizer);
+        let work = job.out().map(OutDir::work);
         let table = work.map(|work| TextOutcomes::create(&work, documents, tokenizer));
         let mut table = table.transpose()?;
         let mut failed = None;
-        let meter = Meter::until(run.stop()?);
         let mut sink = |rows: &[TokenOutcome<'_>]| {
             // What cannot be written is no reason to lose the estimates.
             if let (Some(table), None) = (&mut table, &failed) {
@@ -100,11 +96,13 @@ impl Texts {
             }
             Ok(())
         };
-        let engine = Engine::new(model);
-        let (ablation, wall_s) = run
-            .passes(|store| ablate_text(&engine, &self.windows, plan, store, &meter, &mut sink))?;
-        meter.clear();
-        model.check_unchanged()?;
+        let (engine, windows) = (Engine::new(model), &self.windows);
+        let found = job.run(model, |run| {
+            ablate_text(run, &engine, windows, plan, &mut sink)
+        })?;
+        let Some((ablation, wall_s)) = found else {
+            return Ok(None);
+        };
         if let (Some(table), None) = (table, &failed) {
             failed = table.close().err();
         }
@@ -112,13 +110,13 @@ impl Texts {
             seed: plan.seed,
             ..BootstrapSettings::default()
         };
-        let effects = text_effects(&ablation, plan, &settings)?;
+        let effects = ablation.effects(plan, &settings)?;
         let file = ("effects.json", serde_json::to_vec_pretty(&effects)?);
-        let written = match (failed, &run.place.out) {
-            (Some(error), Some(out)) => Written::failed(with_parts(error.into(), out)),
-            _ => run.finish(vec![file], counts(&ablation, plan, &run.ready), wall_s),
+        let written = match failed {
+            Some(error) => job.failed(error.into()),
+            None => job.finish(vec![file], counts(&ablation, plan, ready), wall_s),
         };
-        Ok((ablation, effects, written))
+        Ok(Some((ablation, effects, written)))
     }
 
     /// Prints what was measured; `what` names the model and the edit.

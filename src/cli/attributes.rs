@@ -20,8 +20,7 @@ use super::edit_args::warn_of_values_kept;
 use super::effects_table::warn_of_baselines;
 use super::inputs::read_prompts;
 use super::numbers;
-use super::progress::Meter;
-use super::run::Written;
+use super::run::{File, Job, PartArgs};
 use super::setup::run_info;
 use super::table::count;
 use super::terminal::print_json;
@@ -33,10 +32,9 @@ use crate::experiment::attributes::{
 };
 use crate::experiment::{AblationPlan, LayerWindow, PromptSubset};
 use crate::io_class::{NeuronTable, check_layers};
-use crate::model::Model;
+use crate::model::{Config, Model};
 use crate::prompts::{MissingText, StopWords, SubjectPrompts, Subjects};
 use crate::report::{PromptSetInfo, RunInfo, rates_parquet};
-use crate::stats::BootstrapSettings;
 use crate::tokens::tokenize_to_subject;
 
 /// Ablate classes of neurons and measure the attribute rate of subjects, layer by layer
@@ -47,7 +45,8 @@ use crate::tokens::tokenize_to_subject;
 /// occur among the tokens of a text about the subject; tokens are compared without the space before
 /// them and in lower case. Each class is ablated, and as many random neurons of the same layers,
 /// several draws. The table gives the mean rate over some layers; a second one every layer. With
-/// --out: rates.parquet, effects.json (in fractions, 0 to 1), run.json.
+/// --out: rates.parquet, effects.json (in fractions, 0 to 1), run.json; the passes that are through are then kept
+/// however the run ends, and the same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct AttributesArgs {
     #[command(flatten)]
@@ -97,6 +96,9 @@ pub struct AttributesArgs {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
+    part: PartArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     class: ClassArgs,
     #[command(flatten)]
     #[serde(flatten)]
@@ -127,7 +129,7 @@ impl AttributesArgs {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let out = self.output.claim()?;
+        let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let asked = self.ask()?;
         let (checkpoint, ready) = self.treatments.prepare(
@@ -140,30 +142,41 @@ impl AttributesArgs {
         warn_of_prompts(&asked, &ready);
         let vocab_size = checkpoint.config().vocab_size;
         let layers = self.rate_layers(checkpoint.config().n_layers())?;
-        let words = AttributeWords::new(
-            &ready.tokenizer,
-            vocab_size,
-            &asked.stop_words,
-            &asked.subjects,
-        )?;
+        let (tokenizer, stop_words) = (&ready.tokenizer, &asked.stop_words);
+        let words = AttributeWords::new(tokenizer, vocab_size, stop_words, &asked.subjects)?;
+        job.describe(|| self.info(checkpoint.config(), &ready, &asked, layers))?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let plan = self
-            .treatments
-            .plan(&table, &ready, self.draws, PromptSubset::All)?;
+        let (draws, subset) = (self.draws, PromptSubset::All);
+        let plan = self.treatments.plan(&table, &ready, draws, subset)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
-        let measured = self.measure(&Engine::new(&model), plan, layers, &ready, &asked, &words)?;
-        model.check_unchanged()?;
-
-        let mut placed = None;
-        if let Some(out) = &out {
-            let mut info = self.info(&model, &ready, &asked, layers)?;
-            info.counts = serde_json::to_value(&measured.counts)?;
-            info.wall_s = start.elapsed().as_secs_f64();
-            placed = Some(out.commit(&files(&measured, &ready)?, &info));
-        }
-        let written = Written::of(placed);
+        let engine = Engine::new(&model);
+        let input = AttributeInput {
+            batch: &ready.batch,
+            texts: &asked.prompts.texts,
+            words: &words,
+        };
+        let settings = self.settings();
+        let found = job.run(&model, |run| {
+            attributes(run, &engine, &input, &plan, settings)
+        })?;
+        let Some((rates, wall_s)) = found else {
+            return Ok(());
+        };
+        warn_of_values_kept(&rates.changed);
+        let bootstrap = self.treatments.conditions.bootstrap();
+        let effects = attribute_effects(&rates, &plan, settings, layers, &bootstrap)?;
+        warn_of_floor(&effects, settings);
+        let measured = Measured {
+            effects,
+            counts: Counts::new(&rates, &plan, &ready, &asked, &words),
+            plan,
+            rates,
+            layers,
+        };
+        let counts = serde_json::to_value(&measured.counts)?;
+        let written = job.finish(files(&measured, &ready)?, counts, wall_s);
         self.print(&measured, &ready, &asked)?;
         written.say(self.output.json)
     }
@@ -211,44 +224,10 @@ impl AttributesArgs {
         }
     }
 
-    fn measure(
-        &self,
-        engine: &Engine<'_>,
-        plan: AblationPlan,
-        layers: LayerWindow,
-        ready: &Ready,
-        asked: &Asked,
-        words: &AttributeWords,
-    ) -> anyhow::Result<Measured> {
-        let meter = Meter::new();
-        let input = AttributeInput {
-            batch: &ready.batch,
-            texts: &asked.prompts.texts,
-            words,
-        };
-        let rates = attributes(engine, &input, &plan, self.settings(), &meter)?;
-        meter.clear();
-        warn_of_values_kept(&rates.changed);
-        let bootstrap = BootstrapSettings {
-            seed: self.treatments.conditions.seed,
-            ..BootstrapSettings::default()
-        };
-        let settings = self.settings();
-        let effects = attribute_effects(&rates, &plan, settings, layers, &bootstrap)?;
-        warn_of_floor(&effects, settings);
-        Ok(Measured {
-            effects,
-            counts: Counts::new(&rates, &plan, ready, asked, words),
-            plan,
-            rates,
-            layers,
-        })
-    }
-
     /// `run.json` but for the counts.
     fn info(
         &self,
-        model: &Model,
+        config: &Config,
         ready: &Ready,
         asked: &Asked,
         layers: LayerWindow,
@@ -263,7 +242,7 @@ impl AttributesArgs {
             "attributes",
             settings,
             &ready.located,
-            model.config(),
+            config,
             Some(&self.compute),
             &self.class,
         )?;
@@ -324,8 +303,8 @@ impl AttributesArgs {
 }
 
 /// The files of a run, by name.
-fn files(measured: &Measured, ready: &Ready) -> anyhow::Result<[(&'static str, Vec<u8>); 2]> {
+fn files(measured: &Measured, ready: &Ready) -> anyhow::Result<Vec<File>> {
     let rates = rates_parquet(&measured.rates, &ready.prompts.prompts)?;
     let effects = serde_json::to_vec_pretty(&measured.effects.effects)?;
-    Ok([("rates.parquet", rates), ("effects.json", effects)])
+    Ok(vec![("rates.parquet", rates), ("effects.json", effects)])
 }

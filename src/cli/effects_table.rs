@@ -32,8 +32,11 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
 /// What the adjusted and the permutation p mean.
 fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone>) {
     let mut effects = effects.into_iter();
-    let tests = effects.clone().filter(|effect| effect.p.is_some()).count();
-    if let Some(floor) = effects.find_map(|effect| effect.permutation_floor) {
+    let tests = effects
+        .clone()
+        .filter(|effect| effect.estimate.p.is_some())
+        .count();
+    if let Some(floor) = effects.find_map(|effect| effect.estimate.permutation_floor) {
         outln!("\nHolm: adjusted over all {tests} tests of the run.");
         outln!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
     }
@@ -112,9 +115,9 @@ fn cells(effect: &Effect, unit: Unit) -> Vec<String> {
         unit.mean(effect.means.class),
         baseline.map_or(ABSENT.to_string(), |mean| unit.mean(mean)),
         difference(effect, unit),
-        p_value(effect.p),
-        p_value(effect.p_adjusted),
-        p_value(effect.permutation_p),
+        p_value(effect.estimate.p),
+        p_value(effect.estimate.p_adjusted),
+        p_value(effect.estimate.permutation_p),
     ]
 }
 
@@ -123,7 +126,10 @@ pub const ABSENT: &str = "–";
 
 fn difference(effect: &Effect, unit: Unit) -> String {
     let number = |value| unit.difference(value);
-    match (effect.difference_to_baseline, effect.baseline_ci) {
+    match (
+        effect.estimate.difference_to_baseline,
+        effect.estimate.baseline_ci,
+    ) {
         (Some(d), Some(ci)) => format!("{} [{}, {}]", number(d), number(ci.low), number(ci.high)),
         (Some(d), None) => number(d),
         _ => ABSENT.to_string(),

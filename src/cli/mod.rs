@@ -14,6 +14,7 @@ mod fetch;
 mod generate;
 mod inputs;
 mod inspect;
+mod merge;
 mod models;
 mod neuron;
 mod numbers;
@@ -24,7 +25,6 @@ mod rank;
 mod rank_table;
 mod record;
 mod report;
-mod resume;
 mod run;
 mod setup;
 mod stop;
@@ -54,6 +54,8 @@ Examples:
   gatelens ablate --match layer+frequency --reference runs/neutral
   gatelens neuron 13.1007 --recorded runs/neutral
   gatelens classify --model gemma3-270m --fold none
+  gatelens ablate --shard 0/8 --out runs/shared
+  gatelens merge runs/shared
   gatelens report runs/layers
   gatelens inspect ./model.gguf
   gatelens verify --quick
@@ -85,6 +87,7 @@ enum Command {
     Sweep(Box<sweep::Sweep>),
     Rank(Box<rank::Rank>),
     Verify(Box<verify::Verify>),
+    Merge(merge::Merge),
     Report(report::Report),
     Attributes(Box<attributes::AttributesArgs>),
 }
@@ -104,6 +107,7 @@ impl Cli {
             Command::Sweep(sweep) => sweep.run(),
             Command::Rank(rank) => rank.run(),
             Command::Verify(verify) => verify.run(),
+            Command::Merge(merge) => merge.run(),
             Command::Report(report) => report.run(),
             Command::Attributes(attributes) => attributes.run(),
         }

@@ -13,10 +13,8 @@ use super::edit_args::warn_of_values_kept;
 use super::effects_table::FEWEST_DRAWS;
 use super::inputs::read_prompts;
 use super::numbers;
-use super::progress::Meter;
 use super::rank_table::{print_curve, print_neurons};
-use super::resume::{ResumeArg, claim};
-use super::run::Run;
+use super::run::{Job, PartArgs};
 use super::setup::run_info;
 use super::table::count;
 use super::terminal::print_json;
@@ -49,7 +47,8 @@ use crate::tokens::tokenize;
 /// A ranking that finds the neurons that matter falls faster than these.
 ///
 /// An effect is edited minus clean, the mean over prompts of the log-probability of the whole target, nats,
-/// with a 95 % bootstrap interval over prompts. With --out: ranking.parquet, curve.json, run.json.
+/// with a 95 % bootstrap interval over prompts. With --out: ranking.parquet, curve.json, run.json; the passes
+/// that are through are then kept however the run ends, and the same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct Rank {
     #[command(flatten)]
@@ -88,6 +87,9 @@ pub struct Rank {
     conditions: ConditionArgs,
     #[command(flatten)]
     #[serde(flatten)]
+    part: PartArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     class: ClassArgs,
     #[command(flatten)]
     #[serde(flatten)]
@@ -102,7 +104,7 @@ impl Rank {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.conditions.check(None)?;
-        let place = claim(&self.output, &ResumeArg { resume: false })?;
+        let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let prompts = read_prompts(self.prompts.as_deref())?;
         let (checkpoint, ready) = self.conditions.prepare(
@@ -114,17 +116,16 @@ impl Rank {
             tokenize,
         )?;
         self.warn_of_draws();
-        let run = Run::new(place, ready, start, |ready| {
-            self.info(checkpoint.config(), ready)
-        })?;
+        job.describe(|| self.info(checkpoint.config(), &ready))?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let (name, plan) = self.plan(&checkpoint, &table, &run.ready)?;
+        let (name, plan) = self.plan(&checkpoint, &table, &ready)?;
         let model = Model::load(checkpoint, load_options)?;
-        let meter = Meter::new();
-        let ranking = rank(&Engine::new(&model), &run.ready.batch, &plan, &meter)?;
-        meter.clear();
-        model.check_unchanged()?;
+        let engine = Engine::new(&model);
+        let found = job.run(&model, |run| rank(run, &engine, &ready.batch, &plan))?;
+        let Some((ranking, wall_s)) = found else {
+            return Ok(());
+        };
         warn_of_values_kept(&ranking.changed);
         warn_of_unchanged(&ranking, plan.alone());
         let curve = serde_json::to_vec_pretty(&ranking.curve)?;
@@ -132,14 +133,14 @@ impl Rank {
             ("ranking.parquet", ranking_parquet(&ranking.neurons)?),
             ("curve.json", curve),
         ];
-        let counts = self.counts(&ranking, &plan, &run.ready);
-        let written = run.finish(files, counts, run.wall_s());
+        let counts = self.counts(&ranking, &plan, &ready);
+        let written = job.finish(files, counts, wall_s);
         if self.output.json {
             let json = as_json(&ranking, &name, self.evaluation());
             print_json(&json)?;
             return written.say(true);
         }
-        self.print(&ranking, &name, model.config(), &run);
+        self.print(&ranking, &name, model.config(), &ready);
         written.say(false)
     }
 
@@ -222,7 +223,7 @@ impl Rank {
         }
     }
 
-    fn print(&self, ranking: &Ranking, name: &str, config: &Config, run: &Run) {
+    fn print(&self, ranking: &Ranking, name: &str, config: &Config, ready: &Ready) {
         outln!(
             "{}: knows {} of {} facts; {} on {name}, {} neurons, fold {}",
             self.model.model,
@@ -245,7 +246,7 @@ impl Rank {
                 ranking.measured_on.len()
             ),
         }
-        run.ready.print_reference(ranking.reference);
+        ready.print_reference(ranking.reference);
         print_neurons(ranking, config);
         print_curve(ranking, self.draws, self.evaluation());
     }

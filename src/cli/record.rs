@@ -7,14 +7,14 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::numbers;
 use super::progress::Meter;
-use super::resume::{Place, ResumeArg, claim, stopped, with_parts};
-use super::run::Written;
+use super::run::{Job, PartArgs, Written, stopped, with_parts};
 use super::setup::{check_memory, find_model, open_checkpoint};
 use super::stop::Stop;
 use super::terminal::print_json;
@@ -23,7 +23,7 @@ use crate::experiment::record::{Activity, ClassSets, PassBudget, Recording, clas
 use crate::hooks::Condition;
 use crate::io_class::{Match, NeuronTable};
 use crate::model::Model;
-use crate::report::{RecordFiles, Start, expected_bytes};
+use crate::report::{RecordFiles, RunInfo, Start, expected_bytes};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, Positions};
 use plan::{Plan, SiteChoice};
@@ -134,7 +134,7 @@ pub struct Record {
     bos: BosPolicy,
     #[command(flatten)]
     #[serde(flatten)]
-    resume: ResumeArg,
+    part: PartArgs,
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
@@ -150,16 +150,16 @@ impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        let place = claim(&self.output, &self.resume)?;
+        let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
         let checkpoint = open_checkpoint(&located)?;
         check_memory(&load_options, checkpoint.config())?;
-        let (plan, mut info) = self.plan(&located, checkpoint.config())?;
-        place.check(&info)?;
-        if let Some(out) = &place.out {
+        let (plan, info) = self.plan(&located, checkpoint.config())?;
+        job.describe(|| Ok(info))?;
+        if let Some(out) = job.out() {
             let rows = plan.input.rows(plan.input.sequences().len());
-            let dense = plan.dense.as_ref().filter(|_| place.start == Start::Anew);
+            let dense = plan.dense.as_ref().filter(|_| !job.goes_on());
             out.check_space(expected_bytes(rows, plan.layers.len(), self.top, dense))?;
         }
 
@@ -168,17 +168,10 @@ impl Record {
         let d_mlp = checkpoint.config().d_mlp;
         let mut recording = Recording::new(plan.layers.clone(), d_mlp, &sets, &plan.input);
         let model = Model::load(checkpoint, load_options)?;
-        let stop = place.stop("stopping when this pass is through")?;
-        place.begin(&info)?;
-        let files = self.record(
-            &place,
-            &plan,
-            &table,
-            &model,
-            &mut recording,
-            (&stop, start),
-        );
-        let files = match (files, &place.out) {
+        let stop = job.stop("stopping when this pass is through")?;
+        job.begin()?;
+        let files = self.record(&job, &plan, &table, &model, &mut recording, (&stop, start));
+        let files = match (files, job.out()) {
             (Err(error), Some(out)) => return Err(with_parts(error, out)),
             (files, _) => files?,
         };
@@ -189,21 +182,26 @@ impl Record {
             recording.sequences > 0,
             "stopped before anything was recorded"
         );
-        if let (Some(out), true) = (&place.out, recording.sequences < whole) {
+        if let (Some(out), true) = (job.out(), recording.sequences < whole) {
             let input = &plan.input;
             let (read, all) = (input.tokens(recording.sequences), input.tokens(whole));
-            return Err(stopped(&format!("{read} of {all} tokens"), out.path()));
+            return Err(stopped(&format!("{read} of {all} tokens"), out));
         }
         let settings = BootstrapSettings {
             seed: self.seed,
             ..BootstrapSettings::default()
         };
         let view = class_view(&recording.activity, &settings)?;
-        info.counts = counts(&plan, recording.sequences, &sets);
-        info.wall_s = start.elapsed().as_secs_f64();
-        let written = match (files, &place.out) {
+        let written = match (files, job.out()) {
             (Some(files), Some(out)) => {
-                info.wall_s += files.earlier_s();
+                let info = RunInfo {
+                    counts: counts(&plan, recording.sequences, &sets),
+                    wall_s: job.wall_s() + files.earlier_s(),
+                    ..job
+                        .info()
+                        .cloned()
+                        .context("a folder without a description")?
+                };
                 let placed = files.finish(&mut recording, &view, &info);
                 Written::of(Some(placed.map_err(|error| with_parts(error.into(), out))))
             }
@@ -216,7 +214,7 @@ impl Record {
     /// Runs the passes, until the end or a signal. What was recorded is saved now and then, and at a signal.
     fn record<'a>(
         &self,
-        place: &'a Place,
+        job: &'a Job,
         plan: &'a Plan,
         table: &'a NeuronTable,
         model: &Model,
@@ -225,9 +223,13 @@ impl Record {
     ) -> anyhow::Result<Option<RecordFiles<'a>>> {
         let input = &plan.input;
         let what = (self.top, plan.dense.as_ref());
-        let from = (place.start, &mut *recording);
+        let start_of = match job.goes_on() {
+            true => Start::Resumed,
+            false => Start::Anew,
+        };
+        let from = (start_of, &mut *recording);
         let open = |out| RecordFiles::open(out, input, table, &plan.tokenizer, what, from);
-        let mut files = place.out.as_ref().map(open).transpose()?;
+        let mut files = job.out().map(open).transpose()?;
         let earlier_s = files.as_ref().map_or(0.0, RecordFiles::earlier_s);
         let engine = Engine::new(model).beside(input.bytes() + recording.bytes());
         let passes = input.passes(recording.sequences, PassBudget::of(&engine, input)?);

@@ -1,23 +1,79 @@
-//! A run of an ablation on its way to its folder: whole, or ended before and to be gone on with.
+//! A run on its way to its folder: whole, in shards, or ended before and to be gone on with.
 
 use std::time::Instant;
 
+use clap::Args;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::resume::{Place, say_place, stopped, with_parts};
+use super::args::OutputArgs;
+use super::progress::Meter;
 use super::stop::Stop;
-use super::treatments::Ready;
-use crate::experiment::{ExperimentError, PassStore};
-use crate::report::{Parts, Placed, RunInfo};
+use crate::experiment::{ExperimentError, Run, Shard};
+use crate::model::Model;
+use crate::report::{
+    OutDir, Overwrite, Parts, Placed, ReportError, RunInfo, resume_line, shard_folder,
+};
+
+/// Whether a run goes on, and which part of it is run here.
+#[derive(Args, Serialize)]
+pub struct PartArgs {
+    /// Go on with the run that was ended in --out; every other setting must be the same.
+    #[arg(long, requires = "out", conflicts_with = "force")]
+    pub resume: bool,
+    /// Run a share of the passes, for several machines or jobs: I/N are those whose number is I modulo N, I from 0; slurm
+    /// takes both from SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT. What each gives is kept in --out, in a folder of
+    /// its own; `gatelens merge` joins them. The same command again goes on with a shard that was ended.
+    #[arg(long, value_name = "I/N|slurm", requires = "out", conflicts_with = "force", value_parser = parse_shard)]
+    #[serde(serialize_with = "as_option")]
+    pub shard: Option<Shard>,
+}
+
+fn as_option<S: Serializer>(shard: &Option<Shard>, to: S) -> Result<S::Ok, S::Error> {
+    shard.map(|shard| shard.to_string()).serialize(to)
+}
+
+/// The first number of an array need not be 0, but its numbers must follow one another.
+fn parse_shard(text: &str) -> Result<Shard, String> {
+    if text != "slurm" {
+        return text.parse();
+    }
+    let number = |name: &str| {
+        let value = std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<usize>().ok());
+        value.ok_or_else(|| {
+            format!("{name} is not set to a number; --shard slurm is for a job of a Slurm array")
+        })
+    };
+    let (id, count) = (
+        number("SLURM_ARRAY_TASK_ID")?,
+        number("SLURM_ARRAY_TASK_COUNT")?,
+    );
+    let first = number("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
+    let last = number("SLURM_ARRAY_TASK_MAX").unwrap_or(first + count - 1);
+    if id < first || last + 1 - first != count {
+        return Err(format!(
+            "the array has {count} tasks between {first} and {last}; give it numbers without gaps, such as --array=0-{}",
+            count - 1
+        ));
+    }
+    Ok(Shard {
+        index: id - first,
+        count,
+    })
+}
 
 /// A file's name and bytes.
-type File = (&'static str, Vec<u8>);
+pub type File = (&'static str, Vec<u8>);
 
-/// What a run knows besides its plan.
-pub struct Run {
-    pub place: Place,
-    pub ready: Ready,
-    /// `run.json` but for the counts, where there is a folder.
+/// A run with the folder that it goes to, if any.
+pub struct Job {
+    out: Option<OutDir>,
+    shard: Option<Shard>,
+    /// The run that this one goes on with.
+    earlier: Option<RunInfo>,
+    /// `run.json` but for the counts.
     info: Option<RunInfo>,
     start: Instant,
 }
@@ -26,56 +82,150 @@ pub struct Run {
 #[must_use]
 pub struct Written(anyhow::Result<Option<Placed>>);
 
-impl Run {
-    /// Checks that an earlier run, where this one is to go on with it, is the same. `info` makes `run.json`.
-    pub fn new(
-        place: Place,
-        ready: Ready,
-        start: Instant,
-        info: impl FnOnce(&Ready) -> anyhow::Result<RunInfo>,
-    ) -> anyhow::Result<Self> {
-        let info = place.out.as_ref().map(|_| info(&ready)).transpose()?;
-        if let Some(info) = &info {
-            place.check(info)?;
-        }
-        Ok(Self {
-            place,
-            ready,
-            info,
+impl Job {
+    /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
+    pub fn claim(output: &OutputArgs, part: &PartArgs, start: Instant) -> anyhow::Result<Self> {
+        let mut job = Self {
+            out: None,
+            shard: part.shard,
+            earlier: None,
+            info: None,
             start,
-        })
-    }
-
-    /// Hears Ctrl-C from now on.
-    pub fn stop(&self) -> std::io::Result<Stop> {
-        self.place
-            .stop("stopping; the passes that are through are kept")
-    }
-
-    /// Runs `experiment` with what keeps its passes, where there is a folder. Where it ends early, the error says what
-    /// is kept and how to go on.
-    pub fn passes<T>(
-        &self,
-        experiment: impl FnOnce(Option<&mut dyn PassStore>) -> Result<T, ExperimentError>,
-    ) -> anyhow::Result<(T, f64)> {
-        let (Some(out), Some(info)) = (&self.place.out, &self.info) else {
-            return Ok((experiment(None)?, self.start.elapsed().as_secs_f64()));
         };
-        self.place.begin(info)?;
-        let mut parts = Parts::new(out, self.start);
-        match experiment(Some(&mut parts)) {
-            Ok(found) => Ok((found, parts.wall_s())),
+        let goes_on = part.resume || part.shard.is_some();
+        let (Some(path), true) = (&output.out, goes_on) else {
+            job.out = output.claim()?;
+            return Ok(job);
+        };
+        let path = match part.shard {
+            Some(shard) => shard_folder(path, shard),
+            None => path.clone(),
+        };
+        let out = OutDir::claim(&path, Overwrite::Resume).map_err(|error| match error {
+            ReportError::Finished { path } => anyhow::anyhow!(
+                "the run in {} is finished; there is nothing to resume",
+                path.display()
+            ),
+            error => error.into(),
+        })?;
+        job.earlier = out.unfinished();
+        if job.earlier.is_none() && part.resume {
+            notice!("nothing was kept in {}: beginning anew", path.display());
+        }
+        job.out = Some(out);
+        Ok(job)
+    }
+
+    /// The folder, where there is one.
+    pub fn out(&self) -> Option<&OutDir> {
+        self.out.as_ref()
+    }
+
+    /// Whether an earlier run is gone on with.
+    pub fn goes_on(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    /// Says what the run is, and checks that an earlier one, where this one goes on with it, is the same. `info` makes
+    /// `run.json` but for the counts; it is asked for where there is a folder.
+    pub fn describe(
+        &mut self,
+        info: impl FnOnce() -> anyhow::Result<RunInfo>,
+    ) -> anyhow::Result<()> {
+        if self.out.is_none() {
+            return Ok(());
+        }
+        let info = RunInfo {
+            shard: self.shard,
+            ..info()?
+        };
+        if let Some(earlier) = &self.earlier {
+            // Through bytes, so that both have been read from text.
+            let now: RunInfo = serde_json::from_slice(&info.to_json()?)?;
+            let differences = now.differences(earlier);
+            anyhow::ensure!(
+                differences.is_empty(),
+                "--resume goes on with the same run only, and this one differs in\n  {}\nuse the settings of the stopped \
+                 run (plan.json in the folder), or begin anew with --force and without --resume",
+                differences.join("\n  ")
+            );
+        }
+        self.info = Some(info);
+        Ok(())
+    }
+
+    /// Marks the folder as a run that is not finished, where it is not marked yet.
+    pub fn begin(&self) -> anyhow::Result<()> {
+        match (&self.out, &self.info, &self.earlier) {
+            (Some(out), Some(info), None) => Ok(out.begin(info)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hears Ctrl-C where something would be kept of the run; elsewhere it ends the program as usual.
+    pub fn stop(&self, notice: &'static str) -> std::io::Result<Stop> {
+        match self.out {
+            Some(_) => Stop::on_signals(notice),
+            None => Ok(Stop::default()),
+        }
+    }
+
+    /// Runs `experiment`, whose parts are kept where there is a folder, with the seconds that it took, earlier ones among
+    /// them. Nothing where it was one shard of several. Where it ends early, the error says what is kept and how to go on.
+    pub fn run<T>(
+        &self,
+        model: &Model,
+        experiment: impl FnOnce(&mut Run<'_>) -> Result<T, ExperimentError>,
+    ) -> anyhow::Result<Option<(T, f64)>> {
+        let meter = Meter::until(self.stop("stopping; the passes that are through are kept")?);
+        let (Some(out), Some(info)) = (&self.out, &self.info) else {
+            let found = experiment(&mut Run::new(&meter))?;
+            meter.clear();
+            model.check_unchanged()?;
+            return Ok(Some((found, self.start.elapsed().as_secs_f64())));
+        };
+        self.begin()?;
+        let mut parts = Parts::new(out, info, self.start);
+        let mut run = Run::kept(&meter, &mut parts);
+        let found = experiment(&mut run);
+        let (done, of) = run.passes();
+        meter.clear();
+        match found {
             Err(ExperimentError::StoppedAfter { done, of }) => {
-                Err(stopped(&format!("{done} of {of} passes"), out.path()))
+                Err(stopped(&format!("{done} of {of} passes"), out))
+            }
+            Err(ExperimentError::OtherShards { .. }) if self.shard.is_some() => {
+                model.check_unchanged()?;
+                say_shard(self.shard, done, of, out);
+                Ok(None)
             }
             Err(error @ ExperimentError::Store(_)) => Err(with_parts(error.into(), out)),
             Err(error) => Err(error.into()),
+            Ok(_) if self.shard.is_some() => {
+                model.check_unchanged()?;
+                say_shard(self.shard, done, of, out);
+                Ok(None)
+            }
+            Ok(found) => {
+                model.check_unchanged()?;
+                Ok(Some((found, parts.wall_s())))
+            }
         }
     }
 
     /// Writes the files of a finished run, where there is a folder.
     pub fn finish(&self, files: Vec<File>, counts: Value, wall_s: f64) -> Written {
-        let (Some(out), Some(info)) = (&self.place.out, &self.info) else {
+        self.finish_with(|_| Ok(files), counts, wall_s)
+    }
+
+    /// The same where a file needs what `run.json` says.
+    pub fn finish_with(
+        &self,
+        files: impl FnOnce(&RunInfo) -> anyhow::Result<Vec<File>>,
+        counts: Value,
+        wall_s: f64,
+    ) -> Written {
+        let (Some(out), Some(info)) = (&self.out, &self.info) else {
             return Written(Ok(None));
         };
         let info = RunInfo {
@@ -84,11 +234,21 @@ impl Run {
             wall_s,
             ..info.clone()
         };
-        let placed = out.commit(&files, &info);
-        Written(match placed {
-            Ok(placed) => Ok(Some(placed)),
-            Err(error) => Err(with_parts(error.into(), out)),
-        })
+        let placed = files(&info).and_then(|files| Ok(out.commit(&files, &info)?));
+        Written(placed.map(Some).map_err(|error| with_parts(error, out)))
+    }
+
+    /// Something that went wrong before the files were complete.
+    pub fn failed(&self, error: anyhow::Error) -> Written {
+        Written(Err(match &self.out {
+            Some(out) => with_parts(error, out),
+            None => error,
+        }))
+    }
+
+    /// `run.json` but for the counts.
+    pub fn info(&self) -> Option<&RunInfo> {
+        self.info.as_ref()
     }
 
     /// Seconds since the start.
@@ -98,10 +258,21 @@ impl Run {
 }
 
 impl Written {
-    /// Says where the files are; `json`: the results were printed for a machine.
+    /// Says where the files are, and where they are not because something is there; `json`: the results were printed for a
+    /// machine.
     pub fn say(self, json: bool) -> anyhow::Result<()> {
-        if let Some(placed) = self.0? {
-            say_place(&placed, json);
+        let Some(placed) = self.0? else {
+            return Ok(());
+        };
+        let folder = placed.folder.display();
+        if let Some(name) = &placed.occupied {
+            notice!(
+                "warning: {name} appeared in the folder of --out while the run went on. It stays as it is, and the files \
+                 of this run are in {folder}"
+            );
+        }
+        if !json {
+            outln!("files in {folder}");
         }
         Ok(())
     }
@@ -110,9 +281,35 @@ impl Written {
     pub fn of<E: Into<anyhow::Error>>(placed: Option<Result<Placed, E>>) -> Self {
         Self(placed.transpose().map_err(Into::into))
     }
+}
 
-    /// Files that something went wrong with before they were complete.
-    pub fn failed(error: anyhow::Error) -> Self {
-        Self(Err(error))
+fn say_shard(shard: Option<Shard>, done: usize, of: usize, out: &OutDir) {
+    let shard = shard.map_or(String::new(), |shard| shard.to_string());
+    notice!(
+        "shard {shard} is through: {done} of {of} passes are kept in {}. When all shards are, join them with gatelens merge",
+        out.path().display()
+    );
+}
+
+/// The error, with where the passes are that are through, if any are kept.
+pub fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
+    if !out.has_parts() {
+        return error;
     }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    anyhow::anyhow!(
+        "{error:#}\nthe passes that are through are kept in {}. When this is mended, go on with\n  {}",
+        out.path().join("parts").display(),
+        resume_line(&arguments),
+    )
+}
+
+/// The error of a run that was stopped after `what`, which is kept in `out`: how to go on.
+pub fn stopped(what: &str, out: &OutDir) -> anyhow::Error {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    anyhow::anyhow!(
+        "stopped after {what}, which are kept in {}. Go on with\n  {}",
+        out.path().display(),
+        resume_line(&arguments),
+    )
 }

@@ -117,6 +117,8 @@ pub fn run_info(
         prompts: None,
         texts: Vec::new(),
         finished: true,
+        shard: None,
+        stages: Vec::new(),
         counts: serde_json::Value::Null,
         wall_s: 0.0,
         outputs: Vec::new(),

@@ -11,22 +11,20 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
 use super::edit_args::warn_of_values_kept;
 use super::effects_table::{print_relations, warn_of_baselines};
 use super::numbers;
-use super::progress::Meter;
-use super::resume::{ResumeArg, claim};
-use super::run::Run;
+use super::run::{Job, PartArgs};
 use super::setup::run_info;
 use super::sweep_table::print_cells;
 use super::terminal::print_json;
 use super::treatments::{FactArgs, Ready, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
-    Ablation, Cell, CellEffect, CleanReference, KnownByRelation, LayerWindow, SweepPlan, ablate,
-    effects, known_by_relation, layer_windows,
+    Ablation, Cell, CleanReference, Effect, KnownByRelation, LayerWindow, Outcome, SweepPlan,
+    ablate, layer_windows,
 };
 use crate::hooks::EditCount;
 use crate::io_class::{NeuronTable, Shortfall};
 use crate::model::{Config, Model};
-use crate::report::{RunInfo, heat_map_svg, sweep_outcomes_parquet};
+use crate::report::{RunInfo, heat_map_svg, outcomes_parquet};
 use crate::tokens::tokenize;
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
@@ -62,7 +60,7 @@ pub struct Sweep {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
-    resume: ResumeArg,
+    part: PartArgs,
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
@@ -103,25 +101,23 @@ impl Sweep {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let place = claim(&self.output, &self.resume)?;
+        let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;
         let (checkpoint, ready) =
             self.treatments
                 .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
         let windows = self.windows(checkpoint.config())?;
-        let run = Run::new(place, ready, start, |ready| {
-            self.info(checkpoint.config(), ready)
-        })?;
+        job.describe(|| self.info(checkpoint.config(), &ready))?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let whole = self
             .treatments
-            .plan(&table, &run.ready, self.draws, self.facts.subset)?;
+            .plan(&table, &ready, self.draws, self.facts.subset)?;
         warn_of_baselines(&whole);
         let plan = SweepPlan::new(whole, &windows);
         let model = Model::load(checkpoint, load_options)?;
-        self.sweep(&model, &plan, &run)
+        self.sweep(&model, &plan, &ready, &job)
     }
 
     /// `run.json` but for the counts.
@@ -150,40 +146,47 @@ impl Sweep {
         Ok(windows)
     }
 
-    fn sweep(&self, model: &Model, plan: &SweepPlan, run: &Run) -> anyhow::Result<()> {
-        let meter = Meter::until(run.stop()?);
-        let batch = &run.ready.batch;
+    fn sweep(
+        &self,
+        model: &Model,
+        plan: &SweepPlan,
+        ready: &Ready,
+        job: &Job,
+    ) -> anyhow::Result<()> {
         let engine = Engine::new(model);
-        let (ablation, wall_s) =
-            run.passes(|store| ablate(&engine, batch, &plan.ablation, store, &meter))?;
-        meter.clear();
-        model.check_unchanged()?;
-        let counts = counts(&ablation, plan, &run.ready);
+        let found = job.run(model, |run| {
+            ablate(run, &engine, &ready.batch, &plan.ablation)
+        })?;
+        let Some((ablation, wall_s)) = found else {
+            return Ok(());
+        };
+        let counts = counts(&ablation, plan, ready);
         let json = serde_json::to_value(&counts)?;
-        let (prompts, tokenizer) = (&run.ready.prompts.prompts, &run.ready.tokenizer);
-        let parquet =
-            |outcomes| sweep_outcomes_parquet(&plan.outcomes(outcomes), prompts, tokenizer);
         warn_of_values_kept(&ablation.changed);
         let settings = self.treatments.conditions.bootstrap();
-        let effects = plan.effects(effects(&ablation.outcomes, &plan.ablation, &settings)?);
-        let map = heat_map_svg(plan, &effects, &self.title(&counts))?;
+        let effects = ablation.effects(&plan.ablation, &settings)?;
+        let outcomes: Vec<Outcome> = ablation.outcomes().collect();
+        let outcomes = outcomes_parquet(&outcomes, &ready.prompts.prompts, &ready.tokenizer)?;
         let files = vec![
-            ("outcomes.parquet", parquet(ablation.outcomes)?),
+            ("outcomes.parquet", outcomes),
             ("effects.json", serde_json::to_vec_pretty(&effects)?),
-            ("heat_map.svg", map),
+            (
+                "heat_map.svg",
+                heat_map_svg(plan, &effects, &self.title(&counts))?,
+            ),
         ];
-        let written = run.finish(files, json, wall_s);
-        self.print(plan, &effects, &counts, ablation.reference, run)?;
+        let written = job.finish(files, json, wall_s);
+        self.print(plan, &effects, &counts, ablation.reference, ready)?;
         written.say(self.output.json)
     }
 
     fn print(
         &self,
         plan: &SweepPlan,
-        effects: &[CellEffect],
+        effects: &[Effect],
         counts: &Counts,
         reference: Option<CleanReference>,
-        run: &Run,
+        ready: &Ready,
     ) -> anyhow::Result<()> {
         if self.output.json {
             let json = serde_json::json!({
@@ -203,7 +206,7 @@ impl Sweep {
             counts.cells.len(),
             counts.conditions,
         );
-        run.ready.print_reference(reference);
+        ready.print_reference(reference);
         print_cells(plan, effects);
         Ok(())
     }
@@ -235,7 +238,7 @@ fn counts(ablation: &Ablation, plan: &SweepPlan, ready: &Ready) -> Counts {
     });
     Counts {
         prompts: ready.prompts.prompts.len(),
-        known: ablation.known,
+        known: ablation.known().len(),
         edited_prompts: ablation.edited_prompts,
         conditions: plan.ablation.len(),
         edits: ablation.changed,
@@ -246,6 +249,6 @@ fn counts(ablation: &Ablation, plan: &SweepPlan, ready: &Ready) -> Counts {
         passes: ablation.passes,
         cells: cells.collect(),
         absent: plan.absent.clone(),
-        known_by_relation: known_by_relation(&ablation.outcomes, &ready.prompts.prompts),
+        known_by_relation: ablation.known_by_relation(&ready.prompts.prompts),
     }
 }

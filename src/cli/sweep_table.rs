@@ -24,7 +24,7 @@ pub fn print_cells(plan: &SweepPlan, effects: &[Effect]) {
             plan.classes
                 .iter()
                 .flat_map(|class| match by_cell.get(&(class.as_str(), window)) {
-                    Some(cell) => [number(cell, versus), count(cell.effect.neurons)],
+                    Some(cell) => [number(cell, versus), count(cell.neurons)],
                     None => [format!("{ABSENT}  "), ABSENT.to_string()],
                 });
         std::iter::once(window.short()).chain(cells).collect()
@@ -45,8 +45,8 @@ fn compared(versus: Versus) -> &'static str {
 
 /// The difference with its mark, so wide that the numbers stand in line.
 fn number(cell: &Effect, versus: Versus) -> String {
-    match cell.effect.difference(versus) {
-        Some(d) => format!("{d:+.3}{:<2}", cell.effect.evidence(versus).mark()),
+    match cell.difference(versus) {
+        Some(d) => format!("{d:+.3}{:<2}", cell.evidence(versus).mark()),
         None => format!("{ABSENT}  "),
     }
 }
@@ -55,7 +55,7 @@ fn print_marks(effects: &[Effect], versus: Versus) {
     let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
     outln!("{interval:<2} the 95 % interval does not contain 0");
     if versus == Versus::Baseline {
-        let tests = effects.iter().filter(|e| e.effect.p.is_some()).count();
+        let tests = effects.iter().filter(|e| e.estimate.p.is_some()).count();
         outln!(
             "{adjusted:<2} also p < 0.05 after Holm's adjustment over all {tests} tests of the run"
         );

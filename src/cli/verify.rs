@@ -1,6 +1,5 @@
 //! `verify`: the paper's claims, tested on a model.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,22 +11,22 @@ use serde_json::json;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::inputs::{checked_batch, checked_windows, read_prompts};
 use super::numbers;
-use super::progress::Meter;
-use super::run::Written;
-use super::setup::{check_memory, find_model, open_checkpoint, run_info, tokenizer};
+use super::run::{File, Job, PartArgs};
+use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, run_info, tokenizer};
 use super::table::count;
 use super::terminal::print_json;
 use super::verify_table::print_claims;
 use crate::engine::Engine;
 use crate::experiment::attributes::{AttributeInput, AttributeWords};
 use crate::experiment::verify::{
-    ClaimId, ClaimTest, Step, VerifyInput, VerifySettings, plan_steps, verify,
+    About, CLAIMS, Claim, ClaimTest, Step, VerifyInput, VerifySettings, plan_steps, verify,
 };
 use crate::hooks::Condition;
+use crate::hub::LocatedModel;
 use crate::io_class::{NeuronTable, check_threshold};
 use crate::model::{Config, Model};
 use crate::prompts::{Documents, MissingText, PromptSet, StopWords, SubjectError, Subjects};
-use crate::report::{OutDir, Placed, PromptSetInfo, RunInfo, verdicts_html};
+use crate::report::{PromptSetInfo, RunInfo, verdicts_html};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{
     BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, tokenize_to_subject,
@@ -59,17 +58,17 @@ distinguishable, or not testable where the model has no such neurons. A claim th
 ///
 /// Runs what the claims need (factual recall, neutral text, gate frequencies, attribute rates), prints a table with
 /// an estimate, its interval, an adjusted p and a verdict per test, and with --out writes claims.json, report.html
-/// and run.json. The plan and about how long it takes are printed first.
+/// and run.json; the passes that are through are then kept however the run ends, and the same command with --resume goes on.
+/// The plan and about how long it takes are printed first.
 #[derive(Args, Serialize)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = after_help())]
 pub struct Verify {
     #[command(flatten)]
     #[serde(flatten)]
     model: ModelArg,
-    /// Only these claims: depth-enrichment, depth-median, rare-depletion, frequency-depletion, frequency-enrichment,
-    /// enrichment-attributes, enrichment-recall, depletion-entropy, depletion-sign, specific-recall.
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
-    claims: Vec<ClaimId>,
+    /// Only these claims; a list of all is at the end.
+    #[arg(long, value_delimiter = ',', value_name = "A,B", value_parser = Claim::named)]
+    claims: Vec<&'static Claim>,
     /// Fewer draws and less text: 5 and 32 tokens a document.
     #[arg(long)]
     quick: bool,
@@ -97,6 +96,9 @@ pub struct Verify {
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
     #[serde(serialize_with = "as_text")]
     bos: BosPolicy,
+    #[command(flatten)]
+    #[serde(flatten)]
+    part: PartArgs,
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
@@ -130,13 +132,14 @@ impl Verify {
         // Everything that can be wrong is found before a weight is read.
         let settings = self.settings()?;
         check_threshold(self.class.threshold)?;
-        let out = self.output.claim()?;
+        let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
         let checkpoint = open_checkpoint(&located)?;
         check_memory(&load_options, checkpoint.config())?;
         let tokenizer = tokenizer(&located)?;
         let inputs = self.inputs(&tokenizer, checkpoint.config())?;
+        job.describe(|| self.info(&located, checkpoint.config(), &inputs, &tokenizer))?;
 
         let mut table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         if self.null {
@@ -156,22 +159,12 @@ impl Verify {
             }),
         };
         print_plan(&plan_steps(&input, &settings)?, &input)?;
-        let meter = Meter::new();
-        let claims = verify(&input, &settings, &meter)?;
-        meter.clear();
-        model.check_unchanged()?;
-
-        let mut placed = None;
-        if let Some(out) = &out {
-            let arguments = serde_json::to_value(&self)?;
-            let compute = Some(&self.compute);
-            let config = model.config();
-            let mut info = run_info("verify", arguments, &located, config, compute, &self.class)?;
-            self.describe(&mut info, &inputs, &tokenizer)?;
-            info.wall_s = start.elapsed().as_secs_f64();
-            placed = Some(write(out, &claims, &info));
-        }
-        let written = Written::of(placed);
+        let found = job.run(&model, |run| verify(run, &input, &settings))?;
+        let Some((claims, wall_s)) = found else {
+            return Ok(());
+        };
+        let counts = counts(&inputs);
+        let written = job.finish_with(|info| files(&claims, info), counts, wall_s);
         if self.output.json {
             print_json(&json!({"claims": claims}))?;
             return written.say(true);
@@ -189,17 +182,16 @@ impl Verify {
             draws >= 2,
             "--draws {draws} gives no interval; 5 or more give an honest one"
         );
-        let mut claims: BTreeSet<ClaimId> = self.claims.iter().copied().collect();
-        if claims.is_empty() {
-            claims.extend(ClaimId::ALL);
-            if self.null {
-                claims.retain(|claim| claim.is_about_labels());
-            }
-        }
-        let unlabelled = claims.iter().find(|claim| !claim.is_about_labels());
+        let is_asked = |claim: &&Claim| match self.claims.is_empty() {
+            true => !self.null || claim.about == About::Labels,
+            false => self.claims.contains(claim),
+        };
+        let claims: Vec<&'static Claim> = CLAIMS.iter().filter(is_asked).collect();
+        let unlabelled = claims.iter().find(|claim| claim.about == About::Counts);
         if let (true, Some(claim)) = (self.null, unlabelled) {
             anyhow::bail!(
-                "--null shuffles the labels of neurons, and {claim} does not depend on which neuron has which label"
+                "--null shuffles the labels of neurons, and {claim} does not depend on which neuron has which label",
+                claim = claim.name
             );
         }
         Ok(VerifySettings {
@@ -260,29 +252,26 @@ impl Verify {
         }))
     }
 
-    fn describe(
+    /// `run.json` but for the counts.
+    fn info(
         &self,
-        info: &mut RunInfo,
+        located: &LocatedModel,
+        config: &Config,
         inputs: &Inputs,
         tokenizer: &Tokenizer,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<RunInfo> {
         let Inputs {
             prompts, documents, ..
         } = inputs;
+        let settings = serde_json::to_value(self)?;
+        let compute = Some(&self.compute);
+        let mut info = run_info("verify", settings, located, config, compute, &self.class)?;
         info.tokenizer_sha256 = Some(tokenizer.sha256().to_string());
-        info.bos = Some(match tokenizer.bos_for(self.bos)? {
-            Some(id) => format!("{}: token {id} is prepended", self.bos),
-            None => format!("{}: none is prepended", self.bos),
-        });
+        info.bos = Some(bos_in_words(self.bos, tokenizer)?);
         info.seed = Some(self.seed);
         info.prompts = Some(PromptSetInfo::new(&prompts.name, &prompts.sha256));
         info.texts = vec![PromptSetInfo::new(&documents.name, &documents.sha256)];
-        info.counts = json!({
-            "prompts": prompts.prompts.len(),
-            "documents": inputs.windows.len(),
-            "text_tokens": text_tokens(inputs),
-        });
-        Ok(())
+        Ok(info)
     }
 
     fn print_heading(&self, inputs: &Inputs, settings: &VerifySettings) {
@@ -334,9 +323,25 @@ fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn counts(inputs: &Inputs) -> serde_json::Value {
+    json!({
+        "prompts": inputs.prompts.prompts.len(),
+        "documents": inputs.windows.len(),
+        "text_tokens": text_tokens(inputs),
+    })
+}
+
 /// The page is one of the files of the run: without it the run is not finished.
-fn write(out: &OutDir, claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<Placed> {
+fn files(claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<Vec<File>> {
     let claims = serde_json::to_vec_pretty(&json!({"claims": claims}))?;
     let page = verdicts_html(info, &claims)?;
-    Ok(out.commit(&[("claims.json", claims), ("report.html", page)], info)?)
+    Ok(vec![("claims.json", claims), ("report.html", page)])
+}
+
+/// The end of the help, with the claims by their rows.
+fn after_help() -> String {
+    let claims = CLAIMS
+        .iter()
+        .map(|claim| format!("  {:<22} {}\n", claim.name, claim.sentence));
+    format!("Claims:\n{}\n{AFTER_HELP}", claims.collect::<String>())
 }

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use super::effects::{Arms, Effect, RECALL, RecallMetric, adjust};
-use super::outcome::{Arm, Outcome, PromptSubset};
+use super::outcome::{Outcome, PromptSubset};
+use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
-use super::part::Sharing;
 use super::run::{NullEdits, Ran, Run, Stage};
 use super::score::{FactScores, Score};
 use crate::engine::Engine;
@@ -131,7 +131,13 @@ impl Ablation {
                     let arms = self.arms(at, subset, metric);
                     if !arms.class.is_empty() {
                         let mode = plan.mode.to_string();
-                        effects.push(arms.effect(treatment, mode, metric.name, subset, settings)?);
+                        effects.push(arms.effect(
+                            treatment,
+                            mode,
+                            metric.name,
+                            subset,
+                            settings,
+                        )?);
                     }
                 }
             }
@@ -169,7 +175,9 @@ impl Ablation {
     pub fn known_by_relation(&self, prompts: &[Prompt]) -> Vec<KnownByRelation> {
         let mut relations: Vec<KnownByRelation> = Vec::new();
         for prompt in self.scores[0].keys() {
-            let relation = prompts.get(*prompt).and_then(|prompt| prompt.relation.clone());
+            let relation = prompts
+                .get(*prompt)
+                .and_then(|prompt| prompt.relation.clone());
             let relation = relation.unwrap_or_default();
             let at = relations.iter().position(|r| r.relation == relation);
             let at = at.unwrap_or_else(|| {

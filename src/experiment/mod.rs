@@ -76,7 +76,9 @@ pub enum ExperimentError {
     #[error("no text has two tokens, so there is nothing to predict; give a longer one")]
     NoTokens,
     /// A prompt without a text about its subject.
-    #[error("prompt {prompt} has no text about its subject; give one text for each prompt of the batch")]
+    #[error(
+        "prompt {prompt} has no text about its subject; give one text for each prompt of the batch"
+    )]
     NoText {
         /// Index of the prompt in its set.
         prompt: usize,

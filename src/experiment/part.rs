@@ -76,7 +76,13 @@ impl Part {
     pub fn rows<R: DeserializeOwned>(&self) -> Option<Vec<R>> {
         let batches = self.rows.iter();
         let batches = batches.map(|batch| serde_arrow::from_record_batch::<Vec<R>>(batch).ok());
-        Some(batches.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+        Some(
+            batches
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .flatten()
+                .collect(),
+        )
     }
 }
 

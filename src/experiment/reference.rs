@@ -8,9 +8,7 @@ use super::ExperimentError;
 use super::groups::tokens_per_pass;
 use super::plan::AblationPlan;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{
-    Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, choose_donors,
-};
+use crate::hooks::{Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, choose_donors};
 use crate::tokens::TokenBatch;
 
 /// What the values of a mode were taken from.
@@ -96,7 +94,10 @@ fn run_clean<T>(
     mut run: impl FnMut(&TokenBatch) -> Result<T, ExperimentError>,
 ) -> Result<usize, ExperimentError> {
     let parts = batch.split(tokens_per_pass(engine, batch, 1)?)?;
-    progress.start(what, parts.len() as u64 * engine.work_units(&[Condition::Clean]));
+    progress.start(
+        what,
+        parts.len() as u64 * engine.work_units(&[Condition::Clean]),
+    );
     for part in &parts {
         run(part)?;
     }
@@ -121,7 +122,13 @@ fn resample(
     let what = format!("{prompts} prompts, clean, as donors");
     let passes = run_clean(&engine, edited, &what, progress, |part| {
         let mut recorder = recording.part(part);
-        Ok(engine.run(part, &[Condition::Clean], &mut [&mut recorder], None, progress)?)
+        Ok(engine.run(
+            part,
+            &[Condition::Clean],
+            &mut [&mut recorder],
+            None,
+            progress,
+        )?)
     })?;
     Ok(ResolvedMode {
         mode: Mode::Resample(Arc::new(recording.finish()?)),

@@ -199,7 +199,9 @@ impl<'r> Run<'r> {
                 ran.changed[*condition] += edit;
             }
             take(rows)?;
-            let is_last = passes.get(at + 1).is_none_or(|next| next.conditions != pass.conditions);
+            let is_last = passes
+                .get(at + 1)
+                .is_none_or(|next| next.conditions != pass.conditions);
             // A shard runs all that is its own, whatever it finds: the others do not know of it.
             if is_last && self.shard.is_none() && stage.null_edits == NullEdits::Refused {
                 check_edits(&pass.select(stage.conditions), &pass.select(&ran.changed))?;
@@ -257,7 +259,9 @@ impl<'r> Run<'r> {
             sharing: stage.sharing,
             passes: plan_passes(stage)?,
         };
-        store.plan(number, &planned).map_err(ExperimentError::Store)?;
+        store
+            .plan(number, &planned)
+            .map_err(ExperimentError::Store)?;
         Ok(planned.passes)
     }
 
@@ -356,7 +360,10 @@ fn are_of(passes: &[PlannedPass], stage: &Stage<'_>) -> bool {
     let mut seen = BTreeSet::new();
     let is_own = |pass: &PlannedPass| {
         let mut numbered = pass.conditions.iter().enumerate();
-        let mut pairs = pass.conditions.iter().flat_map(|&c| pass.units.iter().map(move |&unit| (c, unit)));
+        let mut pairs = pass
+            .conditions
+            .iter()
+            .flat_map(|&c| pass.units.iter().map(move |&unit| (c, unit)));
         // The clean condition, the first, is in passes of other edits too.
         numbered.all(|(at, &c)| c < conditions && (at == 0) == (c == 0))
             && pairs.all(|(c, unit)| seen.insert((c, unit)) || c == 0)

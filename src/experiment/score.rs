@@ -53,7 +53,13 @@ impl Measure for FactScores {
         progress: &dyn Progress,
     ) -> Result<(Vec<EditCount>, Vec<ScoreRow>), ExperimentError> {
         let mut scorer = Scorer::new(pass.batch, pass.conditions.len());
-        let edits = engine.run(pass.batch, pass.conditions, &mut [], Some(&mut scorer), progress)?;
+        let edits = engine.run(
+            pass.batch,
+            pass.conditions,
+            &mut [],
+            Some(&mut scorer),
+            progress,
+        )?;
         let scores = scorer.into_scores();
         let prompts = pass.batch.sequences();
         let rows = pass.reported().flat_map(|(place, condition)| {

@@ -53,7 +53,7 @@ pub(super) struct Grid<'e> {
 impl Grid<'_> {
     /// What the cells are compared with: the draws, where any cell has them.
     pub fn versus(&self) -> Versus {
-        match self.cells.values().any(|cell| cell.effect.draws > 0) {
+        match self.cells.values().any(|cell| cell.draws > 0) {
             true => Versus::Baseline,
             false => Versus::Clean,
         }
@@ -147,19 +147,19 @@ impl HeatMap {
 }
 
 fn class_ablated(cell: &Effect) -> Option<Shown> {
-    let nats = cell.effect.difference(Versus::Clean)?;
+    let nats = cell.difference(Versus::Clean)?;
     Some(Shown { nats, mark: "" })
 }
 
 fn baseline_ablated(cell: &Effect) -> Option<Shown> {
-    let nats = cell.effect.means.baseline? - cell.effect.means.clean;
+    let nats = cell.means.baseline? - cell.means.clean;
     Some(Shown { nats, mark: "" })
 }
 
 fn class_against_baseline(cell: &Effect) -> Option<Shown> {
     Some(Shown {
-        nats: cell.effect.difference(Versus::Baseline)?,
-        mark: cell.effect.evidence(Versus::Baseline).mark(),
+        nats: cell.difference(Versus::Baseline)?,
+        mark: cell.evidence(Versus::Baseline).mark(),
     })
 }
 

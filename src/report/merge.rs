@@ -80,11 +80,20 @@ impl Shards {
         for other in others {
             let differences = other.plan.differences(&first.plan);
             if !differences.is_empty() {
-                let why = format!("it is of another run than {}; it differs in\n  {}", name(first), differences.join("\n  "));
+                let why = format!(
+                    "it is of another run than {}; it differs in\n  {}",
+                    name(first),
+                    differences.join("\n  ")
+                );
                 return Err(refused(&other.path, &why));
             }
             if other.shard.count != first.shard.count {
-                let why = format!("it is shard {}, and {} is shard {}", other.shard, name(first), first.shard);
+                let why = format!(
+                    "it is shard {}, and {} is shard {}",
+                    other.shard,
+                    name(first),
+                    first.shard
+                );
                 return Err(refused(&other.path, &why));
             }
             if other.plan.stages != first.plan.stages {
@@ -99,7 +108,11 @@ impl Shards {
         for (expected, shard) in self.0.iter().enumerate() {
             let found = shard.shard.index;
             if found < expected {
-                let why = format!("shard {} is there twice: also in {}", shard.shard, name(&self.0[expected - 1]));
+                let why = format!(
+                    "shard {} is there twice: also in {}",
+                    shard.shard,
+                    name(&self.0[expected - 1])
+                );
                 return Err(refused(&shard.path, &why));
             }
             if found > expected {
@@ -114,7 +127,10 @@ impl Shards {
 
     fn absent(&self, index: usize) -> ReportError {
         let count = self.0[0].shard.count;
-        refused(&self.0[0].path, &format!("shard {index}/{count} of its run is missing; name its folder, too"))
+        refused(
+            &self.0[0].path,
+            &format!("shard {index}/{count} of its run is missing; name its folder, too"),
+        )
     }
 
     /// Puts the parts of all shards into `out`, as a run that is not finished and has all of them.
@@ -183,7 +199,9 @@ impl Shards {
     /// # Errors
     /// What cannot be removed.
     pub fn remove_within(self, folder: &Path) -> Result<(), ReportError> {
-        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        let folder = folder
+            .canonicalize()
+            .unwrap_or_else(|_| folder.to_path_buf());
         for shard in self.0 {
             let path = shard.path.canonicalize().unwrap_or(shard.path);
             if path.parent() == Some(&folder) {
@@ -208,7 +226,10 @@ fn shard(path: &Path) -> Result<Option<ShardFolder>, ReportError> {
             plan,
             shard,
         })),
-        None => Err(refused(path, "its run is not shared: go on with it by --resume")),
+        None => Err(refused(
+            path,
+            "its run is not shared: go on with it by --resume",
+        )),
     }
 }
 

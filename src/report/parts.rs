@@ -72,7 +72,9 @@ fn path_of(folder: &Path, pass: usize, ending: &str) -> PathBuf {
 
 /// Whether a file in `parts` is one of a pass.
 pub(super) fn is_of_pass(name: &str) -> bool {
-    let number = name.strip_suffix(".parquet").or_else(|| name.strip_suffix(".part"));
+    let number = name
+        .strip_suffix(".parquet")
+        .or_else(|| name.strip_suffix(".part"));
     number.is_some_and(|number| number.len() >= 5 && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
@@ -163,7 +165,9 @@ impl PartStore for Parts<'_> {
             return Ok(None); // not there, or not whole: the pass is run again
         };
         let rows = batches(&path).map_err(unreadable)?;
-        let rows = rows.collect::<Result<Vec<_>, String>>().map_err(unreadable)?;
+        let rows = rows
+            .collect::<Result<Vec<_>, String>>()
+            .map_err(unreadable)?;
         self.earlier_s = self.earlier_s.max(mark.wall_s);
         Ok(Some(Part {
             edits: mark.edits,
@@ -181,7 +185,11 @@ impl PartStore for Parts<'_> {
         };
         let inside = Path::new("");
         self.out.put(&path_of(inside, pass, "parquet"), &rows)?;
-        let mark = seal(&format!("part {pass}"), &self.run, &serde_json::to_vec(&mark)?);
+        let mark = seal(
+            &format!("part {pass}"),
+            &self.run,
+            &serde_json::to_vec(&mark)?,
+        );
         Ok(self.out.put(&path_of(inside, pass, "part"), &mark)?)
     }
 }

@@ -185,10 +185,16 @@ impl RunInfo {
         let then: BTreeMap<String, Value> = earlier.compared().collect();
         let now: BTreeMap<String, Value> = self.compared().collect();
         let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-        let differing = names.into_iter().filter(|name| then.get(*name) != now.get(*name));
+        let differing = names
+            .into_iter()
+            .filter(|name| then.get(*name) != now.get(*name));
         let shown = |value: Option<&Value>| value.unwrap_or(&Value::Null).to_string();
         let lines = differing.map(|name| match name.starts_with("--") {
-            true => format!("{name}: {} now, {} then", shown(now.get(name)), shown(then.get(name))),
+            true => format!(
+                "{name}: {} now, {} then",
+                shown(now.get(name)),
+                shown(then.get(name))
+            ),
             false => name.clone(),
         });
         lines.collect()
@@ -199,7 +205,9 @@ impl RunInfo {
     fn compared(&self) -> impl Iterator<Item = (String, Value)> {
         let run = serde_json::to_value(self).unwrap_or_default();
         let settings = run["settings"].as_object().cloned().unwrap_or_default();
-        let settings = settings.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
+        let settings = settings
+            .into_iter()
+            .filter(|(key, _)| !FREE.contains(&key.as_str()));
         let settings = settings.map(|(key, value)| (format!("--{}", key.replace('_', "-")), value));
         let others = SAME.into_iter().map(move |place| {
             let value = run.pointer(place).map_or(Value::Null, sha256_only);

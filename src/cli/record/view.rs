@@ -44,7 +44,10 @@ pub(super) fn print(view: &[Activity], heading: &Heading<'_>, sets: &ClassSets) 
     for quantity in Quantity::ALL {
         outln!("\n{}\n\n{}", title(quantity), by_class(view, quantity));
     }
-    let tests = view.iter().filter(|activity| activity.p.is_some()).count();
+    let tests = view
+        .iter()
+        .filter(|activity| activity.estimate.p.is_some())
+        .count();
     print_tests(tests, heading);
     for quantity in Quantity::ALL {
         outln!(
@@ -109,7 +112,7 @@ fn by_class(view: &[Activity], quantity: Quantity) -> Table {
             number(all.means.class),
             all.means.baseline.map_or(ABSENT.to_string(), number),
             difference(all),
-            p_value(all.p_adjusted),
+            p_value(all.estimate.p_adjusted),
         ])
     });
     number_table(&header, rows)
@@ -227,7 +230,10 @@ fn abbreviated(class: &str) -> String {
 }
 
 fn difference(activity: &Activity) -> String {
-    match (activity.difference_to_baseline, activity.baseline_ci) {
+    match (
+        activity.estimate.difference_to_baseline,
+        activity.estimate.baseline_ci,
+    ) {
         (Some(d), Some(ci)) => {
             let [d, low, high] = [d, ci.low, ci.high].map(signed);
             format!("{d} [{low}, {high}]")
@@ -239,7 +245,7 @@ fn difference(activity: &Activity) -> String {
 
 /// The two means, and whether they differ beyond chance.
 fn marked(activity: Option<&Activity>) -> String {
-    let p = activity.and_then(|activity| activity.p_adjusted);
+    let p = activity.and_then(|activity| activity.estimate.p_adjusted);
     let mark = if p.is_some_and(|p| p < SIGNIFICANT) {
         '*'
     } else {

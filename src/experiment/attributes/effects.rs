@@ -126,7 +126,10 @@ impl Attributes {
         layers: LayerWindow,
     ) -> (Arms, usize) {
         let rates = |condition: usize| mean_rates(&self.shares[condition], layers);
-        let (class, draws) = (self.conditions.class(treatment), self.conditions.draws(with_draws));
+        let (class, draws) = (
+            self.conditions.class(treatment),
+            self.conditions.draws(with_draws),
+        );
         let (clean, class) = (rates(0), rates(class));
         let draws: Vec<_> = draws.map(rates).collect();
         let arms = || [&clean, &class].into_iter().chain(&draws);

@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 use self::reader::{RateMeasure, RateReader};
 use super::ExperimentError;
 use super::outcome::Arm;
+use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
-use super::part::Sharing;
 use super::run::{NullEdits, Run, Stage};
 use crate::engine::{Engine, Lens};
 use crate::hooks::EditCount;
@@ -175,7 +175,11 @@ impl Attributes {
 
     /// How many rates there are, and for how many of them nothing was kept.
     pub fn counts(&self) -> (usize, usize) {
-        let shares = || self.shares.iter().flat_map(|shares| shares.iter().flatten());
+        let shares = || {
+            self.shares
+                .iter()
+                .flat_map(|shares| shares.iter().flatten())
+        };
         let absent = shares().filter(|share| share.kept == 0).count();
         (shares().count(), absent)
     }
@@ -204,7 +208,11 @@ pub fn attributes(
     plan: &AblationPlan,
     settings: RateSettings,
 ) -> Result<Attributes, ExperimentError> {
-    let AttributeInput { batch, texts, words } = *input;
+    let AttributeInput {
+        batch,
+        texts,
+        words,
+    } = *input;
     let mut prompts = batch.sequences().iter().map(|sequence| sequence.prompt);
     let lacks_text = |prompt: &usize| texts.get(*prompt).is_none_or(|text| *text >= words.texts());
     if let Some(prompt) = prompts.find(lacks_text) {

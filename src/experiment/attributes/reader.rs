@@ -44,10 +44,18 @@ impl Measure for RateMeasure<'_> {
         progress: &dyn Progress,
     ) -> Result<(Vec<EditCount>, Vec<ShareRow>), ExperimentError> {
         let mut reader = RateReader::new(engine, pass.batch, self.input, self.settings);
-        let edits = engine.run(pass.batch, pass.conditions, &mut [&mut reader], None, progress)?;
+        let edits = engine.run(
+            pass.batch,
+            pass.conditions,
+            &mut [&mut reader],
+            None,
+            progress,
+        )?;
         let found = reader.finish()?;
         let rows = pass.reported().flat_map(|(place, condition)| {
-            let found = found.iter().filter(move |found| found.conditions.contains(&place));
+            let found = found
+                .iter()
+                .filter(move |found| found.conditions.contains(&place));
             found.map(move |found| ShareRow {
                 condition: condition as u32,
                 prompt: found.prompt as u32,

@@ -76,9 +76,18 @@ impl Measure for PostSizes<'_> {
         let layers = 0..self.0.n_layers();
         let mut sums: Vec<Vec<f64>> = layers.map(|l| vec![0.0; self.0.layer(l).len()]).collect();
         let mut observer = PostSums::new(pass.batch, self.0, &mut sums);
-        let edits = engine.run(pass.batch, pass.conditions, &mut [&mut observer], None, progress)?;
+        let edits = engine.run(
+            pass.batch,
+            pass.conditions,
+            &mut [&mut observer],
+            None,
+            progress,
+        )?;
         let rows = (0..).zip(sums.concat());
-        Ok((edits, rows.map(|(neuron, sum)| SumRow { neuron, sum }).collect()))
+        Ok((
+            edits,
+            rows.map(|(neuron, sum)| SumRow { neuron, sum }).collect(),
+        ))
     }
 }
 

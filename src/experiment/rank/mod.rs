@@ -23,9 +23,9 @@ use std::num::NonZeroUsize;
 
 use super::ExperimentError;
 use super::ablate::{Scores, run_clean, run_scores};
+use super::part::Sharing;
 use super::plan::AblationPlan;
 use super::reference::{CleanReference, resolve};
-use super::part::Sharing;
 use super::run::{NullEdits, Ran, Run, Stage};
 use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet};
@@ -262,7 +262,10 @@ impl Ranker<'_, '_> {
         // By layer: conditions that run together share what comes before the first edit of any.
         let mut alone: Vec<Neuron> = neurons.iter().map(|ranked| ranked.neuron).collect();
         alone.sort();
-        let edits = alone.iter().map(|n| self.edit(n.to_string(), &[*n])).collect();
+        let edits = alone
+            .iter()
+            .map(|n| self.edit(n.to_string(), &[*n]))
+            .collect();
         let ablated = self.ablate(batch, edits)?;
         let bootstrap = &self.plan.settings.bootstrap;
         let costs = ablated.scores[1..]

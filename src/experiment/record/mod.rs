@@ -112,9 +112,9 @@ impl<'s> Recording<'s> {
     /// Takes up where [`Recording::to_bytes`] was called, with the same plan.
     ///
     /// # Errors
-    /// [`ExperimentError::OtherState`] where the bytes are not those of such a recording.
+    /// [`ExperimentError::OtherRun`] where the bytes are not those of such a recording.
     pub fn resume(&mut self, bytes: &[u8]) -> Result<(), ExperimentError> {
-        state::from_bytes(self, bytes).ok_or(ExperimentError::OtherState)
+        state::from_bytes(self, bytes).ok_or(ExperimentError::OtherRun)
     }
 }
 

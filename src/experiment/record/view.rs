@@ -13,8 +13,7 @@ use super::input::Role;
 use crate::experiment::effects::adjust_all;
 use crate::experiment::{Estimate, ExperimentError, Treatment};
 use crate::stats::{
-    BootstrapSettings, contrast, mean, permutation_floor, permutation_p,
-    sample_sd,
+    BootstrapSettings, contrast, mean, permutation_floor, permutation_p, sample_sd,
 };
 
 /// What a class is measured by; a mean over its neurons and the recorded tokens.

@@ -137,10 +137,13 @@ impl Claim {
     /// # Errors
     /// A sentence with the names that there are.
     pub fn named(name: &str) -> Result<&'static Claim, String> {
-        CLAIMS.iter().find(|claim| claim.name == name).ok_or_else(|| {
-            let names = CLAIMS.each_ref().map(|claim| claim.name);
-            format!("`{name}` is no claim; accepted: {}", names.join(", "))
-        })
+        CLAIMS
+            .iter()
+            .find(|claim| claim.name == name)
+            .ok_or_else(|| {
+                let names = CLAIMS.each_ref().map(|claim| claim.name);
+                format!("`{name}` is no claim; accepted: {}", names.join(", "))
+            })
     }
 }
 

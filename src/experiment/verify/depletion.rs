@@ -20,7 +20,11 @@ fn zero_ablation(results: &Results<'_>) -> Option<Arms> {
 pub(super) fn depletion_entropy(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let quantity = "entropy of the text's predictions without depletion, nats";
     let Some(arms) = zero_ablation(results) else {
-        return Ok(vec![no_class(Class::Depletion, quantity, Direction::Higher)]);
+        return Ok(vec![no_class(
+            Class::Depletion,
+            quantity,
+            Direction::Higher,
+        )]);
     };
     let finding = Finding::missing(quantity, Direction::Higher, DRAWS, levels(&arms));
     let settings = &results.settings.bootstrap;

@@ -15,7 +15,11 @@ use crate::io_class::Class;
 
 /// P(gate > 0) of depletion neurons.
 pub(super) fn depletion(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    Ok(vec![frequency(results, Class::Depletion, Direction::Higher)])
+    Ok(vec![frequency(
+        results,
+        Class::Depletion,
+        Direction::Higher,
+    )])
 }
 
 /// P(gate > 0) of conditional enrichment neurons.
@@ -71,7 +75,8 @@ pub(super) fn activity(
     let mut recording = Recording::new(0..layers, d_mlp, &sets, &input);
     let passes = input.passes(0, PassBudget::of(needs.engine, &input)?);
     let units = needs.engine.work_units(&[Condition::Clean]);
-    run.progress().start("text, clean", passes.len() as u64 * units);
+    run.progress()
+        .start("text, clean", passes.len() as u64 * units);
     for sequences in passes {
         let pass = input.pass(sequences)?;
         recording.pass(needs.engine, &pass, Vec::new(), Vec::new(), run.progress())?;

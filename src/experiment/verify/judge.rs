@@ -83,12 +83,7 @@ pub(super) struct Finding {
 
 impl Finding {
     /// Something that cannot be tested here.
-    pub fn missing(
-        quantity: &str,
-        direction: Direction,
-        compared_with: &str,
-        why: String,
-    ) -> Self {
+    pub fn missing(quantity: &str, direction: Direction, compared_with: &str, why: String) -> Self {
         Self {
             quantity: quantity.to_string(),
             direction,

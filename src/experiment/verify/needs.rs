@@ -105,7 +105,8 @@ impl Recall {
 impl Text {
     /// A metric of one set, a mean over the tokens of each document.
     pub fn arms(&self, member: Member, metric: Metric) -> Option<Arms> {
-        self.group.arms(member, |treatment| self.ablation.arms(treatment, metric))
+        self.group
+            .arms(member, |treatment| self.ablation.arms(treatment, metric))
     }
 }
 
@@ -139,7 +140,12 @@ impl<'a> Needs<'a> {
         let attributes = run.unless_elsewhere(attributes)?.flatten();
         let text = self.text(run, self.text_group(), Mode::Zero.into());
         let text = run.unless_elsewhere(text)?.flatten();
-        let recall = self.recall(run, self.input.facts, self.recall_group(), Mode::Zero.into());
+        let recall = self.recall(
+            run,
+            self.input.facts,
+            self.recall_group(),
+            Mode::Zero.into(),
+        );
         let recall = run.unless_elsewhere(recall)?.flatten();
         let sign_cases = self.sign_cases(run);
         let sign_cases = run.unless_elsewhere(sign_cases)?.unwrap_or_default();
@@ -184,9 +190,15 @@ impl<'a> Needs<'a> {
         if let (true, Some(subjects)) = (self.has(Need::Attributes), &self.input.subjects) {
             let treatments = self.sets.group(&ENRICHMENT).treatments;
             let prompts = subjects.batch.sequences().len();
-            let what = format!("attribute rates of {prompts} prompts, {} conditions", count(&treatments));
+            let what = format!(
+                "attribute rates of {prompts} prompts, {} conditions",
+                count(&treatments)
+            );
             let tokens = subjects.batch.tokens() as u64;
-            add(what, self.work(tokens, &treatments) + self.lens_work(prompts, count(&treatments)));
+            add(
+                what,
+                self.work(tokens, &treatments) + self.lens_work(prompts, count(&treatments)),
+            );
         }
         let on_text = self.text_group().treatments;
         if !on_text.is_empty() {
@@ -204,7 +216,10 @@ impl<'a> Needs<'a> {
             let alone = on_facts.iter().map(Treatment::alone);
             let each: u64 = alone.map(|alone| self.work(text, &[alone])).sum();
             let runs = STEPS * on_facts.len();
-            add(format!("up to {runs} runs for equal damage"), STEPS as u64 * each);
+            add(
+                format!("up to {runs} runs for equal damage"),
+                STEPS as u64 * each,
+            );
         }
         if let (true, Some(set)) = (self.has(Need::SignCases), self.sets.get(Class::Depletion)) {
             let once = self.work(text, std::slice::from_ref(&set.treatment));
@@ -239,9 +254,17 @@ impl<'a> Needs<'a> {
         }
     }
 
-    fn attributes(&self, run: &mut Run<'_>) -> Result<Option<(Group, Attributes)>, ExperimentError> {
+    fn attributes(
+        &self,
+        run: &mut Run<'_>,
+    ) -> Result<Option<(Group, Attributes)>, ExperimentError> {
         let group = self.sets.group(&ENRICHMENT);
-        let Some(subjects) = self.input.subjects.as_ref().filter(|_| self.has(Need::Attributes)) else {
+        let Some(subjects) = self
+            .input
+            .subjects
+            .as_ref()
+            .filter(|_| self.has(Need::Attributes))
+        else {
             return Ok(None);
         };
         if group.treatments.is_empty() {
@@ -313,7 +336,9 @@ impl<'a> Needs<'a> {
             let Some((group, member)) = self.depletion() else {
                 break;
             };
-            let when: SignCase = signs.parse().map_err(|why: String| ExperimentError::Store(why.into()))?;
+            let when: SignCase = signs
+                .parse()
+                .map_err(|why: String| ExperimentError::Store(why.into()))?;
             let plan = AblationPlan {
                 when,
                 signs: SignConvention::Reference(Arc::new(self.input.table.signs())),

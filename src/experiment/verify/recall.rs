@@ -15,7 +15,8 @@ pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, E
     let mut findings = Vec::new();
     for class in ENRICHMENT {
         let members = results.sets.members(&[class]);
-        let (false, Some(text), Some(recall)) = (members.is_empty(), &results.text, &results.recall)
+        let (false, Some(text), Some(recall)) =
+            (members.is_empty(), &results.text, &results.recall)
         else {
             findings.push(no_class(class, &without(class.as_str()), Direction::Lower));
             continue;
@@ -37,7 +38,9 @@ fn of_member(
     text: &Text,
     recall: &Recall,
 ) -> Result<Vec<Finding>, ExperimentError> {
-    let measured = recall.arms(member, &TARGET).zip(text.arms(member, Metric::Loss));
+    let measured = recall
+        .arms(member, &TARGET)
+        .zip(text.arms(member, Metric::Loss));
     let (Some((target, loss)), Some(treatment)) = (measured, results.sets.treatment(member)) else {
         return Ok(Vec::new());
     };
@@ -54,7 +57,10 @@ fn of_member(
         None | Some(Matched::NoDamage) => (None, None),
         Some(Matched::NothingToMatch(losses)) => {
             let first = recall.arms(member, &FIRST);
-            (Some(nothing_to_match(name, *losses)), unspecific(results, first, &loss)?)
+            (
+                Some(nothing_to_match(name, *losses)),
+                unspecific(results, first, &loss)?,
+            )
         }
         Some(Matched::Found(damage)) => {
             let equal = at_equal_damage(results, damage, name)?;
@@ -129,7 +135,10 @@ pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, Exp
         let quantity = format!(
             "nats that the first token of a known answer loses without {class}, minus the loss that text gains"
         );
-        let (member, runs) = (Member::class(class), results.recall.as_ref().zip(results.text.as_ref()));
+        let (member, runs) = (
+            Member::class(class),
+            results.recall.as_ref().zip(results.text.as_ref()),
+        );
         let measured = runs.and_then(|(recall, text)| {
             let first = recall.arms(member, &FIRST)?;
             Some((first, text.arms(member, Metric::Loss)?))

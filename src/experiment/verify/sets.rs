@@ -141,7 +141,9 @@ impl Sets {
         let members = classes
             .iter()
             .flat_map(|&class| extents.map(|extent| Member { class, extent }));
-        members.filter(|member| self.treatment(*member).is_some()).collect()
+        members
+            .filter(|member| self.treatment(*member).is_some())
+            .collect()
     }
 
     /// The treatments of some classes, their subsets behind them.

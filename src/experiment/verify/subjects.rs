@@ -10,7 +10,9 @@ use super::needs::Results;
 use super::sets::Member;
 
 /// The attribute rate without each class, as published: the top 50 tokens, then the filter, no final norm.
-pub(super) fn enrichment_attributes(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+pub(super) fn enrichment_attributes(
+    results: &Results<'_>,
+) -> Result<Vec<Finding>, ExperimentError> {
     let layers = default_layers(results.input.table.layers.len());
     let layers = LayerWindow {
         first: layers.start,
@@ -21,7 +23,12 @@ pub(super) fn enrichment_attributes(results: &Results<'_>) -> Result<Vec<Finding
     if results.input.subjects.is_none() {
         let why = "no prompt's subject has a text about it".to_string();
         let name = ENRICHMENT.map(|class| class.to_string()).join(", ");
-        return Ok(vec![Finding::missing(&quantity(&name), direction, DRAWS, why)]);
+        return Ok(vec![Finding::missing(
+            &quantity(&name),
+            direction,
+            DRAWS,
+            why,
+        )]);
     }
     let mut findings = Vec::new();
     for class in ENRICHMENT {

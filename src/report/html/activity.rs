@@ -78,7 +78,7 @@ fn figure(activity: &[Activity], classes: &[&str], read: &str) -> Figure {
 /// The class whose frequency is furthest from that of its draws.
 fn reading(activity: &[Activity]) -> String {
     let compared = of_scope(activity, Quantity::Frequency);
-    let compared = compared.filter_map(|a| Some((a, a.difference_to_baseline?)));
+    let compared = compared.filter_map(|a| Some((a, a.estimate.difference_to_baseline?)));
     let Some((a, difference)) = compared.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else {
         return "No class has draws to be compared with.".to_string();
     };
@@ -89,14 +89,14 @@ fn reading(activity: &[Activity]) -> String {
         percent(a.means.class),
         a.means.baseline.map_or(String::new(), percent),
         signed(difference),
-        evidence(a.baseline_ci),
+        evidence(a.estimate.baseline_ci),
     )
 }
 
 fn above(by_layer: &[&Activity]) -> String {
     let differences: Vec<f64> = by_layer
         .iter()
-        .filter_map(|a| a.difference_to_baseline)
+        .filter_map(|a| a.estimate.difference_to_baseline)
         .collect();
     let above = differences
         .iter()
@@ -169,8 +169,8 @@ fn table(activity: &[Activity]) -> Table {
         let rows = of_scope(activity, quantity).map(cells);
         (capital(words(quantity)), rows.collect::<Vec<_>>())
     });
-    let tests = activity.iter().filter(|a| a.p.is_some()).count();
-    let small = |a: &&Activity| a.p_adjusted.is_some_and(|p| p < 0.05);
+    let tests = activity.iter().filter(|a| a.estimate.p.is_some()).count();
+    let small = |a: &&Activity| a.estimate.p_adjusted.is_some_and(|p| p < 0.05);
     let told = of_scope(activity, Quantity::Frequency)
         .filter(small)
         .count();
@@ -210,10 +210,10 @@ fn cells(a: &Activity) -> Vec<String> {
         count(a.neurons),
         number(a.means.class),
         optional(a.means.baseline),
-        with_interval(a.difference_to_baseline, a.baseline_ci),
-        p_value(a.p),
-        p_value(a.p_adjusted),
-        p_value(a.permutation_p),
+        with_interval(a.estimate.difference_to_baseline, a.estimate.baseline_ci),
+        p_value(a.estimate.p),
+        p_value(a.estimate.p_adjusted),
+        p_value(a.estimate.permutation_p),
     ]
 }
 

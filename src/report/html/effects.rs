@@ -120,7 +120,7 @@ fn notes(effects: &[&Effect]) -> Vec<String> {
         let what = match effect {
             e if e.draws == 0 => return None,
             e if e.draw_means.is_empty() => "effects.json has no means of single draws".to_string(),
-            e if e.baseline_ci.is_none() => {
+            e if e.estimate.baseline_ci.is_none() => {
                 "no interval against the draws (fewer than two, or nothing varies)".to_string()
             }
             e if e.baseline_neurons < e.neurons => format!(
@@ -145,8 +145,8 @@ fn panel(metric: Metric, effects: &[&Effect]) -> Panel {
 
 /// The estimate that is read: against the draws where there are any, else against clean.
 fn estimate(effect: &Effect) -> (f64, Option<Interval>) {
-    match effect.difference_to_baseline {
-        Some(difference) => (difference, effect.baseline_ci),
+    match effect.estimate.difference_to_baseline {
+        Some(difference) => (difference, effect.estimate.baseline_ci),
         None => (effect.difference_to_clean, effect.clean_ci),
     }
 }
@@ -158,7 +158,7 @@ fn reading(metric: Metric, effects: &[&Effect]) -> String {
         return String::new();
     };
     let (difference, interval) = estimate(furthest);
-    let from = match furthest.difference_to_baseline {
+    let from = match furthest.estimate.difference_to_baseline {
         Some(_) => "its draws",
         None => "the clean model",
     };
@@ -225,7 +225,7 @@ fn chart(effects: &[&Effect], label: &str) -> Chart {
 /// Where the interval lies that is drawn around the class: that of the difference to the draws, seen from their mean;
 /// else that of the difference to clean.
 fn whisker(effect: &Effect) -> Option<Interval> {
-    match (effect.means.baseline, effect.baseline_ci) {
+    match (effect.means.baseline, effect.estimate.baseline_ci) {
         (Some(baseline), Some(ci)) => {
             let mean = baseline - effect.means.clean;
             Some(Interval {

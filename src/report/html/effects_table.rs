@@ -19,12 +19,18 @@ pub fn table(effects: &[Effect]) -> Table {
             groups.push((title, group.into_iter().map(cells).collect()));
         }
     }
-    let tests = effects.iter().filter(|effect| effect.p.is_some()).count();
+    let tests = effects
+        .iter()
+        .filter(|effect| effect.estimate.p.is_some())
+        .count();
     let mut notes = vec![format!(
         "p (Holm): adjusted over all {} of the run.",
         plural(tests, "test", "tests")
     )];
-    if let Some(floor) = effects.iter().find_map(|effect| effect.permutation_floor) {
+    if let Some(floor) = effects
+        .iter()
+        .find_map(|effect| effect.estimate.permutation_floor)
+    {
         let floor = p_value(Some(floor));
         notes.push(format!(
             "p (perm.): rank among the draws; so many draws cannot give less than {floor}."
@@ -32,7 +38,7 @@ pub fn table(effects: &[Effect]) -> Table {
     }
     let small = effects
         .iter()
-        .filter(|e| e.p_adjusted.is_some_and(|p| p < 0.05))
+        .filter(|e| e.estimate.p_adjusted.is_some_and(|p| p < 0.05))
         .count();
     Table {
         title: "All effects".to_string(),
@@ -74,9 +80,12 @@ fn cells(effect: &Effect) -> Vec<String> {
         number(effect.means.class),
         optional(effect.means.baseline),
         with_interval(Some(effect.difference_to_clean), effect.clean_ci),
-        with_interval(effect.difference_to_baseline, effect.baseline_ci),
-        p_value(effect.p),
-        p_value(effect.p_adjusted),
-        p_value(effect.permutation_p),
+        with_interval(
+            effect.estimate.difference_to_baseline,
+            effect.estimate.baseline_ci,
+        ),
+        p_value(effect.estimate.p),
+        p_value(effect.estimate.p_adjusted),
+        p_value(effect.estimate.permutation_p),
     ]
 }

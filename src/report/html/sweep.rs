@@ -7,9 +7,7 @@ use serde::Deserialize;
 use super::block::{Block, Figure, Panel, Picture};
 use super::effects::evidence;
 use super::words::{count, plural, signed};
-use crate::experiment::{
-    Cell, Effect, Evidence, LayerWindow, Metric, PromptSubset, Versus,
-};
+use crate::experiment::{Cell, Effect, Evidence, LayerWindow, Metric, PromptSubset, Versus};
 use crate::report::RunInfo;
 use crate::report::heat_map::Grid;
 
@@ -25,8 +23,7 @@ pub fn blocks(effects: &[Effect], run: &RunInfo) -> Vec<Block> {
     let settings = Settings::deserialize(&run.settings).unwrap_or_default();
     let absent = Vec::<Cell>::deserialize(&run.counts["absent"]).unwrap_or_default();
     let subset = settings.subset.unwrap_or(PromptSubset::Known);
-    let is_shown =
-        |e: &&Effect| e.effect.metric == Metric::TargetLogprob && e.effect.subset == subset;
+    let is_shown = |e: &&Effect| e.metric == Metric::TargetLogprob && e.subset == subset;
     let shown: Vec<&Effect> = effects.iter().filter(is_shown).collect();
     if shown.is_empty() {
         return vec![Block::Lacking(
@@ -43,7 +40,7 @@ pub fn blocks(effects: &[Effect], run: &RunInfo) -> Vec<Block> {
 
 /// Cells in their places; classes in the order in which they were asked for, then as they come.
 fn grid<'e>(shown: &[&'e Effect], absent: &[Cell], asked: &[String]) -> Grid<'e> {
-    let places = shown.iter().map(|e| (&e.effect.class, e.layers));
+    let places = shown.iter().filter_map(|e| Some((&e.class, e.layers?)));
     let places = places.chain(absent.iter().map(|cell| (&cell.class, cell.layers)));
     let windows: BTreeSet<LayerWindow> = places.clone().map(|(_, layers)| layers).collect();
     let mut classes: Vec<String> = Vec::new();
@@ -63,17 +60,13 @@ fn grid<'e>(shown: &[&'e Effect], absent: &[Cell], asked: &[String]) -> Grid<'e>
         classes,
         cells: shown
             .iter()
-            .map(|e| ((e.effect.class.as_str(), e.layers), *e))
+            .filter_map(|e| Some(((e.class.as_str(), e.layers?), *e)))
             .collect(),
     }
 }
 
 fn figure(shown: &[&Effect], grid: &Grid<'_>, absent: &[Cell], svg: String) -> Figure {
-    let draws = shown
-        .iter()
-        .map(|cell| cell.effect.draws)
-        .max()
-        .unwrap_or(0);
+    let draws = shown.iter().map(|cell| cell.draws).max().unwrap_or(0);
     Figure {
         title: "Change of the target's log-probability by layer".to_string(),
         reading: reading(shown, grid.versus()),
@@ -91,7 +84,7 @@ fn figure(shown: &[&Effect], grid: &Grid<'_>, absent: &[Cell], svg: String) -> F
         },
         n: format!(
             "{}, {} (a class in a window of layers), {} each",
-            plural(shown[0].effect.prompts, "prompt", "prompts"),
+            plural(shown[0].prompts, "prompt", "prompts"),
             plural(shown.len(), "cell", "cells"),
             plural(draws, "draw", "draws"),
         ),
@@ -102,20 +95,16 @@ fn figure(shown: &[&Effect], grid: &Grid<'_>, absent: &[Cell], svg: String) -> F
 fn reading(shown: &[&Effect], versus: Versus) -> String {
     let compared = shown
         .iter()
-        .filter_map(|cell| Some((cell, cell.effect.difference(versus)?)));
+        .filter_map(|cell| Some((cell, cell.difference(versus)?)));
     let Some((cell, difference)) = compared.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else {
         return "No cell has draws to be compared with.".to_string();
     };
-    let told = |least: fn(Evidence) -> bool| {
-        shown
-            .iter()
-            .filter(|c| least(c.effect.evidence(versus)))
-            .count()
-    };
-    let Effect { class, .. } = &cell.effect;
+    let told =
+        |least: fn(Evidence) -> bool| shown.iter().filter(|c| least(c.evidence(versus))).count();
+    let Effect { class, .. } = cell;
     let (from, interval) = match versus {
-        Versus::Baseline => ("draws", cell.effect.baseline_ci),
-        Versus::Clean => ("clean run", cell.effect.clean_ci),
+        Versus::Baseline => ("draws", cell.estimate.baseline_ci),
+        Versus::Clean => ("clean run", cell.clean_ci),
     };
     let adjusted = match versus {
         Versus::Baseline => {
@@ -129,7 +118,8 @@ fn reading(shown: &[&Effect], versus: Versus) -> String {
     };
     format!(
         "{class} in {} is furthest from its {from}: {} nats ({}). Of {}, {} are told from their {from} by their interval{adjusted}.",
-        cell.layers,
+        cell.layers
+            .map_or(String::new(), |layers| layers.to_string()),
         signed(difference),
         evidence(interval),
         plural(shown.len(), "cell", "cells"),
@@ -188,9 +178,7 @@ mod tests {
     #[test]
     fn other_metrics_are_no_cells() {
         let mut cells = cells();
-        cells
-            .iter_mut()
-            .for_each(|cell| cell.effect.metric = Metric::Kl);
+        cells.iter_mut().for_each(|cell| cell.metric = Metric::Kl);
         assert!(matches!(&blocks(&cells, &run())[..], [Block::Lacking(_)]));
     }
 }

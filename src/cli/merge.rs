@@ -1,0 +1,52 @@
+//! `merge`: the shards of a run, joined and finished.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+use super::Cli;
+use crate::report::{OutDir, Overwrite, Shards};
+
+/// Join the shards of a run that was made with --shard, and finish it
+///
+/// Takes the folders of all shards, or the folder that they lie in. Refused by name are shards of another run (other
+/// settings, model, input or version), a shard that is missing or not through, and a pass that two shards did with
+/// other numbers. Then what needs all passes is computed, as the run in one piece would have: the tables, the estimates, and
+/// Holm's adjustment over all tests. The model and the input must be where the shards found them.
+#[derive(Args)]
+pub struct Merge {
+    /// Folders of shards, or of their folders.
+    #[arg(required = true, value_name = "DIR")]
+    shards: Vec<PathBuf>,
+    /// Where the files go [default: DIR, where there is only one and it is not a shard's own].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print JSON for a machine instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Merge {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let shards = Shards::read(&self.shards)?;
+        let out = match (&self.out, self.shards.as_slice()) {
+            (Some(out), _) => out.clone(),
+            (None, [folder]) if !folder.join("plan.json").exists() => folder.clone(),
+            _ => anyhow::bail!("say where the files go: --out DIR"),
+        };
+        let arguments = shards.arguments();
+        let folder = OutDir::claim(&out, Overwrite::Resume)?;
+        shards.join(&folder)?;
+        drop(folder);
+        let mut words = vec!["gatelens".into()];
+        words.extend(arguments.into_iter().map(Into::into));
+        words.extend([
+            "--resume".into(),
+            "--out".into(),
+            out.clone().into_os_string(),
+        ]);
+        words.extend(self.json.then(|| "--json".into()));
+        Cli::try_parse_from(words)?.run()?;
+        Ok(shards.remove_within(&out)?)
+    }
+}
