@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, SignCase, SignConvention, Site,
-    SiteRows,
+    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, ReadError, SignCase,
+    SignConvention, Site, SiteRows,
 };
 use gatelens::hub::{DEFAULT_MODEL, locate};
 use gatelens::io_class::{Fold, classify_layer};
@@ -25,8 +25,9 @@ impl Readout for LastRows {
         &self.0
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         std::hint::black_box(block.logits);
+        Ok(())
     }
 }
 
@@ -38,8 +39,9 @@ impl Observer for Sum {
         point.site == Site::Post
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         self.0 += seen.rows.iter().sum::<f32>();
+        Ok(())
     }
 }
 

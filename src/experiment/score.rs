@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use crate::engine::{LogitBlock, Readout};
+use crate::hooks::ReadError;
 use crate::tokens::TokenBatch;
 
 /// The numbers of one prompt under one condition.
@@ -100,7 +101,7 @@ impl Readout for Scorer {
         &self.rows
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         if block.conditions[0] == 0 {
             self.clean.clear();
             self.clean.extend_from_slice(block.logits);
@@ -123,6 +124,7 @@ impl Readout for Scorer {
                 }
             }
         }
+        Ok(())
     }
 }
 

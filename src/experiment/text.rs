@@ -15,7 +15,7 @@ use super::reference::{CleanReference, Prepared, prepare};
 use super::score::{entropy, log_sum_exp};
 use super::store::PassStore;
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
-use crate::hooks::{Condition, EditCount, HookPoint, Observer, SiteRows};
+use crate::hooks::{Condition, EditCount, HookPoint, Observer, ReadError, SiteRows};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
 
@@ -376,7 +376,7 @@ impl Readout for TokenScorer {
         &self.rows
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         let rows = block.logits.par_chunks_exact(block.vocab_size);
         let scores: Vec<TokenScore> = rows
             .zip(&self.next[block.first..])
@@ -386,6 +386,7 @@ impl Readout for TokenScorer {
             let place = block.first..block.first + scores.len();
             self.scores[condition][place].copy_from_slice(&scores);
         }
+        Ok(())
     }
 }
 
@@ -418,10 +419,11 @@ impl Observer for Scales {
         point == HookPoint::FINAL_SCALE
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         for &condition in seen.conditions {
             self.kept[condition] = seen.rows.to_vec();
         }
+        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ pub use edit::{BatchEdit, Condition, Edit, EditCount, LayerEdit};
 pub use means::{MeanSums, NeuronMean, NeuronMeans};
 pub use mode::{MeanKind, Mode, ModeSpec};
 pub use neurons::{Neuron, NeuronError, NeuronSet};
-pub use observer::{Observer, Recorder, SiteRows};
+pub use observer::{Observer, ReadError, Recorder, SiteRows};
 pub use reference::ReferenceError;
 pub use sign_case::{RawCase, ReferenceSigns, SignCase, SignConvention};
 pub use site::{HookError, HookPoint, Site};

@@ -5,7 +5,9 @@ use candle_core::{Device, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::experiment::{Choice, Generator};
-use gatelens::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
+use gatelens::hooks::{
+    Condition, Edit, Mode, Neuron, NeuronSet, ReadError, SignCase, SignConvention,
+};
 use gatelens::model::Model;
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
 use serde_json::Value;
@@ -85,8 +87,9 @@ impl Readout for Last {
         &self.row
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         self.logits = block.logits.to_vec();
+        Ok(())
     }
 }
 

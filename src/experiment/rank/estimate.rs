@@ -4,7 +4,7 @@ use super::super::ExperimentError;
 use super::super::passes::{InVain, Passes, Whole};
 use super::Lab;
 use crate::engine::EngineError;
-use crate::hooks::{Condition, HookPoint, NeuronSet, Observer, Site, SiteRows};
+use crate::hooks::{Condition, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows};
 use crate::tokens::TokenBatch;
 
 /// Sums |post| of some neurons over the rows that targets are scored at, each prompt's rows weighing 1 together.
@@ -36,9 +36,9 @@ impl Observer for PostSums<'_> {
         point.site == Site::Post && point.layer.is_some_and(of_set)
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let Some(layer) = seen.point.layer else {
-            return;
+            return Ok(());
         };
         let neurons = self.neurons.layer(layer);
         for &(row, weight) in &self.rows {
@@ -47,6 +47,7 @@ impl Observer for PostSums<'_> {
                 *sum += weight * f64::from(post[neuron as usize].abs());
             }
         }
+        Ok(())
     }
 }
 
