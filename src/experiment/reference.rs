@@ -1,15 +1,11 @@
 //! The reference values that an ablation takes from the clean runs of its own prompts.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::ExperimentError;
 use super::plan::{AblationPlan, PlannedCondition};
 use crate::engine::{Engine, Progress};
-use crate::hooks::{
-    Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, Observer, choose_donors,
-};
+use crate::hooks::{Condition, DonorRecording, MeanSums, Mode, Needs, Observer, choose_donors};
 use crate::tokens::TokenBatch;
 
 /// What the values of a mode were taken from.
@@ -32,12 +28,8 @@ pub enum CleanReference {
     },
 }
 
-/// A plan's mode on its way to its values.
-pub(super) enum PendingMode {
-    Ready(Mode),
-    Means(MeanKind, MeanSums),
-    Resample,
-}
+/// A plan's mode on its way to its values: what the clean pass takes for it.
+pub(super) struct PendingMode(Option<MeanSums>);
 
 /// A plan's mode with its values.
 pub(super) struct ResolvedMode {
@@ -52,22 +44,14 @@ pub(super) struct ResolvedMode {
 impl PendingMode {
     pub fn new(engine: &Engine<'_>, plan: &AblationPlan) -> Self {
         let config = engine.config();
-        match &plan.mode {
-            ModeSpec::Ready(mode) => PendingMode::Ready(mode.clone()),
-            ModeSpec::Means(kind) => {
-                let neurons = plan.neurons(config.n_layers());
-                PendingMode::Means(*kind, MeanSums::new(neurons, config.d_mlp))
-            }
-            ModeSpec::Resample => PendingMode::Resample,
-        }
+        let sums = || MeanSums::new(plan.neurons(config.n_layers()), config.d_mlp);
+        Self((plan.mode.needs() == Needs::CleanMeans).then(sums))
     }
 
     /// What has to watch the clean pass of all prompts.
     pub fn observers(&mut self) -> Vec<&mut dyn Observer> {
-        match self {
-            PendingMode::Means(_, sums) => vec![sums],
-            PendingMode::Ready(_) | PendingMode::Resample => vec![],
-        }
+        let sums = self.0.iter_mut();
+        sums.map(|sums| sums as &mut dyn Observer).collect()
     }
 
     /// The mode, after the clean pass over `all` prompts and before the edits of `edited` ones.
@@ -79,24 +63,22 @@ impl PendingMode {
         edited: &TokenBatch,
         progress: &dyn Progress,
     ) -> Result<ResolvedMode, ExperimentError> {
-        match self {
-            PendingMode::Ready(mode) => Ok(ResolvedMode {
-                mode,
-                reference: None,
-                bytes: 0,
-                passes: 0,
-            }),
-            PendingMode::Means(kind, sums) => Ok(ResolvedMode {
-                mode: kind.of(Arc::new(sums.means())),
-                reference: Some(CleanReference::CleanMeans {
-                    prompts: all.sequences().len(),
-                    tokens: sums.tokens(),
-                }),
-                bytes: 0,
-                passes: 0,
-            }),
-            PendingMode::Resample => resample(engine, plan, edited, progress),
+        if plan.mode.needs() == Needs::Donors {
+            return resample(engine, plan, edited, progress);
         }
+        let (mode, sums) = (plan.mode.clone(), self.0.as_ref());
+        Ok(ResolvedMode {
+            mode: match sums {
+                Some(sums) => mode.with_means(sums.means()),
+                None => mode,
+            },
+            reference: sums.map(|sums| CleanReference::CleanMeans {
+                prompts: all.sequences().len(),
+                tokens: sums.tokens(),
+            }),
+            bytes: 0,
+            passes: 0,
+        })
     }
 }
 
@@ -164,7 +146,7 @@ fn resample(
         engine.run(part, &conditions, &mut [&mut recorder], None, progress)?;
     }
     Ok(ResolvedMode {
-        mode: Mode::Resample(Arc::new(recording.finish()?)),
+        mode: Mode::Resample(recording.finish()?.into()),
         reference: Some(CleanReference::Donors {
             prompts,
             seed: plan.seed,

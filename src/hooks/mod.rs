@@ -17,7 +17,7 @@ mod site;
 pub use donors::{DonorRecording, Donors, choose_donors};
 pub use edit::{BatchEdit, Condition, Edit, EditCount, LayerEdit};
 pub use means::{MeanSums, NeuronMean, NeuronMeans};
-pub use mode::{MeanKind, Mode, ModeSpec};
+pub use mode::{Mode, Needs, Reference};
 pub use neurons::{Neuron, NeuronError, NeuronSet};
 pub use observer::{Observer, ReadError, Recorder, SiteRows};
 pub use reference::ReferenceError;

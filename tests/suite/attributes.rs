@@ -140,7 +140,7 @@ fn set(model: &Model, neurons: impl IntoIterator<Item = (usize, usize)>) -> Neur
 fn plan(treatments: Vec<Treatment>) -> AblationPlan {
     AblationPlan {
         treatments,
-        mode: Mode::Zero.into(),
+        mode: Mode::Zero,
         positions: Positions::All,
         when: SignCase::default(),
         signs: SignConvention::Raw,

@@ -1,13 +1,12 @@
 //! Golden numbers of Hugging Face transformers (`tests/goldens/make.py`), and a run held against them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use gatelens::engine::Engine;
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Recorder, SignCase,
-    SignConvention, Site,
+    Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Recorder,
+    Reference, SignCase, SignConvention, Site,
 };
 use gatelens::model::Model;
 use gatelens::tokens::{Positions, TokenBatch};
@@ -110,7 +109,7 @@ impl Golden {
     fn conditions(&self, model: &Model, batch: &TokenBatch) -> Vec<(&'static str, Condition)> {
         let mut conditions = vec![("", Condition::Clean), ("ablated.", self.ablation(model))];
         if self.has("ablation.means") {
-            let means = Arc::new(self.means(model, batch));
+            let means = Reference::from(self.means(model, batch));
             let (overall, by_sign) = (Mode::Mean(means.clone()), Mode::MeanBySign(means));
             conditions.push(("clamp.", self.edited(model, Mode::ClampAbove(CLAMP))));
             conditions.push(("mean.", self.edited(model, overall)));

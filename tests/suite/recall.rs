@@ -33,7 +33,7 @@ fn plan(model: &Model, subset: PromptSubset) -> AblationPlan {
             set(&[(3, 5), (9, 70)]),
             draws,
         )],
-        mode: Mode::Zero.into(),
+        mode: Mode::Zero,
         positions: Positions::All,
         when: SignCase::default(),
         signs: SignConvention::Raw,

@@ -64,7 +64,7 @@ pub(super) fn equal_damage(
     let mut found = (f64::NAN, f64::NAN);
     for _ in 0..STEPS {
         let factor = (low + high) / 2.0;
-        let mode = Mode::Multiply(factor as f32).into();
+        let mode = Mode::Multiply(factor as f32);
         let run = lab.text(vec![alone.clone()], mode)?;
         let loss = run.and_then(|run| run.of(&set.class, Metric::Loss));
         let at = loss.map_or(f64::NAN, |loss| of(&loss.class));
@@ -80,7 +80,7 @@ pub(super) fn equal_damage(
     }
     let (factor, at) = found;
     let known = lab.input.facts.subset(&recall.known)?;
-    let mode = Mode::Multiply(factor as f32).into();
+    let mode = Mode::Multiply(factor as f32);
     let edited = lab.recall_on(&known, vec![alone], mode)?;
     let class = edited.target(&set.class).map(|target| target.class);
     Ok(class.map_or(Matched::NoDamage, |class| {

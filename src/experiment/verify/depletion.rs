@@ -7,7 +7,7 @@ use super::claim::{ClaimId, Direction};
 use super::judge::Finding;
 use super::measure::{Lab, Text};
 use super::sets::Sets;
-use crate::hooks::{MeanKind, ModeSpec, SignCase};
+use crate::hooks::{Mode, Reference, SignCase};
 use crate::io_class::Class;
 use crate::stats::BootstrapSettings;
 
@@ -56,7 +56,7 @@ pub(super) fn depletion_sign(
         let arms = found.and_then(|text| text.of(class.as_str(), Metric::TokenEntropy));
         cases.push((signs, arms));
     }
-    let mean_mode = ModeSpec::Means(MeanKind::Overall);
+    let mean_mode = Mode::Mean(Reference::OwnPrompts);
     let averaged = lab.text(vec![set.treatment.clone()], mean_mode)?;
     let averaged = averaged.and_then(|text| text.of(class.as_str(), Metric::TokenEntropy));
     let blank = |quantity: &str| {

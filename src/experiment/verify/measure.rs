@@ -10,7 +10,7 @@ use super::super::plan::{AblationPlan, Treatment};
 use super::super::text::{TextAblation, TokenSink, ablate_text};
 use super::{VerifyInput, VerifySettings};
 use crate::engine::{Engine, EngineError, Progress};
-use crate::hooks::{Mode, ModeSpec, SignCase, SignConvention};
+use crate::hooks::{Mode, SignCase, SignConvention};
 use crate::tokens::{Positions, TokenBatch};
 
 /// What a run of verify needs beside the sets.
@@ -79,7 +79,7 @@ impl Text {
 
 impl Lab<'_> {
     /// A plan of these treatments at all positions.
-    pub fn plan(&self, treatments: Vec<Treatment>, mode: ModeSpec) -> AblationPlan {
+    pub fn plan(&self, treatments: Vec<Treatment>, mode: Mode) -> AblationPlan {
         AblationPlan {
             treatments,
             mode,
@@ -96,7 +96,7 @@ impl Lab<'_> {
         if treatments.is_empty() {
             return Ok(None);
         }
-        match self.recall_on(self.input.facts, treatments, Mode::Zero.into()) {
+        match self.recall_on(self.input.facts, treatments, Mode::Zero) {
             Err(ExperimentError::NothingKnown { .. }) => Ok(None),
             found => found.map(Some),
         }
@@ -107,7 +107,7 @@ impl Lab<'_> {
         &self,
         facts: &TokenBatch,
         treatments: Vec<Treatment>,
-        mode: ModeSpec,
+        mode: Mode,
     ) -> Result<Recall, ExperimentError> {
         let plan = self.plan(treatments, mode);
         let found = ablate(self.engine, facts, &plan, None, self.progress)?;
@@ -134,7 +134,7 @@ impl Lab<'_> {
     pub fn text(
         &self,
         treatments: Vec<Treatment>,
-        mode: ModeSpec,
+        mode: Mode,
     ) -> Result<Option<Text>, ExperimentError> {
         if treatments.is_empty() {
             return Ok(None);
@@ -152,7 +152,7 @@ impl Lab<'_> {
         let plan = AblationPlan {
             when,
             signs: SignConvention::Reference(Arc::new(self.input.table.signs())),
-            ..self.plan(vec![treatment.clone()], Mode::Zero.into())
+            ..self.plan(vec![treatment.clone()], Mode::Zero)
         };
         match self.run_text(plan) {
             Err(ExperimentError::Engine(EngineError::NullEdit { .. })) => Ok(None),

@@ -98,7 +98,7 @@ pub fn verify(
     let classes = steps::text_classes(settings);
     let text = match classes.is_empty() {
         true => None,
-        false => lab.text(sets.treatments(&classes), Mode::Zero.into())?,
+        false => lab.text(sets.treatments(&classes), Mode::Zero)?,
     };
     if asked(&[EnrichmentRecall, SpecificRecall]) {
         let recall = lab.recall(sets.treatments(&ENRICHMENT))?;

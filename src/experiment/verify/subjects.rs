@@ -35,7 +35,7 @@ pub(super) fn enrichment_attributes(
     let effects = match treatments.is_empty() {
         true => Vec::new(),
         false => {
-            let plan = lab.plan(treatments.clone(), Mode::Zero.into());
+            let plan = lab.plan(treatments.clone(), Mode::Zero);
             let rates = attributes(lab.engine, input, &plan, settings, lab.progress)?;
             attribute_effects(&rates, &plan, settings, layers, bootstrap)?.effects
         }
