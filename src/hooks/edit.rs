@@ -29,6 +29,44 @@ pub struct Edit {
 }
 
 impl Edit {
+    /// `mode` on `neurons`, at all positions and in every sign case, signs as the weights have them; called by its mode.
+    pub fn new(neurons: NeuronSet, mode: Mode) -> Self {
+        Edit {
+            label: mode.to_string(),
+            neurons,
+            mode,
+            positions: Positions::All,
+            when: SignCase::default(),
+            signs: SignConvention::Raw,
+        }
+    }
+
+    /// Zero ablation of `neurons`.
+    pub fn zero(neurons: NeuronSet) -> Self {
+        Self::new(neurons, Mode::Zero)
+    }
+
+    /// The same edit, called `label` in messages.
+    pub fn called(self, label: impl Into<String>) -> Self {
+        let label = label.into();
+        Self { label, ..self }
+    }
+
+    /// The same edit at these positions alone.
+    pub fn at(self, positions: Positions) -> Self {
+        Self { positions, ..self }
+    }
+
+    /// The same edit in this sign case alone.
+    pub fn when(self, when: SignCase) -> Self {
+        Self { when, ..self }
+    }
+
+    /// The same edit with signs read by this convention.
+    pub fn signs(self, signs: SignConvention) -> Self {
+        Self { signs, ..self }
+    }
+
     /// Checks that signs and reference values are there, of a model of this shape (layers, neurons in each), and
     /// that the reference has what a run over `batch` takes from it.
     ///
@@ -74,6 +112,12 @@ pub enum Condition {
     Clean,
     /// One edit.
     Edited(Edit),
+}
+
+impl From<Edit> for Condition {
+    fn from(edit: Edit) -> Self {
+        Condition::Edited(edit)
+    }
 }
 
 impl Condition {

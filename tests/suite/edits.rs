@@ -422,14 +422,9 @@ fn reference_values_of_another_model_or_batch_are_refused() {
     let neurons = NeuronSet::from_neurons(4, 80, [Neuron { layer: 1, index: 2 }]).unwrap();
     let batch = many_prompts();
     let edit = |mode| {
-        [Condition::Edited(Edit {
-            label: "foreign".to_string(),
-            neurons: neurons.clone(),
-            mode,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })]
+        [Condition::Edited(
+            Edit::new(neurons.clone(), mode).called("foreign"),
+        )]
     };
     let refused = |mode, batch: &TokenBatch| {
         let error = engine

@@ -24,15 +24,10 @@ fn edit(model: &Model, neurons: &[(usize, usize)], mode: Mode) -> Condition {
     let neurons = neurons
         .iter()
         .map(|&(layer, index)| Neuron { layer, index });
-    Condition::Edited(Edit {
-        label: format!("{mode}"),
-        neurons: NeuronSet::from_neurons(model.config().n_layers(), model.config().d_mlp, neurons)
-            .unwrap(),
+    Condition::Edited(Edit::new(
+        NeuronSet::new(model.config(), neurons).unwrap(),
         mode,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
-    })
+    ))
 }
 
 fn all_logprobs(logprobs: &LogProbs, condition: usize, rows: usize) -> Vec<f32> {
@@ -480,14 +475,9 @@ fn tokens_and_neurons_of_another_model_are_refused() {
         index: 1000,
     };
     for (layers, width) in [(30, 1536), (4, 1536)] {
-        let condition = Condition::Edited(Edit {
-            label: "foreign".to_string(),
-            neurons: NeuronSet::from_neurons(layers, width, [neuron]).unwrap(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        });
+        let condition = Condition::Edited(
+            Edit::zero(NeuronSet::from_neurons(layers, width, [neuron]).unwrap()).called("foreign"),
+        );
         let error = engine
             .run(&batch(&prompts()), &[condition], &mut [], None, &())
             .unwrap_err();

@@ -6,10 +6,10 @@ use candle_core::{DType, Device, Tensor};
 use gatelens::engine::Engine;
 use gatelens::hooks::{
     Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Recorder,
-    Reference, SignCase, SignConvention, Site,
+    Reference, Site,
 };
 use gatelens::model::Model;
-use gatelens::tokens::{Positions, TokenBatch};
+use gatelens::tokens::TokenBatch;
 
 use super::common::{
     LogProbs, batch, first_row, goldens, max_difference, model, relative_difference,
@@ -85,14 +85,7 @@ impl Golden {
     }
 
     fn edited(&self, model: &Model, mode: Mode) -> Condition {
-        Condition::Edited(Edit {
-            label: format!("golden {mode}"),
-            neurons: self.neurons(model),
-            mode,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
+        Condition::Edited(Edit::new(self.neurons(model), mode))
     }
 
     fn neurons(&self, model: &Model) -> NeuronSet {
@@ -102,7 +95,7 @@ impl Golden {
             index: pair[1] as usize,
         });
         let config = model.config();
-        NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap()
+        NeuronSet::new(config, neurons).unwrap()
     }
 
     /// Every condition that the file has runs of, with the prefix of its tensors after the prompt's.
