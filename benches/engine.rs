@@ -6,13 +6,12 @@ use candle_core::{Device, Tensor};
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Observer, SignCase, SignConvention, Site,
-    SiteRows,
+    Condition, Edit, HookPoint, Neuron, NeuronSet, Observer, ReadError, Site, SiteRows,
 };
 use gatelens::hub::{DEFAULT_MODEL, locate};
 use gatelens::io_class::{Fold, classify_layer};
 use gatelens::model::{Activation, Checkpoint, LoadOptions, Mlp, Model};
-use gatelens::tokens::{Positions, Sequence, TokenBatch};
+use gatelens::tokens::{Sequence, TokenBatch};
 
 /// Prompts of 10 tokens each, as factual prompts have on average.
 const PROMPTS: usize = 100;
@@ -25,8 +24,9 @@ impl Readout for LastRows {
         &self.0
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         std::hint::black_box(block.logits);
+        Ok(())
     }
 }
 
@@ -38,8 +38,9 @@ impl Observer for Sum {
         point.site == Site::Post
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         self.0 += seen.rows.iter().sum::<f32>();
+        Ok(())
     }
 }
 
@@ -60,15 +61,9 @@ fn batch() -> TokenBatch {
 fn zero(model: &Model, layers: std::ops::Range<usize>, per_layer: usize) -> Condition {
     let config = model.config();
     let neurons = layers.flat_map(|layer| (0..per_layer).map(move |index| Neuron { layer, index }));
-    Condition::Edited(Edit {
-        label: "bench".to_string(),
-        neurons: NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons)
-            .expect("in range"),
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
-    })
+    Condition::Edited(
+        Edit::zero(NeuronSet::new(config, neurons).expect("in range")).called("bench"),
+    )
 }
 
 fn forward(criterion: &mut Criterion) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{as_optional_text, as_text};
 use super::table::count;
 use crate::experiment::CleanReference;
-use crate::hooks::{EditCount, Mode, ModeSpec, SignCase, SignConvention};
+use crate::hooks::{EditCount, Mode, Needs, SignCase, SignConvention};
 use crate::hub::LocatedModel;
 use crate::io_class::{ClassError, Match, NeuronTable};
 use crate::model::Config;
@@ -26,7 +26,7 @@ pub struct EditArgs {
     /// from the prompt's end). fixed=VALUE. multiply=FACTOR. clamp=LIMIT: no larger than that.
     #[arg(long, default_value = "zero", value_name = "MODE")]
     #[serde(serialize_with = "as_text")]
-    pub mode: ModeSpec,
+    pub mode: Mode,
     /// A folder that `gatelens record` wrote with the same model and tokenizer. The modes mean and mean-sign
     /// take their means from it [default: the clean pass over all prompts of this run], and random sets that
     /// are matched by layer+frequency the frequencies.
@@ -63,7 +63,7 @@ impl EditArgs {
     /// Refuses settings that would do nothing, and random sets that lack what they are matched by; `matching`:
     /// of the random sets, where there are any.
     pub fn check(&self, matching: Option<Match>) -> anyhow::Result<()> {
-        let means = matches!(self.mode, ModeSpec::Means(_));
+        let means = self.mode.needs() == Needs::CleanMeans;
         let frequencies = matching == Some(Match::LayerFrequency);
         let for_sets = match matching {
             Some(_) => ", or --match layer+frequency,",
@@ -77,10 +77,7 @@ impl EditArgs {
         if frequencies && self.reference.is_none() {
             return Err(ClassError::NeedsFrequency.into());
         }
-        let signed = matches!(
-            self.mode,
-            ModeSpec::Ready(Mode::Fixed(_) | Mode::ClampAbove(_))
-        );
+        let signed = matches!(self.mode, Mode::Fixed(_) | Mode::ClampAbove(_));
         anyhow::ensure!(
             self.sign == Sign::Raw || self.when.is_some() || signed,
             "--sign reference changes nothing with --mode {} and without --when; give a sign case such as \
@@ -92,7 +89,7 @@ impl EditArgs {
 
     /// Whether anything but the default is asked for.
     pub fn is_asked_for(&self) -> bool {
-        self.mode != ModeSpec::Ready(Mode::Zero)
+        self.mode != Mode::Zero
             || self.positions != Positions::All
             || self.when.is_some()
             || self.reference.is_some()
@@ -139,13 +136,15 @@ impl EditArgs {
         &self,
         reference: Option<&RecordedFolder>,
         config: &Config,
-    ) -> anyhow::Result<(ModeSpec, Option<Recorded>)> {
-        let (ModeSpec::Means(kind), Some(folder)) = (&self.mode, reference) else {
-            return Ok((self.mode.clone(), None));
+    ) -> anyhow::Result<(Mode, Option<Recorded>)> {
+        let mode = self.mode.clone();
+        let takes_means = mode.needs() == Needs::CleanMeans;
+        let Some(folder) = reference.filter(|_| takes_means) else {
+            return Ok((mode, None));
         };
         let (means, tokens) = folder.means(config.n_layers(), config.d_mlp)?;
         let recorded = Recorded::of(folder, tokens)?;
-        Ok((kind.of(Arc::new(means)).into(), Some(recorded)))
+        Ok((mode.with_means(means), Some(recorded)))
     }
 
     /// The edit in a few words, such as `zero ablation at all positions where gate-,post+ (reference sign)`.

@@ -21,7 +21,7 @@ use super::terminal::{Paint, output_failed, print_json};
 use super::treatments::{read_neurons, select};
 use crate::engine::Engine;
 use crate::experiment::{Choice, Generator};
-use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet};
+use crate::hooks::{Condition, Edit, Mode, Needs, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
 use crate::model::{Checkpoint, Model};
 use crate::report::Reading;
@@ -230,12 +230,12 @@ impl Generate {
     }
 
     /// What is written: the clean text, the edited one, or both.
-    fn arms(&self, checkpoint: &Checkpoint, mode: ModeSpec) -> anyhow::Result<Vec<Arm>> {
+    fn arms(&self, checkpoint: &Checkpoint, mode: Mode) -> anyhow::Result<Vec<Arm>> {
         let clean = ("clean", Condition::Clean);
         if !self.edits() {
             return Ok(vec![clean]);
         }
-        let mode = self.ready(mode)?;
+        self.check_values(&mode)?;
         let file = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), checkpoint)?;
         let table = NeuronTable::classify(checkpoint, self.class.fold, self.class.threshold)?;
         let sets = select(&table, &self.classes, file.as_ref(), self.layers.as_ref())?;
@@ -270,14 +270,13 @@ impl Generate {
         })
     }
 
-    fn ready(&self, mode: ModeSpec) -> anyhow::Result<Mode> {
-        match mode {
-            ModeSpec::Ready(mode) => Ok(mode),
-            ModeSpec::Means(_) => anyhow::bail!(
-                "--mode {} needs means; give a folder of `gatelens record` with --reference",
-                self.edit.mode
+    fn check_values(&self, mode: &Mode) -> anyhow::Result<()> {
+        match mode.needs() {
+            Needs::Nothing => Ok(()),
+            Needs::CleanMeans => anyhow::bail!(
+                "--mode {mode} needs means; give a folder of `gatelens record` with --reference"
             ),
-            ModeSpec::Resample => {
+            Needs::Donors => {
                 anyhow::bail!("--mode resample needs other prompts; use zero, fixed or mean")
             }
         }

@@ -12,7 +12,7 @@ use super::edit_args::{EditArgs, Recorded, print_reference};
 use super::inputs::{Tokenize, checked_batch, read_prompts};
 use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, tokenizer};
 use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
-use crate::hooks::{ModeSpec, NeuronSet};
+use crate::hooks::{Mode, NeuronSet};
 use crate::hub::LocatedModel;
 use crate::io_class::{
     ClassError, ClassQuery, FiringFrequencies, Match, NeuronTable, check_layers, check_threshold,
@@ -111,7 +111,7 @@ pub struct Ready {
     pub max_positions: usize,
     /// Rows of the model's embedding.
     pub vocab_size: usize,
-    mode: ModeSpec,
+    mode: Mode,
     /// The folder that the mode's means come from, if any.
     recorded: Option<Recorded>,
     /// The folder of `--reference`.

@@ -1,7 +1,7 @@
 //! What can go wrong while a model runs.
 
 use super::finite::Precision;
-use crate::hooks::{EditCount, ReferenceError};
+use crate::hooks::{EditCount, ReadError, ReferenceError};
 use crate::model::ModelError;
 use crate::tokens::TokenError;
 
@@ -94,6 +94,9 @@ pub enum EngineError {
         /// What all of the run would take, MiB.
         needed_mib: u64,
     },
+    /// Something that read sites or logits could not go on.
+    #[error(transparent)]
+    Reader(ReadError),
     /// The model's files.
     #[error(transparent)]
     Model(#[from] ModelError),

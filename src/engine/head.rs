@@ -9,7 +9,7 @@ use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::Stream;
 use super::tail::residual_of;
-use crate::hooks::Condition;
+use crate::hooks::{Condition, ReadError};
 use crate::model::Model;
 
 /// Reads the logits of a run.
@@ -20,7 +20,10 @@ pub trait Readout {
     /// Sees one block of rows under the conditions of one stream. A block is shown for every
     /// stream, in the order of their first conditions, before the next block. A copy of one
     /// stream's block may be kept.
-    fn read(&mut self, block: &LogitBlock<'_>);
+    ///
+    /// # Errors
+    /// Whatever keeps it from going on; the run stops there, with [`EngineError::Reader`].
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError>;
 }
 
 /// Some rows of logits.
@@ -102,12 +105,13 @@ fn read_in_shares(
                 let of_streams = logits.chunks_exact(rows.len() * vocab_size);
                 for (stream, logits) in streams.iter().zip(of_streams) {
                     check_logits(logits, &conditions[stream.conditions[0]], model.dtype())?;
-                    readout.read(&LogitBlock {
+                    let block = LogitBlock {
                         conditions: &stream.conditions,
                         first: index * share.rows,
                         logits,
                         vocab_size,
-                    });
+                    };
+                    readout.read(&block).map_err(EngineError::Reader)?;
                 }
                 Ok::<_, EngineError>(())
             })??;
@@ -167,13 +171,14 @@ mod tests {
             &self.rows
         }
 
-        fn read(&mut self, block: &LogitBlock<'_>) {
+        fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
             let first = block.conditions[0];
             self.seen.push((block.first, first));
             for (i, row) in block.logits.chunks_exact(block.vocab_size).enumerate() {
                 let bits = row.iter().map(|logit| logit.to_bits()).collect();
                 self.bits.push(((first, block.first + i), bits));
             }
+            Ok(())
         }
     }
 

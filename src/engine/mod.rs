@@ -145,6 +145,10 @@ impl<'m> Engine<'m> {
     /// Runs `batch` under `conditions`. Observers see the sites they want, `readout` the logits at
     /// its rows, stream by stream in the order of each stream's first condition. Returns what each
     /// condition's edit changed, for [`check_edits`].
+    ///
+    /// # Errors
+    /// Inputs that do not fit the model, its files, numbers that are not finite, [`EngineError::Stopped`], and the first
+    /// error of an observer or of the readout ([`EngineError::Reader`]), which stops the run at once.
     pub fn run(
         &self,
         batch: &TokenBatch,

@@ -125,19 +125,20 @@ impl Pass<'_, '_> {
             return Ok(());
         }
         let width = tensor.dim(1)?;
-        Rows::of(&self.prefixes.of_tokens(tensor)?)?.read(|rows| {
-            let seen = SiteRows {
-                point,
-                conditions,
-                rows,
-                width,
-            };
-            let wanting = self
-                .observers
-                .iter_mut()
-                .filter(|observer| observer.wants(point));
-            wanting.for_each(|observer| observer.observe(&seen));
-        })?;
-        Ok(())
+        Rows::of(&self.prefixes.of_tokens(tensor)?)?
+            .read(|rows| {
+                let seen = SiteRows {
+                    point,
+                    conditions,
+                    rows,
+                    width,
+                };
+                let mut wanting = self
+                    .observers
+                    .iter_mut()
+                    .filter(|observer| observer.wants(point));
+                wanting.try_for_each(|observer| observer.observe(&seen))
+            })?
+            .map_err(EngineError::Reader)
     }
 }

@@ -167,7 +167,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::{Edit, Neuron, NeuronSet, SignCase, SignConvention};
+    use crate::hooks::{Edit, Neuron, NeuronSet};
     use crate::tokens::Sequence;
 
     fn batch() -> TokenBatch {
@@ -182,14 +182,11 @@ mod tests {
 
     fn edit(mode: Mode, positions: Positions) -> Condition {
         let neurons = [Neuron { layer: 0, index: 0 }];
-        Condition::Edited(Edit {
-            label: "edit".to_string(),
-            neurons: NeuronSet::from_neurons(1, 1, neurons).unwrap(),
-            mode,
-            positions,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
+        Condition::Edited(
+            Edit::new(NeuronSet::from_neurons(1, 1, neurons).unwrap(), mode)
+                .called("edit")
+                .at(positions),
+        )
     }
 
     fn rows(conditions: &[Condition]) -> Vec<usize> {

@@ -5,7 +5,7 @@ use candle_nn::kv_cache::KvCache;
 
 use super::head::{LogitBlock, Readout};
 use super::{Engine, EngineError};
-use crate::hooks::{Condition, EditCount};
+use crate::hooks::{Condition, EditCount, ReadError};
 use crate::tokens::{Positions, Sequence, TokenBatch};
 
 /// Keys and values are stored along this dimension of `[sequences, n_kv_heads, tokens, head_dim]`.
@@ -103,7 +103,8 @@ impl Readout for LastRow {
         &self.row
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         self.logits = block.logits.to_vec();
+        Ok(())
     }
 }

@@ -288,7 +288,7 @@ mod tests {
         };
         let plan = AblationPlan {
             treatments: vec![treatment],
-            mode: Mode::Zero.into(),
+            mode: Mode::Zero,
             positions: Positions::All,
             when: SignCase::default(),
             signs: SignConvention::Raw,

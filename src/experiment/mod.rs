@@ -124,9 +124,6 @@ pub enum ExperimentError {
     /// The estimates.
     #[error(transparent)]
     Stats(#[from] StatsError),
-    /// Something that read the activations could not go on.
-    #[error(transparent)]
-    Reader(record::ReadError),
     /// The run was stopped between two passes.
     #[error("stopped after {done} of {of} passes")]
     StoppedAfter {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, HookPoint, Neuron, Observer, RawCase, Site, SiteRows};
+use crate::hooks::{Condition, HookPoint, Neuron, Observer, RawCase, ReadError, Site, SiteRows};
 use crate::tokens::TokenBatch;
 
 /// A neuron's values at one token.
@@ -140,11 +140,12 @@ impl Observer for Column {
         self.place(point).is_some()
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         if let Some(place) = self.place(seen.point) {
             let rows = seen.rows.chunks_exact(seen.width);
             self.values[place] = rows.map(|row| row[self.neuron.index]).collect();
         }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::evidence::Versus;
 use super::outcome::{Arm, PromptSubset};
 use super::sweep::LayerWindow;
-use crate::hooks::{Condition, Edit, Mode, ModeSpec, NeuronSet, SignCase, SignConvention};
+use crate::hooks::{Condition, Edit, Mode, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
 use crate::tokens::Positions;
 
@@ -51,7 +51,7 @@ pub struct AblationPlan {
     /// The classes.
     pub treatments: Vec<Treatment>,
     /// What becomes of an edited value.
-    pub mode: ModeSpec,
+    pub mode: Mode,
     /// At which tokens.
     pub positions: Positions,
     /// In which sign case.

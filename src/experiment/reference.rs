@@ -1,14 +1,12 @@
 //! The reference values that an ablation takes from the clean runs of its own prompts.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::ExperimentError;
 use super::groups::tokens_per_pass;
 use super::plan::AblationPlan;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, DonorRecording, MeanKind, MeanSums, Mode, ModeSpec, choose_donors};
+use crate::hooks::{Condition, DonorRecording, MeanSums, Mode, Needs, choose_donors};
 use crate::tokens::TokenBatch;
 
 /// What the values of a mode were taken from.
@@ -48,15 +46,15 @@ pub(super) fn resolve(
     (all, edited): (&TokenBatch, &TokenBatch),
     progress: &dyn Progress,
 ) -> Result<ResolvedMode, ExperimentError> {
-    match &plan.mode {
-        ModeSpec::Ready(mode) => Ok(ResolvedMode {
-            mode: mode.clone(),
+    match plan.mode.needs() {
+        Needs::Nothing => Ok(ResolvedMode {
+            mode: plan.mode.clone(),
             reference: None,
             bytes: 0,
             passes: 0,
         }),
-        ModeSpec::Means(kind) => means(engine, plan, *kind, all, progress),
-        ModeSpec::Resample => resample(engine, plan, edited, progress),
+        Needs::CleanMeans => means(engine, plan, all, progress),
+        Needs::Donors => resample(engine, plan, edited, progress),
     }
 }
 
@@ -64,7 +62,6 @@ pub(super) fn resolve(
 fn means(
     engine: &Engine<'_>,
     plan: &AblationPlan,
-    kind: MeanKind,
     all: &TokenBatch,
     progress: &dyn Progress,
 ) -> Result<ResolvedMode, ExperimentError> {
@@ -75,7 +72,7 @@ fn means(
         Ok(engine.run(part, &[Condition::Clean], &mut [&mut sums], None, progress)?)
     })?;
     Ok(ResolvedMode {
-        mode: kind.of(Arc::new(sums.means())),
+        mode: plan.mode.clone().with_means(sums.means()),
         reference: Some(CleanReference::CleanMeans {
             prompts: all.sequences().len(),
             tokens: sums.tokens(),
@@ -131,7 +128,7 @@ fn resample(
         )?)
     })?;
     Ok(ResolvedMode {
-        mode: Mode::Resample(Arc::new(recording.finish()?)),
+        mode: Mode::Resample(recording.finish()?.into()),
         reference: Some(CleanReference::Donors {
             prompts,
             seed: plan.seed,

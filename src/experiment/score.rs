@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ExperimentError;
 use super::run::{Measure, Pass};
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
-use crate::hooks::EditCount;
+use crate::hooks::{EditCount, ReadError};
 use crate::tokens::TokenBatch;
 
 /// The numbers of one prompt under one condition.
@@ -149,7 +149,7 @@ impl Readout for Scorer {
         &self.rows
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         if block.conditions[0] == 0 {
             self.clean.clear();
             self.clean.extend_from_slice(block.logits);
@@ -172,6 +172,7 @@ impl Readout for Scorer {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -218,7 +218,7 @@ mod tests {
                 treatment("a", set(&[(0, 1), (1, 2), (4, 3)]), set(&[(0, 5), (4, 6)])),
                 treatment("b", set(&[(3, 3)]), set(&[(3, 4)])),
             ],
-            mode: Mode::Zero.into(),
+            mode: Mode::Zero,
             positions: Positions::All,
             when: SignCase::default(),
             signs: SignConvention::Raw,

@@ -16,7 +16,7 @@ use super::reference::{CleanReference, resolve};
 use super::run::{Measure, NullEdits, Pass, Run, Stage};
 use super::score::{entropy, log_sum_exp};
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
-use crate::hooks::{EditCount, HookPoint, Observer, SiteRows};
+use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
 
@@ -337,7 +337,7 @@ impl Readout for TokenScorer {
         &self.rows
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         let rows = block.logits.par_chunks_exact(block.vocab_size);
         let scores: Vec<TokenScore> = rows
             .zip(&self.next[block.first..])
@@ -347,6 +347,7 @@ impl Readout for TokenScorer {
             let place = block.first..block.first + scores.len();
             self.scores[condition][place].copy_from_slice(&scores);
         }
+        Ok(())
     }
 }
 
@@ -379,10 +380,11 @@ impl Observer for Scales {
         point == HookPoint::FINAL_SCALE
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         for &condition in seen.conditions {
             self.kept[condition] = seen.rows.to_vec();
         }
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use super::neurons::NeuronSet;
-use super::observer::{Observer, SiteRows};
+use super::observer::{Observer, ReadError, SiteRows};
 use super::reference::ReferenceError;
 use super::site::{HookPoint, Site};
 use crate::tokens::{Positions, Sequence, TokenBatch};
@@ -262,9 +262,9 @@ impl Observer for PartRecorder<'_> {
         point.site == Site::Post && point.layer.is_some_and(|l| !neurons(l).is_empty())
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let Some(layer) = seen.point.layer.filter(|_| seen.conditions[0] == 0) else {
-            return;
+            return Ok(());
         };
         let neurons = self.recording.neurons.layer(layer);
         let to = &mut self.recording.donors.layers[layer];
@@ -275,6 +275,7 @@ impl Observer for PartRecorder<'_> {
             values.for_each(|(value, &neuron)| *value = post[neuron as usize]);
         }
         self.recording.missing -= self.rows.len();
+        Ok(())
     }
 }
 

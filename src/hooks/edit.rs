@@ -4,9 +4,8 @@
 //! on the rows of one batch. The edit is the last thing that happens to `post`; what its mode means is in
 //! [`Mode`], how signs are read in [`SignCase`].
 
-use super::donors::DonorLayer;
-use super::means::NeuronMean;
-use super::mode::Mode;
+use super::means::{NeuronMean, NeuronMeans};
+use super::mode::{Mode, Needs, Reference};
 use super::neurons::NeuronSet;
 use super::reference::ReferenceError;
 use super::sign_case::{RawCase, SignCase, SignConvention};
@@ -30,7 +29,45 @@ pub struct Edit {
 }
 
 impl Edit {
-    /// Checks that signs and reference values are of a model of this shape (layers, neurons in each), and
+    /// `mode` on `neurons`, at all positions and in every sign case, signs as the weights have them; called by its mode.
+    pub fn new(neurons: NeuronSet, mode: Mode) -> Self {
+        Edit {
+            label: mode.to_string(),
+            neurons,
+            mode,
+            positions: Positions::All,
+            when: SignCase::default(),
+            signs: SignConvention::Raw,
+        }
+    }
+
+    /// Zero ablation of `neurons`.
+    pub fn zero(neurons: NeuronSet) -> Self {
+        Self::new(neurons, Mode::Zero)
+    }
+
+    /// The same edit, called `label` in messages.
+    pub fn called(self, label: impl Into<String>) -> Self {
+        let label = label.into();
+        Self { label, ..self }
+    }
+
+    /// The same edit at these positions alone.
+    pub fn at(self, positions: Positions) -> Self {
+        Self { positions, ..self }
+    }
+
+    /// The same edit in this sign case alone.
+    pub fn when(self, when: SignCase) -> Self {
+        Self { when, ..self }
+    }
+
+    /// The same edit with signs read by this convention.
+    pub fn signs(self, signs: SignConvention) -> Self {
+        Self { signs, ..self }
+    }
+
+    /// Checks that signs and reference values are there, of a model of this shape (layers, neurons in each), and
     /// that the reference has what a run over `batch` takes from it.
     ///
     /// # Errors
@@ -51,9 +88,15 @@ impl Edit {
         if let SignConvention::Reference(signs) = &self.signs {
             same("reference signs", signs.shape())?;
         }
+        if self.mode.needs() != Needs::Nothing {
+            let mode = self.mode.to_string();
+            return Err(ReferenceError::NotTaken { mode });
+        }
         match &self.mode {
-            Mode::Mean(means) | Mode::MeanBySign(means) => same("means", means.shape()),
-            Mode::Resample(donors) => {
+            Mode::Mean(Reference::Given(means)) | Mode::MeanBySign(Reference::Given(means)) => {
+                same("means", means.shape())
+            }
+            Mode::Resample(Reference::Given(donors)) => {
                 same("donors", donors.shape())?;
                 donors.check(&self.neurons, self.positions, batch)
             }
@@ -69,6 +112,12 @@ pub enum Condition {
     Clean,
     /// One edit.
     Edited(Edit),
+}
+
+impl From<Edit> for Condition {
+    fn from(edit: Edit) -> Self {
+        Condition::Edited(edit)
+    }
 }
 
 impl Condition {
@@ -111,21 +160,13 @@ impl<'a> LayerEdit<'a> {
 
     /// The edit on the rows of `batch`, which [`Edit::check_reference`] has seen.
     pub fn over(&self, batch: &TokenBatch) -> BatchEdit<'a> {
-        let values = match self.mode {
-            Mode::Zero => Values::Zero,
-            Mode::Fixed(value) => Values::Fixed(*value),
-            Mode::Multiply(factor) => Values::Multiply(*factor),
-            Mode::ClampAbove(limit) => Values::ClampAbove(*limit),
-            Mode::Mean(means) => Values::Mean(means.layer(self.layer)),
-            Mode::MeanBySign(means) => Values::MeanBySign(means.layer(self.layer)),
-            Mode::Resample(donors) => {
-                Values::Resample(donors.layer(self.layer), donors.rows(batch))
-            }
+        let donors = match self.mode {
+            Mode::Resample(donors) => donors.given(),
+            _ => None,
         };
         BatchEdit {
-            neurons: self.neurons,
-            values,
-            when: self.when,
+            edit: *self,
+            donor_rows: donors.map_or(Vec::new(), |donors| donors.rows(batch)),
             signs: self.signs.layer(self.layer),
             mask: (self.positions != Positions::All).then(|| batch.mask(self.positions)),
         }
@@ -134,23 +175,11 @@ impl<'a> LayerEdit<'a> {
 
 /// An edit of one layer on the rows of one batch.
 pub struct BatchEdit<'a> {
-    neurons: &'a [u32],
-    values: Values<'a>,
-    when: SignCase,
+    edit: LayerEdit<'a>,
+    /// The row of donors' values that each row of the batch takes; empty where none are taken.
+    donor_rows: Vec<Option<u32>>,
     signs: Option<&'a [i8]>,
     mask: Option<Vec<bool>>,
-}
-
-/// A mode with its values for one layer and batch.
-enum Values<'a> {
-    Zero,
-    Fixed(f32),
-    Multiply(f32),
-    ClampAbove(f32),
-    Mean(&'a [NeuronMean]),
-    MeanBySign(&'a [NeuronMean]),
-    /// With the row of values that each row of the batch takes.
-    Resample(&'a DonorLayer, Vec<Option<u32>>),
 }
 
 /// One value that an edit may change. What a mode does not ask for is not read.
@@ -208,26 +237,44 @@ impl BatchEdit<'_> {
         }
         let row = (gate, up, post);
         // The mode is matched once a row, so that each has a loop of its own.
-        match &self.values {
-            Values::Zero => self.each(row, |_| Becomes(0.0)),
-            Values::Fixed(value) => self.each(row, |at| Becomes(at.sign() * value)),
-            Values::Multiply(factor) => self.each(row, |at| Becomes(at.post * factor)),
-            Values::ClampAbove(limit) => self.each(row, |at| {
+        match self.edit.mode {
+            Mode::Zero => self.each(row, |_| Becomes(0.0)),
+            Mode::Fixed(value) => self.each(row, |at| Becomes(at.sign() * value)),
+            Mode::Multiply(factor) => self.each(row, |at| Becomes(at.post * factor)),
+            Mode::ClampAbove(limit) => self.each(row, |at| {
                 Becomes(at.sign() * (at.sign() * at.post).min(*limit))
             }),
-            Values::Mean(means) => self.each(row, |at| means[at.neuron].overall.into()),
-            Values::MeanBySign(means) => self.each(row, |at| {
-                RawCase::of(at.gate(), at.up()).map_or(Outcome::NoSign, |case| {
-                    means[at.neuron].by_sign[case as usize].into()
-                })
-            }),
-            Values::Resample(donors, rows) => {
-                let from = rows[token];
+            Mode::Mean(means) => {
+                let means = self.of_layer(means);
                 self.each(row, |at| {
-                    from.and_then(|from| donors.value(from, at.neuron)).into()
+                    means.get(at.neuron).and_then(|m| m.overall).into()
+                })
+            }
+            Mode::MeanBySign(means) => {
+                let means = self.of_layer(means);
+                self.each(row, |at| match RawCase::of(at.gate(), at.up()) {
+                    None => Outcome::NoSign,
+                    Some(case) => {
+                        let mean = means.get(at.neuron);
+                        mean.and_then(|m| m.by_sign[case as usize]).into()
+                    }
+                })
+            }
+            Mode::Resample(donors) => {
+                let donors = donors.given().map(|donors| donors.layer(self.edit.layer));
+                let from = self.donor_rows.get(token).copied().flatten();
+                let from = donors.zip(from);
+                self.each(row, |at| {
+                    from.and_then(|(donors, row)| donors.value(row, at.neuron))
+                        .into()
                 })
             }
         }
+    }
+
+    fn of_layer<'m>(&self, means: &'m Reference<NeuronMeans>) -> &'m [NeuronMean] {
+        let means = means.given();
+        means.map_or(&[], |means| means.layer(self.edit.layer))
     }
 
     /// Edits one row, given as gate, up and post.
@@ -237,12 +284,14 @@ impl BatchEdit<'_> {
         row: (&[f32], &[f32], &mut [f32]),
         outcome: impl Fn(Reached<'_>) -> Outcome,
     ) -> EditCount {
-        if self.when.is_any() {
+        if self.edit.when.is_any() {
             self.where_holds(row, |_| true, outcome)
         } else {
             let holds = |at: Reached<'_>| {
                 let sign = at.sign();
-                self.when.holds(at.gate(), sign * at.up(), sign * at.post)
+                self.edit
+                    .when
+                    .holds(at.gate(), sign * at.up(), sign * at.post)
             };
             self.where_holds(row, holds, outcome)
         }
@@ -256,7 +305,7 @@ impl BatchEdit<'_> {
         outcome: impl Fn(Reached<'_>) -> Outcome,
     ) -> EditCount {
         let mut count = EditCount::default();
-        for &neuron in self.neurons {
+        for &neuron in self.edit.neurons {
             let post = &mut post[neuron as usize];
             let reached = Reached {
                 neuron: neuron as usize,

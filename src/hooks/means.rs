@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::neurons::{Neuron, NeuronSet};
-use super::observer::{Observer, SiteRows};
+use super::observer::{Observer, ReadError, SiteRows};
 use super::sign_case::RawCase;
 use super::site::Site;
 
@@ -156,9 +156,9 @@ impl Observer for MeanSums {
                 .is_some_and(|l| !self.neurons.layer(l).is_empty())
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let Some(layer) = seen.point.layer.filter(|_| seen.conditions[0] == 0) else {
-            return;
+            return Ok(());
         };
         let neurons = self.neurons.layer(layer);
         match seen.point.site {
@@ -174,6 +174,7 @@ impl Observer for MeanSums {
             }
             _ => self.add(layer, seen),
         }
+        Ok(())
     }
 }
 
@@ -195,6 +196,7 @@ mod tests {
                 rows,
                 width: 3,
             })
+            .unwrap()
         };
         // two passes, of two tokens and of one; neuron 1 is not in the set
         show(Site::Pre, &[1.0, 9.0, -1.0, 2.0, 9.0, 0.0]);

@@ -1,150 +1,165 @@
-//! What becomes of a neuron's `post`.
+//! What becomes of a neuron's `post`, and where that comes from.
 //!
-//! [`Mode`] is what an edit holds: it has all its values. [`ModeSpec`] is what a person asks for: `mean` is
-//! a wish until somebody has taken the means, and only then a mode.
+//! A number stands in the mode itself and beside its name, as in `fixed=0.5`. Values of a reference are there already, as
+//! from a recording, or [`Mode::needs`] says what a run has to do for them first.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use strum::{EnumProperty, IntoEnumIterator};
+
 use super::donors::Donors;
 use super::means::NeuronMeans;
 
-/// What becomes of a neuron's `post` value.
-#[derive(Clone, Debug)]
+/// What becomes of a neuron's `post` value; printed and parsed as files and the command line name it.
+///
+/// A mode with a number of its own is a variant here, a line in `number`, and its formula in `BatchEdit::edit_row`.
+#[derive(Clone, Debug, PartialEq, strum::AsRefStr, strum::EnumIter, strum::EnumProperty)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Mode {
     /// It becomes 0.
     Zero,
-    /// It becomes this value.
-    Fixed(f32),
-    /// It is multiplied by this factor.
-    Multiply(f32),
-    /// It is kept, but no larger than this.
-    ClampAbove(f32),
     /// It becomes the neuron's mean over a reference.
-    Mean(Arc<NeuronMeans>),
+    Mean(Reference<NeuronMeans>),
     /// It becomes the neuron's mean over those tokens of a reference whose `gate` and `up` have the
     /// (raw) signs that the edited run's have here.
-    MeanBySign(Arc<NeuronMeans>),
+    #[strum(serialize = "mean-sign")]
+    MeanBySign(Reference<NeuronMeans>),
     /// It becomes the value of another prompt at the same role.
-    Resample(Arc<Donors>),
+    Resample(Reference<Donors>),
+    /// It becomes this value.
+    #[strum(props(number = "VALUE"))]
+    Fixed(f32),
+    /// It is multiplied by this factor.
+    #[strum(props(number = "FACTOR"))]
+    Multiply(f32),
+    /// It is kept, but no larger than this.
+    #[strum(serialize = "clamp", props(number = "LIMIT"))]
+    ClampAbove(f32),
 }
 
-/// Equal modes edit alike. Of reference values only the same are equal: to compare them one by one would
-/// cost more than the sharing of a stream saves.
-impl PartialEq for Mode {
+/// Where a mode's values come from. Of values only the same are equal: to compare them one by one would cost more than
+/// the sharing of a stream saves.
+#[derive(Clone, Debug, Default)]
+pub enum Reference<T> {
+    /// The prompts of the run that edits: it takes them before.
+    #[default]
+    OwnPrompts,
+    /// Here they are.
+    Given(Arc<T>),
+}
+
+impl<T> Reference<T> {
+    /// The values, where they are here.
+    pub(super) fn given(&self) -> Option<&T> {
+        match self {
+            Reference::OwnPrompts => None,
+            Reference::Given(values) => Some(values),
+        }
+    }
+}
+
+impl<T> PartialEq for Reference<T> {
     fn eq(&self, other: &Self) -> bool {
-        use Mode::*;
         match (self, other) {
-            (Zero, Zero) => true,
-            (Fixed(a), Fixed(b)) | (Multiply(a), Multiply(b)) => a == b,
-            (ClampAbove(a), ClampAbove(b)) => a == b,
-            (Mean(a), Mean(b)) | (MeanBySign(a), MeanBySign(b)) => Arc::ptr_eq(a, b),
-            (Resample(a), Resample(b)) => Arc::ptr_eq(a, b),
+            (Reference::OwnPrompts, Reference::OwnPrompts) => true,
+            (Reference::Given(a), Reference::Given(b)) => Arc::ptr_eq(a, b),
             _ => false,
+        }
+    }
+}
+
+impl<T> From<T> for Reference<T> {
+    fn from(values: T) -> Self {
+        Reference::Given(Arc::new(values))
+    }
+}
+
+/// What a run has to do before it can edit with a mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: every value is there.
+    Nothing,
+    /// To take the means of its prompts in a clean pass ([`MeanSums`](super::MeanSums)).
+    CleanMeans,
+    /// To choose donors among its prompts and record their values ([`DonorRecording`](super::DonorRecording)).
+    Donors,
+}
+
+impl Mode {
+    /// What a run has to do before it can edit so.
+    pub fn needs(&self) -> Needs {
+        use Reference::OwnPrompts;
+        match self {
+            Mode::Mean(OwnPrompts) | Mode::MeanBySign(OwnPrompts) => Needs::CleanMeans,
+            Mode::Resample(OwnPrompts) => Needs::Donors,
+            _ => Needs::Nothing,
+        }
+    }
+
+    /// The mode with these means, if it is one that takes means.
+    pub fn with_means(self, means: NeuronMeans) -> Self {
+        match self {
+            Mode::Mean(_) => Mode::Mean(means.into()),
+            Mode::MeanBySign(_) => Mode::MeanBySign(means.into()),
+            other => other,
+        }
+    }
+
+    fn number(&mut self) -> Option<&mut f32> {
+        match self {
+            Mode::Fixed(number) | Mode::Multiply(number) | Mode::ClampAbove(number) => Some(number),
+            _ => None,
         }
     }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Mode::Zero => f.write_str("zero"),
-            Mode::Fixed(value) => write!(f, "fixed={value}"),
-            Mode::Multiply(factor) => write!(f, "multiply={factor}"),
-            Mode::ClampAbove(limit) => write!(f, "clamp={limit}"),
-            Mode::Mean(_) => MeanKind::Overall.fmt(f),
-            Mode::MeanBySign(_) => MeanKind::BySign.fmt(f),
-            Mode::Resample(_) => f.write_str("resample"),
-        }
+        f.write_str(self.as_ref())?;
+        let mut mode = self.clone();
+        mode.number()
+            .map_or(Ok(()), |number| write!(f, "={number}"))
     }
 }
 
-/// Which mean of a reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MeanKind {
-    /// Over all tokens.
-    Overall,
-    /// Over the tokens of each raw sign case.
-    BySign,
-}
-
-impl MeanKind {
-    /// The mode, once the means are known.
-    pub fn of(self, means: Arc<NeuronMeans>) -> Mode {
-        match self {
-            MeanKind::Overall => Mode::Mean(means),
-            MeanKind::BySign => Mode::MeanBySign(means),
-        }
-    }
-}
-
-impl fmt::Display for MeanKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            MeanKind::Overall => "mean",
-            MeanKind::BySign => "mean-sign",
-        })
-    }
-}
-
-/// A mode as it is asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ModeSpec {
-    /// One that has all it needs.
-    Ready(Mode),
-    /// Means, of a reference to be run or read.
-    Means(MeanKind),
-    /// Values of other prompts, to be recorded.
-    Resample,
-}
-
-impl From<Mode> for ModeSpec {
-    fn from(mode: Mode) -> Self {
-        ModeSpec::Ready(mode)
-    }
-}
-
-impl fmt::Display for ModeSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ModeSpec::Ready(mode) => mode.fmt(f),
-            ModeSpec::Means(kind) => kind.fmt(f),
-            ModeSpec::Resample => f.write_str("resample"),
-        }
-    }
-}
-
-impl FromStr for ModeSpec {
+impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let spec = match text.split_once('=') {
-            None => match text {
-                "zero" => Some(Mode::Zero.into()),
-                "mean" => Some(ModeSpec::Means(MeanKind::Overall)),
-                "mean-sign" => Some(ModeSpec::Means(MeanKind::BySign)),
-                "resample" => Some(ModeSpec::Resample),
-                _ => None,
-            },
-            Some((name, number)) => with_number(name, number).map(ModeSpec::Ready),
+        let (name, number) = match text.split_once('=') {
+            Some((name, number)) => (name, Some(number)),
+            None => (text, None),
         };
-        spec.ok_or_else(|| {
-            format!(
-                "`{text}` is no edit; accepted: zero, mean, mean-sign, resample, fixed=VALUE, \
-                 multiply=FACTOR, clamp=LIMIT, with finite numbers that f32 holds (to 3.4e38)"
-            )
-        })
+        let mode = Mode::iter().find(|mode| mode.as_ref() == name);
+        mode.and_then(|mode| with_number(mode, number))
+            .ok_or_else(|| {
+                let accepted: Vec<_> = Mode::iter().map(usage).collect();
+                format!(
+                    "`{text}` is no edit; accepted: {}, with finite numbers that f32 holds (to 3.4e38)",
+                    accepted.join(", ")
+                )
+            })
     }
 }
 
-fn with_number(name: &str, number: &str) -> Option<Mode> {
-    let number: f32 = number.parse().ok().filter(|n: &f32| n.is_finite())?;
-    match name {
-        "fixed" => Some(Mode::Fixed(number)),
-        "multiply" => Some(Mode::Multiply(number)),
-        "clamp" => Some(Mode::ClampAbove(number)),
-        _ => None,
+/// The mode with the number that was written, exactly where it takes one.
+fn with_number(mut mode: Mode, written: Option<&str>) -> Option<Mode> {
+    match (mode.number(), written) {
+        (None, None) => {}
+        (Some(number), Some(written)) => {
+            *number = written.parse().ok().filter(|n: &f32| n.is_finite())?;
+        }
+        _ => return None,
+    }
+    Some(mode)
+}
+
+fn usage(mode: Mode) -> String {
+    match mode.get_str("number") {
+        Some(number) => format!("{}={number}", mode.as_ref()),
+        None => mode.as_ref().to_owned(),
     }
 }
 
@@ -163,7 +178,7 @@ mod tests {
             "multiply=-1",
             "clamp=2",
         ] {
-            assert_eq!(name.parse::<ModeSpec>().unwrap().to_string(), name);
+            assert_eq!(name.parse::<Mode>().unwrap().to_string(), name);
         }
         for name in [
             "",
@@ -174,16 +189,38 @@ mod tests {
             "means",
             "mean=1",
         ] {
-            assert!(name.parse::<ModeSpec>().is_err(), "{name}");
+            assert_eq!(
+                name.parse::<Mode>().unwrap_err(),
+                format!(
+                    "`{name}` is no edit; accepted: zero, mean, mean-sign, resample, fixed=VALUE, \
+                     multiply=FACTOR, clamp=LIMIT, with finite numbers that f32 holds (to 3.4e38)"
+                )
+            );
         }
     }
 
     #[test]
     fn means_are_equal_when_they_are_the_same() {
-        let means = || Arc::new(NeuronMeans::absent(1, 1));
-        let one = means();
-        assert_eq!(Mode::Mean(one.clone()), Mode::Mean(one.clone()));
-        assert_ne!(Mode::Mean(one.clone()), Mode::MeanBySign(one.clone()));
-        assert_ne!(Mode::Mean(one), Mode::Mean(means()));
+        let given = || Mode::Mean(NeuronMeans::absent(1, 1).into());
+        let one = given();
+        assert_eq!(one, one.clone());
+        assert_ne!(one, given());
+        assert_ne!(one, Mode::Mean(Reference::OwnPrompts));
+    }
+
+    #[test]
+    fn a_run_must_take_only_what_is_not_there() {
+        for (name, needs) in [
+            ("zero", Needs::Nothing),
+            ("fixed=1", Needs::Nothing),
+            ("mean", Needs::CleanMeans),
+            ("mean-sign", Needs::CleanMeans),
+            ("resample", Needs::Donors),
+        ] {
+            let mode: Mode = name.parse().unwrap();
+            assert_eq!(mode.needs(), needs);
+            let has_means = mode.with_means(NeuronMeans::absent(1, 1));
+            assert_eq!(has_means.needs() == Needs::Nothing, name != "resample");
+        }
     }
 }

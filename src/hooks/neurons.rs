@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::model::Config;
 use crate::prompts::{NotText, Unreadable, content, read_text};
 
 /// So many bad lines of a neuron file are printed; the error holds them all.
@@ -21,6 +22,13 @@ pub struct Neuron {
     pub layer: usize,
     /// Row of `gate_proj` and `up_proj`, column of `down_proj`, from 0.
     pub index: usize,
+}
+
+impl Neuron {
+    /// Neuron `index` of layer `layer`.
+    pub const fn new(layer: usize, index: usize) -> Self {
+        Self { layer, index }
+    }
 }
 
 impl fmt::Display for Neuron {
@@ -156,6 +164,17 @@ impl NeuronSet {
         NeuronSet {
             layers: vec![Vec::new(); n_layers],
         }
+    }
+
+    /// The given neurons of a model, as [`NeuronSet::from_neurons`].
+    ///
+    /// # Errors
+    /// Those of [`NeuronSet::from_neurons`].
+    pub fn new(
+        model: &Config,
+        neurons: impl IntoIterator<Item = Neuron>,
+    ) -> Result<Self, NeuronError> {
+        Self::from_neurons(model.n_layers(), model.d_mlp, neurons)
     }
 
     /// The given neurons, in any order; a neuron given twice counts once.

@@ -16,6 +16,9 @@ pub struct SiteRows<'a> {
     pub width: usize,
 }
 
+/// What stops a reader, and with it the run: anything, such as a full disk.
+pub type ReadError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Something that reads sites while the engine runs. Sites of one layer arrive in the order of
 /// [`Site::ALL`](super::Site::ALL), layers in ascending order.
 pub trait Observer {
@@ -23,7 +26,11 @@ pub trait Observer {
     fn wants(&self, point: HookPoint) -> bool;
 
     /// Sees the rows of a wanted site, once per stream.
-    fn observe(&mut self, seen: &SiteRows<'_>);
+    ///
+    /// # Errors
+    /// Whatever keeps it from going on; the run stops there, with
+    /// [`EngineError::Reader`](crate::engine::EngineError::Reader).
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError>;
 }
 
 /// Keeps the rows of the sites that were asked for.
@@ -59,10 +66,11 @@ impl Observer for Recorder {
         self.wanted.contains(&point)
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         for &condition in seen.conditions {
             self.kept
                 .insert((seen.point, condition), seen.rows.to_vec());
         }
+        Ok(())
     }
 }

@@ -6,6 +6,14 @@ use crate::tokens::Positions;
 /// Reference values that do not fit the edit, the model or the batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
+    /// An edit before its values were taken.
+    #[error(
+        "mode {mode} has no values yet: take them in a clean run of the prompts, or from a recording"
+    )]
+    NotTaken {
+        /// The mode's name.
+        mode: String,
+    },
     /// Values of a model of another shape.
     #[error(
         "its {what} are of a model of {} layers with {} neurons, this one has {} with {}",

@@ -134,13 +134,13 @@ fn set(model: &Model, neurons: impl IntoIterator<Item = (usize, usize)>) -> Neur
     let neurons = neurons
         .into_iter()
         .map(|(layer, index)| Neuron { layer, index });
-    NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap()
+    NeuronSet::new(config, neurons).unwrap()
 }
 
 fn plan(treatments: Vec<Treatment>) -> AblationPlan {
     AblationPlan {
         treatments,
-        mode: Mode::Zero.into(),
+        mode: Mode::Zero,
         positions: Positions::All,
         when: SignCase::default(),
         signs: SignConvention::Raw,
@@ -298,14 +298,7 @@ fn residuals(model: &Model, batch: &TokenBatch, edited: Option<&NeuronSet>) -> R
         .collect();
     let mut recorder = Recorder::new(points.clone());
     let condition = edited.map_or(Condition::Clean, |neurons| {
-        Condition::Edited(Edit {
-            label: "alone".to_string(),
-            neurons: neurons.clone(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
+        Condition::Edited(Edit::zero(neurons.clone()).called("alone"))
     });
     Engine::new(model)
         .run(batch, &[condition], &mut [&mut recorder], None, &())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use gatelens::engine::{Engine, LogitBlock, Readout};
-use gatelens::hooks::{Condition, EditCount, Observer};
+use gatelens::hooks::{Condition, EditCount, Observer, ReadError};
 use gatelens::hub::{ModelFiles, locate};
 use gatelens::model::{Checkpoint, LoadOptions, Model};
 use gatelens::tokens::{Sequence, TokenBatch};
@@ -93,7 +93,7 @@ impl Readout for LogProbs {
         &self.rows
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         for (i, logits) in block.logits.chunks_exact(block.vocab_size).enumerate() {
             let max = logits.iter().copied().fold(f32::MIN, f32::max);
             let sum: f64 = logits.iter().map(|l| f64::from(l - max).exp()).sum();
@@ -107,6 +107,7 @@ impl Readout for LogProbs {
                     .insert((condition, self.rows[block.first + i]), logprobs.clone());
             }
         }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use gatelens::engine::Engine;
 use gatelens::experiment::{
     Ablation, AblationPlan, Arm, ExperimentError, PromptSubset, Treatment, ablate,
 };
-use gatelens::hooks::{Mode, ModeSpec, Neuron, NeuronSet, SignCase, SignConvention};
+use gatelens::hooks::{Mode, Neuron, NeuronSet, Reference, SignCase, SignConvention};
 use gatelens::io_class::{Fold, MatchedDraws, NeuronTable};
 use gatelens::model::Model;
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
@@ -61,11 +61,7 @@ struct Asked {
     reference_sign: bool,
 }
 
-fn ablation(
-    two_layer: &TwoLayer,
-    mode: &ModeSpec,
-    asked: Asked,
-) -> Result<Ablation, ExperimentError> {
+fn ablation(two_layer: &TwoLayer, mode: &Mode, asked: Asked) -> Result<Ablation, ExperimentError> {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = two_layer.checkpoint(dir.path());
     let signs = NeuronTable::classify(&checkpoint, Fold::Pre, 0.5)
@@ -85,7 +81,7 @@ fn ablation(
 
 fn plan(
     neurons: NeuronSet,
-    mode: &ModeSpec,
+    mode: &Mode,
     positions: Positions,
     when: SignCase,
     signs: SignConvention,
@@ -206,7 +202,7 @@ fn every_mode_equals_plain_loops() {
     let two_layer = TwoLayer::new();
     let traces = clean_traces(&two_layer);
     for (mode, value) in modes(&traces, &|_| 1.0) {
-        let spec: ModeSpec = mode.parse().unwrap();
+        let spec: Mode = mode.parse().unwrap();
         let found = ablation(&two_layer, &spec, Asked::default()).unwrap();
         let expected = expected(&two_layer, &|_, _| true, &value);
         assert_close(mode, &logprobs(&found), &expected);
@@ -405,7 +401,13 @@ fn one_prompt_alone_has_no_donor() {
     let batch = many_prompts().subset(&[3]).unwrap();
     let neurons = NeuronSet::from_neurons(4, 80, [Neuron { layer: 1, index: 2 }]).unwrap();
     let (when, signs) = (SignCase::default(), SignConvention::Raw);
-    let plan = plan(neurons, &ModeSpec::Resample, Positions::All, when, signs);
+    let plan = plan(
+        neurons,
+        &Mode::Resample(Reference::OwnPrompts),
+        Positions::All,
+        when,
+        signs,
+    );
     let error = ablate(&Engine::new(&model), &batch, &plan, None, &())
         .err()
         .unwrap();
@@ -420,14 +422,9 @@ fn reference_values_of_another_model_or_batch_are_refused() {
     let neurons = NeuronSet::from_neurons(4, 80, [Neuron { layer: 1, index: 2 }]).unwrap();
     let batch = many_prompts();
     let edit = |mode| {
-        [Condition::Edited(Edit {
-            label: "foreign".to_string(),
-            neurons: neurons.clone(),
-            mode,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })]
+        [Condition::Edited(
+            Edit::new(neurons.clone(), mode).called("foreign"),
+        )]
     };
     let refused = |mode, batch: &TokenBatch| {
         let error = engine
@@ -435,7 +432,7 @@ fn reference_values_of_another_model_or_batch_are_refused() {
             .unwrap_err();
         error.to_string()
     };
-    let means = Mode::Mean(Arc::new(NeuronMeans::absent(4, 81)));
+    let means = Mode::Mean(NeuronMeans::absent(4, 81).into());
     assert!(refused(means, &batch).contains("81 neurons"));
 
     let some = batch.subset(&[0, 1, 2]).unwrap();
@@ -453,7 +450,7 @@ fn reference_values_of_another_model_or_batch_are_refused() {
             .run(&some, &[Condition::Clean], &mut [&mut observer], None, &())
             .unwrap();
         drop(observer);
-        Mode::Resample(Arc::new(recording.finish().unwrap()))
+        Mode::Resample(recording.finish().unwrap().into())
     };
     engine
         .run(&some, &edit(donors(Positions::All)), &mut [], None, &())

@@ -1,9 +1,9 @@
 //! One expectation through every path of the engine.
 
-use gatelens::engine::{Engine, EngineError};
+use gatelens::engine::{Engine, EngineError, LogitBlock, Readout};
 use gatelens::hooks::{
-    Condition, Edit, EditCount, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase,
-    SignConvention, Site,
+    Condition, Edit, EditCount, HookPoint, Mode, Neuron, NeuronSet, Observer, ReadError, Recorder,
+    SignCase, SignConvention, Site, SiteRows,
 };
 use gatelens::model::{LoadOptions, Model, Residency};
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
@@ -24,15 +24,10 @@ fn edit(model: &Model, neurons: &[(usize, usize)], mode: Mode) -> Condition {
     let neurons = neurons
         .iter()
         .map(|&(layer, index)| Neuron { layer, index });
-    Condition::Edited(Edit {
-        label: format!("{mode}"),
-        neurons: NeuronSet::from_neurons(model.config().n_layers(), model.config().d_mlp, neurons)
-            .unwrap(),
+    Condition::Edited(Edit::new(
+        NeuronSet::new(model.config(), neurons).unwrap(),
         mode,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
-    })
+    ))
 }
 
 fn all_logprobs(logprobs: &LogProbs, condition: usize, rows: usize) -> Vec<f32> {
@@ -241,6 +236,59 @@ fn the_same_recorder_tells_what_it_never_saw() {
     );
 }
 
+/// Fails at the first site or row that it is shown, and counts how often it was asked.
+#[derive(Default)]
+struct FullDisk {
+    asked: usize,
+}
+
+impl FullDisk {
+    fn fail(&mut self) -> Result<(), ReadError> {
+        self.asked += 1;
+        Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+    }
+}
+
+impl Observer for FullDisk {
+    fn wants(&self, point: HookPoint) -> bool {
+        point.site == Site::Post
+    }
+
+    fn observe(&mut self, _: &SiteRows<'_>) -> Result<(), ReadError> {
+        self.fail()
+    }
+}
+
+impl Readout for FullDisk {
+    fn rows(&self) -> &[usize] {
+        &[0]
+    }
+
+    fn read(&mut self, _: &LogitBlock<'_>) -> Result<(), ReadError> {
+        self.fail()
+    }
+}
+
+#[test]
+fn an_observer_or_a_readout_that_fails_stops_the_run_at_once() {
+    let model = model("tiny-llama");
+    let (engine, batch) = (Engine::new(&model), batch(&prompts()));
+    let conditions = [Condition::Clean, edit(&model, &[(1, 3)], Mode::Zero)];
+    let (mut observer, mut readout) = (FullDisk::default(), FullDisk::default());
+    let watched = engine.run(&batch, &conditions, &mut [&mut observer], None, &());
+    let read = engine.run(&batch, &conditions, &mut [], Some(&mut readout), &());
+    for (outcome, asked) in [(watched, observer.asked), (read, readout.asked)] {
+        let error = outcome.unwrap_err();
+        let EngineError::Reader(why) = &error else {
+            panic!("{error}");
+        };
+        let why = why.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(why.kind(), std::io::ErrorKind::StorageFull);
+        assert_eq!(error.to_string(), why.to_string());
+        assert_eq!(asked, 1);
+    }
+}
+
 #[test]
 fn an_identity_edit_equals_no_edit_and_counts_no_change() {
     let model = model("tiny-llama");
@@ -427,14 +475,9 @@ fn tokens_and_neurons_of_another_model_are_refused() {
         index: 1000,
     };
     for (layers, width) in [(30, 1536), (4, 1536)] {
-        let condition = Condition::Edited(Edit {
-            label: "foreign".to_string(),
-            neurons: NeuronSet::from_neurons(layers, width, [neuron]).unwrap(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        });
+        let condition = Condition::Edited(
+            Edit::zero(NeuronSet::from_neurons(layers, width, [neuron]).unwrap()).called("foreign"),
+        );
         let error = engine
             .run(&batch(&prompts()), &[condition], &mut [], None, &())
             .unwrap_err();

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::experiment::{Choice, Generator};
-use gatelens::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
+use gatelens::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, ReadError};
 use gatelens::model::Model;
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
 use serde_json::Value;
@@ -26,14 +26,14 @@ fn edited(model: &Model, positions: Positions, mode: Mode) -> Condition {
         let every_second = (0..d_mlp).step_by(2);
         every_second.map(move |index| Neuron { layer, index })
     });
-    Condition::Edited(Edit {
-        label: "every second".to_string(),
-        neurons: NeuronSet::from_neurons(layers, d_mlp, neurons).unwrap(),
-        mode,
-        positions,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
-    })
+    Condition::Edited(
+        Edit::new(
+            NeuronSet::from_neurons(layers, d_mlp, neurons).unwrap(),
+            mode,
+        )
+        .called("every second")
+        .at(positions),
+    )
 }
 
 /// What the generator writes: each token goes through the model once.
@@ -85,8 +85,9 @@ impl Readout for Last {
         &self.row
     }
 
-    fn read(&mut self, block: &LogitBlock<'_>) {
+    fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         self.logits = block.logits.to_vec();
+        Ok(())
     }
 }
 

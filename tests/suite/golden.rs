@@ -1,16 +1,15 @@
 //! Golden numbers of Hugging Face transformers (`tests/goldens/make.py`), and a run held against them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use gatelens::engine::Engine;
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Recorder, SignCase,
-    SignConvention, Site,
+    Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Recorder,
+    Reference, Site,
 };
 use gatelens::model::Model;
-use gatelens::tokens::{Positions, TokenBatch};
+use gatelens::tokens::TokenBatch;
 
 use super::common::{
     LogProbs, batch, first_row, goldens, max_difference, model, relative_difference,
@@ -86,14 +85,7 @@ impl Golden {
     }
 
     fn edited(&self, model: &Model, mode: Mode) -> Condition {
-        Condition::Edited(Edit {
-            label: format!("golden {mode}"),
-            neurons: self.neurons(model),
-            mode,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
+        Condition::Edited(Edit::new(self.neurons(model), mode))
     }
 
     fn neurons(&self, model: &Model) -> NeuronSet {
@@ -103,14 +95,14 @@ impl Golden {
             index: pair[1] as usize,
         });
         let config = model.config();
-        NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap()
+        NeuronSet::new(config, neurons).unwrap()
     }
 
     /// Every condition that the file has runs of, with the prefix of its tensors after the prompt's.
     fn conditions(&self, model: &Model, batch: &TokenBatch) -> Vec<(&'static str, Condition)> {
         let mut conditions = vec![("", Condition::Clean), ("ablated.", self.ablation(model))];
         if self.has("ablation.means") {
-            let means = Arc::new(self.means(model, batch));
+            let means = Reference::from(self.means(model, batch));
             let (overall, by_sign) = (Mode::Mean(means.clone()), Mode::MeanBySign(means));
             conditions.push(("clamp.", self.edited(model, Mode::ClampAbove(CLAMP))));
             conditions.push(("mean.", self.edited(model, overall)));

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use gatelens::engine::{Engine, EngineError};
-use gatelens::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
+use gatelens::hooks::{Condition, Edit, Neuron, NeuronSet};
 use gatelens::hub::locate;
 use gatelens::io_class::{Fold, NeuronTable};
 use gatelens::model::{Checkpoint, LoadOptions, Model, ModelError, Residency};
-use gatelens::tokens::{Positions, TokenBatch};
+use gatelens::tokens::TokenBatch;
 
 use super::cli::{fail, succeed};
 use super::common::{batch, checkpoint, goldens, model, run};
@@ -36,14 +36,7 @@ fn edit(model: &Model, neurons: &[(usize, usize)]) -> Condition {
     let neurons = neurons
         .iter()
         .map(|&(layer, index)| Neuron { layer, index });
-    Condition::Edited(Edit {
-        label: "edit".to_string(),
-        neurons: NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap(),
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
-    })
+    Condition::Edited(Edit::zero(NeuronSet::new(config, neurons).unwrap()).called("edit"))
 }
 
 /// A copy of a tiny checkpoint that may be damaged.

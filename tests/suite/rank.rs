@@ -47,7 +47,7 @@ fn plan(
     };
     let ablation = AblationPlan {
         treatments: vec![Treatment::new("some".to_string(), neurons, none)],
-        mode: Mode::Zero.into(),
+        mode: Mode::Zero,
         positions: Positions::All,
         when: match when {
             "" => SignCase::default(),

@@ -21,7 +21,7 @@ fn plan(model: &Model, subset: PromptSubset) -> AblationPlan {
         let neurons = neurons
             .iter()
             .map(|&(layer, index)| Neuron { layer, index });
-        NeuronSet::from_neurons(config.n_layers(), config.d_mlp, neurons).unwrap()
+        NeuronSet::new(config, neurons).unwrap()
     };
     let draws = MatchedDraws {
         sets: vec![set(&[(3, 1), (9, 2)]), set(&[(3, 7), (9, 8)])],
@@ -33,7 +33,7 @@ fn plan(model: &Model, subset: PromptSubset) -> AblationPlan {
             set(&[(3, 5), (9, 70)]),
             draws,
         )],
-        mode: Mode::Zero.into(),
+        mode: Mode::Zero,
         positions: Positions::All,
         when: SignCase::default(),
         signs: SignConvention::Raw,
@@ -99,14 +99,9 @@ fn an_outcome_is_what_the_logits_say() {
         (Arm::Baseline, 0, &treatment.baseline[0]),
         (Arm::Baseline, 1, &treatment.baseline[1]),
     ] {
-        let condition = gatelens::hooks::Condition::Edited(gatelens::hooks::Edit {
-            label: "alone".to_string(),
-            neurons: neurons.clone(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        });
+        let condition = gatelens::hooks::Condition::Edited(
+            gatelens::hooks::Edit::zero(neurons.clone()).called("alone"),
+        );
         let mut logprobs = LogProbs::of_all(&batch);
         engine
             .run(&batch, &[condition], &mut [], Some(&mut logprobs), &())

@@ -36,7 +36,7 @@ fn plan(golden: &Golden, model: &Model) -> AblationPlan {
     };
     AblationPlan {
         treatments: vec![Treatment::new("golden".to_string(), edit.neurons, none)],
-        mode: Mode::Zero.into(),
+        mode: Mode::Zero,
         positions: Positions::All,
         when: SignCase::default(),
         signs: SignConvention::Raw,

@@ -190,7 +190,7 @@ mod tests {
                 baseline: vec![NeuronSet::empty(3); 2],
                 shortfall: vec![],
             }],
-            mode: Mode::Zero.into(),
+            mode: Mode::Zero,
             positions: Positions::All,
             when: SignCase::default(),
             signs: SignConvention::Raw,

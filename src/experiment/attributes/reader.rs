@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::words::AttributeWords;
 use super::{AttributeInput, FilterOrder, RateSettings, Share};
-use crate::engine::{Engine, EngineError, Progress};
+use crate::engine::{Engine, Progress};
 use crate::experiment::ExperimentError;
 use crate::experiment::run::{Measure, Pass};
-use crate::hooks::{EditCount, HookPoint, Observer, Site, SiteRows};
+use crate::hooks::{EditCount, HookPoint, Observer, ReadError, Site, SiteRows};
 use crate::tokens::{Positions, TokenBatch};
 
 /// Bytes of residual rows that wait to go through the unembedding together.
@@ -93,8 +93,6 @@ pub(super) struct RateReader<'r> {
     rows: Vec<f32>,
     waiting: Vec<Waiting>,
     found: Vec<Found>,
-    /// What went wrong first; the run goes on, and nothing more is read.
-    failed: Option<ExperimentError>,
 }
 
 /// Where a waiting row is from.
@@ -136,7 +134,6 @@ impl<'r> RateReader<'r> {
             rows: Vec::new(),
             waiting: Vec::new(),
             found: Vec::new(),
-            failed: None,
         }
     }
 
@@ -148,40 +145,29 @@ impl<'r> RateReader<'r> {
     /// Everything that was found.
     ///
     /// # Errors
-    /// What went wrong while the engine ran.
+    /// Those of the unembedding, of the rows that still waited.
     pub fn finish(mut self) -> Result<Vec<Found>, ExperimentError> {
-        self.rank();
-        match self.failed {
-            None => Ok(self.found),
-            Some(error) => Err(error),
-        }
+        self.rank()?;
+        Ok(self.found)
     }
 
     /// Ranks the tokens of all rows that wait.
-    fn rank(&mut self) {
-        if self.failed.is_some() || self.waiting.is_empty() {
-            return;
+    fn rank(&mut self) -> Result<(), ExperimentError> {
+        if self.waiting.is_empty() {
+            return Ok(());
         }
-        match self.top_tokens() {
-            Ok(top) => {
-                for (from, tokens) in std::mem::take(&mut self.waiting).into_iter().zip(top) {
-                    self.take(from, &tokens);
-                }
-            }
-            Err(error) => self.failed = Some(error.into()),
-        }
-        self.rows.clear();
-    }
-
-    fn top_tokens(&self) -> Result<Vec<Vec<u32>>, EngineError> {
         let RateSettings { lens, top, .. } = self.settings;
-        self.engine
-            .top_tokens(&self.rows, lens, top.get(), &self.ranked)
+        let top = self
+            .engine
+            .top_tokens(&self.rows, lens, top.get(), &self.ranked)?;
+        self.rows.clear();
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter().zip(top);
+        waiting.try_for_each(|(from, tokens)| self.take(from, &tokens))
     }
 
-    fn take(&mut self, from: Waiting, tokens: &[u32]) {
+    fn take(&mut self, from: Waiting, tokens: &[u32]) -> Result<(), ExperimentError> {
         if tokens.len() < self.wanted {
-            self.failed.get_or_insert(ExperimentError::NoOrder {
+            return Err(ExperimentError::NoOrder {
                 layer: from.layer,
                 prompt: from.prompt,
                 found: tokens.len(),
@@ -194,6 +180,7 @@ impl<'r> RateReader<'r> {
             share: self.words.share(from.text, tokens),
             conditions: from.conditions,
         });
+        Ok(())
     }
 }
 
@@ -207,7 +194,7 @@ impl Observer for RateReader<'_> {
         point.site == Site::ResidPost
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let conditions: Rc<[usize]> = seen.conditions.into();
         let layer = seen.point.layer.unwrap_or_default();
         for i in 0..self.subjects.len() {
@@ -222,9 +209,10 @@ impl Observer for RateReader<'_> {
                 conditions: conditions.clone(),
             });
             if self.waiting.len() == self.most {
-                self.rank();
+                self.rank()?;
             }
         }
+        Ok(())
     }
 }
 
@@ -341,12 +329,14 @@ mod tests {
         let mut rows = vec![1.0; batch.tokens() * width];
         rows[0] = f32::NAN; // of the first sequence's subject
         let mut reader = RateReader::new(&engine, &batch, &input, settings);
-        reader.observe(&SiteRows {
-            point: HookPoint::in_layer(3, Site::ResidPost),
-            conditions: &[0],
-            rows: &rows,
-            width,
-        });
+        reader
+            .observe(&SiteRows {
+                point: HookPoint::in_layer(3, Site::ResidPost),
+                conditions: &[0],
+                rows: &rows,
+                width,
+            })
+            .unwrap();
         let error = reader.finish().err().unwrap();
         assert!(error.to_string().contains("after layer 3"), "{error}");
     }

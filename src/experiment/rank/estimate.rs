@@ -7,7 +7,7 @@ use super::super::part::Sharing;
 use super::super::run::{Measure, NullEdits, Pass, Stage};
 use super::Ranker;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, EditCount, HookPoint, NeuronSet, Observer, Site, SiteRows};
+use crate::hooks::{Condition, EditCount, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows};
 use crate::tokens::TokenBatch;
 
 /// Sums |post| of some neurons over the rows that targets are scored at, each prompt's rows weighing 1 together.
@@ -39,9 +39,9 @@ impl Observer for PostSums<'_> {
         point.site == Site::Post && point.layer.is_some_and(of_set)
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let Some(layer) = seen.point.layer else {
-            return;
+            return Ok(());
         };
         let neurons = self.neurons.layer(layer);
         for &(row, weight) in &self.rows {
@@ -50,6 +50,7 @@ impl Observer for PostSums<'_> {
                 *sum += weight * f64::from(post[neuron as usize].abs());
             }
         }
+        Ok(())
     }
 }
 

@@ -45,7 +45,6 @@ pub(super) struct MlpObserver<'a, 'r> {
     gate: Vec<f32>,
     up: Vec<f32>,
     readers: Vec<&'r mut dyn LayerReader>,
-    failed: Option<ReadError>,
 }
 
 impl<'a, 'r> MlpObserver<'a, 'r> {
@@ -60,16 +59,10 @@ impl<'a, 'r> MlpObserver<'a, 'r> {
             gate: Vec::new(),
             up: Vec::new(),
             readers,
-            failed: None,
         }
     }
 
-    /// The first error of a reader, after the run.
-    pub fn finish(self) -> Result<(), ReadError> {
-        self.failed.map_or(Ok(()), Err)
-    }
-
-    fn read(&mut self, layer: usize, seen: &SiteRows<'_>) {
+    fn read(&mut self, layer: usize, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let rows = LayerRows {
             layer,
             width: seen.width,
@@ -79,8 +72,7 @@ impl<'a, 'r> MlpObserver<'a, 'r> {
         };
         let pass = self.pass;
         let mut readers = self.readers.iter_mut();
-        let read = readers.try_for_each(|reader| reader.read(&rows, pass));
-        self.failed = read.err();
+        readers.try_for_each(|reader| reader.read(&rows, pass))
     }
 }
 
@@ -93,18 +85,18 @@ impl Observer for MlpObserver<'_, '_> {
     fn wants(&self, point: HookPoint) -> bool {
         let is_mlp = matches!(point.site, Site::Pre | Site::PreLinear | Site::Post);
         is_mlp
-            && self.failed.is_none()
             && point
                 .layer
                 .is_some_and(|layer| self.layers.contains(&layer))
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         match (seen.point.site, seen.point.layer) {
             (Site::Pre, _) => keep(&mut self.gate, seen.rows),
             (Site::PreLinear, _) => keep(&mut self.up, seen.rows),
-            (Site::Post, Some(layer)) => self.read(layer, seen),
+            (Site::Post, Some(layer)) => self.read(layer, seen)?,
             _ => {}
         }
+        Ok(())
     }
 }

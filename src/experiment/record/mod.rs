@@ -30,10 +30,8 @@ use state::{Field, Stateful};
 
 use super::ExperimentError;
 use crate::engine::{Engine, Progress};
+pub use crate::hooks::ReadError;
 use crate::hooks::{Condition, Observer};
-
-/// What stops a reader, and with it the recording.
-pub type ReadError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that a recording knows so far.
 pub struct Recording<'s> {
@@ -93,8 +91,6 @@ impl<'s> Recording<'s> {
             None,
             progress,
         )?;
-        drop(watching);
-        mlp.finish().map_err(ExperimentError::Reader)?;
         self.sequences = pass.sequences.end;
         Ok(())
     }

@@ -62,7 +62,7 @@ pub(super) fn equal_damage(
     let (mut factor, mut at) = (f64::NAN, f64::NAN);
     for _ in 0..STEPS {
         factor = (low + high) / 2.0;
-        let scaled = needs.text(run, alone.clone(), Mode::Multiply(factor as f32).into())?;
+        let scaled = needs.text(run, alone.clone(), Mode::Multiply(factor as f32))?;
         let loss = scaled.and_then(|scaled| scaled.arms(member, Metric::Loss));
         at = loss.map_or(f64::NAN, |loss| of(&loss.class));
         if (at - draws).abs() < NEAR * (whole - clean).abs() {
@@ -75,7 +75,7 @@ pub(super) fn equal_damage(
         }
     }
     let known = needs.input.facts.subset(&recall.known())?;
-    let mode = Mode::Multiply(factor as f32).into();
+    let mode = Mode::Multiply(factor as f32);
     let edited = needs.recall(run, &known, alone, mode)?;
     let class = edited.and_then(|edited| edited.arms(member, &TARGET));
     Ok(class.map_or(Matched::NoDamage, |edited| {

@@ -18,7 +18,7 @@ use super::sets::{Group, Member, Sets};
 use super::{VerifyInput, VerifySettings};
 use crate::engine::{Engine, EngineError};
 use crate::hooks::{
-    Condition, Edit, MeanKind, Mode, ModeSpec, NeuronSet, SignCase, SignConvention,
+    Condition, Edit, Mode, NeuronSet, Reference, SignCase, SignConvention,
 };
 use crate::io_class::Class;
 use crate::tokens::{Positions, TokenBatch};
@@ -138,13 +138,13 @@ impl<'a> Needs<'a> {
         let frequencies = activity(self, run, &self.classes(Need::Frequency))?;
         let attributes = self.attributes(run);
         let attributes = run.unless_elsewhere(attributes)?.flatten();
-        let text = self.text(run, self.text_group(), Mode::Zero.into());
+        let text = self.text(run, self.text_group(), Mode::Zero);
         let text = run.unless_elsewhere(text)?.flatten();
         let recall = self.recall(
             run,
             self.input.facts,
             self.recall_group(),
-            Mode::Zero.into(),
+            Mode::Zero,
         );
         let recall = run.unless_elsewhere(recall)?.flatten();
         let sign_cases = self.sign_cases(run);
@@ -242,7 +242,7 @@ impl<'a> Needs<'a> {
     }
 
     /// A plan of these treatments at all positions.
-    fn plan(&self, treatments: Vec<Treatment>, mode: ModeSpec) -> AblationPlan {
+    fn plan(&self, treatments: Vec<Treatment>, mode: Mode) -> AblationPlan {
         AblationPlan {
             treatments,
             mode,
@@ -270,7 +270,7 @@ impl<'a> Needs<'a> {
         if group.treatments.is_empty() {
             return Ok(None);
         }
-        let plan = self.plan(group.treatments.clone(), Mode::Zero.into());
+        let plan = self.plan(group.treatments.clone(), Mode::Zero);
         let rates = attributes(run, self.engine, subjects, &plan, RateSettings::published())?;
         Ok(Some((group, rates)))
     }
@@ -281,7 +281,7 @@ impl<'a> Needs<'a> {
         run: &mut Run<'_>,
         facts: &TokenBatch,
         group: Group,
-        mode: ModeSpec,
+        mode: Mode,
     ) -> Result<Option<Recall>, ExperimentError> {
         if group.treatments.is_empty() {
             return Ok(None);
@@ -301,7 +301,7 @@ impl<'a> Needs<'a> {
         &self,
         run: &mut Run<'_>,
         group: Group,
-        mode: ModeSpec,
+        mode: Mode,
     ) -> Result<Option<Text>, ExperimentError> {
         if group.treatments.is_empty() {
             return Ok(None);
@@ -342,7 +342,7 @@ impl<'a> Needs<'a> {
             let plan = AblationPlan {
                 when,
                 signs: SignConvention::Reference(Arc::new(self.input.table.signs())),
-                ..self.plan(group.treatments.clone(), Mode::Zero.into())
+                ..self.plan(group.treatments.clone(), Mode::Zero)
             };
             match self.text_of_plan(run, group, &plan) {
                 // A case that never holds for some arm could not be compared.
@@ -358,7 +358,7 @@ impl<'a> Needs<'a> {
         let Some((group, member)) = self.depletion() else {
             return Ok(None);
         };
-        let text = self.text(run, group, ModeSpec::Means(MeanKind::Overall))?;
+        let text = self.text(run, group, Mode::Mean(Reference::OwnPrompts))?;
         Ok(text.and_then(|text| text.arms(member, Metric::TokenEntropy)))
     }
 }
@@ -368,16 +368,7 @@ fn conditions(treatments: &[Treatment]) -> Vec<Condition> {
     let sets = treatments
         .iter()
         .flat_map(|t| std::iter::once(&t.neurons).chain(&t.baseline));
-    let edited = sets.map(|set: &NeuronSet| {
-        Condition::Edited(Edit {
-            label: String::new(),
-            neurons: set.clone(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
-    });
+    let edited = sets.map(|set: &NeuronSet| Condition::Edited(Edit::zero(set.clone())));
     std::iter::once(Condition::Clean).chain(edited).collect()
 }
 

@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
-use super::super::means::NeuronMeans;
+use super::super::Neuron;
 use super::super::sign_case::ReferenceSigns;
-use super::super::{ModeSpec, Neuron};
 use super::*;
 use crate::tokens::Sequence;
 
@@ -50,10 +49,7 @@ fn modes_and_sign_cases_by_hand() {
         ("zero", "post-", [2.5, 0.5, 0.0, 0.25], 1),
         ("zero", "gate-,post+", [2.5, 0.5, -0.5, 0.0], 1),
     ] {
-        let Ok(ModeSpec::Ready(ready)) = mode.parse() else {
-            panic!("{mode} needs no reference");
-        };
-        let (row, count) = edited(ready, when, SignConvention::Raw);
+        let (row, count) = edited(mode.parse().unwrap(), when, SignConvention::Raw);
         assert_eq!((row, count.changed), (expected, changed), "{mode} {when}");
     }
 }
@@ -84,7 +80,7 @@ fn what_the_reference_never_saw_stays_and_is_counted() {
     for index in [0, 3] {
         means.set(Neuron { layer: 0, index }, mean).unwrap();
     }
-    let means = Arc::new(means);
+    let means = Reference::from(means);
     let (row, count) = edited(Mode::Mean(means.clone()), "", SignConvention::Raw);
     assert_eq!(row, [9.0, 0.5, -0.5, 9.0]);
     assert_eq!((count.touched, count.changed), (3, 2));
@@ -104,7 +100,7 @@ fn a_value_without_a_sign_has_no_mean_of_its_sign_case() {
     for index in 0..4 {
         means.set(Neuron { layer: 0, index }, mean).unwrap();
     }
-    let (mode, signs) = (Mode::MeanBySign(Arc::new(means)), SignConvention::Raw);
+    let (mode, signs) = (Mode::MeanBySign(means.into()), SignConvention::Raw);
     let edit = LayerEdit {
         layer: 0,
         neurons: &[0, 1, 2],

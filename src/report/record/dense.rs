@@ -14,7 +14,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use super::super::ReportError;
 use super::checkpoint::link;
 use crate::experiment::record::Pass;
-use crate::hooks::{HookPoint, NeuronSet, Observer, SiteRows};
+use crate::hooks::{HookPoint, NeuronSet, Observer, ReadError, SiteRows};
 use crate::model::Config;
 
 /// The file when it is whole.
@@ -122,7 +122,6 @@ pub(super) struct DenseWriter {
     /// Rows of the batch that are recorded, and the row of the first.
     packed: Vec<usize>,
     first_row: u64,
-    failed: Option<ReportError>,
 }
 
 struct Place {
@@ -182,7 +181,6 @@ impl DenseWriter {
             file,
             packed: Vec::new(),
             first_row: 0,
-            failed: None,
         }
     }
 
@@ -192,14 +190,8 @@ impl DenseWriter {
         self.first_row = pass.first_row;
     }
 
-    /// What could not be written so far.
-    pub fn check(&mut self) -> Result<(), ReportError> {
-        self.failed.take().map_or(Ok(()), Err)
-    }
-
     /// Waits until all that was written is on the disk.
     pub fn sync(&mut self) -> Result<(), ReportError> {
-        self.check()?;
         self.file.sync_data().map_err(|why| failed(&self.path, why))
     }
 
@@ -237,13 +229,11 @@ impl DenseWriter {
 
 impl Observer for DenseWriter {
     fn wants(&self, point: HookPoint) -> bool {
-        self.failed.is_none() && self.tensors.contains_key(&point)
+        self.tensors.contains_key(&point)
     }
 
-    fn observe(&mut self, seen: &SiteRows<'_>) {
-        if let Err(why) = self.write(seen) {
-            self.failed = Some(failed(&self.path, why));
-        }
+    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
+        Ok(self.write(seen).map_err(|why| failed(&self.path, why))?)
     }
 }
 

@@ -132,9 +132,6 @@ impl<'a> RecordFiles<'a> {
     /// # Errors
     /// What could not be written in or since the pass.
     pub fn end_pass(&mut self, pass: &Pass) -> Result<(), ReportError> {
-        if let Some(dense) = &mut self.dense {
-            dense.check()?;
-        }
         match &mut self.tokens {
             Some(tokens) => tokens.write(pass),
             None => Ok(()),
