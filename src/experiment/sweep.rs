@@ -204,6 +204,7 @@ mod tests {
 
     fn plan() -> AblationPlan {
         let treatment = |class: &str, neurons, baseline| Treatment {
+            layers: None,
             class: class.to_string(),
             neurons,
             baseline: vec![baseline],

@@ -8,6 +8,7 @@ use std::path::Path;
 use arrow_array::{Array, Float64Array, StringArray, UInt16Array, UInt32Array};
 use candle_core::{DType, Device};
 use gatelens::engine::{Engine, Lens};
+use gatelens::experiment::Run;
 use gatelens::experiment::attributes::{
     AttributeInput, AttributeWords, Attributes, FilterOrder, RateSettings, Share, attributes,
 };
@@ -125,7 +126,14 @@ impl Asked {
             texts: &self.texts,
             words: &self.words,
         };
-        attributes(&Engine::new(model), &input, plan, settings, &()).unwrap()
+        attributes(
+            &mut Run::new(&()),
+            &Engine::new(model),
+            &input,
+            plan,
+            settings,
+        )
+        .unwrap()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use gatelens::engine::Engine;
+use gatelens::experiment::Run;
 use gatelens::experiment::{
     Ablation, AblationPlan, Arm, ExperimentError, PromptSubset, Treatment, ablate,
 };
@@ -76,7 +77,7 @@ fn ablation(two_layer: &TwoLayer, mode: &Mode, asked: Asked) -> Result<Ablation,
     let plan = plan(neurons, mode, asked.positions, asked.when, signs);
     let model = two_layer.model(dir.path());
     let batch = TokenBatch::new(prompts().to_vec()).unwrap();
-    ablate(&Engine::new(&model), &batch, &plan, None, &())
+    ablate(&mut Run::new(&()), &Engine::new(&model), &batch, &plan)
 }
 
 fn plan(
@@ -103,7 +104,7 @@ fn plan(
 
 /// The log-probability of each prompt's target under the edit.
 fn logprobs(ablation: &Ablation) -> Vec<f64> {
-    let edited = ablation.outcomes.iter().filter(|o| o.arm == Arm::Class);
+    let edited = ablation.outcomes().filter(|o| o.arm == Arm::Class);
     edited.map(|outcome| outcome.score.target_logprob).collect()
 }
 
@@ -367,8 +368,8 @@ fn outcomes_in_passes(model: &Model, mode: &str, one_by_one: bool) -> (usize, Ve
         true => engine.beside(model.plan().activation_limit - spare),
         false => engine,
     };
-    let ablation = ablate(&engine, &batch, &plan, None, &()).unwrap();
-    let logprobs = ablation.outcomes.iter().map(|o| o.score.target_logprob);
+    let ablation = ablate(&mut Run::new(&()), &engine, &batch, &plan).unwrap();
+    let logprobs = ablation.outcomes().map(|o| o.score.target_logprob);
     (ablation.passes, logprobs.collect())
 }
 
@@ -408,7 +409,7 @@ fn one_prompt_alone_has_no_donor() {
         when,
         signs,
     );
-    let error = ablate(&Engine::new(&model), &batch, &plan, None, &())
+    let error = ablate(&mut Run::new(&()), &Engine::new(&model), &batch, &plan)
         .err()
         .unwrap();
     assert!(error.to_string().contains("at least two"), "{error}");

@@ -9,6 +9,7 @@ use arrow_array::{Array, Float64Array, Int32Array, UInt16Array, UInt32Array};
 use assert_cmd::Command;
 use candle_core::{Device, Tensor};
 use gatelens::engine::Engine;
+use gatelens::experiment::Run;
 use gatelens::experiment::rank::{
     CurvePoint, Evaluation, Order, RankPlan, RankSettings, Ranking, rank,
 };
@@ -120,7 +121,7 @@ impl Planted {
         let plan = plan(&checkpoint, &every_neuron(), when, settings);
         let model = self.two_layer.model(dir.path());
         let batch = TokenBatch::new(self.prompts.clone()).unwrap();
-        rank(&Engine::new(&model), &batch, &plan, &())
+        rank(&mut Run::new(&()), &Engine::new(&model), &batch, &plan)
     }
 
     /// Mean change of the target's log-probability on `prompts` without `neurons`, in plain loops.
@@ -264,7 +265,7 @@ fn an_edit_in_vain_of_one_neuron_is_0_and_of_all_an_error() {
     let plan = plan(&checkpoint, &[PLANTED], "gate-", one);
     let batch = TokenBatch::new(planted.prompts.clone()).unwrap();
     let model = planted.two_layer.model(dir.path());
-    let error = rank(&Engine::new(&model), &batch, &plan, &())
+    let error = rank(&mut Run::new(&()), &Engine::new(&model), &batch, &plan)
         .map(|_| ())
         .unwrap_err();
     assert!(error.to_string().contains("all 1 neurons"), "{error}");
@@ -343,7 +344,7 @@ fn the_estimate_is_that_of_recorded_rows_and_the_stored_column() {
             settings(1, 0, Evaluation::SamePrompts),
         );
         let engine = Engine::new(&model);
-        let found = rank(&engine, &batch, &plan, &()).unwrap();
+        let found = rank(&mut Run::new(&()), &engine, &batch, &plan).unwrap();
         assert_eq!(found.ranked_on.len(), 5, "{name} knows its own answers");
 
         let points = (0..layers).map(|l| HookPoint::in_layer(l, Site::Post));

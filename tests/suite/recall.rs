@@ -1,7 +1,7 @@
 //! The experiment on real facts: what is known, and that an outcome is what the logits say.
 
 use gatelens::engine::Engine;
-use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Treatment, ablate, known_by_relation};
+use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Run, Treatment, ablate};
 use gatelens::hooks::{Mode, Neuron, NeuronSet, SignCase, SignConvention};
 use gatelens::hub::gguf::GgufFile;
 use gatelens::io_class::MatchedDraws;
@@ -49,14 +49,14 @@ fn known(alias: &str) -> usize {
     let batch = tokenize(&facts, &tokenizer(alias), BosPolicy::Auto).unwrap();
     let mut plan = plan(&model, PromptSubset::Known);
     plan.treatments.clear();
-    let ablation = ablate(&Engine::new(&model), &batch, &plan, None, &()).unwrap();
-    for relation in known_by_relation(&ablation.outcomes, &facts.prompts) {
+    let ablation = ablate(&mut Run::new(&()), &Engine::new(&model), &batch, &plan).unwrap();
+    for relation in ablation.known_by_relation(&facts.prompts) {
         println!(
             "{alias} {:<22} {:>3} of {:>3}",
             relation.relation, relation.known, relation.prompts
         );
     }
-    ablation.known
+    ablation.known().len()
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn an_outcome_is_what_the_logits_say() {
     );
     let plan = plan(&model, PromptSubset::All);
     let engine = Engine::new(&model);
-    let ablation = ablate(&engine, &batch, &plan, None, &()).unwrap();
+    let ablation = ablate(&mut Run::new(&()), &engine, &batch, &plan).unwrap();
     assert_eq!(
-        ablation.outcomes.len(),
+        ablation.outcomes().count(),
         4 * few.len(),
         "clean, class and two draws"
     );
@@ -108,8 +108,7 @@ fn an_outcome_is_what_the_logits_say() {
             .unwrap();
         for (i, sequence) in batch.sequences().iter().enumerate() {
             let outcome = ablation
-                .outcomes
-                .iter()
+                .outcomes()
                 .find(|o| o.prompt == sequence.prompt && o.arm == arm && o.draw == draw)
                 .unwrap();
             let steps = batch.target_rows(i).zip(&sequence.target);
@@ -138,7 +137,7 @@ fn an_outcome_is_what_the_logits_say() {
             assert!(score.kl_nats >= 0.0);
         }
     }
-    for outcome in ablation.outcomes.iter().filter(|o| o.arm == Arm::Clean) {
+    for outcome in ablation.outcomes().filter(|o| o.arm == Arm::Clean) {
         assert_eq!(outcome.score.kl_nats, 0.0);
         assert_eq!(outcome.known, outcome.score.first_rank == 1);
     }

@@ -2,7 +2,7 @@
 
 use gatelens::engine::Engine;
 use gatelens::experiment::{
-    AblationPlan, Arm, Metric, PromptSubset, TokenOutcome, Treatment, ablate_text, text_effects,
+    AblationPlan, Arm, Metric, PromptSubset, Run, TokenOutcome, Treatment, ablate_text,
 };
 use gatelens::hooks::{Condition, Mode, SignCase, SignConvention};
 use gatelens::io_class::MatchedDraws;
@@ -106,13 +106,21 @@ fn every_token_of_every_family_equals_transformers() {
             rows.iter().for_each(&mut check);
             Ok(())
         };
-        let ablation =
-            ablate_text(&Engine::new(&model), &windows, &plan, None, &(), &mut sink).unwrap();
+        let ablation = ablate_text(
+            &mut Run::new(&()),
+            &Engine::new(&model),
+            &windows,
+            &plan,
+            &mut sink,
+        )
+        .unwrap();
         println!("{} loss and entropy of text: {worst:.1e}", variant.name);
         let predicted: usize = windows.iter().map(|w| w.sequence.ids.len() - 1).sum();
         assert_eq!((ablation.tokens, seen), (predicted, 2 * predicted));
 
-        let effects = text_effects(&ablation, &plan, &BootstrapSettings::default()).unwrap();
+        let effects = ablation
+            .effects(&plan, &BootstrapSettings::default())
+            .unwrap();
         let loss = effects.iter().find(|e| e.metric == Metric::Loss).unwrap();
         assert_eq!(loss.prompts, ablation.documents);
         let change = loss.means.class - loss.means.clean;

@@ -292,6 +292,7 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::Estimate;
     use crate::experiment::record::Levels;
     use crate::io_class::Class;
     use crate::stats::Interval;
@@ -320,15 +321,17 @@ mod tests {
                     class: class_mean,
                     baseline: Some(baseline),
                 },
-                difference_to_baseline: Some(class_mean - baseline),
-                baseline_ci: Some(Interval {
-                    low: -12345.6,
-                    high: 12345.6,
-                }),
-                p: Some(1e-9),
-                p_adjusted: Some(1e-6),
-                permutation_p: None,
-                permutation_floor: None,
+                estimate: Estimate {
+                    difference_to_baseline: Some(class_mean - baseline),
+                    baseline_ci: Some(Interval {
+                        low: -12345.6,
+                        high: 12345.6,
+                    }),
+                    p: Some(1e-9),
+                    p_adjusted: Some(1e-6),
+                    permutation_p: None,
+                    permutation_floor: None,
+                },
                 sd_draws: None,
             }
         };

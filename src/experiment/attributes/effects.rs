@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::engine::Lens;
     use crate::experiment::attributes::FilterOrder;
-    use crate::experiment::plan::PlannedCondition;
+    use crate::experiment::plan::Treatment;
     use crate::hooks::{EditCount, Mode, NeuronSet, SignCase, SignConvention};
     use crate::tokens::Positions;
 
@@ -186,6 +186,7 @@ mod tests {
         AblationPlan {
             treatments: vec![Treatment {
                 class: "c".to_string(),
+                layers: None,
                 neurons: NeuronSet::empty(3),
                 baseline: vec![NeuronSet::empty(3); 2],
                 shortfall: vec![],
@@ -201,9 +202,9 @@ mod tests {
 
     /// Shares by condition (clean, class, two draws), prompt and layer.
     fn effects(shares: [Vec<Vec<Share>>; 4]) -> AttributeEffects {
-        let conditions = shares.into_iter().map(|s| (PlannedCondition::clean(), s));
         let found = Attributes {
-            conditions: conditions.collect(),
+            conditions: plan().conditions(&Mode::Zero),
+            shares: shares.to_vec(),
             changed: EditCount::default(),
             reference: None,
             passes: 1,
@@ -239,7 +240,10 @@ mod tests {
         let found = effects(example());
         assert_eq!(found.effects.len(), 4, "the mean and three layers");
         let mean = &found.effects[0];
-        assert_eq!((mean.layer, mean.layers.layers()), (None, 1..3));
+        assert_eq!(
+            (mean.layer, mean.effect.layers.unwrap().layers()),
+            (None, 1..3)
+        );
         assert_eq!((mean.left_out, mean.effect.prompts), (1, 2));
         let close = |found: f64, expected: f64| {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}")
@@ -249,7 +253,7 @@ mod tests {
         close(mean.effect.means.class, 0.3);
         close(mean.effect.means.baseline.unwrap(), 0.45);
         close(mean.effect.difference_to_clean, -0.2);
-        close(mean.effect.difference_to_baseline.unwrap(), -0.15);
+        close(mean.effect.estimate.difference_to_baseline.unwrap(), -0.15);
         let left_out: Vec<_> = found
             .effects
             .iter()
@@ -270,13 +274,14 @@ mod tests {
         let found = effects(example());
         let (mean, layers) = found.effects.split_first().unwrap();
         assert_eq!(mean.adjustment, Adjustment::Holm);
-        assert!(mean.effect.p.is_some());
-        assert_eq!(mean.effect.p_adjusted, mean.effect.p, "one test");
+        assert!(mean.effect.estimate.p.is_some());
+        let estimate = mean.effect.estimate;
+        assert_eq!(estimate.p_adjusted, estimate.p, "one test");
         for layer in layers {
             assert_eq!(layer.adjustment, Adjustment::None);
-            assert_eq!(layer.effect.p_adjusted, None);
+            assert_eq!(layer.effect.estimate.p_adjusted, None);
         }
-        assert!(layers[0].effect.baseline_ci.is_some());
+        assert!(layers[0].effect.estimate.baseline_ci.is_some());
     }
 
     #[test]
@@ -288,6 +293,11 @@ mod tests {
         let found = effects(shares);
         let absent = LayerWindow { first: 2, last: 2 };
         assert_eq!(found.absent[0].layers, absent);
-        assert!(found.effects.iter().all(|e| e.layers != absent));
+        assert!(
+            found
+                .effects
+                .iter()
+                .all(|e| e.effect.layers != Some(absent))
+        );
     }
 }

@@ -7,7 +7,9 @@ use super::super::part::Sharing;
 use super::super::run::{Measure, NullEdits, Pass, Stage};
 use super::Ranker;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, EditCount, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows};
+use crate::hooks::{
+    Condition, EditCount, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows,
+};
 use crate::tokens::TokenBatch;
 
 /// Sums |post| of some neurons over the rows that targets are scored at, each prompt's rows weighing 1 together.

@@ -46,7 +46,12 @@ pub static CLAIMS: [Claim; 10] = [
         published: NO_FIGURE,
         about: About::Labels,
         needs: &[],
-        judge: weights::depth_enrichment,
+        judge: |results| {
+            Ok(weights::depth_enrichment(
+                results.input.table,
+                &results.settings.bootstrap,
+            ))
+        },
     },
     Claim {
         name: "depth-median",
@@ -54,7 +59,12 @@ pub static CLAIMS: [Claim; 10] = [
         published: "median .4 to .66 at its top, below 0 in the last layers; OLMo-1B below 0 from layer 4",
         about: About::Counts,
         needs: &[],
-        judge: weights::depth_median,
+        judge: |results| {
+            Ok(weights::depth_median(
+                results.input.table,
+                &results.settings.bootstrap,
+            ))
+        },
     },
     Claim {
         name: "rare-depletion",
@@ -62,7 +72,12 @@ pub static CLAIMS: [Claim; 10] = [
         published: "0.13 to 0.36 % of neurons, mostly late",
         about: About::Counts,
         needs: &[],
-        judge: weights::rare_depletion,
+        judge: |results| {
+            Ok(weights::rare_depletion(
+                results.input.table,
+                &results.settings.bootstrap,
+            ))
+        },
     },
     Claim {
         name: "frequency-depletion",

@@ -192,6 +192,7 @@ impl Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::claim::CLAIMS;
     use super::*;
 
     fn finding(estimate: f64, p: f64) -> Finding {
@@ -203,21 +204,20 @@ mod tests {
                 draws: 5,
             },
             n: 3,
-            ..Finding::missing(
-                ClaimId::DepletionEntropy,
-                "nats",
-                Direction::Higher,
-                "draws",
-                "because".to_string(),
-            )
+            ..Finding::missing("nats", Direction::Higher, "draws", "because".to_string())
         }
     }
 
     fn verdicts(findings: Vec<Finding>) -> Vec<Verdict> {
-        judge(findings)
-            .into_iter()
-            .map(|test| test.verdict)
-            .collect()
+        judge(
+            findings
+                .into_iter()
+                .map(|finding| (&CLAIMS[7], finding))
+                .collect(),
+        )
+        .into_iter()
+        .map(|test| test.verdict)
+        .collect()
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
         let with = |estimate| {
             let mut finding = finding(estimate, 1e-6);
             finding.objection = Some("any text suffers".to_string());
-            judge(vec![finding]).remove(0)
+            judge(vec![(&CLAIMS[7], finding)]).remove(0)
         };
         let fallen = with(1.0);
         assert_eq!(fallen.verdict, Verdict::NotDistinguishable);

@@ -17,9 +17,7 @@ use super::frequency::activity;
 use super::sets::{Group, Member, Sets};
 use super::{VerifyInput, VerifySettings};
 use crate::engine::{Engine, EngineError};
-use crate::hooks::{
-    Condition, Edit, Mode, NeuronSet, Reference, SignCase, SignConvention,
-};
+use crate::hooks::{Condition, Edit, Mode, NeuronSet, Reference, SignCase, SignConvention};
 use crate::io_class::Class;
 use crate::tokens::{Positions, TokenBatch};
 
@@ -140,12 +138,7 @@ impl<'a> Needs<'a> {
         let attributes = run.unless_elsewhere(attributes)?.flatten();
         let text = self.text(run, self.text_group(), Mode::Zero);
         let text = run.unless_elsewhere(text)?.flatten();
-        let recall = self.recall(
-            run,
-            self.input.facts,
-            self.recall_group(),
-            Mode::Zero,
-        );
+        let recall = self.recall(run, self.input.facts, self.recall_group(), Mode::Zero);
         let recall = run.unless_elsewhere(recall)?.flatten();
         let sign_cases = self.sign_cases(run);
         let sign_cases = run.unless_elsewhere(sign_cases)?.unwrap_or_default();

@@ -1,10 +1,8 @@
 //! The claims that the weights alone decide.
 
-use super::super::ExperimentError;
 use super::claim::Direction;
 use super::judge::{Basis, Finding};
-use super::needs::Results;
-use crate::io_class::{Class, ClassQuery};
+use crate::io_class::{Class, ClassQuery, NeuronTable};
 use crate::stats::{BootstrapSettings, rank_correlation, share_against_half, shuffled_labels};
 
 /// Layers that count as early for the medians, of all.
@@ -14,8 +12,7 @@ const EARLY: f64 = 0.6;
 const RARE: f64 = 0.01;
 
 /// Mean relative depth (0 the first layer, 1 the last) of any-enrichment neurons minus that of any-depletion ones.
-pub(super) fn depth_enrichment(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    let (table, settings) = (results.input.table, &results.settings.bootstrap);
+pub(super) fn depth_enrichment(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
     let last = table.layers.len().saturating_sub(1).max(1) as f64;
     let layers = table.layers.iter().enumerate();
     let neurons: Vec<(f64, Class)> = layers
@@ -37,11 +34,11 @@ pub(super) fn depth_enrichment(results: &Results<'_>) -> Result<Vec<Finding>, Ex
         "one of the two has no neurons".to_string(),
     );
     let Some(tested) = shuffled_labels(&depths, (&enrichment, &depletion), settings) else {
-        return Ok(vec![finding]);
+        return vec![finding];
     };
     let mean =
         |members: &[usize]| members.iter().map(|m| depths[*m]).sum::<f64>() / members.len() as f64;
-    Ok(vec![Finding {
+    vec![Finding {
         n: enrichment.len() + depletion.len(),
         why: format!(
             "{} enrichment neurons at {:.2} of the depth, {} depletion neurons at {:.2}",
@@ -52,13 +49,12 @@ pub(super) fn depth_enrichment(results: &Results<'_>) -> Result<Vec<Finding>, Ex
         ),
         evidence: tested.into(),
         ..finding
-    }])
+    }]
 }
 
 /// The medians of cos(w_in, w_out): positive in the first 60 % of layers; their rank correlation with depth over the
 /// last half.
-pub(super) fn depth_median(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    let (table, settings) = (results.input.table, &results.settings.bootstrap);
+pub(super) fn depth_median(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
     let medians: Vec<f64> = table.median_in_out().into_iter().map(f64::from).collect();
     let layers = medians.len();
     let early = ((layers as f64 * EARLY).round() as usize).clamp(1, layers);
@@ -84,7 +80,7 @@ pub(super) fn depth_median(results: &Results<'_>) -> Result<Vec<Finding>, Experi
             String::new(),
         )
     };
-    Ok(vec![positive, falling(&medians, settings)])
+    vec![positive, falling(&medians, settings)]
 }
 
 fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
@@ -118,8 +114,7 @@ fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
 }
 
 /// How many depletion neurons there are, and how many of them are in the second half of layers.
-pub(super) fn rare_depletion(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    let (table, settings) = (results.input.table, &results.settings.bootstrap);
+pub(super) fn rare_depletion(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
     let counts = table.counts_per_layer();
     let of = |layers: std::ops::Range<usize>| -> usize {
         counts[layers].iter().map(|c| c[&Class::Depletion]).sum()
@@ -158,18 +153,27 @@ pub(super) fn rare_depletion(results: &Results<'_>) -> Result<Vec<Finding>, Expe
             ..second_half
         },
     };
-    Ok(vec![rare, second_half])
+    vec![rare, second_half]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::claim::Verdict;
+    use super::super::claim::{CLAIMS, ClaimTest, Verdict};
     use super::super::judge::judge;
     use super::*;
     use crate::io_class::testing::table;
 
+    fn judged(findings: Vec<Finding>) -> Vec<ClaimTest> {
+        judge(
+            findings
+                .into_iter()
+                .map(|finding| (&CLAIMS[0], finding))
+                .collect(),
+        )
+    }
+
     fn verdicts(findings: Vec<Finding>) -> Vec<Verdict> {
-        judge(findings)
+        judged(findings)
             .into_iter()
             .map(|test| test.verdict)
             .collect()
@@ -218,7 +222,7 @@ mod tests {
     #[test]
     fn depletion_is_counted() {
         let many = table(&[layer(Class::Depletion, 1), layer(Class::Depletion, 1)]);
-        let found = judge(rare_depletion(&many, &settings()));
+        let found = judged(rare_depletion(&many, &settings()));
         assert_eq!(found[0].verdict, Verdict::Contradicted);
         assert_eq!((found[0].estimate, found[0].n), (Some(2.0 / 80.0), 80));
         assert_eq!(found[1].verdict, Verdict::NotDistinguishable);
@@ -227,7 +231,7 @@ mod tests {
             layer(Class::OrthogonalOutput, 0),
             layer(Class::Depletion, 9),
         ]);
-        let found = judge(rare_depletion(&late, &settings()));
+        let found = judged(rare_depletion(&late, &settings()));
         assert_eq!(found[1].verdict, Verdict::Supported);
         assert_eq!(found[1].estimate, Some(0.5));
     }
@@ -244,7 +248,7 @@ mod tests {
         let as_published = with(&[
             0.1, 0.3, 0.5, 0.6, 0.6, 0.5, 0.4, 0.2, 0.1, -0.1, -0.2, -0.3,
         ]);
-        let found = judge(depth_median(&as_published, &settings()));
+        let found = judged(depth_median(&as_published, &settings()));
         assert_eq!(found[0].verdict, Verdict::Supported);
         assert_eq!((found[0].n, found[1].n), (7, 6));
         assert_eq!(
@@ -252,7 +256,7 @@ mod tests {
             (Some(-1.0), Verdict::Supported)
         );
         let rising = with(&[0.1, -0.3, 0.5, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]);
-        let found = judge(depth_median(&rising, &settings()));
+        let found = judged(depth_median(&rising, &settings()));
         assert_eq!(found[0].verdict, Verdict::Contradicted);
         assert!(found[0].why.ends_with("layers 1"), "{}", found[0].why);
         assert_eq!(found[1].verdict, Verdict::Contradicted);

@@ -294,6 +294,7 @@ fn row(effect: &Effect, bottom: f64, x: &Axis) -> Vec<Mark> {
 pub(super) mod tests {
     use super::*;
     use crate::experiment::ArmMeans;
+    use crate::experiment::Estimate;
 
     /// A class against two draws; the interval of the difference is 0.5 to either side.
     pub fn effect(class: &str, metric: Metric, clean: f64, off: f64, draws: [f64; 2]) -> Effect {
@@ -319,12 +320,15 @@ pub(super) mod tests {
             draw_means: draws.to_vec(),
             difference_to_clean: off - clean,
             clean_ci: Some(around(off - clean)),
-            difference_to_baseline: Some(off - baseline),
-            baseline_ci: Some(around(off - baseline)),
-            p: Some(0.01),
-            p_adjusted: Some(0.02),
-            permutation_p: Some(1.0 / 3.0),
-            permutation_floor: Some(1.0 / 3.0),
+            layers: None,
+            estimate: Estimate {
+                difference_to_baseline: Some(off - baseline),
+                baseline_ci: Some(around(off - baseline)),
+                p: Some(0.01),
+                p_adjusted: Some(0.02),
+                permutation_p: Some(1.0 / 3.0),
+                permutation_floor: Some(1.0 / 3.0),
+            },
             standardised_effect: None,
         }
     }
@@ -347,7 +351,10 @@ pub(super) mod tests {
              1 of 2 intervals leave out 0."
         );
         let mut alone = effects[0].clone();
-        (alone.difference_to_baseline, alone.baseline_ci) = (None, None);
+        (
+            alone.estimate.difference_to_baseline,
+            alone.estimate.baseline_ci,
+        ) = (None, None);
         assert_eq!(
             reading(Metric::Top1, &[&alone]),
             "a differs from the clean model by −0.250 (95 % interval −0.750 to +0.250, which contains 0)."

@@ -144,8 +144,8 @@ mod tests {
 
     fn cells() -> Vec<Effect> {
         let cell = |class: &str, layer: usize, off: f64| Effect {
-            layers: [layer, layer].into(),
-            effect: effect(class, Metric::TargetLogprob, -1.0, off, [-1.0, -1.5]),
+            layers: Some([layer, layer].into()),
+            ..effect(class, Metric::TargetLogprob, -1.0, off, [-1.0, -1.5])
         };
         vec![cell("a", 0, -1.25), cell("a", 1, -1.5), cell("b", 1, -3.0)]
     }

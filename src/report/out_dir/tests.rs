@@ -22,6 +22,8 @@ fn info(command: &str) -> RunInfo {
         seed: None,
         prompts: None,
         texts: Vec::new(),
+        shard: None,
+        stages: Vec::new(),
         finished: true,
         counts: serde_json::Value::Null,
         wall_s: 0.0,
