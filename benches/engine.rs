@@ -190,7 +190,7 @@ fn classification(criterion: &mut Criterion) {
 
 /// As the command does.
 fn set_up(_: &mut Criterion) {
-    gatelens::cli::set_up_process();
+    gatelens::set_up_process();
 }
 
 criterion_group!(

@@ -37,8 +37,8 @@ mod verify;
 mod verify_table;
 
 pub use process::set_up_process;
-pub use terminal::{finish_output, print_clap, print_notice};
-pub use threads::check_thread_variables;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -69,7 +69,7 @@ Definitions: neuron classes and experiments follow Gerstner and Schütze, arXiv 
 /// against layer-matched random neurons, with intervals.
 #[derive(Parser)]
 #[command(name = "gatelens", version, after_help = AFTER_HELP, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -92,9 +92,33 @@ enum Command {
     Attributes(Box<attributes::AttributesArgs>),
 }
 
+/// The whole program: parse, run, print the error chain, exit code.
+pub fn run() -> ExitCode {
+    threads::check_thread_variables();
+    set_up_process();
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(message) => {
+            terminal::print_clap(&message);
+            // Help and version are no errors; wrong arguments end like every other error.
+            if message.use_stderr() {
+                return ExitCode::FAILURE;
+            }
+            Ok(())
+        }
+    };
+    match outcome.and(terminal::finish_output()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            notice!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 impl Cli {
     /// Runs the subcommand.
-    pub fn run(self) -> anyhow::Result<()> {
+    fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Fetch(fetch) => fetch.run(),
             Command::Inspect(inspect) => inspect.run(),

@@ -94,6 +94,26 @@ pub enum EngineError {
         /// What all of the run would take, MiB.
         needed_mib: u64,
     },
+    /// A readout that was made for another batch.
+    #[error(
+        "the readout asks for row {row} of a batch of {rows} tokens: it was made for another one"
+    )]
+    NoRow {
+        /// The row.
+        row: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
+    /// Values of another number than the model makes of them.
+    #[error("{what} should be {expected} values and are {found}")]
+    Length {
+        /// Which values.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
     /// Something that read sites or logits could not go on.
     #[error(transparent)]
     Reader(ReadError),

@@ -172,6 +172,13 @@ impl<'m> Engine<'m> {
     ) -> Result<Vec<EditCount>, EngineError> {
         let before = past.as_ref().map_or(0, |past| past.tokens);
         self.check(batch, conditions, before)?;
+        let rows = batch.tokens();
+        let asked = readout
+            .as_ref()
+            .and_then(|readout| readout.rows().iter().max());
+        if let Some(&row) = asked.filter(|row| **row >= rows) {
+            return Err(EngineError::NoRow { row, rows });
+        }
         let config = self.model.config();
         let prefixes = match past {
             // What came before is of one sequence.
@@ -289,10 +296,9 @@ impl<'m> Engine<'m> {
 
 fn check_neurons(edit: &Edit, config: &Config) -> Result<(), EngineError> {
     let layers = edit.neurons.n_layers();
-    let widest = edit.neurons.iter().map(|neuron| neuron.index).max();
     let (found, expected) = if layers != config.n_layers() {
         (format!("{layers} layers"), config.n_layers())
-    } else if let Some(index) = widest.filter(|index| *index >= config.d_mlp) {
+    } else if let Some(index) = edit.neurons.widest().filter(|index| *index >= config.d_mlp) {
         (
             format!("at least {} neurons a layer", index + 1),
             config.d_mlp,

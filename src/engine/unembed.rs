@@ -70,7 +70,7 @@ impl Engine<'_> {
     /// infinity, has no place: a row may have fewer tokens than asked for.
     ///
     /// # Errors
-    /// Those of reading the head, and of the tensor library.
+    /// [`EngineError::Length`] for slices of other shapes, and those of reading the head and of the tensor library.
     pub fn top_tokens(
         &self,
         residuals: &[f32],
@@ -81,6 +81,22 @@ impl Engine<'_> {
         let model = self.model;
         let d_model = model.config().d_model;
         let rows = residuals.len() / d_model;
+        let lengths = [
+            ("residual rows", residuals.len(), rows * d_model),
+            ("ranked tokens", ranked.len(), model.config().vocab_size),
+        ];
+        for (what, found, expected) in lengths {
+            if found != expected {
+                return Err(EngineError::Length {
+                    what,
+                    found,
+                    expected,
+                });
+            }
+        }
+        if count == 0 {
+            return Ok(vec![Vec::new(); rows]);
+        }
         let mut best = vec![Best::new(count); rows];
         let together = rows.clamp(1, SCORE_BYTES / (4 * TOKENS));
         let residuals = Tensor::from_slice(residuals, (rows, d_model), &Device::Cpu)?;

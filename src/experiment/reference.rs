@@ -112,7 +112,7 @@ fn resample(
     let config = engine.config();
     let neurons = plan.neurons(config.n_layers());
     let positions = plan.positions;
-    let mut recording = DonorRecording::new(edited, &donor_of, positions, neurons, config.d_mlp);
+    let mut recording = DonorRecording::new(edited, &donor_of, positions, neurons, config.d_mlp)?;
     let bytes = recording.bytes();
     let engine = engine.beside(bytes);
     let prompts = edited.sequences().len();

@@ -13,7 +13,7 @@
 //! Distances are clipped: a subject or prompt that is shorter gives its foremost token after the first. A
 //! donor without a subject (or whose subject is its first token alone) counts from the prompt's end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use rand::{Rng, SeedableRng};
@@ -154,19 +154,33 @@ pub struct DonorRecording {
     /// By donor prompt: (position, row of values).
     wanted: BTreeMap<usize, Vec<(usize, u32)>>,
     rows: usize,
-    missing: usize, // rows times layers with neurons
+    /// Layers and rows of values that no part had yet.
+    missing: HashSet<(usize, u32)>,
 }
 
 impl DonorRecording {
     /// Room for what edits of `neurons` (of a model with `d_mlp` neurons a layer) take at the `positions`
     /// of `batch`, with the donors that [`choose_donors`] chose for it.
+    ///
+    /// # Errors
+    /// [`ReferenceError::NoDonor`] for a prompt whose donor is not in the batch, [`ReferenceError::OtherModel`] for neurons
+    /// of a wider model.
     pub fn new(
         batch: &TokenBatch,
         donor_of: &BTreeMap<usize, usize>,
         positions: Positions,
         neurons: NeuronSet,
         d_mlp: usize,
-    ) -> Self {
+    ) -> Result<Self, ReferenceError> {
+        let widest = neurons.widest().map_or(0, |index| index + 1);
+        if widest > d_mlp {
+            let [found, expected] = [widest, d_mlp].map(|width| (neurons.n_layers(), width));
+            return Err(ReferenceError::OtherModel {
+                what: "neurons",
+                found,
+                expected,
+            });
+        }
         let by_prompt: BTreeMap<usize, &Sequence> =
             batch.sequences().iter().map(|s| (s.prompt, s)).collect();
         let mask = batch.mask(positions);
@@ -174,7 +188,9 @@ impl DonorRecording {
         let mut takes = BTreeMap::new();
         let mut rows = 0;
         for (i, sequence) in batch.sequences().iter().enumerate() {
-            let donor = by_prompt[&donor_of[&sequence.prompt]];
+            let prompt = sequence.prompt;
+            let donor = donor_of.get(&prompt).and_then(|donor| by_prompt.get(donor));
+            let donor = donor.ok_or(ReferenceError::NoDonor { prompt })?;
             // Each prompt gives to one other, so a row is shared within one prompt alone.
             let given = wanted.entry(donor.prompt).or_default();
             let mut take = |position: usize| {
@@ -188,14 +204,16 @@ impl DonorRecording {
             };
             let first = batch.first_row(i);
             let taken = (0..sequence.ids.len()).map(|p| mask[first + p].then(|| take(p)));
-            takes.insert(sequence.prompt, taken.collect());
+            takes.insert(prompt, taken.collect());
         }
         let rows = rows as usize;
         let layers: Vec<DonorLayer> = (0..neurons.n_layers())
             .map(|l| donor_layer(neurons.layer(l), d_mlp, rows))
             .collect();
-        let missing = rows * layers.iter().filter(|layer| layer.width > 0).count();
-        Self {
+        let with_neurons = (0..layers.len()).filter(|l| layers[*l].width > 0);
+        let missing = with_neurons.flat_map(|l| (0..rows as u32).map(move |row| (l, row)));
+        let missing = missing.collect();
+        Ok(Self {
             donors: Donors {
                 d_mlp,
                 takes,
@@ -205,7 +223,7 @@ impl DonorRecording {
             wanted,
             rows,
             missing,
-        }
+        })
     }
 
     /// Bytes that the values take.
@@ -231,7 +249,7 @@ impl DonorRecording {
     /// # Errors
     /// [`ReferenceError::Incomplete`] when some part of the batch was not run.
     pub fn finish(self) -> Result<Donors, ReferenceError> {
-        match self.missing {
+        match self.missing.len() {
             0 => Ok(self.donors),
             missing => Err(ReferenceError::Incomplete { missing }),
         }
@@ -266,15 +284,16 @@ impl Observer for PartRecorder<'_> {
         let Some(layer) = seen.point.layer.filter(|_| seen.conditions[0] == 0) else {
             return Ok(());
         };
-        let neurons = self.recording.neurons.layer(layer);
-        let to = &mut self.recording.donors.layers[layer];
+        let recording = &mut *self.recording;
+        let neurons = recording.neurons.layer(layer);
+        let to = &mut recording.donors.layers[layer];
         for &(from, row) in &self.rows {
-            let post = &seen.rows[from * seen.width..(from + 1) * seen.width];
+            let post = seen.row(from, recording.donors.d_mlp)?;
             let first = row as usize * to.width;
             let values = to.values[first..first + to.width].iter_mut().zip(neurons);
             values.for_each(|(value, &neuron)| *value = post[neuron as usize]);
+            recording.missing.remove(&(layer, row));
         }
-        self.recording.missing -= self.rows.len();
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Edits of neurons at `hook_post`: which neurons, what becomes of their value, where, and in which sign case.
 //!
-//! An [`Edit`] is of a whole model, a [`LayerEdit`] is what one layer sees of it, and a [`BatchEdit`] is that
+//! An [`Edit`] is of a whole model, a `LayerEdit` is what one layer sees of it, and a `BatchEdit` is that
 //! on the rows of one batch. The edit is the last thing that happens to `post`; what its mode means is in
 //! [`Mode`], how signs are read in [`SignCase`].
 
@@ -122,7 +122,7 @@ impl From<Edit> for Condition {
 
 impl Condition {
     /// What this condition edits in layer `layer`, if anything.
-    pub fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
+    pub(crate) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
         match self {
             Condition::Clean => None,
             Condition::Edited(edit) => {
@@ -143,7 +143,7 @@ impl Condition {
 /// An edit as one layer sees it. Equal layer edits on equal inputs give equal outputs, so
 /// conditions that agree here may go on sharing a stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LayerEdit<'a> {
+pub(crate) struct LayerEdit<'a> {
     layer: usize,
     neurons: &'a [u32], // ascending
     mode: &'a Mode,
@@ -174,7 +174,7 @@ impl<'a> LayerEdit<'a> {
 }
 
 /// An edit of one layer on the rows of one batch.
-pub struct BatchEdit<'a> {
+pub(crate) struct BatchEdit<'a> {
     edit: LayerEdit<'a>,
     /// The row of donors' values that each row of the batch takes; empty where none are taken.
     donor_rows: Vec<Option<u32>>,

@@ -98,7 +98,7 @@ impl MeanSums {
         let sums = self.sums.iter().zip(&self.tokens);
         let sums = sums.flat_map(|(layer, &tokens)| layer.iter().map(move |sums| (sums, tokens)));
         for (neuron, (sums, tokens)) in self.neurons.iter().zip(sums) {
-            means.layers[neuron.layer][neuron.index] = sums.mean(tokens);
+            means.set(neuron, sums.mean(tokens)); // each is in range: `observe` saw it
         }
         means
     }
@@ -160,6 +160,7 @@ impl Observer for MeanSums {
         let Some(layer) = seen.point.layer.filter(|_| seen.conditions[0] == 0) else {
             return Ok(());
         };
+        seen.row(0, self.d_mlp)?;
         let neurons = self.neurons.layer(layer);
         match seen.point.site {
             Site::Pre => {

@@ -15,7 +15,8 @@ mod sign_case;
 mod site;
 
 pub use donors::{DonorRecording, Donors, choose_donors};
-pub use edit::{BatchEdit, Condition, Edit, EditCount, LayerEdit};
+pub(crate) use edit::{BatchEdit, LayerEdit};
+pub use edit::{Condition, Edit, EditCount};
 pub use means::{MeanSums, NeuronMean, NeuronMeans};
 pub use mode::{Mode, Needs, Reference};
 pub use neurons::{Neuron, NeuronError, NeuronSet};

@@ -268,6 +268,12 @@ impl NeuronSet {
         self.layers.iter().map(Vec::len).sum()
     }
 
+    /// The largest index of a neuron in its layer.
+    pub fn widest(&self) -> Option<usize> {
+        let last = self.layers.iter().filter_map(|layer| layer.last());
+        last.max().map(|index| *index as usize)
+    }
+
     /// Whether there is no neuron at all.
     pub fn is_empty(&self) -> bool {
         self.layers.iter().all(Vec::is_empty)

@@ -16,6 +16,25 @@ pub struct SiteRows<'a> {
     pub width: usize,
 }
 
+impl<'a> SiteRows<'a> {
+    /// Row `row` of a site that should be `width` wide.
+    ///
+    /// # Errors
+    /// [`HookError::OtherRows`] where there is no such row.
+    pub fn row(&self, row: usize, width: usize) -> Result<&'a [f32], HookError> {
+        let of = self.rows.chunks_exact(self.width.max(1));
+        of.clone()
+            .nth(row)
+            .filter(|row| row.len() == width)
+            .ok_or_else(|| HookError::OtherRows {
+                name: self.point.to_string(),
+                row,
+                width,
+                found: (of.len(), self.width),
+            })
+    }
+}
+
 /// What stops a reader, and with it the run: anything, such as a full disk.
 pub type ReadError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -155,6 +155,21 @@ pub enum HookError {
         /// The last layer.
         last: usize,
     },
+    /// An observer was made for another batch or another model than it watches.
+    #[error(
+        "{name} has {} rows of {} values, and row {row} of {width} is read: this observer was made for another batch or model",
+        found.0, found.1
+    )]
+    OtherRows {
+        /// The site's name.
+        name: String,
+        /// The row that is read.
+        row: usize,
+        /// The width that it should have.
+        width: usize,
+        /// Rows and width that are there.
+        found: (usize, usize),
+    },
     /// A recorded site was asked for that never fired.
     #[error("{name} was not recorded under condition {condition}; ask for it before the run")]
     NotRecorded {

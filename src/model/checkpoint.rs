@@ -20,6 +20,7 @@ use super::other_tensors;
 use super::store::{Format, TensorStore};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;
+use crate::hub::gguf::GgufFile;
 
 /// Values of the head and of the embedding that are compared at once.
 const COMPARED_AT_ONCE: usize = 1 << 22;
@@ -42,7 +43,7 @@ impl Checkpoint {
     /// file has beside the embedding that it should be: the two are compared.
     pub fn open(files: &ModelFiles) -> Result<Checkpoint, ModelError> {
         match files {
-            ModelFiles::Gguf(parts) => Self::open_gguf(parts),
+            ModelFiles::Gguf(parts) => Ok(Self::open_gguf(parts)?.0),
             ModelFiles::Folder {
                 dir,
                 config,
@@ -64,13 +65,17 @@ impl Checkpoint {
         }
     }
 
-    fn open_gguf(parts: &[PathBuf]) -> Result<Checkpoint, ModelError> {
+    /// The same of a GGUF model; with the header of the part that has its metadata, which hold the tokenizer too.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open`].
+    pub fn open_gguf(parts: &[PathBuf]) -> Result<(Checkpoint, GgufFile), ModelError> {
         let (store, header) = TensorStore::open_gguf(parts)?;
         let in_file = |why: ModelError| why.in_file(&header.path);
         let config = Config::from_gguf(&header, &store).map_err(in_file)?;
         let mut checkpoint = Self::new(config, store);
         checkpoint.check().map_err(in_file)?;
-        Ok(checkpoint)
+        Ok((checkpoint, header))
     }
 
     fn open_safetensors(

@@ -435,15 +435,34 @@ fn reference_values_of_another_model_or_batch_are_refused() {
     };
     let means = Mode::Mean(NeuronMeans::absent(4, 81).into());
     assert!(refused(means, &batch).contains("81 neurons"));
+    let not_taken = Mode::Mean(Reference::OwnPrompts);
+    assert!(refused(not_taken, &batch).contains("mean has no values yet"));
 
     let some = batch.subset(&[0, 1, 2]).unwrap();
     let donor_of = choose_donors(&some, 0).unwrap();
     let recording =
-        |positions| DonorRecording::new(&some, &donor_of, positions, neurons.clone(), 80);
+        |positions| DonorRecording::new(&some, &donor_of, positions, neurons.clone(), 80).unwrap();
     assert!(
         recording(Positions::All).finish().is_err(),
         "nothing was recorded"
     );
+    let foreign = [
+        DonorRecording::new(&batch, &donor_of, Positions::All, neurons.clone(), 80),
+        DonorRecording::new(&some, &donor_of, Positions::All, neurons.clone(), 2),
+    ];
+    let foreign = foreign.map(|recording| recording.err().unwrap().to_string());
+    assert!(foreign[0].contains("no donor"), "{}", foreign[0]);
+    assert!(
+        foreign[1].contains("4 layers with 3 neurons"),
+        "{}",
+        foreign[1]
+    );
+    let mut other = recording(Positions::All);
+    let mut observer = other.part(&some);
+    let one = batch.subset(&[0]).unwrap();
+    let error = engine.run(&one, &[Condition::Clean], &mut [&mut observer], None, &());
+    assert!(error.unwrap_err().to_string().contains("another batch"));
+    drop(observer);
     let donors = |positions| {
         let mut recording = recording(positions);
         let mut observer = recording.part(&some);

@@ -1,6 +1,6 @@
 //! One expectation through every path of the engine.
 
-use gatelens::engine::{Engine, EngineError, LogitBlock, Readout};
+use gatelens::engine::{Engine, EngineError, Lens, LogitBlock, Readout};
 use gatelens::hooks::{
     Condition, Edit, EditCount, HookPoint, Mode, Neuron, NeuronSet, Observer, ReadError, Recorder,
     SignCase, SignConvention, Site, SiteRows,
@@ -287,6 +287,30 @@ fn an_observer_or_a_readout_that_fails_stops_the_run_at_once() {
         assert_eq!(error.to_string(), why.to_string());
         assert_eq!(asked, 1);
     }
+}
+
+#[test]
+fn a_readout_or_rows_of_another_shape_are_refused() {
+    let model = model("tiny-llama");
+    let engine = Engine::new(&model);
+    let (one, all) = (batch(&[vec![1, 2]]), batch(&prompts()));
+    let mut readout = LogProbs::of_all(&all);
+    let error = engine
+        .run(&one, &[Condition::Clean], &mut [], Some(&mut readout), &())
+        .unwrap_err();
+    assert!(
+        matches!(error, EngineError::NoRow { rows: 2, .. }),
+        "{error}"
+    );
+    let (d_model, vocab_size) = (model.config().d_model, model.config().vocab_size);
+    for (values, ranked) in [(d_model + 1, vocab_size), (d_model, vocab_size - 1)] {
+        let found = engine.top_tokens(&vec![1.0; values], Lens::Raw, 3, &vec![true; ranked]);
+        let error = found.unwrap_err();
+        assert!(matches!(error, EngineError::Length { .. }), "{error}");
+    }
+    let ranked = vec![true; vocab_size];
+    let none = engine.top_tokens(&vec![1.0; d_model], Lens::Raw, 0, &ranked);
+    assert_eq!(none.unwrap(), [Vec::<u32>::new()]);
 }
 
 #[test]

@@ -25,7 +25,11 @@ fn a_stage_imports_only_stages_above_it() {
     let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
     let order: Vec<&str> = lib
         .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .filter_map(|line| {
+            line.trim_start_matches("pub ")
+                .strip_prefix("mod ")?
+                .strip_suffix(';')
+        })
         .collect();
     assert!(order.len() >= 10, "{order:?}");
     let place = |stage: &str| order.iter().position(|known| *known == stage);

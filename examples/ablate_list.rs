@@ -1,0 +1,61 @@
+//! A list of neurons set to zero, against random sets of as many neurons of the same layers.
+//!
+//! `cargo run --release --example ablate_list [MODEL] [LAYER.NEURON...]`
+
+use std::error::Error;
+
+use gatelens::experiment::{AblationPlan, PromptSubset, Treatment, ablate, effects};
+use gatelens::io_class::{Fold, Matching, NeuronTable, matched_draws};
+use gatelens::stats::BootstrapSettings;
+use gatelens::{LanguageModel, Mode, Neuron, NeuronSet, Positions, PromptSet};
+
+const DRAWS: usize = 20;
+const SEED: u64 = 0;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let model = arguments.next().unwrap_or("smollm2-135m".to_string());
+    let mut neurons = arguments
+        .map(|name| name.parse())
+        .collect::<Result<Vec<Neuron>, _>>()?;
+    if neurons.is_empty() {
+        neurons = (0..64).map(|index| Neuron::new(12, index)).collect();
+    }
+
+    let lm = LanguageModel::open(&model)?;
+    let batch = lm.encode(&PromptSet::bundled()?)?;
+    let set = NeuronSet::new(lm.config(), neurons)?;
+    // The table tells which neurons a draw may be made of; its classes are not asked for here.
+    let table = NeuronTable::classify(&lm.checkpoint, Fold::Pre, 0.5)?;
+    let draws = matched_draws(&table, &set, DRAWS, SEED, Matching::Layer)?;
+    let plan = AblationPlan {
+        treatments: vec![Treatment::new("list".to_string(), set, draws)],
+        mode: Mode::Zero,
+        positions: Positions::All,
+        when: Default::default(),
+        signs: Default::default(),
+        subset: PromptSubset::All,
+        seed: SEED,
+    };
+    let ablation = ablate(&lm.engine(), &batch, &plan, None, &())?;
+    let settings = BootstrapSettings {
+        seed: SEED,
+        ..BootstrapSettings::default()
+    };
+    println!("metric\tprompts\tclean\tlist\tdraws\tdifference\tp");
+    for effect in effects(&ablation.outcomes, &plan, &settings)? {
+        let (means, difference) = (effect.means, effect.difference_to_baseline);
+        println!(
+            "{:?}, {}\t{}\t{:.4}\t{:.4}\t{:.4?}\t{:.4?}\t{:.3?}",
+            effect.metric,
+            effect.subset,
+            effect.prompts,
+            means.clean,
+            means.class,
+            means.baseline,
+            difference,
+            effect.p
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! What one neuron does at every token of some texts.
+//!
+//! `cargo run --release --example log_neuron [MODEL] [LAYER.NEURON] [TEXT...]`
+
+use std::error::Error;
+
+use gatelens::experiment::neuron_activity;
+use gatelens::{LanguageModel, Neuron};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let model = arguments.next().unwrap_or("smollm2-135m".to_string());
+    let neuron: Neuron = arguments.next().unwrap_or("13.1007".to_string()).parse()?;
+    let mut texts: Vec<String> = arguments.collect();
+    if texts.is_empty() {
+        texts.push("The capital of France is Paris.".to_string());
+    }
+
+    let lm = LanguageModel::open(&model)?;
+    let batch = lm.encode_texts(texts.iter().map(String::as_str))?;
+    let activity = neuron_activity(&lm.engine(), &batch, neuron, &())?;
+    println!("text\ttoken\tgate\tup\tpost");
+    for at in activity.firings() {
+        let mut sequences = batch.sequences().iter();
+        let sequence = sequences
+            .find(|s| s.prompt == at.prompt)
+            .ok_or("no such text")?;
+        let token = lm.tokenizer.token_text(sequence.ids[at.position]);
+        println!(
+            "{}\t{token:?}\t{:.3}\t{:.3}\t{:.3}",
+            at.prompt, at.gate, at.up, at.post
+        );
+    }
+    Ok(())
+}
