@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use gatelens::experiment::{AblationPlan, PromptSubset, Treatment, ablate, effects};
+use gatelens::experiment::{AblationPlan, PromptSubset, Run, Treatment, ablate};
 use gatelens::io_class::{Fold, Matching, NeuronTable, matched_draws};
 use gatelens::stats::BootstrapSettings;
 use gatelens::{LanguageModel, Mode, Neuron, NeuronSet, Positions, PromptSet};
@@ -37,13 +37,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         subset: PromptSubset::All,
         seed: SEED,
     };
-    let ablation = ablate(&lm.engine(), &batch, &plan, None, &())?;
+    let ablation = ablate(&mut Run::new(&()), &lm.engine(), &batch, &plan)?;
     let settings = BootstrapSettings {
         seed: SEED,
         ..BootstrapSettings::default()
     };
     println!("metric\tprompts\tclean\tlist\tdraws\tdifference\tp");
-    for effect in effects(&ablation.outcomes, &plan, &settings)? {
+    for effect in ablation.effects(&plan, &settings)? {
         let (means, difference) = (effect.means, effect.difference_to_baseline);
         println!(
             "{:?}, {}\t{}\t{:.4}\t{:.4}\t{:.4?}\t{:.4?}\t{:.3?}",

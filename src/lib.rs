@@ -33,7 +33,7 @@
 //! [`when`](Edit::when); an [`Observer`] reads [sites](Site), which have TransformerLens's names; a [`Readout`] reads
 //! logits, and is how a measure of one's own is made. Both may fail, and stop the run. An edit that changes no value is
 //! an error. Whole experiments are in [`experiment`]: [`ablate`](experiment::ablate) takes classes of neurons with
-//! their [random sets](io_class::matched_draws), and [`effects`](experiment::effects) gives intervals and tests.
+//! their [random sets](io_class::matched_draws), and its [`effects`](experiment::Ablation::effects) have intervals and tests.
 //! `examples/` in the repository has a program for each: `log_neuron`, `ablate_list`, `own_measure`.
 //!
 //! # The map
