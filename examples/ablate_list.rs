@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("metric\tprompts\tclean\tlist\tdraws\tdifference\tp");
     for effect in ablation.effects(&plan, &settings)? {
-        let (means, difference) = (effect.means, effect.difference_to_baseline);
+        let (means, difference) = (effect.means, effect.estimate.difference_to_baseline);
         println!(
             "{:?}, {}\t{}\t{:.4}\t{:.4}\t{:.4?}\t{:.4?}\t{:.3?}",
             effect.metric,
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             means.class,
             means.baseline,
             difference,
-            effect.p
+            effect.estimate.p
         );
     }
     Ok(())
