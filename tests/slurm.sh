@@ -106,9 +106,8 @@ await 30 "the node" idle
 
 # What the array and the merge wrote, once both have left the queue.
 cd "$temporary/logs"
-head -n 60 "$root/prompts/facts.jsonl" >"$temporary/work/facts.jsonl"
-settings=(--model "$root/tests/goldens/tiny-llama" --prompts "$temporary/work/facts.jsonl" --subset all --draws 5
-  --max-memory 300MiB)
+settings=(--model "$root/tests/goldens/tiny-llama" --threshold 0.2 --classes conditional-enrichment,conditional-depletion
+  --subset all --draws 5 --max-memory 300MiB)
 said=$(GATELENS=$gatelens OUT=$temporary/work/run SBATCH_ARGS="--array=0-2 --cpus-per-task=1 --mem=0 --time=5" \
   MERGE_ARGS="--cpus-per-task=1 --mem=0 --time=5" "$root/examples/slurm/submit.sh" "${settings[@]}")
 echo "slurm $(sinfo --version | cut -d' ' -f2): $said"
