@@ -115,8 +115,8 @@ ended() { [ -z "$(squeue -h -o %i)" ]; }
 await 120 "the end of the jobs" ended
 
 "$gatelens" ablate "${settings[@]}" --out "$temporary/work/whole" >/dev/null 2>"$temporary/logs/whole" || fail "the run without shards failed"
-[ -d "$temporary/work/run/result" ] || fail "no result"
+[ -e "$temporary/work/run/run.json" ] || fail "no result"
 for file in outcomes.parquet effects.json; do
-  cmp "$temporary/work/whole/$file" "$temporary/work/run/result/$file" || fail "$file differs from that of a run without shards"
+  cmp "$temporary/work/whole/$file" "$temporary/work/run/$file" || fail "$file differs from that of a run without shards"
 done
 echo "slurm: 3 tasks and the merge behind them give the files of one run"
