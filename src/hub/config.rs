@@ -99,7 +99,7 @@ pub struct HubConfig {
 }
 
 impl HubConfig {
-    /// Reads the environment; README has the table of variables.
+    /// Reads the environment; docs/files.md has the variables.
     ///
     /// # Errors
     /// [`HubError::Variable`] with the name of a variable whose value cannot be used.

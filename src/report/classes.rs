@@ -17,7 +17,7 @@ struct Classes<'a> {
     published: Option<&'a Comparison>,
 }
 
-/// The bytes of `classes.json` (format: DESIGN of the files in the README).
+/// The bytes of `classes.json` (format: docs/files.md).
 pub fn classes_json(
     table: &NeuronTable,
     chance: &ChanceLevels,
