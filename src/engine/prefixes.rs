@@ -70,38 +70,29 @@ impl<'b> Prefixes<'b> {
     /// The token ids of the rows.
     pub fn ids(&self) -> Vec<u32> {
         let ids = self.batch.ids();
-        match &self.shared {
-            Some(shared) => shared
-                .first
-                .iter()
-                .map(|token| ids[*token as usize])
-                .collect(),
-            None => ids,
-        }
+        let Some(shared) = &self.shared else {
+            return ids;
+        };
+        let first = shared.first.iter();
+        first.map(|token| ids[*token as usize]).collect()
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        match &self.shared {
-            Some(shared) => shared.first.len(),
-            None => self.batch.tokens(),
-        }
+        let shared = self.shared.as_ref();
+        shared.map_or(self.batch.tokens(), |shared| shared.first.len())
     }
 
     /// A token that the row stands for, and how many there are.
     pub fn token(&self, row: usize) -> (usize, u64) {
-        match &self.shared {
-            Some(shared) => (shared.first[row] as usize, shared.copies[row]),
-            None => (row, 1),
-        }
+        let of = |shared: &Shared| (shared.first[row] as usize, shared.copies[row]);
+        self.shared.as_ref().map_or((row, 1), of)
     }
 
     /// The row of a token.
     pub fn row(&self, token: usize) -> usize {
-        match &self.shared {
-            Some(shared) => shared.row_of[token] as usize,
-            None => token,
-        }
+        let of = |shared: &Shared| shared.row_of[token] as usize;
+        self.shared.as_ref().map_or(token, of)
     }
 
     /// The same for attention, where rows are shared.

@@ -3,9 +3,6 @@
 //! There is no soft cap, which leaves the order of a row's tokens as it is. So does what the final norm divides by; its
 //! gain does not, and [`Lens`] says whether it is there.
 
-use std::fmt;
-use std::str::FromStr;
-
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -15,8 +12,20 @@ use super::{Engine, EngineError};
 use crate::model::Residency;
 
 /// What residual rows go through before the unembedding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_lens)]
 pub enum Lens {
     /// Nothing. Where a few dimensions of the residual are much larger than all others, they alone decide then.
     #[default]
@@ -27,29 +36,13 @@ pub enum Lens {
 
 impl Lens {
     /// The name in files and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Lens::Raw => "raw",
-            Lens::FinalNorm => "final-norm",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-impl fmt::Display for Lens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Lens {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Lens::Raw, Lens::FinalNorm]
-            .into_iter()
-            .find(|lens| lens.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no lens; accepted: raw, final-norm"))
-    }
+fn no_lens(text: &str) -> String {
+    format!("`{text}` is no lens; accepted: raw, final-norm")
 }
 
 /// Bytes of the scores that are in memory together.

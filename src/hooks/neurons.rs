@@ -10,10 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::model::Config;
-use crate::prompts::{NotText, Unreadable, content, read_text};
-
-/// So many bad lines of a neuron file are printed; the error holds them all.
-const PRINTED_LINES: usize = 50;
+use crate::prompts::{BadText, NotText, Unreadable, content, list, read_text};
 
 /// One MLP neuron, `layer.neuron` (DESIGN 2); `"3.17"` is neuron 17 of layer 3.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -62,15 +59,6 @@ fn whole_number(text: &str) -> Option<usize> {
     digits.then(|| text.parse().ok()).flatten()
 }
 
-/// One bad line of a neuron file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadLine {
-    /// Line number, from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
 /// Why a neuron or a set of neurons could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum NeuronError {
@@ -81,7 +69,11 @@ pub enum NeuronError {
         text: String,
     },
     /// The model has no such neuron.
-    #[error("no neuron {neuron} in this model: {}", allowed(*n_layers, *d_mlp))]
+    #[error(
+        "no neuron {neuron} in this model: layers go from 0 to {}, neurons from 0 to {}",
+        n_layers.saturating_sub(1),
+        d_mlp.saturating_sub(1)
+    )]
     OutOfRange {
         /// The neuron asked for.
         neuron: Neuron,
@@ -91,12 +83,12 @@ pub enum NeuronError {
         d_mlp: usize,
     },
     /// Lines of a neuron file that cannot be used, all of them.
-    #[error("{source_name}: {} cannot be used\n{}", plural(lines.len()), listed(lines))]
+    #[error("{source_name}: {} line{} cannot be used\n{}", lines.len(), if lines.len() == 1 { "" } else { "s" }, list(lines))]
     BadLines {
         /// The file, or whatever the text came from.
         source_name: String,
         /// Every bad line, in order.
-        lines: Vec<BadLine>,
+        lines: Vec<BadText>,
     },
     /// A neuron file that names no neuron.
     #[error("{source_name} names no neuron: write one layer.neuron per line, for example 3.17")]
@@ -120,34 +112,6 @@ pub enum NeuronError {
         /// What the system said.
         source: std::io::Error,
     },
-}
-
-fn allowed(n_layers: usize, d_mlp: usize) -> String {
-    let last = |n: usize| n.saturating_sub(1);
-    format!(
-        "layers go from 0 to {}, neurons from 0 to {}",
-        last(n_layers),
-        last(d_mlp)
-    )
-}
-
-fn plural(lines: usize) -> String {
-    if lines == 1 {
-        "1 line".to_owned()
-    } else {
-        format!("{lines} lines")
-    }
-}
-
-fn listed(lines: &[BadLine]) -> String {
-    let shown = lines.iter().take(PRINTED_LINES);
-    let mut text: Vec<String> = shown
-        .map(|bad| format!("  line {}: {}", bad.line, bad.problem))
-        .collect();
-    if lines.len() > PRINTED_LINES {
-        text.push(format!("  and {} more", lines.len() - PRINTED_LINES));
-    }
-    text.join("\n")
 }
 
 /// A set of neurons: per layer sorted indices, each once.
@@ -232,12 +196,10 @@ impl NeuronSet {
         for (number, line) in (1..).zip(content(text).lines()) {
             match parse_line(line, n_layers, d_mlp) {
                 Ok(found) => neurons.extend(found),
-                Err(error) => {
-                    bad_lines.push(BadLine {
-                        line: number,
-                        problem: error.to_string(),
-                    });
-                }
+                Err(error) => bad_lines.push(BadText {
+                    line: number,
+                    problem: error.to_string(),
+                }),
             }
         }
         let source_name = source_name.to_owned();
@@ -297,16 +259,13 @@ impl NeuronSet {
 
     /// The same set without the neurons outside `layers` (end excluded); the model keeps its depth.
     pub fn restrict_layers(&self, layers: Range<usize>) -> Self {
-        let keep = |(layer, indices): (usize, &Vec<u32>)| {
-            if layers.contains(&layer) {
-                indices.clone()
-            } else {
-                Vec::new()
+        let mut kept = self.clone();
+        for (layer, indices) in kept.layers.iter_mut().enumerate() {
+            if !layers.contains(&layer) {
+                indices.clear();
             }
-        };
-        NeuronSet {
-            layers: self.layers.iter().enumerate().map(keep).collect(),
         }
+        kept
     }
 }
 

@@ -122,16 +122,20 @@ fn sign_case_help(text: &str) -> String {
     )
 }
 
-/// One of the four raw sign cases of `gate` and `up`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One of the four raw sign cases of `gate` and `up`; named as [`SignCase`] writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub enum RawCase {
     /// Both positive.
+    #[strum(serialize = "gate+,up+")]
     GatePlusUpPlus,
     /// `gate` positive, `up` negative.
+    #[strum(serialize = "gate+,up-")]
     GatePlusUpMinus,
     /// `gate` negative, `up` positive.
+    #[strum(serialize = "gate-,up+")]
     GateMinusUpPlus,
     /// Both negative.
+    #[strum(serialize = "gate-,up-")]
     GateMinusUpMinus,
 }
 
@@ -147,44 +151,24 @@ impl RawCase {
     /// The case of two values; none where one of them is exactly 0.
     #[inline(always)]
     pub fn of(gate: f32, up: f32) -> Option<RawCase> {
-        if gate > 0.0 {
-            Self::with_up(up, RawCase::GatePlusUpPlus, RawCase::GatePlusUpMinus)
-        } else if gate < 0.0 {
-            Self::with_up(up, RawCase::GateMinusUpPlus, RawCase::GateMinusUpMinus)
-        } else {
-            None
-        }
-    }
-
-    #[inline(always)]
-    fn with_up(up: f32, plus: RawCase, minus: RawCase) -> Option<RawCase> {
-        if up > 0.0 {
-            Some(plus)
-        } else if up < 0.0 {
-            Some(minus)
-        } else {
-            None
-        }
+        let minus = |value: f32| match value {
+            plus if plus > 0.0 => Some(0),
+            minus if minus < 0.0 => Some(1),
+            _ => None,
+        };
+        Some(Self::ALL[2 * minus(gate)? + minus(up)?])
     }
 
     /// The name, as [`SignCase`] writes it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            RawCase::GatePlusUpPlus => "gate+,up+",
-            RawCase::GatePlusUpMinus => "gate+,up-",
-            RawCase::GateMinusUpPlus => "gate-,up+",
-            RawCase::GateMinusUpMinus => "gate-,up-",
-        }
+        self.into()
     }
 
     /// The case that a neuron with the sign `sign` is in when `up` is read in reference sign: times `sign`.
     pub fn in_reference_sign(self, sign: i8) -> RawCase {
-        match self {
-            case if sign > 0 => case,
-            RawCase::GatePlusUpPlus => RawCase::GatePlusUpMinus,
-            RawCase::GatePlusUpMinus => RawCase::GatePlusUpPlus,
-            RawCase::GateMinusUpPlus => RawCase::GateMinusUpMinus,
-            RawCase::GateMinusUpMinus => RawCase::GateMinusUpPlus,
+        match sign > 0 {
+            true => self,
+            false => Self::ALL[self as usize ^ 1],
         }
     }
 
@@ -204,12 +188,6 @@ impl RawCase {
             RawCase::GateMinusUpPlus => "gm_up",
             RawCase::GateMinusUpMinus => "gm_um",
         }
-    }
-}
-
-impl fmt::Display for RawCase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

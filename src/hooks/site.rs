@@ -3,58 +3,66 @@
 use std::fmt;
 use std::str::FromStr;
 
+use strum::VariantArray;
+
 use crate::model::Config;
 
 /// A tensor of the forward pass that observers may read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 pub enum Site {
     /// The residual stream before the layer, `[tokens, d_model]`.
+    #[strum(serialize = "hook_resid_pre")]
     ResidPre,
     /// What attention adds to the residual, after any post-norm, `[tokens, d_model]`.
+    #[strum(serialize = "hook_attn_out")]
     AttnOut,
     /// The residual between attention and MLP, `[tokens, d_model]`.
+    #[strum(serialize = "hook_resid_mid")]
     ResidMid,
     /// `gate`, before the activation, `[tokens, d_mlp]`.
+    #[strum(serialize = "mlp.hook_pre")]
     Pre,
     /// `up`, `[tokens, d_mlp]`.
+    #[strum(serialize = "mlp.hook_pre_linear")]
     PreLinear,
     /// `post = act(gate)·up`, after any edit, `[tokens, d_mlp]`.
+    #[strum(serialize = "mlp.hook_post")]
     Post,
     /// What the MLP adds to the residual, after any post-norm, `[tokens, d_model]`.
+    #[strum(serialize = "hook_mlp_out")]
     MlpOut,
     /// The residual after the layer, `[tokens, d_model]`.
+    #[strum(serialize = "hook_resid_post")]
     ResidPost,
     /// The final norm's divisor, `sqrt(mean(x²) + eps)`, `[tokens]`; no layer.
+    #[strum(serialize = "ln_final.hook_scale")]
     FinalScale,
 }
 
 impl Site {
     /// Every site, in the order in which they fire.
-    pub const ALL: [Site; 9] = [
-        Site::ResidPre,
-        Site::AttnOut,
-        Site::ResidMid,
-        Site::Pre,
-        Site::PreLinear,
-        Site::Post,
-        Site::MlpOut,
-        Site::ResidPost,
-        Site::FinalScale,
-    ];
+    pub const ALL: &[Site] = Site::VARIANTS;
+
+    /// Those that every layer has.
+    pub const IN_LAYERS: &[Site] = match Self::ALL {
+        [in_layers @ .., Site::FinalScale] => in_layers,
+        all => all,
+    };
 
     /// The part of the name after `blocks.{l}.`, or the whole name of a site without a layer.
     pub fn suffix(self) -> &'static str {
-        match self {
-            Site::ResidPre => "hook_resid_pre",
-            Site::AttnOut => "hook_attn_out",
-            Site::ResidMid => "hook_resid_mid",
-            Site::Pre => "mlp.hook_pre",
-            Site::PreLinear => "mlp.hook_pre_linear",
-            Site::Post => "mlp.hook_post",
-            Site::MlpOut => "hook_mlp_out",
-            Site::ResidPost => "hook_resid_post",
-            Site::FinalScale => "ln_final.hook_scale",
-        }
+        self.into()
     }
 
     /// Whether its values are one per neuron of an MLP.
@@ -126,11 +134,10 @@ impl FromStr for HookPoint {
         }
         let parsed = name.strip_prefix("blocks.").and_then(|rest| {
             let (layer, suffix) = rest.split_once('.')?;
-            let in_layers = Site::ALL
-                .into_iter()
-                .filter(|site| *site != Site::FinalScale);
-            let site = in_layers.into_iter().find(|site| site.suffix() == suffix)?;
-            Some(Self::in_layer(layer.parse().ok()?, site))
+            let site = Site::IN_LAYERS
+                .iter()
+                .find(|site| site.suffix() == suffix)?;
+            Some(Self::in_layer(layer.parse().ok()?, *site))
         });
         parsed.ok_or_else(|| HookError::Unknown {
             name: name.to_string(),
@@ -181,7 +188,7 @@ pub enum HookError {
 }
 
 fn layer_sites() -> String {
-    let names: Vec<_> = Site::ALL[..8].iter().map(|site| site.suffix()).collect();
+    let names: Vec<_> = Site::IN_LAYERS.iter().map(|site| site.suffix()).collect();
     names.join("|")
 }
 
@@ -192,8 +199,8 @@ mod tests {
     #[test]
     fn the_grammar_is_exactly_this_list() {
         let names: Vec<String> = Site::ALL
-            .into_iter()
-            .map(|site| HookPoint {
+            .iter()
+            .map(|&site| HookPoint {
                 layer: (site != Site::FinalScale).then_some(7),
                 site,
             })

@@ -98,7 +98,7 @@ fn prompts_that_begin_alike_are_what_they_are_alone() {
         ];
         let points: Vec<HookPoint> = (0..model.config().n_layers())
             .flat_map(|l| {
-                Site::ALL[..8]
+                Site::IN_LAYERS
                     .iter()
                     .map(move |site| HookPoint::in_layer(l, *site))
             })
@@ -182,7 +182,7 @@ fn recording_changes_nothing() {
     let batch = batch(&prompts());
     let conditions = [Condition::Clean, edit(&model, &[(3, 5)], Mode::Zero)];
     let points = (0..7).flat_map(|l| {
-        Site::ALL[..8]
+        Site::IN_LAYERS
             .iter()
             .map(move |site| HookPoint::in_layer(l, *site))
     });

@@ -138,7 +138,7 @@ impl Golden {
     /// Every hook point that the golden file holds for prompt `p`.
     fn points(&self, p: usize, n_layers: usize) -> Vec<HookPoint> {
         let in_layers = (0..n_layers).flat_map(|l| {
-            Site::ALL[..8]
+            Site::IN_LAYERS
                 .iter()
                 .map(move |s| HookPoint::in_layer(l, *s))
         });

@@ -33,10 +33,8 @@ impl FromStr for SiteChoice {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let mut in_layers = Site::ALL
-            .into_iter()
-            .filter(|site| *site != Site::FinalScale);
-        match in_layers.find(|site| site.suffix() == name) {
+        let in_layers = Site::IN_LAYERS.iter();
+        match in_layers.copied().find(|site| site.suffix() == name) {
             Some(site) => Ok(SiteChoice::EveryLayer(site)),
             None => Ok(SiteChoice::One(name.parse().map_err(|e| format!("{e}"))?)),
         }

@@ -102,7 +102,7 @@ fn all_bad_lines_are_reported_at_once() {
 #[test]
 fn a_long_list_of_bad_lines_is_cut_in_print_only() {
     let error = NeuronSet::parse(&"x\n".repeat(60), "set.txt", 4, 10).unwrap_err();
-    assert!(error.to_string().ends_with("and 10 more"));
+    assert!(error.to_string().ends_with("and 40 more"));
     assert!(matches!(error, NeuronError::BadLines { lines, .. } if lines.len() == 60));
 }
 
