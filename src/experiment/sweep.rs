@@ -256,7 +256,10 @@ mod tests {
         let absent: Vec<_> = sweep.absent.iter().map(Cell::to_string).collect();
         assert_eq!(absent, ["b, layers 0 to 1", "a, layers 2 to 3"]);
         let first = &sweep.ablation.treatments[0];
-        assert_eq!(first.class, names[0]);
+        assert_eq!(
+            (first.class.as_str(), first.layers),
+            ("a", Some(sweep.windows[0]))
+        );
         assert_eq!(first.neurons, set(&[(0, 1), (1, 2)]));
         assert_eq!(first.baseline, [set(&[(0, 5)])]);
         assert_eq!(

@@ -395,7 +395,9 @@ impl Drop for OutDir {
         if !matches!(Mark::read(&self.work(), RUN), Mark::Ours(_)) {
             self.clear_work();
         }
-        if !self.has_parts() {
+        let is_shard = self.unfinished().is_some_and(|plan| plan.shard.is_some());
+        // A shard may have nothing to do, and is through then.
+        if !self.has_parts() && !is_shard {
             let _ = self.give_up();
         }
         drop(self.lock.take());

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::cli::{columns, fail, file, json, succeed};
 use super::common::goldens;
+use super::shards::result;
 
 /// Sends a run a signal after `delay`, and waits for its end.
 fn ended(args: &[&str], delay: Duration, signal: i32) {
@@ -141,14 +142,16 @@ fn check(command: &[&str], table: &str) {
     );
 
     // A part that is cut or has a flipped bit is done again; passes that are not those of the run are refused.
-    let passes = stopped.join("parts/gatelens-passes.json");
-    let whole_passes = fs::read(&passes).unwrap();
-    for (from, to) in [("]", ""), ("1", "0")] {
-        let text = String::from_utf8(whole_passes.clone()).unwrap();
-        fs::write(&passes, text.replacen(from, to, 1)).unwrap();
-        assert!(fail(&resume).contains("gatelens-passes.json"));
-    }
-    fs::write(&passes, whole_passes).unwrap();
+    let plan = stopped.join("plan.json");
+    let whole_plan = fs::read(&plan).unwrap();
+    let mut changed = json(&plan);
+    changed["stages"][0]["passes"][0]["units"]
+        .as_array_mut()
+        .unwrap()
+        .pop();
+    fs::write(&plan, changed.to_string()).unwrap();
+    assert!(fail(&resume).contains("is not of this run"));
+    fs::write(&plan, whole_plan).unwrap();
     let part = &parts(&stopped)[0];
     let mut bytes = fs::read(part).unwrap();
     let last = bytes.len() - 1;
@@ -178,7 +181,59 @@ fn check(command: &[&str], table: &str) {
 }
 
 /// Of each command.
-const KILLS: usize = 4;
+const KILLS: usize = 8;
+
+/// A run that is killed again and again, and goes on each time, gives what one run gives.
+fn survives(arguments: &[&str]) {
+    let dir = TempDir::new().unwrap();
+    let [whole, killed] = ["whole", "killed"].map(|name| dir.path().join(name));
+    let tiny = goldens().join("tiny-llama");
+    let arguments = [arguments, &["--model", tiny.to_str().unwrap()]].concat();
+    let args = |out: &Path| -> Vec<String> {
+        let out = ["--out", out.to_str().unwrap()];
+        let all = [&arguments[..], &out].concat();
+        all.into_iter().map(str::to_string).collect()
+    };
+    let whole_args = args(&whole);
+    let started = Instant::now();
+    succeed(&whole_args.iter().map(String::as_str).collect::<Vec<_>>());
+    let took = started.elapsed();
+    let args = args(&killed);
+    let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    args.push("--resume");
+    for moment in moments().take(KILLS) {
+        if !killed.join("run.json").exists() {
+            ended(&args, took.mul_f64(moment), libc::SIGKILL);
+        }
+    }
+    if !killed.join("run.json").exists() {
+        succeed(&args);
+    }
+    assert_eq!(result(&killed), result(&whole));
+}
+
+#[test]
+fn attributes_survive() {
+    survives(&[
+        "attributes",
+        "--threshold",
+        "0.15",
+        "--classes",
+        "orthogonal-output",
+        "--draws",
+        "2",
+    ]);
+}
+
+#[test]
+fn claims_survive() {
+    survives(&["verify", "--quick", "--threshold", "0.15"]);
+}
+
+#[test]
+fn a_recording_survives() {
+    survives(&["record", "--threshold", "0.15", "--draws", "2"]);
+}
 
 #[test]
 fn an_ablation_goes_on() {

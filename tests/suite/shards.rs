@@ -1,0 +1,240 @@
+//! Runs in shards: joined, they give the files of one run to the last bit, and what does not belong together is refused by
+//! name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::cli::{fail, file, json, succeed};
+use super::common::goldens;
+
+/// Arguments of a run that has some passes, on a small model of which every class is known.
+fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
+    let neurons = file(dir, "mine.txt", "0.3\n1.17\n1.40\n2.8\n3.61\n");
+    let fact = |i: usize| {
+        let subject = ["Paris", "Rome", "the long list", "Ada"][i % 4];
+        format!(
+            "{{\"id\": \"{i}\", \"prompt\": \"Number {i} of all that {subject}\", \"subject\": \"{subject}\", \"target\": \"is\"}}\n"
+        )
+    };
+    let facts = file(dir, "facts.jsonl", &(0..700).map(fact).collect::<String>());
+    let text = |i: usize| {
+        format!(
+            "{{\"text\": \"{}\"}}\n",
+            format!("Line {i} says little. ").repeat(2 + i % 9)
+        )
+    };
+    let texts = file(dir, "texts.jsonl", &(0..250).map(text).collect::<String>());
+    let about = "{\"subject\": \"Paris\", \"text\": \"A city on a river, with bridges.\"}\n\
+                 {\"subject\": \"Rome\", \"text\": \"Another city, much older than that.\"}\n";
+    let about = file(dir, "about.jsonl", about);
+    let tiny = goldens().join("tiny-llama");
+    let mut all: Vec<&str> = command.to_vec();
+    all.extend(["--model", tiny.to_str().unwrap()]);
+    match command[0] {
+        "verify" => all.extend(["--quick", "--threshold", "0.15", "--prompts", &facts]),
+        "record" => all.extend(["--threshold", "0.15", "--draws", "3"]),
+        _ => all.extend(["--neurons", &neurons, "--draws", "3"]),
+    }
+    match command {
+        ["ablate", "--text"] => all.insert(2, &texts),
+        ["ablate" | "sweep", ..] => all.extend(["--prompts", &facts, "--subset", "all"]),
+        ["attributes"] => all.extend(["--prompts", &facts, "--subjects", &about, "--skip-missing"]),
+        _ => {}
+    }
+    all.into_iter().map(str::to_string).collect()
+}
+
+fn with(arguments: &[String], more: &[&str]) -> Vec<String> {
+    let more = more.iter().map(|word| word.to_string());
+    arguments.iter().cloned().chain(more).collect()
+}
+
+fn run(arguments: &[String]) -> String {
+    succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn refused(arguments: &[String]) -> String {
+    fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What the files of a finished run are, by name; of `run.json` the counts.
+pub fn result(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let of = |path: std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        let bytes = match name.as_str() {
+            "run.json" => {
+                let mut run = json(&path);
+                assert_eq!(run["finished"], true);
+                run["counts"].take().to_string().into_bytes()
+            }
+            // Has the seconds of the run.
+            "report.html" => Vec::new(),
+            _ => fs::read(&path).unwrap_or_else(|_| panic!("{} is left", path.display())),
+        };
+        (name, bytes)
+    };
+    files.map(of).collect()
+}
+
+fn check(command: &[&str]) {
+    let dir = TempDir::new().unwrap();
+    let arguments = arguments(&dir, command);
+    let folder = |name: &str| dir.path().join(name);
+    let whole = folder("whole");
+    run(&with(&arguments, &["--out", whole.to_str().unwrap()]));
+    for count in [1, 3, 7] {
+        let shared = folder(&format!("of-{count}"));
+        let shared = shared.to_str().unwrap();
+        for index in 0..count {
+            let shard = format!("{index}/{count}");
+            run(&with(&arguments, &["--out", shared, "--shard", &shard]));
+        }
+        run(&with(&[], &["merge", shared]));
+        assert_eq!(
+            result(Path::new(shared)),
+            result(&whole),
+            "{command:?}, {count} shards"
+        );
+    }
+}
+
+#[test]
+fn an_ablation_in_shards_is_the_whole_one() {
+    check(&["ablate"]);
+}
+
+#[test]
+fn an_ablation_of_text_in_shards_is_the_whole_one() {
+    check(&["ablate", "--text"]);
+}
+
+#[test]
+fn a_sweep_in_shards_is_the_whole_one() {
+    check(&["sweep", "--window", "2"]);
+}
+
+#[test]
+fn attributes_in_shards_are_the_whole_ones() {
+    check(&["attributes"]);
+}
+
+#[test]
+fn claims_in_shards_are_the_whole_ones() {
+    check(&["verify"]);
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused_by_name() {
+    let dir = TempDir::new().unwrap();
+    let arguments = arguments(&dir, &["ablate"]);
+    let folder = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let shard = |out: &str, shard: &str, more: &[&str]| {
+        run(&with(
+            &arguments,
+            &[&["--out", out, "--shard", shard], more].concat(),
+        ));
+        format!("{out}/shard-{}", shard.replace('/', "-of-"))
+    };
+    let (shared, other, result) = (folder("shared"), folder("other"), folder("result"));
+    let first = shard(&shared, "0/2", &[]);
+    let merge = |folders: &[&str]| {
+        refused(&with(
+            &[],
+            &[&["merge", "--out", &result], folders].concat(),
+        ))
+    };
+    assert!(merge(&[&shared]).contains("shard 1/2 of its run is missing"));
+
+    // Other settings: the draws are others. A Holm p over a part of the tests is what must not be.
+    let foreign = shard(&other, "1/2", &["--seed", "9"]);
+    let message = merge(&[&first, &foreign]);
+    assert!(
+        message.contains("--seed: 9 now, 0 then") && message.contains(&foreign),
+        "{message}"
+    );
+    let second = shard(&shared, "1/2", &[]);
+    assert!(merge(&[&shared, &second]).contains("there twice"));
+    let of_three = shard(&other, "1/3", &[]);
+    assert!(merge(&[&first, &of_three]).contains("it is shard 1/3"));
+    assert!(merge(&[dir.path().to_str().unwrap()]).contains("no shard lies in it"));
+
+    // A pass that is gone, one that is damaged, and one with other numbers.
+    let part = |shard: &str, pass: usize, ending: &str| {
+        Path::new(shard).join(format!("parts/{pass:05}.{ending}"))
+    };
+    let last = fs::read_dir(Path::new(&second).join("parts")).unwrap();
+    let names = last.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let last: usize = names.map(|name| name[..5].parse().unwrap()).max().unwrap();
+    let owner = if last.is_multiple_of(2) {
+        &first
+    } else {
+        &second
+    };
+    let (rows, mark) = (part(owner, last, "parquet"), part(owner, last, "part"));
+    let (whole_rows, whole_mark) = (fs::read(&rows).unwrap(), fs::read(&mark).unwrap());
+    fs::remove_file(&mark).unwrap();
+    let message = merge(&[&shared]);
+    assert!(
+        message.contains(&format!("pass {last} is missing or damaged")),
+        "{message}"
+    );
+    fs::write(&mark, &whole_mark).unwrap();
+    let mut bytes = whole_rows.clone();
+    bytes[100] ^= 1;
+    fs::write(&rows, &bytes).unwrap();
+    assert!(merge(&[&shared]).contains("is missing or damaged"));
+    fs::write(&rows, &whole_rows).unwrap();
+    assert!(
+        !Path::new(&result).exists(),
+        "nothing is left of what was refused"
+    );
+    assert!(refused(&with(&arguments, &["--out", &shared, "--shard", "2/2"])).contains("no shard"));
+
+    run(&with(&[], &["merge", "--out", &result, &first, &second]));
+    assert!(Path::new(&first).exists(), "shards elsewhere stay");
+    // A shard that is through runs nothing again, and says so.
+    shard(&shared, "0/2", &[]);
+}
+
+#[test]
+fn a_shard_comes_from_the_job_array() {
+    let dir = TempDir::new().unwrap();
+    let arguments = arguments(&dir, &["ablate"]);
+    let out = dir.path().join("out");
+    let array = |variables: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("gatelens"));
+        command
+            .args(&arguments)
+            .args(["--out", out.to_str().unwrap(), "--shard", "slurm"]);
+        command.envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (ok, message) = array(&[]);
+    assert!(
+        !ok && message.contains("SLURM_ARRAY_TASK_ID is not set"),
+        "{message}"
+    );
+    let of = |id, count, min, max| {
+        [
+            ("SLURM_ARRAY_TASK_ID", id),
+            ("SLURM_ARRAY_TASK_COUNT", count),
+            ("SLURM_ARRAY_TASK_MIN", min),
+            ("SLURM_ARRAY_TASK_MAX", max),
+        ]
+    };
+    let (ok, message) = array(&of("2", "3", "1", "5"));
+    assert!(!ok && message.contains("numbers without gaps"), "{message}");
+    let (ok, message) = array(&of("2", "3", "1", "3"));
+    assert!(ok && message.contains("shard 1/3 is through"), "{message}");
+    assert!(out.join("shard-1-of-3/plan.json").exists());
+}
