@@ -36,7 +36,10 @@ impl Merge {
         };
         let arguments = shards.arguments();
         let folder = OutDir::claim(&out, Overwrite::Resume)?;
-        shards.join(&folder)?;
+        if let Err(error) = shards.join(&folder) {
+            folder.give_up()?;
+            return Err(error.into());
+        }
         drop(folder);
         let mut words = vec!["gatelens".into()];
         words.extend(arguments.into_iter().map(Into::into));

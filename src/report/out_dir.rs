@@ -250,7 +250,10 @@ impl OutDir {
     }
 
     /// Removes what an unfinished run left.
-    pub(super) fn give_up(&self) -> Result<(), ReportError> {
+    ///
+    /// # Errors
+    /// What cannot be removed.
+    pub fn give_up(&self) -> Result<(), ReportError> {
         if self.unfinished().is_none() {
             return Ok(());
         }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use arrow_array::cast::AsArray;
 use tempfile::TempDir;
 
-use super::cli::{fail, file, json, succeed};
+use super::cli::{columns, fail, file, json, succeed};
 use super::common::goldens;
 
 /// Arguments of a run that has some passes, on a small model of which every class is known.
-fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
+pub fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
     let neurons = file(dir, "mine.txt", "0.3\n1.17\n1.40\n2.8\n3.61\n");
     let fact = |i: usize| {
         let subject = ["Paris", "Rome", "the long list", "Ada"][i % 4];
@@ -27,8 +28,8 @@ fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
         )
     };
     let texts = file(dir, "texts.jsonl", &(0..250).map(text).collect::<String>());
-    let about = "{\"subject\": \"Paris\", \"text\": \"A city on a river, with bridges.\"}\n\
-                 {\"subject\": \"Rome\", \"text\": \"Another city, much older than that.\"}\n";
+    let about = "{\"subject\": \"Paris\", \"text\": \"The capital of light.\"}\n\
+                 {\"subject\": \"Rome\", \"text\": \"A capital, and the right one.\"}\n";
     let about = file(dir, "about.jsonl", about);
     let tiny = goldens().join("tiny-llama");
     let mut all: Vec<&str> = command.to_vec();
@@ -45,6 +46,32 @@ fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
         _ => {}
     }
     all.into_iter().map(str::to_string).collect()
+}
+
+/// Facts that the model knows: their targets are what it says.
+fn known_facts(dir: &TempDir) -> String {
+    let said = dir.path().join("said");
+    let facts = arguments(dir, &["ablate"]);
+    run(&with(&facts, &["--out", said.to_str().unwrap()]));
+    let (_, rows) = columns(&said.join("outcomes.parquet"));
+    let text = |name: &str| {
+        rows.column_by_name(name)
+            .unwrap()
+            .as_string::<i32>()
+            .clone()
+    };
+    let (arm, top) = (text("arm"), text("top_token"));
+    let clean = (0..rows.num_rows()).filter(|row| arm.value(*row) == "clean");
+    let plain = |row: &usize| {
+        let token = top.value(*row).trim();
+        !token.is_empty() && token.chars().all(char::is_alphanumeric)
+    };
+    let known = clean.filter(plain).map(|i| {
+        let subject = ["Paris", "Rome", "the long list", "Ada"][i % 4];
+        let (prompt, target) = (format!("Number {i} of all that {subject}"), top.value(i));
+        serde_json::json!({"id": i.to_string(), "prompt": prompt, "subject": subject, "target": target}).to_string()
+    });
+    file(dir, "known.jsonl", &known.collect::<Vec<_>>().join("\n"))
 }
 
 fn with(arguments: &[String], more: &[&str]) -> Vec<String> {
@@ -127,6 +154,13 @@ fn attributes_in_shards_are_the_whole_ones() {
 #[test]
 fn claims_in_shards_are_the_whole_ones() {
     check(&["verify"]);
+}
+
+#[test]
+fn a_ranking_in_shards_is_the_whole_one() {
+    let dir = TempDir::new().unwrap();
+    let facts = known_facts(&dir);
+    check(&["rank", "--top", "4", "--prompts", &facts]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::cli::{columns, fail, file, json, succeed};
 use super::common::goldens;
-use super::shards::result;
+use super::shards::{arguments, result};
 
 /// Sends a run a signal after `delay`, and waits for its end.
 fn ended(args: &[&str], delay: Duration, signal: i32) {
@@ -187,8 +187,6 @@ const KILLS: usize = 8;
 fn survives(arguments: &[&str]) {
     let dir = TempDir::new().unwrap();
     let [whole, killed] = ["whole", "killed"].map(|name| dir.path().join(name));
-    let tiny = goldens().join("tiny-llama");
-    let arguments = [arguments, &["--model", tiny.to_str().unwrap()]].concat();
     let args = |out: &Path| -> Vec<String> {
         let out = ["--out", out.to_str().unwrap()];
         let all = [&arguments[..], &out].concat();
@@ -214,25 +212,23 @@ fn survives(arguments: &[&str]) {
 
 #[test]
 fn attributes_survive() {
-    survives(&[
-        "attributes",
-        "--threshold",
-        "0.15",
-        "--classes",
-        "orthogonal-output",
-        "--draws",
-        "2",
-    ]);
+    let dir = TempDir::new().unwrap();
+    let arguments = arguments(&dir, &["attributes"]);
+    survives(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]
 fn claims_survive() {
-    survives(&["verify", "--quick", "--threshold", "0.15"]);
+    let dir = TempDir::new().unwrap();
+    let arguments = arguments(&dir, &["verify"]);
+    survives(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_recording_survives() {
-    survives(&["record", "--threshold", "0.15", "--draws", "2"]);
+    let dir = TempDir::new().unwrap();
+    let arguments = arguments(&dir, &["record"]);
+    survives(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]
