@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::score::Score;
 
 /// The part that a condition plays in a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arm {
     /// The unedited model.
