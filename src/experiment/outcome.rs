@@ -9,7 +9,7 @@ use super::score::Score;
 use super::sweep::LayerWindow;
 
 /// The part that a condition plays in a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arm {
     /// The unedited model.

@@ -2,21 +2,20 @@
 //! [`OutDir`] touches the disk, with [`Parts`] and [`RecordFiles`], which write while the engine runs.
 
 mod classes;
+mod columns;
 mod heat_map;
 mod html;
 mod lock;
 mod merge;
 mod out_dir;
 mod owned;
-mod parquet;
 mod parts;
-mod ranking;
-mod rates;
 mod record;
 mod recording;
+pub mod rows;
 mod run_info;
 mod sealed;
-mod table;
+pub mod table;
 mod text_outcomes;
 mod tone;
 
@@ -25,12 +24,10 @@ pub use heat_map::heat_map_svg;
 pub use html::{count, p_value, report_html, verdicts_html, write_report};
 pub use merge::{Shards, shard_folder};
 pub use out_dir::{OutDir, Overwrite, Placed};
-pub use parquet::{neurons_parquet, outcomes_parquet};
 pub use parts::Parts;
-pub use ranking::ranking_parquet;
-pub use rates::rates_parquet;
 pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes};
-pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron, RecordedToken};
+pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron};
+pub use rows::{neurons_parquet, outcomes_parquet, ranking_parquet, rates_parquet};
 pub use run_info::{FileHash, ModelInfo, OutputFile, PromptSetInfo, RunInfo, TOOL, resume_line};
 pub use text_outcomes::TextOutcomes;
 

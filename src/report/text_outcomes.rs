@@ -1,24 +1,55 @@
 //! `outcomes_text.parquet`: a row per position of a text and condition, written pass by pass.
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, UInt32Array};
+use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use super::table::{Column, TableWriter, strings};
-use crate::experiment::TokenOutcome;
+use super::table::TableWriter;
+use crate::experiment::{Arm, TokenOutcome};
 use crate::prompts::Document;
 use crate::tokens::Tokenizer;
 
 const NAME: &str = "outcomes_text.parquet";
 
+/// A row of `outcomes_text.parquet`: a position of a text under a condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextOutcomesRow {
+    /// The document's id.
+    pub document_id: String,
+    /// Window of the document, from 0.
+    pub window: u32,
+    /// Position in the window from which the next token is predicted, BOS included.
+    pub position: u32,
+    /// Id of the token that follows.
+    pub next_token_id: u32,
+    /// Its text.
+    pub next_token: String,
+    /// Name of the class or neuron file; empty for clean.
+    pub class: String,
+    /// clean, class, or baseline (a matched random set).
+    pub arm: Arm,
+    /// Which baseline draw, from 0; 0 in the other arms.
+    pub draw: u32,
+    /// The edit's mode; empty for clean.
+    pub mode: String,
+    /// How many neurons were edited.
+    pub neurons: u32,
+    /// Minus the log-probability of the token that follows, nats.
+    pub loss: f64,
+    /// Entropy of the prediction, nats.
+    pub entropy: f64,
+    /// Rank of the token that follows, 1 is best.
+    pub rank: u32,
+    /// Natural log of what the final norm divides the residual by.
+    pub log_scale: f64,
+}
+
 /// The table while it is written.
 pub struct TextOutcomes<'a> {
     documents: Vec<&'a Document>,
     tokenizer: &'a Tokenizer,
-    writer: TableWriter<File>,
+    table: TableWriter<TextOutcomesRow>,
 }
 
 impl<'a> TextOutcomes<'a> {
@@ -34,7 +65,7 @@ impl<'a> TextOutcomes<'a> {
         Ok(Self {
             documents,
             tokenizer,
-            writer: TableWriter::create(folder, NAME, NAME)?,
+            table: TableWriter::create(folder, NAME, NAME)?,
         })
     }
 
@@ -43,38 +74,23 @@ impl<'a> TextOutcomes<'a> {
     /// # Errors
     /// Rows that cannot be encoded or written.
     pub fn push(&mut self, rows: &[TokenOutcome<'_>]) -> Result<(), ReportError> {
-        self.writer.write(self.columns(rows))
-    }
-
-    fn columns(&self, rows: &[TokenOutcome<'_>]) -> Vec<Column> {
-        let uints = |value: fn(&TokenOutcome<'_>) -> u32| -> ArrayRef {
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
-        };
-        let floats = |value: fn(&TokenOutcome<'_>) -> f64| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(rows.iter().map(value)))
-        };
-        let id = |row: &TokenOutcome<'_>| self.documents[row.document].id.as_str();
-        let token = |row: &TokenOutcome<'_>| self.tokenizer.token_text(row.token);
-        let columns = vec![
-            ("document_id", strings(rows.iter().map(id))),
-            ("window", uints(|row| row.window as u32)),
-            ("position", uints(|row| row.position as u32)),
-            ("next_token_id", uints(|row| row.token)),
-            ("next_token", strings(rows.iter().map(token))),
-            ("class", strings(rows.iter().map(|row| row.class))),
-            ("arm", strings(rows.iter().map(|row| row.arm.as_str()))),
-            ("draw", uints(|row| row.draw)),
-            ("mode", strings(rows.iter().map(|row| row.mode))),
-            ("neurons", uints(|row| row.neurons)),
-            ("loss", floats(|row| row.score.loss_nats)),
-            ("entropy", floats(|row| row.score.entropy_nats)),
-            ("rank", uints(|row| row.score.rank)),
-            ("log_scale", floats(|row| row.score.log_scale)),
-        ];
-        let columns = columns.into_iter();
-        columns
-            .map(|(name, values)| Column::required(name, values))
-            .collect()
+        let (documents, tokenizer) = (&self.documents, self.tokenizer);
+        self.table.extend(rows.iter().map(|row| TextOutcomesRow {
+            document_id: documents[row.document].id.clone(),
+            window: row.window as u32,
+            position: row.position as u32,
+            next_token_id: row.token,
+            next_token: tokenizer.token_text(row.token),
+            class: row.class.to_string(),
+            arm: row.arm,
+            draw: row.draw,
+            mode: row.mode.to_string(),
+            neurons: row.neurons,
+            loss: row.score.loss_nats,
+            entropy: row.score.entropy_nats,
+            rank: row.score.rank,
+            log_scale: row.score.log_scale,
+        }))
     }
 
     /// Writes the end of the file.
@@ -82,6 +98,6 @@ impl<'a> TextOutcomes<'a> {
     /// # Errors
     /// A table without rows, or one that cannot be written.
     pub fn close(self) -> Result<(), ReportError> {
-        self.writer.close().map(|_| ())
+        self.table.close().map(drop)
     }
 }

@@ -32,6 +32,7 @@ mod recall;
 mod record;
 mod references;
 mod reports;
+mod schemas;
 mod shards;
 mod stages;
 mod stopping;

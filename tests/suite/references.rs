@@ -1,12 +1,12 @@
 //! Edits that take values from a reference, as a person meets them: the heading, `run.json`, the folder of
 //! means, and what is refused.
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, RecordBatch, UInt16Array, UInt32Array, UInt64Array};
-use parquet::arrow::ArrowWriter;
+use arrow_array::Float64Array;
+use gatelens::io_class::Class;
+use gatelens::report::rows::SummaryRow;
+use gatelens::report::table::write_table;
 use serde_json::{Value, json};
 
 use super::cli::{FACTS, columns, fail, file, json, succeed};
@@ -50,44 +50,36 @@ fn recorded(folder: &Path, run: &Value, means: Means) -> String {
         "model": run["model"], "tokenizer_sha256": run["tokenizer_sha256"],
     });
     std::fs::write(folder.join("run.json"), info.to_string()).unwrap();
-    let neurons = || (0..SHAPE.0).flat_map(|l| (0..SHAPE.1).map(move |n| (l, n)));
-    let mut columns: Vec<(String, ArrayRef)> = vec![
-        (
-            "layer".into(),
-            Arc::new(UInt16Array::from_iter_values(neurons().map(|(l, _)| l))),
-        ),
-        (
-            "neuron".into(),
-            Arc::new(UInt32Array::from_iter_values(neurons().map(|(_, n)| n))),
-        ),
-        (
-            "tokens".into(),
-            Arc::new(UInt64Array::from_iter_values(neurons().map(|_| 77))),
-        ),
-        (
-            "mean_post".into(),
-            Arc::new(Float64Array::from_iter_values(
-                neurons().map(|(l, n)| means(l, n).0),
-            )),
-        ),
-    ];
-    for (i, case) in ["gp_up", "gp_um", "gm_up", "gm_um"].into_iter().enumerate() {
-        let of_case = || neurons().map(move |(l, n)| means(l, n).1[i]);
-        let counts = UInt64Array::from_iter_values(of_case().map(|mean| u64::from(mean.is_some())));
-        columns.push((format!("count_{case}"), Arc::new(counts)));
-        let means = Float64Array::from_iter(of_case());
-        columns.push((format!("mean_post_{case}"), Arc::new(means)));
-    }
-    let batch = RecordBatch::try_from_iter_with_nullable(
-        columns
-            .into_iter()
-            .map(|(name, column)| (name, column, true)),
-    );
-    let batch = batch.unwrap();
-    let summary = File::create(folder.join("summary.parquet")).unwrap();
-    let mut writer = ArrowWriter::try_new(summary, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    let neurons = (0..SHAPE.0).flat_map(|l| (0..SHAPE.1).map(move |n| (l, n)));
+    let rows = neurons.map(|(layer, neuron)| {
+        let (mean_post, by_sign) = means(layer, neuron);
+        let [gp_up, gp_um, gm_up, gm_um] = by_sign;
+        let count = |mean: Option<f64>| u64::from(mean.is_some());
+        SummaryRow {
+            layer,
+            neuron,
+            class: Class::OrthogonalOutput,
+            sign: 1,
+            tokens: 77,
+            frequency: None,
+            mean_post: Some(mean_post),
+            var_post: None,
+            max_abs_post: 0.0,
+            count_gp_up: count(gp_up),
+            mean_post_gp_up: gp_up,
+            max_abs_post_gp_up: None,
+            count_gp_um: count(gp_um),
+            mean_post_gp_um: gp_um,
+            max_abs_post_gp_um: None,
+            count_gm_up: count(gm_up),
+            mean_post_gm_up: gm_up,
+            max_abs_post_gm_up: None,
+            count_gm_um: count(gm_um),
+            mean_post_gm_um: gm_um,
+            max_abs_post_gm_um: None,
+        }
+    });
+    write_table(&folder.join("summary.parquet"), rows).unwrap();
     folder.to_str().unwrap().to_string()
 }
 

@@ -5,7 +5,8 @@ use super::NeuronArgs;
 use super::seen::{Occurrence, Recorded, Seen, Values, visible};
 use crate::experiment::record::TOP_TOKENS;
 use crate::hub::LocatedModel;
-use crate::report::{Reading, RecordedFolder, RecordedToken};
+use crate::report::rows::TopTokensRow;
+use crate::report::{Reading, RecordedFolder, ReportError};
 use crate::tokens::Tokenizer;
 
 /// What the folder holds of the neuron; the model and tokenizer must be those that were recorded.
@@ -29,7 +30,7 @@ pub(super) fn read(
             args.top
         );
     }
-    let strongest = neuron.strongest.into_iter().take(args.top);
+    let strongest = neuron.strongest.iter().take(args.top);
     Ok(Seen {
         texts: folder.input(),
         recorded: Some(Recorded {
@@ -37,19 +38,22 @@ pub(super) fn read(
             positions: folder.positions().to_string(),
         }),
         statistics: neuron.statistics,
-        strongest: strongest.map(occurrence).collect(),
+        strongest: strongest
+            .map(|row| occurrence(row, folder.around(row)?))
+            .collect::<Result<_, ReportError>>()?,
     })
 }
 
-fn occurrence(token: RecordedToken) -> Occurrence {
-    Occurrence {
-        id: token.prompt_id,
+fn occurrence(row: &TopTokensRow, context: [&str; 3]) -> Result<Occurrence, ReportError> {
+    let [before, token, after] = context.map(visible);
+    Ok(Occurrence {
+        id: row.prompt_id.clone(),
         values: Values::Recorded {
-            position: token.position,
-            post: token.post,
+            position: row.position,
+            post: row.value,
         },
-        before: visible(&token.before),
-        token: visible(&token.token),
-        after: visible(&token.after),
-    }
+        before,
+        token,
+        after,
+    })
 }

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::ExperimentError;
 use super::repeats::repeated;
 use crate::engine::Engine;
@@ -14,7 +16,8 @@ use crate::prompts::{Document, Documents, PromptSet};
 use crate::tokens::{Positions, Sequence, TokenBatch, TokenError, Window};
 
 /// What a token is to its sequence. Where several hold, the first of this order counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The first token: BOS, or the first of the text. Models park attention there, so it is like no other.
     First,

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::owned::{self, PARTS};
@@ -112,7 +113,11 @@ impl Checkpoint {
     }
 
     /// Makes the whole table of its stretches, where finished files are collected. The stretches stay.
-    pub fn join(&self, out: &OutDir, table: &'static str) -> Result<(), ReportError> {
+    pub fn join<T: Serialize + DeserializeOwned>(
+        &self,
+        out: &OutDir,
+        table: &'static str,
+    ) -> Result<(), ReportError> {
         let stretches = self
             .stretches
             .iter()
@@ -122,7 +127,7 @@ impl Checkpoint {
         if let [only] = stretches.as_slice() {
             return link(only, &to);
         }
-        let mut whole = TableWriter::create(&out.work(), table, table)?;
+        let mut whole = TableWriter::<T>::create(&out.work(), table, table)?;
         for stretch in &stretches {
             whole.copy_from(stretch)?;
         }

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod dense;
+pub(super) mod rows;
 mod tables;
 mod text;
 
@@ -14,16 +15,21 @@ pub(super) use text::split_context;
 
 use checkpoint::Checkpoint;
 use dense::DenseWriter;
+use rows::TokensRow;
 use tables::{ActivationsWriter, TokensWriter, summary_table, top_tokens_table};
 
 use super::{OutDir, Placed, ReportError, RunInfo};
-use crate::experiment::record::{Activity, LayerReader, Pass, RecordInput, Recording};
+use crate::experiment::record::{
+    ActivationsRow, Activity, LayerReader, Pass, RecordInput, Recording,
+};
 use crate::hooks::Observer;
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;
 
 const TOKENS: &str = "tokens.parquet";
 const ACTIVATIONS: &str = "activations.parquet";
+pub(super) const SUMMARY: &str = "summary.parquet";
+pub(super) const TOP_TOKENS: &str = "top_tokens.parquet";
 
 /// The open files of a recording.
 pub struct RecordFiles<'a> {
@@ -106,10 +112,10 @@ impl<'a> RecordFiles<'a> {
         if self.tokens.is_none() {
             let name = |name| self.saved.next(name);
             let parts = self.out.parts();
-            let tokens = TokensWriter::create(&parts, name(TOKENS), self.input, self.tokenizer);
+            let tokens = TokensWriter::create(&parts, &name(TOKENS), self.input, self.tokenizer);
             self.tokens = Some(tokens?);
             let activations =
-                || ActivationsWriter::create(&parts, name(ACTIVATIONS), self.table, self.top);
+                || ActivationsWriter::create(&parts, &name(ACTIVATIONS), self.table, self.top);
             self.activations = (self.top > 0).then(activations).transpose()?;
         }
         let activations = self.activations.iter_mut();
@@ -172,9 +178,9 @@ impl<'a> RecordFiles<'a> {
     ) -> Result<Placed, ReportError> {
         self.checkpoint(recording, info.wall_s)?;
         let work = self.out.work();
-        self.saved.join(self.out, TOKENS)?;
+        self.saved.join::<TokensRow>(self.out, TOKENS)?;
         if self.top > 0 {
-            self.saved.join(self.out, ACTIVATIONS)?;
+            self.saved.join::<ActivationsRow>(self.out, ACTIVATIONS)?;
         }
         summary_table(&work, recording, self.table)?;
         top_tokens_table(&work, recording, self.input, self.tokenizer)?;

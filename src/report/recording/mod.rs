@@ -15,20 +15,19 @@
 //! The fold changes no activation; a class is one of a fold, and what is said of it from a recording of another would
 //! look as if it were of the same.
 
-mod frequencies;
-mod means;
+mod coverage;
 mod neuron;
-mod table;
+mod summary;
 
-pub use neuron::{RecordedNeuron, RecordedToken};
+pub use neuron::RecordedNeuron;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::owned::{Mark, PLAN, RUN, damage, sha256_file};
+use super::record::SUMMARY;
 use super::{ReportError, RunInfo};
-use table::{Coverage, Table};
 
 /// A folder that `record` wrote.
 pub struct RecordedFolder {
@@ -109,9 +108,6 @@ struct CountsJson {
 struct SourceJson {
     name: String,
 }
-
-const SUMMARY: &str = "summary.parquet";
-const TOP_TOKENS: &str = "top_tokens.parquet";
 
 impl RecordedFolder {
     /// Reads the folder's `run.json`.
@@ -255,29 +251,14 @@ impl RecordedFolder {
         sha256_file(&path).map_err(|why| damaged(&path, why))
     }
 
-    fn summary(&self) -> Result<Table, ReportError> {
-        self.table(SUMMARY)
-    }
-
-    fn top_tokens(&self) -> Result<Table, ReportError> {
-        self.table(TOP_TOKENS)
-    }
-
     /// A table, as the recording wrote it.
-    fn table(&self, name: &str) -> Result<Table, ReportError> {
+    fn table(&self, name: &str) -> Result<PathBuf, ReportError> {
         let path = self.path.join(name);
         let damage = self.listed.as_ref().and_then(|run| damage(run, &path));
         match damage {
             Some(why) => Err(damaged(&path, why)),
-            None => Ok(Table::new(path)),
+            None => Ok(path),
         }
-    }
-
-    /// Refuses a summary that lacks neurons of what was recorded.
-    fn check_coverage(&self, coverage: &Coverage) -> Result<(), ReportError> {
-        let layers = self.run.counts.layers.map(|[first, end]| first..end);
-        let checked = coverage.check(layers.as_ref());
-        checked.map_err(|why| damaged(&self.path.join(SUMMARY), why))
     }
 }
 

@@ -74,7 +74,7 @@ fn a_recording() {
         let means = folder.means(4, 80).map_err(|e| e.to_string())?;
         let frequencies = folder.frequencies(4, 80).map_err(|e| e.to_string())?;
         let found = folder.neuron(neuron).map_err(|e| e.to_string())?;
-        let strongest = found.strongest.iter().map(|token| token.post.to_bits());
+        let strongest = found.strongest.iter().map(|token| token.value.to_bits());
         let strongest: Vec<u32> = strongest.collect();
         Ok(format!("{:?} {:?} {strongest:?}", means.1, frequencies.1))
     };
