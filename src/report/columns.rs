@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::table::reading;
+use crate::guard::guarded;
 
 /// The rows of a Parquet file, batch by batch; or why it cannot be read.
 pub(super) fn batches(path: &Path) -> Result<Batches, String> {
@@ -30,6 +30,11 @@ impl Iterator for Batches {
         let batch = reading(|| self.0.next().transpose().map_err(|why| why.to_string()));
         batch.transpose()
     }
+}
+
+/// Calls what reads a file; a panic of the library below, on bytes that it did not expect, is an error of the file.
+pub(super) fn reading<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    guarded(read).unwrap_or_else(|why| Err(format!("it is damaged ({why})")))
 }
 
 /// A column of numbers of a batch that was read; or why it is not one, or that a value is absent.

@@ -1,8 +1,9 @@
 //! The tables of the experiments: one struct each, which says what a file holds, and how it is made of outcomes. Those
 //! of texts and of recordings stand where they are written.
 
-pub use super::record::rows::{ActivationsRow, SummaryRow, TokensRow, TopTokensRow};
+pub use super::record::rows::{TokensRow, TopTokensRow};
 pub use super::text_outcomes::TextOutcomesRow;
+pub use crate::experiment::record::{ActivationsRow, SummaryRow};
 
 use serde::{Deserialize, Serialize};
 

@@ -32,6 +32,7 @@ mod recall;
 mod record;
 mod references;
 mod reports;
+mod schemas;
 mod stages;
 mod stopping;
 mod sweep;

@@ -2,37 +2,30 @@
 
 use rayon::prelude::*;
 
-use super::{LayerRows, Pass};
-
-/// A neuron at a token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StrongNeuron {
-    /// The token's row.
-    pub row: u64,
-    /// Index in the layer.
-    pub neuron: u32,
-    /// Before the activation.
-    pub gate: f32,
-    /// The other factor.
-    pub up: f32,
-    /// act(gate)·up.
-    pub post: f32,
-}
+use super::{ActivationsRow, LayerRows, Pass};
+use crate::io_class::NeuronRow;
 
 /// The `count` neurons with the largest |post| of every recorded token: token by token, strongest first, of equal
-/// ones the lower index.
-pub fn strongest(rows: &LayerRows<'_>, pass: &Pass, count: usize) -> Vec<StrongNeuron> {
+/// ones the lower index. `classes` are those of the layer.
+pub fn strongest(
+    rows: &LayerRows<'_>,
+    pass: &Pass,
+    classes: &[NeuronRow],
+    count: usize,
+) -> Vec<ActivationsRow> {
     let tokens = pass.rows.par_iter().enumerate();
     let of_token = tokens.flat_map_iter(|(index, token)| {
         let [gate, up, post] = rows.at(token.packed, 0..rows.width);
         let row = pass.first_row + index as u64;
         let chosen = largest(post, count).into_iter();
-        chosen.map(move |neuron| StrongNeuron {
+        chosen.map(move |neuron| ActivationsRow {
             row,
+            layer: rows.layer as u16,
             neuron: neuron as u32,
             gate: gate[neuron],
             up: up[neuron],
             post: post[neuron],
+            class: classes[neuron].class,
         })
     });
     of_token.collect()

@@ -7,9 +7,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::moments::{CASES, Chunk, LANES, Moments};
+use super::moments::{Chunk, LANES, Moments};
 use super::state::{Field, Stateful};
-use super::{LayerReader, LayerRows, Pass, PassRow, ReadError};
+use super::{LayerReader, LayerRows, Pass, PassRow, ReadError, SummaryRow};
+use crate::hooks::{Neuron, RawCase};
+use crate::io_class::NeuronRow;
 
 /// The strongest tokens that are kept of each neuron.
 pub const TOP_TOKENS: usize = 16;
@@ -19,36 +21,6 @@ const BLOCK: usize = 64;
 
 /// Rows of a chunk: with a block's neurons they fit the second cache, and their counts 32 bits.
 const CHUNK: usize = 64;
-
-/// A neuron over all recorded tokens. Signs are raw.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NeuronSummary<'s> {
-    /// Recorded tokens.
-    pub tokens: u64,
-    /// Those with gate > 0.
-    pub fired: u64,
-    /// Mean of post; absent without tokens.
-    pub mean_post: Option<f64>,
-    /// Sample variance of post (divisor n - 1); absent with fewer than 2 tokens.
-    pub var_post: Option<f64>,
-    /// Largest |post|.
-    pub max_abs_post: f32,
-    /// The sign cases (gate, up): (+, +), (+, -), (-, +), (-, -), strict. A token where one of them is 0 is in none.
-    pub cases: [CaseSummary; CASES],
-    /// The strongest tokens, repeated ones left out.
-    pub top: &'s TopTokens,
-}
-
-/// A sign case of a neuron.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CaseSummary {
-    /// Tokens in it.
-    pub count: u64,
-    /// Mean of post; absent without tokens.
-    pub mean_post: Option<f64>,
-    /// Largest |post|; absent without tokens.
-    pub max_abs_post: Option<f32>,
-}
 
 /// The tokens with the largest |post| that is not 0, strongest first; of equal ones the earlier row. A token that was
 /// recorded before in the same context is not among them.
@@ -132,30 +104,55 @@ impl Summary {
         self.layers.clone()
     }
 
-    /// Every neuron of a recorded layer, in order.
-    pub fn neurons(&self, layer: usize) -> impl Iterator<Item = NeuronSummary<'_>> {
-        let of_layer = &self.of_layer[layer - self.layers.start];
-        (0..self.d_mlp).map(|neuron| of_layer.neuron(neuron))
+    /// Every neuron of a recorded layer, in order; `classes` are those of the layer.
+    pub fn rows(&self, layer: usize, classes: &[NeuronRow]) -> impl Iterator<Item = SummaryRow> {
+        let of_layer = self.of_layer(layer);
+        let neurons = classes.iter().take(self.d_mlp).enumerate();
+        neurons.map(move |(index, row)| of_layer.row(Neuron { layer, index }, row))
+    }
+
+    /// The strongest tokens of every neuron of a recorded layer, in order; repeated ones are left out.
+    pub fn top(&self, layer: usize) -> impl Iterator<Item = &TopTokens> {
+        let groups = self.of_layer(layer).groups.iter();
+        groups.flat_map(|group| &group.top).take(self.d_mlp)
+    }
+
+    fn of_layer(&self, layer: usize) -> &LayerSummary {
+        &self.of_layer[layer - self.layers.start]
     }
 }
 
 impl LayerSummary {
-    fn neuron(&self, neuron: usize) -> NeuronSummary<'_> {
-        let (group, k) = (&self.groups[neuron / LANES], neuron % LANES);
+    fn row(&self, neuron: Neuron, row: &NeuronRow) -> SummaryRow {
+        let (group, k) = (&self.groups[neuron.index / LANES], neuron.index % LANES);
         let (moments, n) = (&group.moments, self.tokens as f64);
-        let top = &group.top[k];
-        NeuronSummary {
+        let count = moments.cases.map(|case| case.count[k]);
+        let of_some = |case: usize| (count[case] > 0).then_some(&moments.cases[case]);
+        let mean = |case| of_some(case).map(|c| c.sum[k] / c.count[k] as f64);
+        let max_abs = |case| of_some(case).map(|c| c.max_abs[k]);
+        let [gp_up, gp_um, gm_up, gm_um] = RawCase::ALL.map(|case| case as usize);
+        SummaryRow {
+            layer: neuron.layer as u16,
+            neuron: neuron.index as u32,
+            class: row.class,
+            sign: row.sign,
             tokens: self.tokens,
-            fired: moments.fired[k],
+            frequency: (self.tokens > 0).then(|| moments.fired[k] as f64 / n),
             mean_post: (self.tokens > 0).then_some(moments.mean[k]),
             var_post: (self.tokens > 1).then(|| moments.squares[k] / (n - 1.0)),
             max_abs_post: moments.max_abs(k),
-            cases: moments.cases.map(|case| CaseSummary {
-                count: case.count[k],
-                mean_post: (case.count[k] > 0).then(|| case.sum[k] / case.count[k] as f64),
-                max_abs_post: (case.count[k] > 0).then_some(case.max_abs[k]),
-            }),
-            top,
+            count_gp_up: count[gp_up],
+            mean_post_gp_up: mean(gp_up),
+            max_abs_post_gp_up: max_abs(gp_up),
+            count_gp_um: count[gp_um],
+            mean_post_gp_um: mean(gp_um),
+            max_abs_post_gp_um: max_abs(gp_um),
+            count_gm_up: count[gm_up],
+            mean_post_gm_up: mean(gm_up),
+            max_abs_post_gm_up: max_abs(gm_up),
+            count_gm_um: count[gm_um],
+            mean_post_gm_um: mean(gm_um),
+            max_abs_post_gm_um: max_abs(gm_um),
         }
     }
 }
@@ -311,6 +308,8 @@ mod tests {
     use super::super::state::{from_bytes, to_bytes};
     use super::super::{PassBudget, RecordInput};
     use super::*;
+    use crate::io_class::Class;
+    use crate::io_class::testing::row;
     use crate::prompts::{Document, Documents};
     use crate::tokens::{Sequence, Window};
 
@@ -365,6 +364,10 @@ mod tests {
         (mixed >> 8) as f32 / 1024.0 - 8192.0
     }
 
+    fn classes() -> Vec<NeuronRow> {
+        vec![row(Class::OrthogonalOutput, 0.0, 1.0); WIDTH]
+    }
+
     fn context(input: &RecordInput, row: u64) -> &[u32] {
         let (sequence, position) = input.place(row);
         &input.sequences()[sequence].ids[..=position]
@@ -396,7 +399,9 @@ mod tests {
         assert!(rows as usize > 4 * CHUNK);
         let mut summary = Summary::new(0..1, WIDTH);
         read(&mut summary, &input, 0..150);
-        for (neuron, found) in summary.neurons(0).enumerate() {
+        let classes = classes();
+        let found = summary.rows(0, &classes).zip(summary.top(0));
+        for (neuron, (found, top)) in found.enumerate() {
             let mut seen = HashSet::new();
             let new = (0..rows).filter(|row| seen.insert(context(&input, *row)));
             let mut expected: Vec<(f32, u64)> = new
@@ -406,10 +411,10 @@ mod tests {
             expected.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs())); // stable
             assert_eq!(found.max_abs_post, expected[0].0.abs());
             expected.truncate(TOP_TOKENS);
-            assert_eq!(found.top.iter().collect::<Vec<_>>(), expected, "{neuron}");
+            assert_eq!(top.iter().collect::<Vec<_>>(), expected, "{neuron}");
             let all = (0..rows).map(|row| f64::from(post(context(&input, row), neuron)));
             let mean = all.sum::<f64>() / rows as f64;
-            assert_eq!((found.tokens, found.fired), (rows, rows));
+            assert_eq!((found.tokens, found.frequency), (rows, Some(1.0)));
             assert!((found.mean_post.unwrap() - mean).abs() < 1e-9, "{neuron}");
         }
     }
@@ -429,10 +434,13 @@ mod tests {
                 parts = Summary::new(0..1, WIDTH);
                 from_bytes(&mut parts, &bytes).unwrap();
             }
-            for (found, expected) in parts.neurons(0).zip(whole.neurons(0)) {
-                assert_eq!(found.top, expected.top, "{tokens} tokens a pass");
-                assert_eq!(found.max_abs_post, expected.max_abs_post);
-            }
+            assert!(parts.top(0).eq(whole.top(0)), "{tokens} tokens a pass");
+            let largest = |summary: &Summary| -> Vec<f32> {
+                let classes = classes();
+                let rows = summary.rows(0, &classes);
+                rows.map(|row| row.max_abs_post).collect()
+            };
+            assert_eq!(largest(&parts), largest(&whole));
         }
     }
 }

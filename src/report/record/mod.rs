@@ -15,11 +15,13 @@ pub(super) use text::split_context;
 
 use checkpoint::Checkpoint;
 use dense::DenseWriter;
-use rows::{ActivationsRow, TokensRow};
+use rows::TokensRow;
 use tables::{ActivationsWriter, TokensWriter, summary_table, top_tokens_table};
 
 use super::{OutDir, Placed, ReportError, RunInfo};
-use crate::experiment::record::{Activity, LayerReader, Pass, RecordInput, Recording};
+use crate::experiment::record::{
+    ActivationsRow, Activity, LayerReader, Pass, RecordInput, Recording,
+};
 use crate::hooks::Observer;
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;

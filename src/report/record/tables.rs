@@ -6,13 +6,12 @@ use rayon::prelude::*;
 
 use super::super::ReportError;
 use super::super::table::TableWriter;
-use super::rows::{ActivationsRow, SummaryRow, TokensRow, TopTokensRow};
+use super::rows::{TokensRow, TopTokensRow};
 use super::text::{CharCounter, context_of};
 use super::{ACTIVATIONS, SUMMARY, TOKENS, TOP_TOKENS};
 use crate::experiment::record::{
-    LayerReader, LayerRows, Pass, ReadError, RecordInput, Recording, StrongNeuron, strongest,
+    ActivationsRow, LayerReader, LayerRows, Pass, ReadError, RecordInput, Recording, strongest,
 };
-use crate::hooks::Neuron;
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;
 
@@ -99,17 +98,8 @@ impl<'a> ActivationsWriter<'a> {
 impl LayerReader for ActivationsWriter<'_> {
     fn read(&mut self, rows: &LayerRows<'_>, pass: &Pass) -> Result<(), ReadError> {
         let classes = &self.classes.layers[rows.layer];
-        let row = |strong: &StrongNeuron| ActivationsRow {
-            row: strong.row,
-            layer: rows.layer as u16,
-            neuron: strong.neuron,
-            gate: strong.gate,
-            up: strong.up,
-            post: strong.post,
-            class: classes[strong.neuron as usize].class,
-        };
-        let found = strongest(rows, pass, self.top);
-        Ok(self.table.extend(found.iter().map(row))?)
+        let found = strongest(rows, pass, classes, self.top);
+        Ok(self.table.write(&found)?)
     }
 }
 
@@ -121,12 +111,7 @@ pub(super) fn summary_table(
 ) -> Result<(), ReportError> {
     let mut table = TableWriter::create(folder, SUMMARY, SUMMARY)?;
     for layer in recording.summary.layers() {
-        let neurons = recording.summary.neurons(layer).zip(&classes.layers[layer]);
-        let rows = neurons.enumerate().map(|(index, (seen, row))| {
-            let neuron = Neuron { layer, index };
-            SummaryRow::of(neuron, &seen, row)
-        });
-        table.extend(rows)?;
+        table.extend(recording.summary.rows(layer, &classes.layers[layer]))?;
     }
     table.close().map(drop)
 }
@@ -154,9 +139,9 @@ pub(super) fn top_tokens_table(
         }
     };
     for layer in recording.summary.layers() {
-        let neurons: Vec<_> = recording.summary.neurons(layer).enumerate().collect();
-        let rows = neurons.par_iter().flat_map_iter(|(neuron, seen)| {
-            let ranked = seen.top.iter().enumerate();
+        let neurons: Vec<_> = recording.summary.top(layer).enumerate().collect();
+        let rows = neurons.par_iter().flat_map_iter(|(neuron, top)| {
+            let ranked = top.iter().enumerate();
             ranked.map(|(rank, strong)| row(layer, *neuron, rank, strong))
         });
         table.extend(rows.collect::<Vec<_>>())?;

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::super::ReportError;
-use super::super::record::rows::{SummaryRow, TopTokensRow};
+use super::super::record::rows::TopTokensRow;
 use super::super::record::{SUMMARY, TOP_TOKENS, split_context};
 use super::super::table::read_where;
 use super::{RecordedFolder, damaged};
-use crate::experiment::{FiringStatistics, SignCaseSummary};
-use crate::hooks::{Neuron, RawCase};
+use crate::experiment::FiringStatistics;
+use crate::experiment::record::SummaryRow;
+use crate::hooks::Neuron;
 
 /// What a recording has of one neuron.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,9 +53,12 @@ impl RecordedFolder {
             neuron,
             layers: layers.into_iter().collect(),
         })?;
-        let statistics = statistics(row);
-        let statistics =
-            statistics.ok_or_else(|| damaged(&path, format!("{neuron} saw no token")))?;
+        let no_token = || damaged(&path, format!("{neuron} saw no token"));
+        let statistics = FiringStatistics {
+            tokens: row.tokens,
+            frequency: row.frequency.ok_or_else(no_token)?,
+            sign_cases: row.sign_cases(),
+        };
         let path = self.table(TOP_TOKENS)?;
         let strongest = read_where(&path, |key: Key| key.is(neuron));
         Ok(RecordedNeuron {
@@ -76,23 +80,4 @@ impl RecordedFolder {
         let token = if token.is_empty() { &row.token } else { token };
         Ok([before, token, after])
     }
-}
-
-/// Nothing where there were no tokens.
-fn statistics(row: &SummaryRow) -> Option<FiringStatistics> {
-    let cases = row.cases();
-    Some(FiringStatistics {
-        tokens: row.tokens,
-        frequency: row.frequency?,
-        sign_cases: RawCase::ALL.map(|case| {
-            let seen = cases[case as usize];
-            let sign = f32::from(case.post_sign());
-            SignCaseSummary {
-                case,
-                tokens: seen.count,
-                mean_post: seen.mean_post,
-                strongest_post: seen.max_abs_post.map(|post| post * sign),
-            }
-        }),
-    })
 }

@@ -3,10 +3,10 @@
 
 use super::super::ReportError;
 use super::super::record::SUMMARY;
-use super::super::record::rows::SummaryRow;
 use super::super::table::read_rows;
 use super::coverage::Coverage;
 use super::{RecordedFolder, damaged};
+use crate::experiment::record::SummaryRow;
 use crate::hooks::{Neuron, NeuronMean, NeuronMeans};
 use crate::io_class::FiringFrequencies;
 
@@ -21,8 +21,8 @@ impl RecordedFolder {
         let mut means = NeuronMeans::absent(n_layers, d_mlp);
         let tokens = self.each_neuron(n_layers, d_mlp, |neuron, row| {
             let mut by_sign = [None; 4];
-            for (mean, case) in by_sign.iter_mut().zip(row.cases()) {
-                *mean = mean_over(neuron, case.count, case.mean_post)?;
+            for (mean, case) in by_sign.iter_mut().zip(row.sign_cases()) {
+                *mean = mean_over(neuron, case.tokens, case.mean_post)?;
             }
             let overall = mean_over(neuron, row.tokens, row.mean_post)?;
             let set = means.set(neuron, NeuronMean { overall, by_sign });
