@@ -47,8 +47,7 @@ pub trait Observer {
     /// Sees the rows of a wanted site, once per stream.
     ///
     /// # Errors
-    /// Whatever keeps it from going on; the run stops there, with
-    /// [`EngineError::Reader`](crate::engine::EngineError::Reader).
+    /// Whatever keeps it from going on; the run stops there, with the engine's `EngineError::Reader`.
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError>;
 }
 
