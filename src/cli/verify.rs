@@ -26,7 +26,7 @@ use crate::experiment::verify::{
 use crate::hooks::Condition;
 use crate::io_class::{NeuronTable, check_threshold};
 use crate::model::{Config, Model};
-use crate::prompts::{Documents, MissingText, PromptSet, StopWords, SubjectError, Subjects};
+use crate::prompts::{Documents, MissingText, PromptError, PromptSet, StopWords, Subjects};
 use crate::report::{OutDir, Placed, PromptSetInfo, RunInfo, verdicts_html};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{
@@ -249,7 +249,7 @@ impl Verify {
     ) -> anyhow::Result<Option<AboutSubjects>> {
         let subjects = Subjects::bundled()?;
         let asked = match subjects.of_prompts(prompts.clone(), MissingText::Skip) {
-            Err(SubjectError::NoPrompts { .. }) => return Ok(None),
+            Err(PromptError::NoPrompts { .. }) => return Ok(None),
             asked => asked?,
         };
         let stop_words = StopWords::bundled();
