@@ -54,7 +54,7 @@ fn print() {
     outln!("{}\n", text_table(&header, rows));
     outln!("largest error: of a log-probability in nats, against transformers in f32.\n\nRefused:");
     for refused in REFUSED {
-        outln!("  {}\n    {}", refused.names.join(", "), refused.reason);
+        outln!("  {}\n    {}", refused.names().join(", "), refused.reason);
     }
 }
 
@@ -87,6 +87,6 @@ fn as_json() -> serde_json::Value {
     });
     let refused = REFUSED
         .iter()
-        .map(|refused| json!({"names": refused.names, "reason": refused.reason}));
+        .map(|refused| json!({"names": refused.names(), "reason": refused.reason}));
     json!({"families": families.collect::<Vec<_>>(), "refused": refused.collect::<Vec<_>>()})
 }

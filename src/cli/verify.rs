@@ -25,7 +25,7 @@ use crate::hooks::Condition;
 use crate::hub::LocatedModel;
 use crate::io_class::{NeuronTable, check_threshold};
 use crate::model::{Config, Model};
-use crate::prompts::{Documents, MissingText, PromptSet, StopWords, SubjectError, Subjects};
+use crate::prompts::{Documents, MissingText, PromptError, PromptSet, StopWords, Subjects};
 use crate::report::{PromptSetInfo, RunInfo, verdicts_html};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{
@@ -241,7 +241,7 @@ impl Verify {
     ) -> anyhow::Result<Option<AboutSubjects>> {
         let subjects = Subjects::bundled()?;
         let asked = match subjects.of_prompts(prompts.clone(), MissingText::Skip) {
-            Err(SubjectError::NoPrompts { .. }) => return Ok(None),
+            Err(PromptError::NoPrompts { .. }) => return Ok(None),
             asked => asked?,
         };
         let stop_words = StopWords::bundled();

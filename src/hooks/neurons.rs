@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::model::Config;
-use crate::prompts::{BadText, NotText, Unreadable, content, list, read_text};
+use crate::prompts::{NotText, Place, Problem, Unreadable, content, list, read_text};
 
 /// One MLP neuron, `layer.neuron` (DESIGN 2); `"3.17"` is neuron 17 of layer 3.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -88,7 +88,7 @@ pub enum NeuronError {
         /// The file, or whatever the text came from.
         source_name: String,
         /// Every bad line, in order.
-        lines: Vec<BadText>,
+        lines: Vec<Problem>,
     },
     /// A neuron file that names no neuron.
     #[error("{source_name} names no neuron: write one layer.neuron per line, for example 3.17")]
@@ -196,9 +196,10 @@ impl NeuronSet {
         for (number, line) in (1..).zip(content(text).lines()) {
             match parse_line(line, n_layers, d_mlp) {
                 Ok(found) => neurons.extend(found),
-                Err(error) => bad_lines.push(BadText {
-                    line: number,
-                    problem: error.to_string(),
+                Err(error) => bad_lines.push(Problem {
+                    place: Place::Line(number),
+                    id: None,
+                    what: error.to_string(),
                 }),
             }
         }

@@ -7,28 +7,19 @@ use std::path::Path;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::HubError;
+use super::error::HubError;
 
 /// Large enough that system calls do not show beside the hash, small enough for any cache.
 pub(super) const BUFFER_BYTES: usize = 1 << 18;
 
-/// A sha256 that grows as bytes pass by.
-#[derive(Default)]
-pub(super) struct Hasher(Sha256);
-
-impl Hasher {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The digest in lower-case hex.
-    pub(super) fn hex(self) -> String {
-        hex(&self.0.finalize())
-    }
+/// Two hex digits a byte, in lower case.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The sha256 of some bytes, in hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Hands all bytes of a file to `take`, piece by piece.
@@ -45,9 +36,9 @@ fn read_through(path: &Path, mut take: impl FnMut(&[u8])) -> Result<(), HubError
 
 /// The sha256 of a whole file in lower-case hex.
 pub(super) fn of_file(path: &Path) -> Result<String, HubError> {
-    let mut hasher = Hasher::default();
+    let mut hasher = Sha256::new();
     read_through(path, |bytes| hasher.update(bytes))?;
-    Ok(hasher.hex())
+    Ok(hex(&hasher.finalize()))
 }
 
 /// The hash that git gives a file: the sha1 of "blob", its size, a zero byte and its content.
@@ -63,25 +54,25 @@ pub(super) fn git_blob(path: &Path) -> Result<String, HubError> {
 
 /// What the content of a file says of the hash that it goes by.
 #[derive(Debug, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum HashCheck {
     /// The content has that hash.
-    Right,
+    Match,
     /// It has another one: the kind of hash, and what the content has.
-    Wrong(&'static str, String),
+    Mismatch(&'static str, String),
     /// The hash is neither a sha256 nor git's, and says nothing of the content.
     Unknown,
 }
 
 /// Compares a file's content with the hash by which the hub names it.
-pub(super) fn compare(path: &Path, etag: &str) -> Result<Verdict, HubError> {
+pub(super) fn compare(path: &Path, etag: &str) -> Result<HashCheck, HubError> {
     let (kind, got) = match etag.len() {
         64 => ("sha256", of_file(path)?),
         40 => ("git hash", git_blob(path)?),
-        _ => return Ok(Verdict::Unknown),
+        _ => return Ok(HashCheck::Unknown),
     };
     Ok(match got.eq_ignore_ascii_case(etag) {
-        true => Verdict::Right,
-        false => Verdict::Wrong(kind, got),
+        true => HashCheck::Match,
+        false => HashCheck::Mismatch(kind, got),
     })
 }
 
@@ -103,12 +94,12 @@ mod tests {
         let git = "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f";
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         for hash in [git, sha256, &sha256.to_uppercase()] {
-            assert_eq!(compare(&path, hash).unwrap(), Verdict::Right);
+            assert_eq!(compare(&path, hash).unwrap(), HashCheck::Match);
         }
         assert_eq!(
             compare(&path, &"0".repeat(40)).unwrap(),
-            Verdict::Wrong("git hash", git.to_string())
+            HashCheck::Mismatch("git hash", git.to_string())
         );
-        assert_eq!(compare(&path, &"0".repeat(32)).unwrap(), Verdict::Unknown);
+        assert_eq!(compare(&path, &"0".repeat(32)).unwrap(), HashCheck::Unknown);
     }
 }

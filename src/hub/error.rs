@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ALIASES;
+use super::alias::ALIASES;
 use super::gguf::GgufFileError;
 
 /// Why a model's files could not be found or fetched.
@@ -32,16 +32,6 @@ pub enum HubError {
         base: PathBuf,
     },
 
-    /// The path leads to a file that is not a model by itself.
-    #[error(
-        "{} is neither a GGUF file nor a folder; for a safetensors model, give the folder that holds \
-         it with config.json and tokenizer.json", path.display()
-    )]
-    NotAModel {
-        /// The path as given.
-        path: PathBuf,
-    },
-
     /// A folder lacks files that a model needs.
     #[error("{} is not a whole model; missing: {}{hint}", dir.display(), missing.join(", "))]
     FolderIncomplete {
@@ -53,26 +43,13 @@ pub enum HubError {
         hint: String,
     },
 
-    /// A folder of a model has an adapter beside it.
-    #[error(
-        "{} has weights and an adapter (adapter_config.json): transformers would run the model with the adapter, and it \
-         is not computed here; merge it into the weights, or take the file out of the folder:\n  {way_out}",
-        dir.display()
-    )]
-    FolderWithAdapter {
-        /// The folder.
-        dir: PathBuf,
-        /// The line that merges them.
-        way_out: String,
-    },
-
-    /// `model.safetensors.index.json` cannot be used.
-    #[error("{} is not a usable index of weights: {reason}", path.display())]
-    BadIndex {
-        /// The index.
+    /// A file or folder that is there and cannot be used.
+    #[error("{} {why}", path.display())]
+    Unusable {
+        /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
+        /// Why, and what to do, in words that go on from its name.
+        why: String,
     },
 
     /// A variable of the environment has a value that cannot be used.
@@ -136,15 +113,6 @@ pub enum HubError {
         way_out: String,
     },
 
-    /// A Python package does not hold what it should.
-    #[error("{} cannot be used: {reason}", path.display())]
-    Wheel {
-        /// The wheel.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-
     /// Offline, and the cache does not hold the model.
     #[error(
         "{repo} is not whole in the cache {} and HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids asking the hub; \
@@ -160,35 +128,9 @@ pub enum HubError {
         cache: PathBuf,
     },
 
-    /// The hub wants a token, or refuses the one it got.
-    #[error(
-        "the hub at {endpoint} refused {repo} (HTTP {status}): it is private, gated or does not exist; \
-         check the name, accept the model's terms on its page, and set HF_TOKEN to a token that may \
-         read it ({token})"
-    )]
-    Refused {
-        /// The hub.
-        endpoint: String,
-        /// Repository and revision.
-        repo: String,
-        /// 401 or 403.
-        status: u16,
-        /// Whether a token was sent, in words.
-        token: &'static str,
-    },
-
-    /// The hub does not have the repository, revision or file.
-    #[error("the hub at {endpoint} has no {file} in {repo}; check the name and the revision{hint}")]
-    NotOnHub {
-        /// The hub.
-        endpoint: String,
-        /// Repository and revision.
-        repo: String,
-        /// The file that was asked for.
-        file: String,
-        /// What the repository has instead, or nothing.
-        hint: String,
-    },
+    /// The hub wants a token, refuses the one it got, or does not have the repository, revision or file; in words.
+    #[error("the hub at {0}")]
+    Refused(String),
 
     /// A GGUF file whose parts are not all there.
     #[error(transparent)]
@@ -196,33 +138,25 @@ pub enum HubError {
 
     /// The hub said something of a file that cannot be true, or that is not safe to act on.
     #[error(
-        "the answer of the hub at {endpoint} for {file} of {repo} is not accepted: {reason}\nnothing was written; check \
-         HF_ENDPOINT and what stands between this machine and the hub (proxies, mirrors)"
+        "the answer {of} is not accepted: {reason}\nnothing was written; check HF_ENDPOINT and what stands between this \
+         machine and the hub (proxies, mirrors)"
     )]
     BadAnswer {
-        /// The hub.
-        endpoint: String,
-        /// Repository and revision.
-        repo: String,
-        /// The file that was asked for.
-        file: String,
+        /// Of which hub, for which file of which repository and revision.
+        of: String,
         /// What is wrong with the answer.
         reason: String,
     },
 
     /// The hub could not be reached, or the transfer broke.
     #[error(
-        "could not fetch {file} of {repo} from {endpoint}: {reason}\nrunning the command again goes on \
-         where it stopped; the aliases ({}) need no hub",
+        "could not fetch {what}: {reason}\nrunning the command again goes on where it stopped; the aliases ({}) need no \
+         hub",
         alias_names()
     )]
     Transfer {
-        /// The hub.
-        endpoint: String,
-        /// Repository and revision.
-        repo: String,
-        /// The file that was asked for.
-        file: String,
+        /// Which file of which repository and revision, and from where.
+        what: String,
         /// The last cause, in words.
         reason: String,
     },
@@ -237,6 +171,11 @@ impl HubError {
             path,
             source,
         }
+    }
+
+    pub(super) fn unusable(path: &Path, why: impl Into<String>) -> Self {
+        let (path, why) = (path.to_path_buf(), why.into());
+        Self::Unusable { path, why }
     }
 }
 

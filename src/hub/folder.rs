@@ -4,17 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::error::HubError;
+use super::files::*;
 use super::plain::{plain_file_name, shown};
-use super::{HubError, ModelFiles, folder_hint, json};
-
-pub(super) const CONFIG: &str = "config.json";
-pub(super) const TOKENIZER: &str = "tokenizer.json";
-pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-/// The weights in one file.
-pub const WEIGHTS: &str = "model.safetensors";
-/// Which shard has which tensor.
-pub const INDEX: &str = "model.safetensors.index.json";
-pub(super) const ADAPTER: &str = "adapter_config.json";
+use super::{folder_hint, json};
 
 /// The names of a folder's weight files, whether they exist or not.
 struct WeightNames {
@@ -28,10 +21,14 @@ pub(super) fn read(dir: &Path) -> Result<ModelFiles, HubError> {
     let weights = weight_names(dir)?;
     let missing = missing_files(dir, weights.as_ref());
     match weights {
-        Some(_) if dir.join(ADAPTER).is_file() => Err(HubError::FolderWithAdapter {
-            dir: dir.to_path_buf(),
-            way_out: folder_hint::merge_line(dir),
-        }),
+        Some(_) if dir.join(ADAPTER).is_file() => {
+            let why = format!(
+                "has weights and an adapter (adapter_config.json): transformers would run the model with the adapter, and \
+                 it is not computed here; merge it into the weights, or take the file out of the folder:\n  {}",
+                folder_hint::merge_line(dir)
+            );
+            Err(HubError::unusable(dir, why))
+        }
         Some(weights) if missing.is_empty() => Ok(ModelFiles::Folder {
             dir: dir.to_path_buf(),
             config: dir.join(CONFIG),
@@ -56,11 +53,10 @@ pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
 /// What the index at `path` says: tensor name -> shard. Every shard's name is that of a safetensors file beside it.
 ///
 /// # Errors
-/// [`HubError::BadIndex`]: no JSON, a tensor twice, no tensors, or a name that leads elsewhere.
+/// [`HubError::Unusable`]: no JSON, a tensor twice, no tensors, or a name that leads elsewhere.
 pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, HubError> {
-    let bad = |reason: String| HubError::BadIndex {
-        path: path.to_path_buf(),
-        reason,
+    let bad = |reason: String| {
+        HubError::unusable(path, format!("is not a usable index of weights: {reason}"))
     };
     let index = json::read_file(path).map_err(bad)?;
     let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else {
@@ -138,113 +134,4 @@ fn missing_files(dir: &Path, weights: Option<&WeightNames>) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(dir.path().join(name), text).unwrap();
-        }
-        dir
-    }
-
-    fn message(files: &[(&str, &str)]) -> String {
-        read(folder(files).path()).unwrap_err().to_string()
-    }
-
-    const TWO_SHARDS: &str = r#"{"metadata": {"total_size": 3}, "weight_map":
-        {"a": "model-2.safetensors", "b": "model-1.safetensors", "c": "model-2.safetensors"}}"#;
-
-    #[test]
-    fn every_missing_file_is_named_at_once() {
-        let text = message(&[]);
-        for name in [CONFIG, TOKENIZER, WEIGHTS, INDEX] {
-            assert!(text.contains(name), "{name} in {text}");
-        }
-        let text = message(&[
-            (CONFIG, ""),
-            (INDEX, TWO_SHARDS),
-            ("model-2.safetensors", ""),
-        ]);
-        assert!(
-            text.ends_with("missing: tokenizer.json, model-1.safetensors (named by model.safetensors.index.json)"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn shards_are_sorted_and_counted_once() {
-        let dir = folder(&[
-            (CONFIG, ""),
-            (TOKENIZER, ""),
-            (TOKENIZER_CONFIG, ""),
-            (INDEX, TWO_SHARDS),
-            ("model-1.safetensors", ""),
-            ("model-2.safetensors", ""),
-        ]);
-        let ModelFiles::Folder {
-            weights,
-            tokenizer_config,
-            ..
-        } = read(dir.path()).unwrap()
-        else {
-            panic!("not a folder")
-        };
-        let expected = ["model-1.safetensors", "model-2.safetensors"];
-        assert_eq!(weights, expected.map(|name| dir.path().join(name)));
-        assert_eq!(tokenizer_config, Some(dir.path().join(TOKENIZER_CONFIG)));
-    }
-
-    #[test]
-    fn an_index_is_checked_before_it_is_followed() {
-        for (index, reason) in [
-            ("{", "EOF"),
-            (r#"{"weight_map": {}}"#, "weight_map is empty"),
-            (r#"{"metadata": {}}"#, "no object `weight_map`"),
-            (r#"{"weight_map": {"a": 3}}"#, "the shard of a is 3"),
-            (
-                r#"{"weight_map": {"a": "a.safetensors", "a": "b.safetensors"}}"#,
-                r#""a" stands twice"#,
-            ),
-            (
-                r#"{"weight_map": {"a": "..%2fa.safetensors"}}"#,
-                "`..%2fa.safetensors`",
-            ),
-            (
-                r#"{"weight_map": {"a": "C:a.safetensors"}}"#,
-                "`C:a.safetensors`",
-            ),
-            (
-                r#"{"weight_map": {"a": "../a.safetensors"}}"#,
-                "`../a.safetensors`",
-            ),
-            (
-                r#"{"weight_map": {"a": "/etc/a.safetensors"}}"#,
-                "`/etc/a.safetensors`",
-            ),
-            (
-                r#"{"weight_map": {"a": "%2e%2e/a.safetensors"}}"#,
-                "`%2e%2e/a.safetensors`",
-            ),
-            (
-                r#"{"weight_map": {"a": "pytorch_model.bin"}}"#,
-                "`pytorch_model.bin`",
-            ),
-        ] {
-            let text = message(&[(CONFIG, ""), (TOKENIZER, ""), (INDEX, index)]);
-            assert!(text.contains(INDEX) && text.contains(reason), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_folder_of_gguf_files_points_to_the_file() {
-        let text = message(&[("tiny.gguf", "")]);
-        assert!(
-            text.contains("to use its GGUF file, give ") && text.ends_with("tiny.gguf"),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::{ADAPTER, CONFIG, TOKENIZER, WEIGHTS};
+use super::files::{ADAPTER, CONFIG, TOKENIZER, WEIGHTS};
 
 /// Weights as PyTorch pickles them: code that runs when it is read, so it is never read here.
 const PICKLES: &[&str] = &[".bin", ".pth", ".pt"];

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 /// The longest file that is read, bytes. A parsed value takes up to 16 times the room of its text; real files are
 /// below a third of this (Gemma 3's tokenizer_config.json has 1.2 MB).
@@ -30,77 +30,11 @@ pub(crate) fn read_file(path: &Path) -> Result<Value, String> {
 
 /// Reads JSON; see [`read_file`].
 pub(crate) fn read(text: &[u8]) -> serde_json::Result<Value> {
-    let mut text = serde_json::Deserializer::from_slice(text);
-    let value = Unique.deserialize(&mut text)?;
-    text.end()?;
-    Ok(value)
+    check_keys(text)?;
+    serde_json::from_slice(text)
 }
 
-/// Builds a [`Value`] whose objects have each key once.
-struct Unique;
-
-impl<'de> DeserializeSeed<'de> for Unique {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unique {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        let number =
-            Number::from_f64(value).ok_or_else(|| E::custom("a number that is not finite"));
-        number.map(Value::Number)
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_string()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = items.next_element_seed(Unique)? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(twice(&key)));
-            }
-            object.insert(key, entries.next_value_seed(Unique)?);
-        }
-        Ok(Value::Object(object))
-    }
-}
-
-/// Looks for a key that stands twice in one object, and builds nothing: for files too long for [`read`].
+/// Looks for a key that stands twice in one object, and builds nothing.
 pub(crate) fn check_keys(text: &[u8]) -> serde_json::Result<()> {
     let mut text = serde_json::Deserializer::from_slice(text);
     Keys.deserialize(&mut text)?;
@@ -157,10 +91,9 @@ impl<'de> Visitor<'de> for Keys {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let mut keys = HashSet::new();
         while let Some(key) = entries.next_key::<String>()? {
-            if keys.contains(&key) {
+            if !keys.insert(key.clone()) {
                 return Err(A::Error::custom(twice(&key)));
             }
-            keys.insert(key);
             entries.next_value_seed(Keys)?;
         }
         Ok(())

@@ -11,56 +11,43 @@
 //! for the model stage to say. It draws nothing either: a caller who wants a progress bar implements
 //! [`DownloadProgress`].
 
+mod alias;
 mod config;
 mod digest;
 mod error;
+mod files;
 mod folder;
 mod folder_hint;
 pub mod gguf;
 mod hf;
 pub(crate) mod json;
+mod known_keys;
+mod lock;
 mod marker;
 mod name;
 mod net;
 mod plain;
+mod progress;
 mod pypi;
 mod scratch;
+mod vars;
 mod wheel;
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+pub use alias::{ALIASES, Alias, DEFAULT_MODEL};
 pub use config::{HubConfig, Network, Patience};
+pub(crate) use digest::{hex, sha256_hex};
 pub use error::HubError;
-pub use folder::{INDEX, WEIGHTS, weight_map};
+pub use files::{INDEX, ModelFiles, WEIGHTS};
+pub use folder::weight_map;
+pub(crate) use known_keys::KnownKeys;
 pub use net::Proxies;
-pub use pypi::{ALIASES, Alias, DEFAULT_MODEL};
+pub use progress::DownloadProgress;
 
 use name::ModelName;
-
-/// The files that one model is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelFiles {
-    /// A folder as Hugging Face lays it out.
-    Folder {
-        /// The folder that holds the other paths.
-        dir: PathBuf,
-        /// `config.json`.
-        config: PathBuf,
-        /// `tokenizer.json`.
-        tokenizer: PathBuf,
-        /// `tokenizer_config.json`, where there is one.
-        tokenizer_config: Option<PathBuf>,
-        /// Every safetensors file, sorted by name: `model.safetensors`, or all that the index names, or all shards that
-        /// their names count.
-        weights: Vec<PathBuf>,
-        /// The index that names the weights, where they are in shards.
-        index: Option<PathBuf>,
-    },
-    /// A GGUF file, or all its parts in their order; the metadata of the first hold the config and the tokenizer too.
-    Gguf(Vec<PathBuf>),
-}
 
 /// A model whose files are all on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,21 +63,16 @@ pub struct LocatedModel {
 impl LocatedModel {
     /// Every file of the model: config, tokenizer and its config first, then the weights in order.
     pub fn paths(&self) -> Vec<&Path> {
-        match &self.files {
-            ModelFiles::Gguf(parts) => parts.iter().map(PathBuf::as_path).collect(),
-            ModelFiles::Folder {
-                config,
-                tokenizer,
-                tokenizer_config,
-                weights,
-                ..
-            } => [config, tokenizer]
-                .into_iter()
-                .chain(tokenizer_config)
-                .chain(weights)
-                .map(PathBuf::as_path)
-                .collect(),
-        }
+        let weights = match &self.files {
+            ModelFiles::Gguf(parts) => parts,
+            ModelFiles::Folder { weights, .. } => weights,
+        };
+        let weights = weights.iter().map(PathBuf::as_path);
+        self.files
+            .beside_weights()
+            .into_iter()
+            .chain(weights)
+            .collect()
     }
 
     /// The sha256 of every file in lower-case hex, in the order of [`LocatedModel::paths`].
@@ -111,29 +93,6 @@ impl LocatedModel {
             })
             .collect()
     }
-}
-
-/// Hears how a download goes; the command line implements it with a progress bar.
-///
-/// Steps do not overlap: each `start` is followed by its `finish`, unless an error ends the download.
-pub trait DownloadProgress {
-    /// A step begins; `total_bytes` is `None` where the size is not known beforehand.
-    fn start(&self, what: &str, total_bytes: Option<u64>);
-    /// That many more bytes of the current step are done.
-    fn advance(&self, bytes: u64);
-    /// The step is complete.
-    fn finish(&self, what: &str);
-    /// Something that a waiting user should know: a request is tried again, another process is waited for.
-    fn note(&self, message: &str) {
-        let _ = message;
-    }
-}
-
-/// Reports to nobody.
-impl DownloadProgress for () {
-    fn start(&self, _what: &str, _total_bytes: Option<u64>) {}
-    fn advance(&self, _bytes: u64) {}
-    fn finish(&self, _what: &str) {}
 }
 
 /// Finds the files of `model`, downloading what is not on disk yet, with the settings of the

@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::alias::{ALIASES, Alias};
+use super::error::HubError;
+use super::gguf;
 use super::plain::{plain_file_name, shown};
-use super::pypi::{ALIASES, Alias};
-use super::{HubError, gguf};
 
 /// A name, understood.
 #[derive(Debug, PartialEq)]
@@ -33,6 +34,11 @@ impl HubName {
     /// The revision, `main` if none is given.
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or("main")
+    }
+
+    /// Repository and revision, for messages.
+    pub fn label(&self) -> String {
+        format!("{}@{}", self.repo, self.revision())
     }
 }
 
@@ -63,9 +69,9 @@ fn existing_file(path: &Path) -> Result<ModelName, HubError> {
     if is_gguf(path) || gguf::has_magic(path) {
         return Ok(ModelName::Gguf(path.to_path_buf()));
     }
-    Err(HubError::NotAModel {
-        path: path.to_path_buf(),
-    })
+    let why = "is neither a GGUF file nor a folder; for a safetensors model, give the folder that holds it with \
+               config.json and tokenizer.json";
+    Err(HubError::unusable(path, why))
 }
 
 /// Whether a name that exists nowhere on disk was meant as a path all the same.

@@ -5,14 +5,16 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
-use super::{DownloadProgress, HubError, hf};
+use super::error::HubError;
+use super::lock;
+use super::progress::DownloadProgress;
 
 /// Between a name and what is random.
 const INFIX: &str = ".fetch-";
 
-/// Files of version 0.1.0, which held no lock, and was done with one within seconds.
+/// Files on their way. Version 0.1.0, which held no lock, was done with one within seconds.
 const OLD_PREFIX: &str = ".partial-";
 const OLD_AFTER: Duration = Duration::from_secs(600);
 
@@ -29,12 +31,12 @@ impl Scratch {
         name: &str,
         progress: &dyn DownloadProgress,
     ) -> Result<Self, HubError> {
-        let lock = hf::hold(&lock_path(parent, name), name, progress)?;
+        let held = lock::hold(&lock_path(parent, name), name, progress)?;
         let dir = tempfile::Builder::new()
             .prefix(&format!(".{name}{INFIX}"))
             .tempdir_in(parent)
             .map_err(HubError::io("create a folder in", parent))?;
-        Ok(Self { dir, _lock: lock })
+        Ok(Self { dir, _lock: held })
     }
 
     pub fn path(&self) -> &Path {
@@ -61,6 +63,15 @@ pub(super) fn sweep(parent: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// A new file in `dir`, with the permissions of any other file of the user: a cache may be shared.
+pub(super) fn temporary(dir: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(OLD_PREFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    builder.tempfile_in(dir)
 }
 
 fn is_old(entry: &fs::DirEntry) -> bool {

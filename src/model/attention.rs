@@ -8,9 +8,9 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::kv_cache::KvCache;
 use rayon::prelude::*;
 
-use super::ModelError;
 use super::config::{AttentionSpec, Config};
-use super::layer::LayerReader;
+use super::error::ModelError;
+use super::layer_reader::LayerReader;
 use super::linear::linear;
 use super::norm::Norm;
 use super::rope::RopeSpec;
@@ -76,23 +76,20 @@ impl AttentionTables {
         device: &Device,
     ) -> Result<Self> {
         let longest = groups.iter().map(|group| group.len).max().unwrap_or(0);
-        let mut tables = Self {
-            rotations: Vec::new(),
-            masks: HashMap::new(),
-        };
+        let (mut rotations, mut masks) = (Vec::<(RopeSpec, _)>::new(), HashMap::new());
         for spec in &config.attention {
-            if !tables.rotations.iter().any(|(rope, _)| *rope == spec.rope) {
+            if !rotations.iter().any(|(rope, _)| *rope == spec.rope) {
                 let rotation = spec.rope.tables(past..past + longest, dtype, device)?;
-                tables.rotations.push((spec.rope.clone(), rotation));
+                rotations.push((spec.rope.clone(), rotation));
             }
             for group in groups {
-                if let Entry::Vacant(slot) = tables.masks.entry((group.len, spec.window)) {
+                if let Entry::Vacant(slot) = masks.entry((group.len, spec.window)) {
                     let mask = causal_mask(group.len, past, spec.window, device)?;
                     slot.insert(mask.to_dtype(dtype)?);
                 }
             }
         }
-        Ok(tables)
+        Ok(Self { rotations, masks })
     }
 
     /// Cosines and sines, each at least as long as the longest group.

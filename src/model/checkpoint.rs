@@ -10,10 +10,9 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::ModelError;
 use super::config::Config;
-use super::config_check;
-use super::files::Stamped;
+use super::error::ModelError;
+use super::files::TrackedFile;
 use super::hf_folder;
 use super::kinds::{GgufQk, NormKind};
 use super::other_tensors;
@@ -34,7 +33,7 @@ pub struct Checkpoint {
     config: Config,
     store: Arc<TensorStore>,
     /// The model's other files: configuration and tokenizer.
-    others: Arc<Vec<Stamped>>,
+    others: Arc<Vec<TrackedFile>>,
 }
 
 impl Checkpoint {
@@ -42,27 +41,25 @@ impl Checkpoint {
     /// the expected shape, and that the configuration's numbers have a meaning. Reads no weight, but for a head that a
     /// file has beside the embedding that it should be: the two are compared.
     pub fn open(files: &ModelFiles) -> Result<Checkpoint, ModelError> {
-        match files {
-            ModelFiles::Gguf(parts) => Ok(Self::open_gguf(parts)?.0),
+        // The tokenizer is not read here; a caller that has none names a file that is not there.
+        let others = files
+            .beside_weights()
+            .into_iter()
+            .filter(|path| path.is_file());
+        let others = others.map(TrackedFile::new).collect::<Result<_, _>>()?;
+        let mut checkpoint = match files {
+            ModelFiles::Gguf(parts) => Self::open_gguf(parts)?.0,
             ModelFiles::Folder {
                 dir,
                 config,
-                tokenizer,
-                tokenizer_config,
                 weights,
                 index,
-            } => {
-                let others = [config, tokenizer].into_iter().chain(tokenizer_config);
-                // The tokenizer is not read here; a caller that has none names a file that is not there.
-                let others = others.filter(|path| path.is_file());
-                let others = others.map(|path| Stamped::new(path));
-                let others = others.collect::<Result<Vec<_>, _>>()?;
-                let opened = Self::open_safetensors(dir, config, weights, index.as_deref());
-                let mut checkpoint = opened.map_err(|why| why.in_file(dir))?;
-                checkpoint.others = Arc::new(others);
-                Ok(checkpoint)
-            }
-        }
+                ..
+            } => Self::open_safetensors(dir, config, weights, index.as_deref())
+                .map_err(|why| why.in_file(dir))?,
+        };
+        checkpoint.others = Arc::new(others);
+        Ok(checkpoint)
     }
 
     /// The same of a GGUF model; with the header of the part that has its metadata, which hold the tokenizer too.
@@ -114,7 +111,7 @@ impl Checkpoint {
     /// differ anywhere, transformers 5 takes the head; so do we, and say so.
     fn untie_different_head(&mut self) -> Result<(), ModelError> {
         let [embedding, head] = [ModelTensor::Embedding, ModelTensor::Head];
-        let [embedding, head] = [embedding, head].map(ModelTensor::safetensors_name);
+        let [embedding, head] = [embedding, head].map(|tensor| tensor.name(Format::Safetensors));
         let there = [embedding, head].map(|name| self.store.file_of(name).is_some());
         if self.config.tied_head && there == [true; 2] && !self.are_equal(embedding, head)? {
             self.config.tied_head = false;
@@ -151,7 +148,7 @@ impl Checkpoint {
     /// [`ModelError::Changed`] with the file that is not.
     pub fn check_unchanged(&self) -> Result<(), ModelError> {
         self.store.check_unchanged()?;
-        self.others.iter().try_for_each(Stamped::check_named)
+        self.others.iter().try_for_each(TrackedFile::check_named)
     }
 
     /// Reads every weight once and keeps none; returns how many tensors were read.
@@ -234,18 +231,12 @@ impl Checkpoint {
     }
 
     fn layer_name(&self, layer: usize, tensor: LayerTensor) -> String {
-        match self.store.format() {
-            Format::Gguf => tensor.gguf_name(layer),
-            Format::Safetensors => tensor.safetensors_name(layer, self.config.family),
-        }
+        tensor.name(self.store.format(), layer, self.config.family)
     }
 
     fn model_name(&self, tensor: ModelTensor) -> &'static str {
         use ModelTensor::{Embedding, FinalNorm, Head};
-        let name = |tensor: ModelTensor| match self.store.format() {
-            Format::Gguf => tensor.gguf_name(),
-            Format::Safetensors => tensor.safetensors_name(),
-        };
+        let name = |tensor: ModelTensor| tensor.name(self.store.format());
         match tensor {
             FinalNorm => name(FinalNorm),
             // A tied pair may be stored under either name.
@@ -282,16 +273,14 @@ impl Checkpoint {
     /// The configuration's numbers have a meaning, every tensor that it asks for is there in its shape, and no other
     /// that would have to be computed with.
     fn check(&mut self) -> Result<(), ModelError> {
-        config_check::check(&self.config, self.store.format())?;
         let tensors = self.expected_tensors();
         for (name, expected) in &tensors {
             let found = self.store.shape(name)?;
             if found != *expected {
-                return Err(ModelError::Shape {
-                    name: name.clone(),
-                    found: found.to_vec(),
-                    expected: expected.clone(),
-                });
+                let why = format!(
+                    "tensor {name} has shape {found:?}, the configuration says {expected:?}"
+                );
+                return Err(ModelError::Unfit(why));
             }
         }
         let warnings = other_tensors::check(&self.store, &tensors, self.config.family)?;
@@ -315,30 +304,20 @@ impl Checkpoint {
 
 /// Says which neuron a weight that is not finite belongs to, where it is one's; rows are counted from the `first` of
 /// the tensor in what is stored.
-fn name_neuron(why: ModelError, layer: usize, tensor: LayerTensor, first: usize) -> ModelError {
-    match why {
-        ModelError::NotFinite {
-            path,
-            name,
-            row,
-            column,
-            value,
-            neuron: None,
-        } => {
-            let neuron = match tensor {
-                LayerTensor::GateProj | LayerTensor::UpProj => Some(row - first),
-                LayerTensor::DownProj => Some(column),
-                _ => None,
-            };
-            ModelError::NotFinite {
-                path,
-                name,
-                row,
-                column,
-                value,
-                neuron: neuron.map(|neuron| format!("{layer}.{neuron}")),
-            }
-        }
-        other => other,
+fn name_neuron(mut why: ModelError, layer: usize, tensor: LayerTensor, first: usize) -> ModelError {
+    if let ModelError::NotFinite {
+        row,
+        column,
+        neuron,
+        ..
+    } = &mut why
+    {
+        let of = match tensor {
+            LayerTensor::GateProj | LayerTensor::UpProj => Some(*row - first),
+            LayerTensor::DownProj => Some(*column),
+            _ => None,
+        };
+        *neuron = of.map(|n| format!("{layer}.{n}"));
     }
+    why
 }

@@ -16,6 +16,22 @@ pub struct AttentionSpec {
     pub window: Option<usize>,
 }
 
+impl AttentionSpec {
+    /// One for each layer, which has a window or none.
+    pub(super) fn by_layer(windowed: &[bool], global: Self, local: Self) -> Vec<Self> {
+        let of_layer = |windowed: &bool| if *windowed { &local } else { &global };
+        windowed.iter().map(of_layer).cloned().collect()
+    }
+}
+
+/// What a file leaves open and was taken as transformers or llama.cpp take it, and what is not known or not used, for a
+/// person.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub assumed: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
 /// Everything about a model's arithmetic that is not a weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use sysinfo::{MemoryRefreshKind, System};
 
-use super::ModelError;
 use super::config::Config;
+use super::error::ModelError;
 
 /// Whether all layers are kept in memory or read from the files as a run reaches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -107,33 +107,25 @@ impl MemoryPlan {
     /// # Errors
     /// Not even the streamed mode fits; the error says what it needs.
     pub fn new(estimate: &MemoryEstimate, limit: MemoryLimit) -> Result<MemoryPlan, ModelError> {
-        let left = |residency| limit.usable().saturating_sub(estimate.of(residency));
-        let plan = |residency, activation_bytes| MemoryPlan {
-            residency,
-            activation_bytes,
-            activation_limit: left(residency),
-            estimate: *estimate,
-        };
-        let resident = left(Residency::Resident);
-        if resident >= ACTIVATION_BYTES {
-            return Ok(plan(
-                Residency::Resident,
-                match limit {
-                    MemoryLimit::Set(_) => resident,
-                    _ => ACTIVATION_BYTES,
-                },
-            ));
-        }
-        let streamed = left(Residency::Streamed);
-        if streamed >= FEWEST_ACTIVATION_BYTES {
-            return Ok(plan(
-                Residency::Streamed,
-                match limit {
-                    MemoryLimit::Set(_) => streamed,
+        for (residency, fewest) in [
+            (Residency::Resident, ACTIVATION_BYTES),
+            (Residency::Streamed, FEWEST_ACTIVATION_BYTES),
+        ] {
+            let left = limit.usable().saturating_sub(estimate.of(residency));
+            if left < fewest {
+                continue;
+            }
+            return Ok(MemoryPlan {
+                residency,
+                activation_bytes: match (limit, residency) {
+                    (MemoryLimit::Set(_), _) => left,
+                    (_, Residency::Resident) => ACTIVATION_BYTES,
                     // The system keeps pages of the file in what is left to it: the next pass is faster.
-                    _ => (streamed / 2).max(FEWEST_ACTIVATION_BYTES),
+                    (_, Residency::Streamed) => (left / 2).max(fewest),
                 },
-            ));
+                activation_limit: left,
+                estimate: *estimate,
+            });
         }
         let needed = estimate.streamed_bytes + FEWEST_ACTIVATION_BYTES;
         Err(too_little(limit, needed))
@@ -155,20 +147,22 @@ impl MemoryPlan {
 }
 
 fn too_little(limit: MemoryLimit, needed: u64) -> ModelError {
-    let needed_mib = needed.div_ceil(1 << 20);
-    match limit {
-        MemoryLimit::Set(bytes) => ModelError::Memory {
-            limit: match bytes >> 20 {
+    let needed = needed.div_ceil(1 << 20);
+    let even = format!("even read layer by layer this model needs {needed} MiB");
+    ModelError::Memory(match limit {
+        MemoryLimit::Set(bytes) => {
+            let limit = match bytes >> 20 {
                 0 => format!("{bytes} bytes (a number without a unit is bytes)"),
                 mib => format!("{mib} MiB"),
-            },
-            needed_mib,
-        },
-        other => ModelError::AvailableMemory {
-            usable_mib: other.usable() >> 20,
-            needed_mib,
-        },
-    }
+            };
+            format!("--max-memory {limit} is too little: {even}; raise it to at least that")
+        }
+        other => format!(
+            "{} MiB of memory can be used now, and {even}; close other programs, or insist with --max-memory \
+             {needed}MiB and let the system swap",
+            other.usable() >> 20
+        ),
+    })
 }
 
 /// Bytes that this process can still take without swapping: what the system calls available, and

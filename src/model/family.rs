@@ -1,6 +1,7 @@
 //! The family table: one row says how a family's files and arithmetic differ from the others'.
 
 use super::activation::Activation;
+use super::error::ModelError;
 use super::kinds::{
     ActivationKey, AttentionScale, Biases, EmbeddingScale, GgufQk, NormKind, NormPlaces,
     Projections, QkNorm, SoftCaps, Windows,
@@ -87,8 +88,8 @@ const fn random(logprob_error: f64) -> Check {
     }
 }
 
-/// Llama: what most families differ from in a line or two.
-const LLAMA: Family = Family {
+/// What most families differ from in a line or two.
+const BASE: Family = Family {
     name: "llama",
     models: "Llama 2, Llama 3, Yi, SmolLM2",
     model_type: "llama",
@@ -106,11 +107,18 @@ const LLAMA: Family = Family {
     attention_scale: AttentionScale::HeadDim,
     soft_caps: SoftCaps::None,
     windows: Windows::Never,
-    default_rope_theta: Some(10_000.0), // Llama 2's config.json is older than the key
+    default_rope_theta: None,
     local_rope_theta: None,
-    gguf_qk: GgufQk::Interleaved,
+    gguf_qk: GgufQk::Halves,
     tied_by_default: false,
+    checks: &[],
+};
+
+const LLAMA: Family = Family {
+    default_rope_theta: Some(10_000.0), // Llama 2's config.json is older than the key
+    gguf_qk: GgufQk::Interleaved,
     checks: &[real("SmolLM2 135M", 1e-4), random(4e-5)],
+    ..BASE
 };
 
 /// Gemma: what its three generations share.
@@ -124,11 +132,9 @@ const GEMMA: Family = Family {
     activation: Activation::GeluTanh,
     norm: NormKind::RmsOnePlus,
     embedding_scale: EmbeddingScale::SqrtDModel,
-    default_rope_theta: None,
-    gguf_qk: GgufQk::Halves,
     tied_by_default: true,
     checks: &[random(1e-5)],
-    ..LLAMA
+    ..BASE
 };
 
 /// Every family that this version runs.
@@ -143,9 +149,9 @@ pub const FAMILIES: &[Family] = &[
         windows: Windows::EveryLayer {
             default: Some(4096),
         },
-        default_rope_theta: None,
+        gguf_qk: GgufQk::Interleaved,
         checks: &[random(1e-5)],
-        ..LLAMA
+        ..BASE
     },
     Family {
         name: "qwen2",
@@ -156,10 +162,8 @@ pub const FAMILIES: &[Family] = &[
         gguf_arch: "qwen2",
         biases: Biases::Qkv,
         windows: Windows::FromLayer,
-        default_rope_theta: None,
-        gguf_qk: GgufQk::Halves,
         checks: &[random(2e-5)],
-        ..LLAMA
+        ..BASE
     },
     Family {
         name: "qwen3",
@@ -170,10 +174,8 @@ pub const FAMILIES: &[Family] = &[
         gguf_arch: "qwen3",
         qk_norm: QkNorm::PerHead,
         windows: Windows::FromLayer,
-        default_rope_theta: None,
-        gguf_qk: GgufQk::Halves,
         checks: &[random(1e-5)],
-        ..LLAMA
+        ..BASE
     },
     GEMMA,
     Family {
@@ -213,9 +215,9 @@ pub const FAMILIES: &[Family] = &[
         transformers_class: "Olmo",
         gguf_arch: "olmo",
         norm: NormKind::LayerNorm,
-        default_rope_theta: None,
+        gguf_qk: GgufQk::Interleaved,
         checks: &[random(2e-5)],
-        ..LLAMA
+        ..BASE
     },
     Family {
         name: "olmo2",
@@ -225,10 +227,8 @@ pub const FAMILIES: &[Family] = &[
         gguf_arch: "olmo2",
         norm_places: NormPlaces::Post,
         qk_norm: QkNorm::WholeWidth,
-        default_rope_theta: None,
-        gguf_qk: GgufQk::Halves,
         checks: &[random(2e-5)],
-        ..LLAMA
+        ..BASE
     },
     Family {
         name: "phi3",
@@ -238,18 +238,16 @@ pub const FAMILIES: &[Family] = &[
         gguf_arch: "phi3",
         projections: Projections::Fused,
         windows: Windows::EveryLayer { default: None },
-        default_rope_theta: None,
-        gguf_qk: GgufQk::Halves,
         checks: &[random(3e-5)],
-        ..LLAMA
+        ..BASE
     },
 ];
 
 /// Models that people may come with and that do not run, with the reason.
 #[derive(Debug)]
 pub struct Refused {
-    /// The values of `model_type` in `config.json`, or of `general.architecture` in GGUF metadata.
-    pub names: &'static [&'static str],
+    /// The values of `model_type` in `config.json`, or of `general.architecture` in GGUF metadata, with spaces between.
+    names: &'static str,
     /// Why.
     pub reason: &'static str,
 }
@@ -257,72 +255,55 @@ pub struct Refused {
 /// Refused by name; whatever is in neither table is unknown.
 pub const REFUSED: &[Refused] = &[
     Refused {
-        names: &[
-            "gpt2",
-            "gpt_neo",
-            "gpt_neox",
-            "gptneox",
-            "gptj",
-            "opt",
-            "bloom",
-            "falcon",
-            "phi",
-            "phi2",
-            "starcoder2",
-        ],
+        names: "gpt2 gpt_neo gpt_neox gptneox gptj opt bloom falcon phi phi2 starcoder2",
         reason: "its MLP has no gate, so a neuron has no w_gate and no input-output class",
     },
     Refused {
-        names: &[
-            "mixtral",
-            "qwen2_moe",
-            "qwen2moe",
-            "qwen3_moe",
-            "qwen3moe",
-            "olmoe",
-            "phimoe",
-            "deepseek_v2",
-            "deepseek2",
-            "deepseek_v3",
-            "gpt_oss",
-            "gpt-oss",
-            "llama4",
-        ],
+        names: "mixtral qwen2_moe qwen2moe qwen3_moe qwen3moe olmoe phimoe deepseek_v2 deepseek2 deepseek_v3 gpt_oss gpt-oss llama4",
         reason: "a mixture of experts: which neurons run differs from token to token",
     },
     Refused {
-        names: &["gemma3", "mllama", "mistral3", "qwen2_vl", "qwen2_5_vl"],
+        names: "gemma3 mllama mistral3 qwen2_vl qwen2_5_vl",
         reason: "a model of text and images; its text part runs from a GGUF file, if its family does",
     },
     Refused {
-        names: &[
-            "gemma3n",
-            "gemma3n_text",
-            "mamba",
-            "mamba2",
-            "recurrent_gemma",
-            "rwkv",
-        ],
+        names: "gemma3n gemma3n_text mamba mamba2 recurrent_gemma rwkv",
         reason: "not a plain stack of attention and gated MLP layers",
     },
 ];
 
+impl Refused {
+    /// The values of `model_type` in `config.json`, or of `general.architecture` in GGUF metadata.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.names.split(' ').collect()
+    }
+}
+
 impl Family {
-    /// The family of a `model_type` in `config.json`.
-    pub fn by_model_type(model_type: &str) -> Option<&'static Family> {
-        FAMILIES
+    /// The family that a file's `key` names; `name` is what a family is called there. Mistral's GGUF files say `llama`.
+    ///
+    /// # Errors
+    /// A name of none of them, with the reason where it is known.
+    pub(super) fn named(
+        file: &'static str,
+        key: &'static str,
+        found: &str,
+        name: fn(&Family) -> &'static str,
+    ) -> Result<&'static Family, ModelError> {
+        if let Some(family) = FAMILIES.iter().find(|family| name(family) == found) {
+            return Ok(family);
+        }
+        if let Some(refused) = REFUSED
             .iter()
-            .find(|family| family.model_type == model_type)
-    }
-
-    /// The family of a GGUF architecture; Mistral's files say `llama`.
-    pub fn by_gguf_arch(arch: &str) -> Option<&'static Family> {
-        FAMILIES.iter().find(|family| family.gguf_arch == arch)
-    }
-
-    /// The reason why a `model_type` or GGUF architecture is refused, if it is known.
-    pub fn refusal(name: &str) -> Option<&'static str> {
-        let refused = REFUSED.iter().find(|refused| refused.names.contains(&name));
-        refused.map(|refused| refused.reason)
+            .find(|refused| refused.names().contains(&found))
+        {
+            return Err(ModelError::Unfit(format!(
+                "{file}: {key} = {found} is not supported: {}; `gatelens models` lists what is",
+                refused.reason
+            )));
+        }
+        let mut known: Vec<_> = FAMILIES.iter().map(name).collect();
+        known.dedup();
+        Err(ModelError::value(file, key, found, &known.join(", ")))
     }
 }

@@ -4,25 +4,14 @@ use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::ModelError;
+use super::error::ModelError;
 
-/// What tells a file from its later self: a change of its bytes shows in one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: Option<SystemTime>,
-    /// Device and number, which another file of the same name does not share.
-    identity: Option<(u64, u64)>,
-}
+/// What tells a file from its later self: its bytes, when it was changed, and its device and number, which another file
+/// of the same name does not share. A change of its bytes shows in one of these.
+type Stamp = (u64, Option<SystemTime>, Option<(u64, u64)>);
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Stamp {
-        Stamp {
-            bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-            identity: identity(metadata),
-        }
-    }
+fn stamp(metadata: &Metadata) -> Stamp {
+    (metadata.len(), metadata.modified().ok(), identity(metadata))
 }
 
 #[cfg(unix)]
@@ -38,17 +27,19 @@ fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
 
 /// A file as it was when the model was opened.
 #[derive(Debug)]
-pub(super) struct Stamped {
+pub(super) struct TrackedFile {
     path: PathBuf,
     stamp: Stamp,
 }
 
-impl Stamped {
+impl TrackedFile {
     /// Notes the file's size and time.
-    pub fn new(path: &Path) -> Result<Stamped, ModelError> {
+    pub fn new(path: &Path) -> Result<TrackedFile, ModelError> {
         let metadata = std::fs::metadata(path).map_err(unreadable(path))?;
-        let (path, stamp) = (path.to_path_buf(), Stamp::of(&metadata));
-        Ok(Stamped { path, stamp })
+        Ok(TrackedFile {
+            path: path.to_path_buf(),
+            stamp: stamp(&metadata),
+        })
     }
 
     /// Whether the open `file` is the noted one.
@@ -64,7 +55,7 @@ impl Stamped {
     }
 
     fn check(&self, metadata: &Metadata) -> Result<(), ModelError> {
-        match Stamp::of(metadata) == self.stamp {
+        match stamp(metadata) == self.stamp {
             true => Ok(()),
             false => Err(ModelError::Changed {
                 path: self.path.clone(),
@@ -130,22 +121,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         std::fs::write(&path, "abcd").unwrap();
-        let (stamped, file) = (Stamped::new(&path).unwrap(), open(&path).unwrap());
-        stamped.check_open(&file).unwrap();
-        stamped.check_named().unwrap();
+        let (tracked, file) = (TrackedFile::new(&path).unwrap(), open(&path).unwrap());
+        tracked.check_open(&file).unwrap();
+        tracked.check_named().unwrap();
         // Another file of the same size under the same name: the open one is still whole.
         std::fs::write(dir.path().join("new"), "abce").unwrap();
         std::fs::rename(dir.path().join("new"), &path).unwrap();
-        stamped.check_open(&file).unwrap();
-        let error = stamped.check_named().unwrap_err().to_string();
+        tracked.check_open(&file).unwrap();
+        let error = tracked.check_named().unwrap_err().to_string();
         assert!(
             error.contains("model.safetensors") && error.contains("changed"),
             "{error}"
         );
         // Bytes added in place.
-        let stamped = Stamped::new(&path).unwrap();
+        let tracked = TrackedFile::new(&path).unwrap();
         let file = open(&path).unwrap();
         std::fs::write(&path, "abcdef").unwrap();
-        assert!(stamped.check_open(&file).is_err() && stamped.check_named().is_err());
+        assert!(tracked.check_open(&file).is_err() && tracked.check_named().is_err());
     }
 }

@@ -1,179 +1,131 @@
-//! How the layers of a `config.json` attend: scale, soft caps, windows.
+//! How the layers of a `config.json` attend: scale and windows.
 
-use super::ModelError;
-use super::config::AttentionSpec;
+use super::config::{AttentionSpec, Notes};
+use super::config_keys::{ATTENTION_SCALAR, N_LAYERS, PARTIAL_ROTARY, WINDOW, WINDOW_PATTERN};
+use super::error::ModelError;
 use super::family::Family;
-use super::hf_config::{HfConfig, Notes, need, unsupported};
-use super::hf_rope::{GLOBAL, LOCAL};
-use super::kinds::{AttentionScale, Projections, SoftCaps, Windows};
+use super::hf_rope::{self, GLOBAL, LOCAL};
+use super::kinds::{AttentionScale, Projections, Windows};
+use super::object::Object;
 
-impl HfConfig {
-    pub(super) fn attention_scale(
-        &self,
-        family: &'static Family,
-        head_dim: usize,
-    ) -> Result<f64, ModelError> {
-        let scalar = match family.attention_scale {
-            AttentionScale::HeadDim => head_dim as f64,
-            AttentionScale::QueryPreAttnScalar { .. } => {
-                need(self.query_pre_attn_scalar, "query_pre_attn_scalar", family)?
-            }
-        };
-        Ok(scalar.powf(-0.5))
+pub(super) fn scale(top: &Object, family: &Family, head_dim: usize) -> Result<f64, ModelError> {
+    let scalar = match family.attention_scale {
+        AttentionScale::HeadDim => head_dim as f64,
+        AttentionScale::QueryPreAttnScalar { .. } => top.needed_number(&ATTENTION_SCALAR)?,
+    };
+    Ok(scalar.powf(-0.5))
+}
+
+pub(super) fn layers(
+    top: &Object,
+    family: &Family,
+    head_dim: usize,
+    notes: &mut Notes,
+) -> Result<Vec<AttentionSpec>, ModelError> {
+    // Each layer has an entry in memory before the tensors are looked at: its key is bounded.
+    let n_layers = top.needed_count(&N_LAYERS)?;
+    let width = rotated_width(top, family, head_dim)?;
+    let global = AttentionSpec {
+        rope: hf_rope::read(top, GLOBAL, family, width, notes)?,
+        window: None,
+    };
+    let window = window(top, family, notes)?;
+    let windowed = windowed_layers(top, family, window, n_layers)?;
+    if !windowed.contains(&true) {
+        return Ok(vec![global; n_layers]);
     }
+    let local = AttentionSpec {
+        rope: hf_rope::read(top, LOCAL, family, width, notes)?,
+        window: Some(top.need(WINDOW.json, window)?),
+    };
+    Ok(AttentionSpec::by_layer(&windowed, global, local))
+}
 
-    pub(super) fn attention_softcap(
-        &self,
-        family: &'static Family,
-    ) -> Result<Option<f64>, ModelError> {
-        let key = "attn_logit_softcapping";
-        match (family.soft_caps, self.attn_logit_softcapping) {
-            (SoftCaps::AttentionAndLogits, cap) => need(cap, key, family),
-            (_, Some(Some(cap))) => Err(unsupported(key, &cap.to_string(), "null")),
-            _ => Ok(None),
+/// The window's width, where there is one.
+fn window(top: &Object, family: &Family, notes: &mut Notes) -> Result<Option<usize>, ModelError> {
+    let is_there = top.has(WINDOW.json);
+    Ok(match family.windows {
+        Windows::Never => None,
+        Windows::FromLayer if top.flag("use_sliding_window")? != Some(true) => None,
+        Windows::EveryLayer {
+            default: Some(default),
+        } if !is_there => {
+            notes.assumed.push(top.absent(WINDOW.json, default));
+            Some(default)
         }
-    }
+        _ => top.count(&WINDOW)?,
+    })
+}
 
-    pub(super) fn final_softcap(&self, family: &'static Family) -> Result<Option<f64>, ModelError> {
-        let key = "final_logit_softcapping";
-        match (family.soft_caps, self.final_logit_softcapping) {
-            (SoftCaps::AttentionAndLogits, cap) => need(cap, key, family),
-            (SoftCaps::None, Some(Some(cap))) => Err(unsupported(key, &cap.to_string(), "null")),
-            (_, cap) => Ok(cap.flatten()),
+/// Which layers attend through a window: by `layer_types` where the file has them, else by the family's rule.
+fn windowed_layers(
+    top: &Object,
+    family: &Family,
+    window: Option<usize>,
+    n_layers: usize,
+) -> Result<Vec<bool>, ModelError> {
+    let key = "layer_types";
+    let Some(types) = top.texts(key)? else {
+        return windowed_by_rule(top, family, window, n_layers);
+    };
+    if types.len() != n_layers {
+        let count = format!("{} entries", types.len());
+        return Err(top.refused(key, count, &format!("{n_layers} entries")));
+    }
+    let accepted = match (family.windows, window) {
+        (Windows::Never, _) | (Windows::EveryLayer { .. }, None) => vec![GLOBAL],
+        // transformers does not look at the types of such a family.
+        (Windows::EveryLayer { .. }, Some(_)) => vec![LOCAL],
+        _ => vec![GLOBAL, LOCAL],
+    };
+    let windowed = types
+        .iter()
+        .map(|kind| match accepted.contains(&kind.as_str()) {
+            true => Ok(kind == LOCAL),
+            false => Err(top.refused(key, kind, &accepted.join(", "))),
+        });
+    windowed.collect()
+}
+
+fn windowed_by_rule(
+    top: &Object,
+    family: &Family,
+    window: Option<usize>,
+    n_layers: usize,
+) -> Result<Vec<bool>, ModelError> {
+    let (first, last) = match (family.windows, window) {
+        (Windows::FromLayer, Some(_)) => {
+            let key = "max_window_layers";
+            (top.need(key, top.whole(key, 0..=usize::MAX)?)?, n_layers)
         }
-    }
-
-    pub(super) fn attention(
-        &self,
-        family: &'static Family,
-        head_dim: usize,
-        notes: &mut Notes,
-    ) -> Result<Vec<AttentionSpec>, ModelError> {
-        let n_layers = self.n_layers(family)?;
-        let width = self.rotated_width(family, head_dim)?;
-        let global = AttentionSpec {
-            rope: self.rope(GLOBAL, family, width, notes)?,
-            window: None,
-        };
-        let window = self.window(family, &mut notes.assumed);
-        let windowed = self.windowed_layers(family, window, n_layers)?;
-        if !windowed.contains(&true) {
-            return Ok(vec![global; n_layers]);
-        }
-        let window = need(window, "sliding_window", family)?;
-        let local = AttentionSpec {
-            rope: self.rope(LOCAL, family, width, notes)?,
-            window: Some(window),
-        };
-        let specs = windowed
-            .iter()
-            .map(|windowed| if *windowed { &local } else { &global });
-        Ok(specs.cloned().collect())
-    }
-
-    /// The window's width, where there is one.
-    fn window(&self, family: &Family, assumed: &mut Vec<String>) -> Option<usize> {
-        let given = self.sliding_window.flatten();
-        match (family.windows, self.sliding_window) {
-            (Windows::Never, _) => None,
-            (Windows::FromLayer, _) => given.filter(|_| self.use_sliding_window == Some(true)),
-            (
-                Windows::EveryLayer {
-                    default: Some(default),
-                },
-                None,
-            ) => {
-                assumed.push(format!(
-                    "config.json has no sliding_window: {default}, as in transformers"
-                ));
-                Some(default)
-            }
-            _ => given,
-        }
-    }
-
-    /// Which layers attend through a window: by `layer_types` where the file has them, else by the family's rule.
-    fn windowed_layers(
-        &self,
-        family: &'static Family,
-        window: Option<usize>,
-        n_layers: usize,
-    ) -> Result<Vec<bool>, ModelError> {
-        let Some(types) = &self.layer_types else {
-            return self.windowed_by_rule(family, window, n_layers);
-        };
-        if types.len() != n_layers {
-            let count = format!("{} entries", types.len());
-            let expected = format!("{n_layers} entries");
-            return Err(unsupported("layer_types", &count, &expected));
-        }
-        let accepted = match (family.windows, window) {
-            (Windows::Never, _) | (Windows::EveryLayer { .. }, None) => vec![GLOBAL],
-            // transformers does not look at the types of such a family.
-            (Windows::EveryLayer { .. }, Some(_)) => vec![LOCAL],
-            _ => vec![GLOBAL, LOCAL],
-        };
-        let windowed = types
-            .iter()
-            .map(|kind| match accepted.contains(&kind.as_str()) {
-                true => Ok(kind == LOCAL),
-                false => Err(unsupported("layer_types", kind, &accepted.join(", "))),
-            });
-        windowed.collect()
-    }
-
-    fn windowed_by_rule(
-        &self,
-        family: &'static Family,
-        window: Option<usize>,
-        n_layers: usize,
-    ) -> Result<Vec<bool>, ModelError> {
-        let first = match (family.windows, window) {
-            (Windows::FromLayer, Some(_)) => {
-                need(self.max_window_layers, "max_window_layers", family)?
-            }
-            _ => 0,
-        };
-        let pattern = match (family.windows, self.sliding_window_pattern) {
-            (Windows::AllButEvery(_), Some(0)) => {
-                return Err(unsupported("sliding_window_pattern", "0", "from 1 on"));
-            }
+        (Windows::EveryLayer { .. }, Some(_)) => (0, n_layers),
+        (Windows::AllButEvery(n), _) => {
+            let pattern = top.count(&WINDOW_PATTERN)?.unwrap_or(n);
             // Only Gemma 3 reads the key in transformers; the others have their rule.
-            (Windows::AllButEvery(n), Some(pattern))
-                if pattern != n && family.local_rope_theta.is_none() =>
-            {
-                let found = pattern.to_string();
-                return Err(unsupported(
-                    "sliding_window_pattern",
-                    &found,
-                    &n.to_string(),
-                ));
+            if pattern != n && family.local_rope_theta.is_none() {
+                return Err(top.refused(WINDOW_PATTERN.json, pattern, &n.to_string()));
             }
-            (Windows::AllButEvery(n), pattern) => pattern.unwrap_or(n),
-            _ => 1,
-        };
-        let windowed = |l: usize| match family.windows {
-            Windows::Never => false,
-            Windows::EveryLayer { .. } | Windows::FromLayer => window.is_some() && l >= first,
-            Windows::AllButEvery(_) => !(l + 1).is_multiple_of(pattern),
-        };
-        Ok((0..n_layers).map(windowed).collect())
-    }
+            return Ok((1..=n_layers).map(|l| !l.is_multiple_of(pattern)).collect());
+        }
+        _ => (0, 0),
+    };
+    Ok((0..n_layers).map(|l| (first..last).contains(&l)).collect())
+}
 
-    /// How many dimensions of a head are rotated; Phi-4-mini turns three quarters of them.
-    fn rotated_width(&self, family: &Family, head_dim: usize) -> Result<usize, ModelError> {
-        let key = "partial_rotary_factor";
-        let in_rope = match &self.rope_parameters {
-            Some(rope) => rope.number(key)?,
-            None => None,
-        };
-        let share = in_rope.or(self.partial_rotary_factor).unwrap_or(1.0);
-        if share != 1.0 && family.projections != Projections::Fused {
-            return Err(unsupported(key, &share.to_string(), "1"));
-        }
-        if !(share > 0.0 && share <= 1.0) {
-            return Err(unsupported(key, &share.to_string(), "above 0, at most 1"));
-        }
-        Ok((head_dim as f64 * share) as usize)
+/// How many dimensions of a head are rotated; Phi-4-mini turns three quarters of them.
+fn rotated_width(top: &Object, family: &Family, head_dim: usize) -> Result<usize, ModelError> {
+    let mut share = top.number(&PARTIAL_ROTARY)?;
+    if let Some(rope) = top.object("rope_parameters")? {
+        share = rope.number(&PARTIAL_ROTARY)?.or(share);
     }
+    let share = share.unwrap_or(1.0);
+    let width = (head_dim as f64 * share) as usize;
+    if share != 1.0 && family.projections != Projections::Fused {
+        return Err(top.refused(PARTIAL_ROTARY.json, share, "1"));
+    }
+    if width == 0 || !width.is_multiple_of(2) {
+        let accepted = format!("a share of {head_dim}, the width of a head, that is even");
+        return Err(top.refused(PARTIAL_ROTARY.json, share, &accepted));
+    }
+    Ok(width)
 }

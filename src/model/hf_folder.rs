@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::ModelError;
 use super::config::Config;
+use super::error::ModelError;
 use super::files::damaged;
-use super::hf_config::unsupported;
 use super::store::TensorStore;
 use crate::hub;
 
@@ -59,21 +58,17 @@ pub(super) fn check_listed(
 
 /// The number of layers is that of the layers whose tensors are there.
 pub(super) fn check_layers(config: &Config, store: &TensorStore) -> Result<(), ModelError> {
-    let numbers = store.names().filter_map(|name| {
-        let (number, _) = name.strip_prefix("model.layers.")?.split_once('.')?;
-        number.parse::<usize>().ok()
-    });
-    let there = numbers.max().map_or(0, |last| last.saturating_add(1));
-    let said = config.n_layers();
+    let (said, there) = (config.n_layers(), store.layers("model.layers."));
     match said == there || there == 0 {
         true => Ok(()),
         false => {
             let accepted = format!(
                 "{there}, the number of layers whose tensors (model.layers.N) the weight files have"
             );
-            Err(unsupported(
+            Err(ModelError::value(
+                "config.json",
                 "num_hidden_layers",
-                &said.to_string(),
+                said,
                 &accepted,
             ))
         }

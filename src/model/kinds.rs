@@ -121,6 +121,16 @@ pub enum ActivationKey {
     HiddenActivation,
 }
 
+impl ActivationKey {
+    /// The key.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ActivationKey::HiddenAct => "hidden_act",
+            ActivationKey::HiddenActivation => "hidden_activation",
+        }
+    }
+}
+
 /// How a GGUF file orders the rows of the query and key projections within a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GgufQk {

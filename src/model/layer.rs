@@ -12,10 +12,10 @@
 use candle_core::{DType, Device, Result as TensorResult, Tensor};
 use candle_nn::kv_cache::KvCache;
 
-use super::ModelError;
 use super::attention::{Attention, AttentionTables, KeysValues, TokenRows};
 use super::checkpoint::Checkpoint;
-use super::config::Config;
+use super::error::ModelError;
+use super::layer_reader::LayerReader;
 use super::linear::{by_inputs, linear};
 use super::norm::{Norm, normed};
 use super::tensors::LayerTensor;
@@ -30,41 +30,6 @@ pub struct Layer {
     up_proj: Tensor,
     down_proj: Tensor,
     post_mlp_norm: Option<Norm>,
-}
-
-/// Reads the tensors of one layer: f32 on the CPU first, then in `dtype` on `device`.
-pub(super) struct LayerReader<'a> {
-    pub checkpoint: &'a Checkpoint,
-    pub layer: usize,
-    pub dtype: DType,
-    pub device: &'a Device,
-}
-
-impl LayerReader<'_> {
-    pub fn config(&self) -> &Config {
-        self.checkpoint.config()
-    }
-
-    pub fn read(&self, tensor: LayerTensor) -> Result<Tensor, ModelError> {
-        let values = self.checkpoint.layer_tensor(self.layer, tensor)?;
-        Ok(values.to_dtype(self.dtype)?.to_device(self.device)?)
-    }
-
-    /// `None` where this family has no such tensor.
-    pub fn read_if_there(&self, tensor: LayerTensor) -> Result<Option<Tensor>, ModelError> {
-        let there = self.config().family.layer_tensors().contains(&tensor);
-        there.then(|| self.read(tensor)).transpose()
-    }
-
-    /// `None` where this family has no such norm.
-    pub fn norm(&self, tensor: LayerTensor) -> Result<Option<Norm>, ModelError> {
-        let config = self.config();
-        let gain = match tensor.has_ones_for_gain(config) {
-            true => Some(Tensor::ones(config.d_model, self.dtype, self.device)?),
-            false => self.read_if_there(tensor)?,
-        };
-        Ok(gain.map(|gain| Norm::new(gain, config.norm_eps, config.family.norm)))
-    }
 }
 
 impl Layer {

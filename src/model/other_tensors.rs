@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::ModelError;
+use super::error::ModelError;
 use super::family::Family;
-use super::gguf_config::ROPE_TENSORS;
 use super::store::{Format, TensorStore};
+use super::tensors::ROPE_TENSORS;
 
 /// Endings of tensors that no arithmetic needs: a stored copy of a tied head, and rotation tables that follow from the
 /// configuration.
@@ -42,10 +42,7 @@ pub(super) fn check(
     let others = others.filter(|name| !known.contains(name) && !is_unused(name));
     let (inside, outside): (Vec<&str>, Vec<&str>) = others.partition(is_inside);
     if !inside.is_empty() {
-        return Err(ModelError::UnknownTensors {
-            family: family.name,
-            names: first_of(inside),
-        });
+        return Err(without_place(family, first_of(inside)));
     }
     if outside.is_empty() {
         return Ok(Vec::new());
@@ -65,8 +62,18 @@ fn first_of(mut names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_string).collect()
 }
 
+/// The error for tensors that this family's arithmetic has no place for: leaving them out would give other numbers.
+pub(super) fn without_place(family: &Family, names: Vec<String>) -> ModelError {
+    ModelError::Unfit(format!(
+        "the checkpoint has tensors that a {} model does not use: {}; this variant is not supported{}",
+        family.name,
+        names.join(", "),
+        hint(&names)
+    ))
+}
+
 /// What to do about tensors that have no place.
-pub(super) fn hint(names: &[String]) -> &'static str {
+fn hint(names: &[String]) -> &'static str {
     let any = |part: &str| names.iter().any(|name| name.contains(part));
     if any("lora_") {
         "; they are an adapter: merge it into its base model first (peft: model.merge_and_unload())"

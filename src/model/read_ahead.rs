@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::ThreadPoolBuilder;
 
-use super::ModelError;
+use super::error::ModelError;
 
 /// Layers, or blocks of the head, in order. Once one is asked for, the one before should be dropped:
 /// then at most two are in memory, the current one and the next.
@@ -63,8 +63,7 @@ mod tests {
     use super::*;
 
     fn missing(name: &str) -> ModelError {
-        let name = name.to_string();
-        ModelError::MissingTensor { name }
+        ModelError::Unfit(format!("the checkpoint has no tensor {name}"))
     }
 
     #[test]

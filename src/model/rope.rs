@@ -88,7 +88,7 @@ impl RopeSpec {
         Ok((place(angles.cos()?)?, place(angles.sin()?)?))
     }
 
-    fn amplitude(&self) -> f64 {
+    pub(super) fn amplitude(&self) -> f64 {
         match self.scaling {
             RopeScaling::Factors { amplitude, .. } => amplitude,
             _ => 1.0,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::value::{Error as DtypeError, StrDeserializer};
 use serde::de::{Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 
-use super::ModelError;
+use super::error::ModelError;
 use super::files::{damaged, length, read_at, unreadable};
 use crate::hub::json::twice;
 
@@ -68,10 +68,9 @@ impl Header {
         for (name, entry) in entries {
             let (first, last) = entry.data_offsets;
             if first != end {
-                let what = if first < end {
-                    "inside"
-                } else {
-                    "not directly after"
+                let what = match first < end {
+                    true => "inside",
+                    false => "not directly after",
                 };
                 return Err(format!(
                     "tensor {name} begins at byte {first} of the data, {what} {before}, which ends at byte {end}"

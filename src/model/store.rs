@@ -17,8 +17,8 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::ModelError;
-use super::files::{Stamped, damaged, open, read_at, unreadable};
+use super::error::ModelError;
+use super::files::{TrackedFile, damaged, open, read_at, unreadable};
 use super::safetensors_header::{Entry, Header};
 use crate::hub::gguf::{GgufFile, read_parts};
 
@@ -35,12 +35,14 @@ pub enum Format {
 }
 
 /// How the values of a tensor are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Kind {
     /// f32, f16 or bf16.
     Float(DType),
     /// Blocks of quantized values.
     Quantized(GgmlDType),
+    /// A type that is not read. No such tensor can be needed.
+    Unread(String),
 }
 
 /// Where a tensor's values are, and what they are.
@@ -55,19 +57,19 @@ struct StoredTensor {
 struct StoreFile {
     path: PathBuf,
     file: File,
-    stamped: Stamped,
+    tracked: TrackedFile,
 }
 
 impl StoreFile {
     fn open(path: &Path) -> Result<StoreFile, ModelError> {
-        let stamped = Stamped::new(path)?;
+        let tracked = TrackedFile::new(path)?;
         let file = open(path)?;
-        stamped.check_open(&file)?;
+        tracked.check_open(&file)?;
         let path = path.to_path_buf();
         Ok(StoreFile {
             path,
             file,
-            stamped,
+            tracked,
         })
     }
 }
@@ -77,80 +79,56 @@ pub struct TensorStore {
     format: Format,
     files: Vec<StoreFile>,
     tensors: HashMap<String, StoredTensor>,
-    /// Tensors of types that are not read: name -> type and file. None of them can be needed.
-    unread: HashMap<String, (String, usize)>,
 }
 
 impl TensorStore {
     /// Indexes safetensors files, which must be whole and hold each tensor once.
     pub fn open_safetensors(paths: &[PathBuf]) -> Result<TensorStore, ModelError> {
-        let mut store = TensorStore::empty(Format::Safetensors);
+        let mut store = TensorStore {
+            format: Format::Safetensors,
+            files: Vec::new(),
+            tensors: HashMap::new(),
+        };
         for path in paths {
             let file = StoreFile::open(path)?;
             let header = Header::read(path, &file.file)?;
             for (name, entry) in &header.tensors {
-                store.insert(name, entry, header.offset(entry), path)?;
+                if let Some(other) = store.file_of(name) {
+                    let why = format!("tensor {name} stands in {} as well", other.display());
+                    return Err(damaged(path)(why));
+                }
+                let stored = StoredTensor {
+                    file: store.files.len(),
+                    offset: header.offset(entry),
+                    shape: entry.shape.iter().map(|n| *n as usize).collect(),
+                    kind: Kind::of_safetensors(entry),
+                };
+                store.tensors.insert(name.clone(), stored);
             }
             store.files.push(file);
         }
         Ok(store)
     }
 
-    /// A tensor of the file that is opened next.
-    fn insert(
-        &mut self,
-        name: &str,
-        entry: &Entry,
-        offset: u64,
-        path: &Path,
-    ) -> Result<(), ModelError> {
-        let file = self.files.len();
-        if let Some(other) = self.file_of(name) {
-            return Err(damaged(path)(format!(
-                "tensor {name} stands in {} as well",
-                other.display()
-            )));
-        }
-        match float_kind(entry) {
-            Some(kind) => {
-                let shape = entry.shape.iter().map(|n| *n as usize).collect();
-                let stored = StoredTensor {
-                    file,
-                    offset,
-                    shape,
-                    kind,
-                };
-                self.tensors.insert(name.to_string(), stored);
-            }
-            None => {
-                let dtype = entry.dtype.clone();
-                self.unread.insert(name.to_string(), (dtype, file));
-            }
-        }
-        Ok(())
-    }
-
     /// The file that holds a tensor.
     pub fn file_of(&self, name: &str) -> Option<&Path> {
-        let read = self.tensors.get(name).map(|stored| stored.file);
-        let file = read.or_else(|| self.unread.get(name).map(|(_, file)| *file))?;
-        Some(&self.files[file].path)
+        Some(&self.files[self.tensors.get(name)?.file].path)
     }
 
     /// Whether the files that have these names now are those whose headers were read.
     pub fn check_unchanged(&self) -> Result<(), ModelError> {
         self.files
             .iter()
-            .try_for_each(|file| file.stamped.check_named())
+            .try_for_each(|file| file.tracked.check_named())
     }
 
     /// Indexes a GGUF file, or all its parts in their order; returns the header of the first as well, which has the
     /// metadata.
     pub fn open_gguf(paths: &[PathBuf]) -> Result<(TensorStore, GgufFile), ModelError> {
-        let mut store = TensorStore::empty(Format::Gguf);
         let files = paths.iter().map(|path| StoreFile::open(path));
-        store.files = files.collect::<Result<_, _>>()?;
+        let files = files.collect::<Result<_, _>>()?;
         let headers = read_parts(paths)?;
+        let mut tensors = HashMap::new();
         for (file, header) in headers.iter().enumerate() {
             for tensor in &header.tensors {
                 let stored = StoredTensor {
@@ -159,21 +137,18 @@ impl TensorStore {
                     shape: tensor.shape.clone(),
                     kind: Kind::of_ggml(tensor.dtype),
                 };
-                store.tensors.insert(tensor.name.clone(), stored);
+                tensors.insert(tensor.name.clone(), stored);
             }
         }
         let first = headers.into_iter().next();
         let none = || candle_core::Error::Msg("a model of no files".to_string());
-        Ok((store, first.ok_or_else(none)?))
-    }
-
-    fn empty(format: Format) -> TensorStore {
-        TensorStore {
+        let format = Format::Gguf;
+        let store = TensorStore {
             format,
-            files: Vec::new(),
-            tensors: HashMap::new(),
-            unread: HashMap::new(),
-        }
+            files,
+            tensors,
+        };
+        Ok((store, first.ok_or_else(none)?))
     }
 
     /// The files' format.
@@ -181,15 +156,28 @@ impl TensorStore {
         self.format
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether there is a tensor of this name that is read.
     pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.get(name).is_ok()
     }
 
     /// The names of all tensors, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let names = self.tensors.keys().chain(self.unread.keys());
-        names.map(String::as_str)
+        self.tensors.keys().map(String::as_str)
+    }
+
+    fn read_ones(&self) -> impl Iterator<Item = &StoredTensor> {
+        let tensors = self.tensors.values();
+        tensors.filter(|tensor| !matches!(tensor.kind, Kind::Unread(_)))
+    }
+
+    /// The number of layers that have tensors, whose names go on with `N.` behind the prefix.
+    pub(super) fn layers(&self, prefix: &str) -> usize {
+        let numbers = self.names().filter_map(|name| {
+            let (number, _) = name.strip_prefix(prefix)?.split_once('.')?;
+            number.parse::<usize>().ok()
+        });
+        numbers.max().map_or(0, |last| last.saturating_add(1))
     }
 
     /// A tensor's shape, rows first.
@@ -199,16 +187,17 @@ impl TensorStore {
 
     /// Bytes of all tensors as they are stored.
     pub fn stored_bytes(&self) -> u64 {
-        self.tensors.values().map(StoredTensor::bytes).sum()
+        self.read_ones().map(StoredTensor::bytes).sum()
     }
 
     /// The storage types with the number of their tensors, most frequent first.
     pub fn stored_types(&self) -> Vec<(String, usize)> {
         let mut counts = BTreeMap::new();
-        for tensor in self.tensors.values() {
-            let name = match tensor.kind {
+        for tensor in self.read_ones() {
+            let name = match &tensor.kind {
                 Kind::Float(dtype) => format!("{dtype:?}"),
                 Kind::Quantized(dtype) => format!("{dtype:?}"),
+                Kind::Unread(name) => name.clone(),
             };
             *counts.entry(name).or_insert(0) += 1;
         }
@@ -241,7 +230,7 @@ impl TensorStore {
                 self.fill(name, stored, (rows.start + i * step) * width, block)
             })?;
         let file = &self.files[stored.file];
-        file.stamped.check_open(&file.file)?;
+        file.tracked.check_open(&file.file)?;
         let mut shape = stored.shape.clone();
         if let Some(first) = shape.first_mut() {
             *first = rows.len();
@@ -287,17 +276,33 @@ impl TensorStore {
     }
 
     fn get(&self, name: &str) -> Result<&StoredTensor, ModelError> {
-        let missing = || match self.unread.get(name) {
-            Some((dtype, file)) => ModelError::StoredType {
-                path: self.files[*file].path.clone(),
-                name: name.to_string(),
-                found: dtype.clone(),
+        match self.tensors.get(name) {
+            None => Err(ModelError::Unfit(format!(
+                "the checkpoint has no tensor {name}"
+            ))),
+            Some(stored) => match &stored.kind {
+                Kind::Unread(dtype) => Err(ModelError::Unfit(format!(
+                    "tensor {name} is stored as {dtype}; read are F32, F16 and BF16{}",
+                    stored_type_hint(dtype)
+                ))
+                .in_file(&self.files[stored.file].path)),
+                _ => Ok(stored),
             },
-            None => ModelError::MissingTensor {
-                name: name.to_string(),
-            },
-        };
-        self.tensors.get(name).ok_or_else(missing)
+        }
+    }
+}
+
+/// What to do about a tensor of a type that is not read.
+fn stored_type_hint(found: &str) -> &'static str {
+    match found {
+        "F64" => ": convert it with `tensor.to(torch.float32)`",
+        "F4" | "F6_E2M3" | "F6_E3M2" | "I8" | "U8" | "I32" | "I64" => {
+            ": this is a quantized model; take the unquantized one, or a GGUF file of it"
+        }
+        name if name.starts_with("F8") => {
+            ": this is a model in FP8; take the one in BF16, or a GGUF file of it"
+        }
+        _ => "",
     }
 }
 
@@ -336,17 +341,27 @@ impl Kind {
         }
     }
 
+    fn of_safetensors(entry: &Entry) -> Kind {
+        match entry.known_dtype() {
+            Some(Dtype::F32) => Kind::Float(DType::F32),
+            Some(Dtype::F16) => Kind::Float(DType::F16),
+            Some(Dtype::BF16) => Kind::Float(DType::BF16),
+            _ => Kind::Unread(entry.dtype.clone()),
+        }
+    }
+
     /// Bytes of so many values.
-    fn bytes(self, values: usize) -> u64 {
+    fn bytes(&self, values: usize) -> u64 {
         let bytes = match self {
             Kind::Float(dtype) => values * dtype.size_in_bytes(),
             Kind::Quantized(dtype) => values / dtype.block_size() * dtype.type_size(),
+            Kind::Unread(_) => 0,
         };
         bytes as u64
     }
 
     /// Stored bytes (little-endian) to values.
-    fn widen(self, bytes: &[u8], values: &mut [f32]) -> candle_core::Result<()> {
+    fn widen(&self, bytes: &[u8], values: &mut [f32]) -> candle_core::Result<()> {
         let (pairs, quads) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0);
         match self {
             Kind::Float(DType::BF16) => {
@@ -366,36 +381,14 @@ impl Kind {
             }
             Kind::Quantized(dtype) => {
                 let shape = vec![values.len()];
-                let quantized: QTensor = qtensor_from_ggml(dtype, bytes, shape, &Device::Cpu)?;
+                let quantized: QTensor = qtensor_from_ggml(*dtype, bytes, shape, &Device::Cpu)?;
                 values.copy_from_slice(&quantized.dequantize(&Device::Cpu)?.to_vec1::<f32>()?);
             }
+            Kind::Unread(name) => candle_core::bail!("values of the type {name} are not read"),
         }
         Ok(())
     }
 }
 
-/// How the values of a safetensors entry are stored, where they are of a type that is read.
-fn float_kind(entry: &Entry) -> Option<Kind> {
-    match entry.known_dtype()? {
-        Dtype::F32 => Some(Kind::Float(DType::F32)),
-        Dtype::F16 => Some(Kind::Float(DType::F16)),
-        Dtype::BF16 => Some(Kind::Float(DType::BF16)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_value_that_is_not_finite_is_found() {
-        let mut values = vec![f32::MAX, f32::MIN, -0.0, f32::MIN_POSITIVE / 2.0];
-        assert_eq!(first_not_finite(&values), None);
-        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            values.push(bad);
-            assert_eq!(first_not_finite(&values), Some(4), "{bad}");
-            values.truncate(4);
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,16 @@ use std::ops::Range;
 use super::config::Config;
 use super::family::Family;
 use super::kinds::{Biases, NormKind, NormPlaces, Projections, QkNorm};
+use super::store::Format;
+
+/// Divisors of Llama 3's rope frequencies.
+pub(super) const LLAMA3_FACTORS: &str = "rope_freqs.weight";
+/// Divisors of Phi-3's rope frequencies, for inputs up to the length of its first training and beyond.
+pub(super) const LONGROPE_SHORT: &str = "rope_factors_short.weight";
+pub(super) const LONGROPE_LONG: &str = "rope_factors_long.weight";
+
+/// Tensors of GGUF files that belong to the configuration.
+pub(super) const ROPE_TENSORS: &[&str] = &[LLAMA3_FACTORS, LONGROPE_SHORT, LONGROPE_LONG];
 
 /// The tensors of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,60 +120,41 @@ impl LayerTensor {
         (whole, first..first + rows)
     }
 
-    /// The tensor's name in safetensors.
-    pub(super) fn safetensors_name(self, layer: usize, family: &Family) -> String {
+    /// The tensor's name in a kind of files.
+    pub(super) fn name(self, format: Format, layer: usize, family: &Family) -> String {
         use LayerTensor::*;
-        let name = match self {
-            AttentionNorm => "input_layernorm.weight",
-            QProj => "self_attn.q_proj.weight",
-            KProj => "self_attn.k_proj.weight",
-            VProj => "self_attn.v_proj.weight",
-            OProj => "self_attn.o_proj.weight",
-            QBias => "self_attn.q_proj.bias",
-            KBias => "self_attn.k_proj.bias",
-            VBias => "self_attn.v_proj.bias",
-            QNorm => "self_attn.q_norm.weight",
-            KNorm => "self_attn.k_norm.weight",
-            PostAttentionNorm => "post_attention_layernorm.weight",
+        let before_mlp = match family.norm_places {
             // Llama's name for the norm before the MLP is the one that Gemma gives to the norm after attention.
-            MlpNorm => match family.norm_places {
-                NormPlaces::Pre => "post_attention_layernorm.weight",
-                NormPlaces::PreAndPost | NormPlaces::Post => "pre_feedforward_layernorm.weight",
-            },
-            GateProj => "mlp.gate_proj.weight",
-            UpProj => "mlp.up_proj.weight",
-            DownProj => "mlp.down_proj.weight",
-            PostMlpNorm => "post_feedforward_layernorm.weight",
-            QkvProj => "self_attn.qkv_proj.weight",
-            GateUpProj => "mlp.gate_up_proj.weight",
+            NormPlaces::Pre => "post_attention_layernorm.weight",
+            NormPlaces::PreAndPost | NormPlaces::Post => "pre_feedforward_layernorm.weight",
         };
-        format!("model.layers.{layer}.{name}")
-    }
-
-    /// The tensor's name in GGUF.
-    pub(super) fn gguf_name(self, layer: usize) -> String {
-        use LayerTensor::*;
-        let name = match self {
-            AttentionNorm => "attn_norm.weight",
-            QProj => "attn_q.weight",
-            KProj => "attn_k.weight",
-            VProj => "attn_v.weight",
-            OProj => "attn_output.weight",
-            QBias => "attn_q.bias",
-            KBias => "attn_k.bias",
-            VBias => "attn_v.bias",
-            QNorm => "attn_q_norm.weight",
-            KNorm => "attn_k_norm.weight",
-            PostAttentionNorm => "post_attention_norm.weight",
-            MlpNorm => "ffn_norm.weight",
-            GateProj => "ffn_gate.weight",
-            UpProj => "ffn_up.weight",
-            DownProj => "ffn_down.weight",
-            PostMlpNorm => "post_ffw_norm.weight",
-            QkvProj => "attn_qkv.weight",
-            GateUpProj => "ffn_up.weight", // gate's rows first, as in safetensors
+        let (safetensors, gguf) = match self {
+            AttentionNorm => ("input_layernorm.weight", "attn_norm.weight"),
+            QProj => ("self_attn.q_proj.weight", "attn_q.weight"),
+            KProj => ("self_attn.k_proj.weight", "attn_k.weight"),
+            VProj => ("self_attn.v_proj.weight", "attn_v.weight"),
+            OProj => ("self_attn.o_proj.weight", "attn_output.weight"),
+            QBias => ("self_attn.q_proj.bias", "attn_q.bias"),
+            KBias => ("self_attn.k_proj.bias", "attn_k.bias"),
+            VBias => ("self_attn.v_proj.bias", "attn_v.bias"),
+            QNorm => ("self_attn.q_norm.weight", "attn_q_norm.weight"),
+            KNorm => ("self_attn.k_norm.weight", "attn_k_norm.weight"),
+            PostAttentionNorm => (
+                "post_attention_layernorm.weight",
+                "post_attention_norm.weight",
+            ),
+            MlpNorm => (before_mlp, "ffn_norm.weight"),
+            GateProj => ("mlp.gate_proj.weight", "ffn_gate.weight"),
+            UpProj => ("mlp.up_proj.weight", "ffn_up.weight"),
+            DownProj => ("mlp.down_proj.weight", "ffn_down.weight"),
+            PostMlpNorm => ("post_feedforward_layernorm.weight", "post_ffw_norm.weight"),
+            QkvProj => ("self_attn.qkv_proj.weight", "attn_qkv.weight"),
+            GateUpProj => ("mlp.gate_up_proj.weight", "ffn_up.weight"), // gate's rows first in both
         };
-        format!("blk.{layer}.{name}")
+        match format {
+            Format::Safetensors => format!("model.layers.{layer}.{safetensors}"),
+            Format::Gguf => format!("blk.{layer}.{gguf}"),
+        }
     }
 }
 
@@ -175,21 +166,15 @@ impl ModelTensor {
         }
     }
 
-    /// The tensor's name in safetensors.
-    pub(super) fn safetensors_name(self) -> &'static str {
-        match self {
-            ModelTensor::Embedding => "model.embed_tokens.weight",
-            ModelTensor::FinalNorm => "model.norm.weight",
-            ModelTensor::Head => "lm_head.weight",
-        }
-    }
-
-    /// The tensor's name in GGUF.
-    pub(super) fn gguf_name(self) -> &'static str {
-        match self {
-            ModelTensor::Embedding => "token_embd.weight",
-            ModelTensor::FinalNorm => "output_norm.weight",
-            ModelTensor::Head => "output.weight",
+    /// The tensor's name in a kind of files.
+    pub(super) fn name(self, format: Format) -> &'static str {
+        match (self, format) {
+            (ModelTensor::Embedding, Format::Safetensors) => "model.embed_tokens.weight",
+            (ModelTensor::Embedding, Format::Gguf) => "token_embd.weight",
+            (ModelTensor::FinalNorm, Format::Safetensors) => "model.norm.weight",
+            (ModelTensor::FinalNorm, Format::Gguf) => "output_norm.weight",
+            (ModelTensor::Head, Format::Safetensors) => "lm_head.weight",
+            (ModelTensor::Head, Format::Gguf) => "output.weight",
         }
     }
 }

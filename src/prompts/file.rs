@@ -3,16 +3,19 @@
 //! UTF-8, with or without a byte order mark, lines ended by LF or CRLF (`str::lines` takes both). Anything else is
 //! refused with the place of the first byte that is none.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 
 /// Why bytes are not text. It reads on from the file's name: "prompts.jsonl is UTF-16 text, ...".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotText {
     /// Begins with the mark of UTF-16 (or UTF-32), or has the zero bytes of one in front.
+    #[error("is UTF-16 text, and only UTF-8 is read; save it as UTF-8")]
     Utf16,
     /// A byte that UTF-8 does not have there.
+    #[error(
+        "is not UTF-8 text: line {line} has the byte {byte:#04x} in place {column}; save it as UTF-8"
+    )]
     Byte {
         /// Its line, from 1.
         line: usize,
@@ -21,20 +24,6 @@ pub enum NotText {
         /// The byte.
         byte: u8,
     },
-}
-
-impl fmt::Display for NotText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NotText::Utf16 => {
-                f.write_str("is UTF-16 text, and only UTF-8 is read; save it as UTF-8")
-            }
-            NotText::Byte { line, column, byte } => write!(
-                f,
-                "is not UTF-8 text: line {line} has the byte {byte:#04x} in place {column}; save it as UTF-8"
-            ),
-        }
-    }
 }
 
 /// Why a text file could not be read.

@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 use super::place::{Found, SubjectPlace};
-use super::{Flaw, Prompt};
+use super::prompt::Prompt;
+use super::records::NOT_AN_OBJECT;
+
+/// `" " + target` would follow the space, and be cut into other tokens than in running text.
+const TRAILING_SPACE: &str = "the prompt ends in white space; end it with its last word, the space before the target is added";
 
 /// Where a record's shape keeps its five values: paths of field names.
 struct Shape {
@@ -33,11 +37,10 @@ const OWN: Shape = Shape {
 
 const KNOWN_1000: Shape = Shape {
     id: "known_id",
-    prompt: "prompt",
-    subject: "subject",
     target: "attribute",
     relation: "relation_id",
     template: Template::Filled,
+    ..OWN
 };
 
 const COUNTERFACT: Shape = Shape {
@@ -60,9 +63,9 @@ fn shape_of(record: &Value) -> &'static Shape {
 }
 
 /// The record's id where it has one, and its prompt or all its flaws.
-pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<Flaw>>) {
+pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String>>) {
     if !record.is_object() {
-        return (None, Err(vec![Flaw::NotAnObject]));
+        return (None, Err(vec![NOT_AN_OBJECT.to_owned()]));
     }
     let shape = shape_of(record);
     let mut flaws = Vec::new();
@@ -76,9 +79,9 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<Flaw>>
     };
     if prompt
         .as_ref()
-        .is_some_and(|prompt| prompt.ends_with(char::is_whitespace))
+        .is_some_and(|p| p.ends_with(char::is_whitespace))
     {
-        flaws.push(Flaw::TrailingWhitespace);
+        flaws.push(TRAILING_SPACE.to_owned());
     }
     let placed = match (prompt, &subject) {
         (Some(prompt), Some(subject)) => keep(placed(record, shape, prompt, subject), &mut flaws),
@@ -109,7 +112,7 @@ fn placed(
     shape: &Shape,
     prompt: String,
     subject: &str,
-) -> Result<(String, SubjectPlace), Flaw> {
+) -> Result<(String, SubjectPlace), String> {
     if shape.template == Template::Filled
         && let Some(start) = hole(&prompt, shape.prompt)?
     {
@@ -139,23 +142,26 @@ fn placed(
 }
 
 /// The place of the one `{}`.
-fn hole(template: &str, field: &'static str) -> Result<Option<usize>, Flaw> {
+fn hole(template: &str, field: &str) -> Result<Option<usize>, String> {
     match template.matches(HOLE).count() {
         0 | 1 => Ok(template.find(HOLE)),
-        count => Err(Flaw::Holes { field, count }),
+        count => Err(format!(
+            "the field `{field}` has {{}} {count} times; write it once, in the subject's place"
+        )),
     }
 }
 
-fn absent(prompt: &str, subject: &str) -> Flaw {
+fn absent(prompt: &str, subject: &str) -> String {
     let [lower, wanted] = [prompt, subject].map(str::to_lowercase);
-    let names = (subject.to_owned(), prompt.to_owned());
     match lower.contains(&wanted) {
-        true => Flaw::SubjectCapitals(names.0, names.1),
-        false => Flaw::SubjectNotInPrompt(names.0, names.1),
+        true => format!(
+            "the subject {subject:?} stands in the prompt {prompt:?} with other capitals; write it as it stands there"
+        ),
+        false => format!("the subject {subject:?} does not occur in the prompt {prompt:?}"),
     }
 }
 
-fn keep<T>(value: Result<T, Flaw>, flaws: &mut Vec<Flaw>) -> Option<T> {
+fn keep<T>(value: Result<T, String>, flaws: &mut Vec<String>) -> Option<T> {
     value.map_err(|flaw| flaws.push(flaw)).ok()
 }
 
@@ -166,33 +172,42 @@ fn at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
         .filter(|value| !value.is_null())
 }
 
-pub(super) fn text_at(record: &Value, path: &'static str) -> Result<String, Flaw> {
-    let text = at(record, path)
-        .ok_or_else(|| missing(record, path))?
+/// A text that is not empty.
+pub(super) fn text_at(record: &Value, path: &str) -> Result<String, String> {
+    let text = at(record, path).ok_or_else(|| missing(record, path))?;
+    let text = text
         .as_str()
-        .ok_or(Flaw::NotText(path))?;
-    if text.trim().is_empty() {
-        return Err(Flaw::Empty(path));
+        .ok_or(format!("the field `{path}` must be a string"))?;
+    match text.trim().is_empty() {
+        true => Err(empty(path)),
+        false => Ok(text.to_owned()),
     }
-    Ok(text.to_owned())
 }
 
-fn missing(record: &Value, field: &'static str) -> Flaw {
+/// What is wrong with a field that holds nothing but white space.
+pub(super) fn empty(field: &str) -> String {
+    format!("the field `{field}` is empty")
+}
+
+fn missing(record: &Value, field: &str) -> String {
     // The object that the path's last field should be in, or as near as it gets.
     let objects = std::iter::successors(Some((record, field)), |(value, path)| {
         let (name, rest) = path.split_once('.')?;
         Some((value.get(name)?, rest))
     });
     let object = objects.filter_map(|(value, _)| value.as_object()).last();
-    let found = object.map(|object| object.keys().cloned().collect());
-    Flaw::Missing {
-        field,
-        found: found.unwrap_or_default(),
+    let found: Vec<&str> = object
+        .into_iter()
+        .flat_map(|object| object.keys().map(String::as_str))
+        .collect();
+    match found[..] {
+        [] => format!("the field `{field}` is missing; found nothing"),
+        _ => format!("the field `{field}` is missing; found {}", found.join(", ")),
     }
 }
 
 /// Ids may be integers: the published files number their records.
-fn id_at(record: &Value, path: &'static str) -> Result<String, Flaw> {
+fn id_at(record: &Value, path: &str) -> Result<String, String> {
     match at(record, path) {
         Some(Value::Number(n)) if n.is_u64() => Ok(n.to_string()),
         _ => text_at(record, path),

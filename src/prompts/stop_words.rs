@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::sha256_hex;
+use crate::hub::sha256_hex;
 
 /// The list that comes with the program.
 const BUNDLED: &str = include_str!("../../prompts/stop_words.txt");

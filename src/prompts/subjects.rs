@@ -11,13 +11,26 @@
 //! text has is not this module's business.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
-use super::{
-    Flaw, NotText, Place, Problem, Prompt, PromptSet, SubjectPlace, Unreadable, content, count_of,
-    list, read_text, record, records, sha256_hex,
+use super::error::{FileKind, Place, PromptError};
+use super::file::content;
+use super::place::SubjectPlace;
+use super::prompt::Prompt;
+use super::record;
+use super::records::{Checked, NOT_AN_OBJECT, is_named_json, records};
+use super::set::PromptSet;
+use crate::hub::sha256_hex;
+
+const SUBJECTS: FileKind = FileKind {
+    file: "subjects",
+    records: "subjects",
+    hint: "",
+    lacks: "subjects; write one JSON object a line with the fields subject and text, or CSV with the columns subject and \
+            paragraphs",
+    twice: "the subject already has a text",
 };
 
 /// The columns of a CSV file.
@@ -41,104 +54,6 @@ pub struct Subjects {
     pub subjects: Vec<SubjectText>,
     /// Hex sha256 of the file's bytes.
     pub sha256: String,
-}
-
-/// Why subjects could not be read, or not be asked about.
-#[derive(Debug, thiserror::Error)]
-pub enum SubjectError {
-    /// The file could not be opened or read.
-    #[error("cannot read the subjects file {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file is not text.
-    #[error("the subjects file {} {what}", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        what: NotText,
-    },
-    /// A CSV file with one column twice: which one is meant?
-    #[error("{name}: the CSV has the column {column} twice; keep the one that is meant")]
-    ColumnTwice {
-        /// The file.
-        name: String,
-        /// The column's name.
-        column: &'static str,
-    },
-    /// The file holds no record at all.
-    #[error(
-        "{name} holds no subjects; write one JSON object a line with the fields subject and text, or CSV with the columns \
-         subject and paragraphs"
-    )]
-    Empty {
-        /// The file.
-        name: String,
-    },
-    /// A CSV file with other columns.
-    #[error(
-        "{name}: the CSV has the columns {}, and must have subject and paragraphs (or write JSON Lines with the fields \
-         subject and text)",
-        found.join(", ")
-    )]
-    Columns {
-        /// The file.
-        name: String,
-        /// Its first line.
-        found: Vec<String>,
-    },
-    /// A CSV file in which a quoted field has no end, so that the rest of the file would be read as one text.
-    #[error(
-        "{name}: the CSV has an odd number of quotation marks, so that a quoted field does not end; write a quotation mark \
-         inside a field twice, and the field in quotation marks"
-    )]
-    Quotes {
-        /// The file.
-        name: String,
-    },
-    /// At least one record is bad; all of them are listed.
-    #[error("{name}: {} in the subjects\n{}", count_of(problems.len()), list(problems))]
-    Invalid {
-        /// The file.
-        name: String,
-        /// Every problem found, in the order of the file.
-        problems: Vec<Problem>,
-    },
-    /// Subjects of prompts that have no text; all of them are listed.
-    #[error(
-        "{} of {prompts} have no text in {subjects}: {}; give each a text, or leave their prompts out with --skip-missing",
-        count_of_subjects(missing.len()), missing.join("; ")
-    )]
-    NoText {
-        /// The prompts' file.
-        prompts: String,
-        /// The subjects' file.
-        subjects: String,
-        /// The subjects, in the order of their first prompts.
-        missing: Vec<String>,
-    },
-    /// Not one prompt is left.
-    #[error(
-        "no prompt of {prompts} has a subject of {subjects} (names must agree letter for letter); give other --prompts, or \
-         ask about the subjects alone with --bare"
-    )]
-    NoPrompts {
-        /// The prompts' file.
-        prompts: String,
-        /// The subjects' file.
-        subjects: String,
-    },
-}
-
-fn count_of_subjects(subjects: usize) -> String {
-    match subjects {
-        1 => "1 subject".to_owned(),
-        n => format!("{n} subjects"),
-    }
 }
 
 /// What becomes of prompts whose subject has no text.
@@ -170,7 +85,7 @@ impl Subjects {
     ///
     /// # Errors
     /// As [`Subjects::parse`]; the bundled file passes (it is tested).
-    pub fn bundled() -> Result<Self, SubjectError> {
+    pub fn bundled() -> Result<Self, PromptError> {
         let text = include_str!("../../prompts/subjects.jsonl");
         Self::parse("bundled subjects", text)
     }
@@ -179,39 +94,31 @@ impl Subjects {
     ///
     /// # Errors
     /// When the file cannot be read or is not UTF-8, and as [`Subjects::parse`].
-    pub fn read(path: &Path) -> Result<Self, SubjectError> {
-        let text = read_text(path).map_err(|why| match (path.to_owned(), why) {
-            (path, Unreadable::Io(source)) => SubjectError::Io { path, source },
-            (path, Unreadable::NotText(what)) => SubjectError::NotText { path, what },
-        })?;
-        Self::parse(&path.display().to_string(), &text)
+    pub fn read(path: &Path) -> Result<Self, PromptError> {
+        Self::parse(&path.display().to_string(), &SUBJECTS.read(path)?)
     }
 
     /// Checks the text of a file; `name` is used in messages and in run.json, and its ending tells the format.
     ///
     /// # Errors
-    /// [`SubjectError::Invalid`] with every problem of every record; CSV with other columns or an open quotation;
-    /// [`SubjectError::Empty`] without records.
-    pub fn parse(name: &str, text: &str) -> Result<Self, SubjectError> {
-        let mut checked = Checked::default();
+    /// [`PromptError::Invalid`] with every problem of every record; CSV with other columns or an open quotation;
+    /// [`PromptError::Empty`] without records.
+    pub fn parse(name: &str, text: &str) -> Result<Self, PromptError> {
+        let mut checked = Checked::new(&SUBJECTS);
+        let mut add = |place, read: Result<SubjectText, Vec<String>>| {
+            let name = read.as_ref().ok().map(|read| read.subject.clone());
+            checked.add(place, name, read);
+        };
         if is_json(name, text) {
             for (place, value) in records(text) {
-                checked.add(place, value.map_err(|flaw| vec![flaw]).and_then(of_json));
+                add(place, value.map_err(|flaw| vec![flaw]).and_then(of_json));
             }
         } else {
-            read_csv(name, text, &mut checked)?;
-        }
-        let name = name.to_owned();
-        if !checked.problems.is_empty() {
-            let problems = checked.problems;
-            return Err(SubjectError::Invalid { name, problems });
-        }
-        if checked.subjects.is_empty() {
-            return Err(SubjectError::Empty { name });
+            read_csv(name, content(text), add)?;
         }
         Ok(Self {
-            name,
-            subjects: checked.subjects,
+            name: name.to_owned(),
+            subjects: checked.finish(name)?,
             sha256: sha256_hex(text.as_bytes()),
         })
     }
@@ -219,18 +126,18 @@ impl Subjects {
     /// The prompts of a set that ask about these subjects, each of them once.
     ///
     /// # Errors
-    /// [`SubjectError::NoText`] with every subject that has none, where that is refused; [`SubjectError::NoPrompts`] where
+    /// [`PromptError::NoText`] with every subject that has none, where that is refused; [`PromptError::NoPrompts`] where
     /// nothing is left.
     pub fn of_prompts(
         &self,
         set: PromptSet,
         missing: MissingText,
-    ) -> Result<SubjectPrompts, SubjectError> {
+    ) -> Result<SubjectPrompts, PromptError> {
         let places: HashMap<&str, usize> = (0..)
             .zip(&self.subjects)
             .map(|(place, subject)| (subject.subject.as_str(), place))
             .collect();
-        let mut found = self.none_of(&set);
+        let mut found = SubjectPrompts::of(set.name.clone(), set.sha256);
         let mut seen = HashSet::new();
         let mut without = Vec::new();
         for prompt in set.prompts {
@@ -252,14 +159,14 @@ impl Subjects {
             let mut named = HashSet::new();
             without.retain(|subject| named.insert(subject.clone()));
             let missing = without;
-            return Err(SubjectError::NoText {
+            return Err(PromptError::NoText {
                 prompts,
                 subjects,
                 missing,
             });
         }
         if found.texts.is_empty() {
-            return Err(SubjectError::NoPrompts { prompts, subjects });
+            return Err(PromptError::NoPrompts { prompts, subjects });
         }
         let used: HashSet<usize> = found.texts.iter().copied().collect();
         let unused = (0..).zip(&self.subjects);
@@ -278,26 +185,21 @@ impl Subjects {
             target: String::new(),
             relation: None,
         });
-        let set = PromptSet {
-            name: self.name.clone(),
-            prompts: prompts.collect(),
-            sha256: self.sha256.clone(),
-        };
-        SubjectPrompts {
-            texts: (0..set.prompts.len()).collect(),
-            prompts: set,
-            without_text: Vec::new(),
-            repeated: Vec::new(),
-            unused: Vec::new(),
-        }
+        let mut bare = SubjectPrompts::of(self.name.clone(), self.sha256.clone());
+        bare.prompts.prompts = prompts.collect();
+        bare.texts = (0..self.subjects.len()).collect();
+        bare
     }
+}
 
-    fn none_of(&self, set: &PromptSet) -> SubjectPrompts {
-        SubjectPrompts {
+impl SubjectPrompts {
+    /// None yet, of a set.
+    fn of(name: String, sha256: String) -> Self {
+        Self {
             prompts: PromptSet {
-                name: set.name.clone(),
+                name,
                 prompts: Vec::new(),
-                sha256: set.sha256.clone(),
+                sha256,
             },
             texts: Vec::new(),
             without_text: Vec::new(),
@@ -307,54 +209,83 @@ impl Subjects {
     }
 }
 
+/// Whether the file is not CSV.
 fn is_json(name: &str, text: &str) -> bool {
-    let named = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    let text = content(text).trim_start();
-    named(&[".jsonl", ".ndjson", ".json"]) || (!named(&[".csv"]) && text.starts_with(['{', '[']))
+    let looks_so = content(text).trim_start().starts_with(['{', '[']);
+    is_named_json(name) || (looks_so && !name.ends_with(".csv"))
 }
 
-fn of_json(value: Value) -> Result<SubjectText, Vec<Flaw>> {
+fn of_json(value: Value) -> Result<SubjectText, Vec<String>> {
     if !value.is_object() {
-        return Err(vec![Flaw::NotAnObject]);
+        return Err(vec![NOT_AN_OBJECT.to_owned()]);
     }
-    let subject = record::text_at(&value, "subject");
-    let text = record::text_at(&value, "text");
-    both(subject, text)
+    both(
+        record::text_at(&value, "subject"),
+        record::text_at(&value, "text"),
+    )
 }
 
 /// A subject with its text, or what is wrong with either.
 fn both(
-    subject: Result<String, Flaw>,
-    text: Result<String, Flaw>,
-) -> Result<SubjectText, Vec<Flaw>> {
+    subject: Result<String, String>,
+    text: Result<String, String>,
+) -> Result<SubjectText, Vec<String>> {
     match (subject, text) {
         (Ok(subject), Ok(text)) => Ok(SubjectText { subject, text }),
         (subject, text) => Err([subject.err(), text.err()].into_iter().flatten().collect()),
     }
 }
 
-fn read_csv(name: &str, text: &str, checked: &mut Checked) -> Result<(), SubjectError> {
-    let text = content(text);
+/// The places of the two columns, or what the header has instead.
+fn columns(header: &csv::StringRecord) -> Result<[usize; 2], String> {
+    let places = COLUMNS.map(|wanted| {
+        let places = header
+            .iter()
+            .enumerate()
+            .filter(|(_, found)| found.trim() == wanted);
+        places.map(|(place, _)| place).collect::<Vec<_>>()
+    });
+    for (column, places) in COLUMNS.into_iter().zip(&places) {
+        if places.len() > 1 {
+            return Err(format!(
+                "the column {column} twice; keep the one that is meant"
+            ));
+        }
+    }
+    match [places[0].first(), places[1].first()] {
+        [Some(subject), Some(text)] => Ok([*subject, *text]),
+        _ => Err(format!(
+            "the columns {}, and must have subject and paragraphs (or write JSON Lines with the fields subject and text)",
+            header.iter().collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+fn read_csv(
+    name: &str,
+    text: &str,
+    mut add: impl FnMut(Place, Result<SubjectText, Vec<String>>),
+) -> Result<(), PromptError> {
+    let wrong = |why: String| {
+        let name = name.to_owned();
+        Err(PromptError::Csv { name, why })
+    };
     if text.trim().is_empty() {
         return Ok(());
     }
-    let name = name.to_owned();
+    // The rest of the file would be read as one text.
     if text.matches('"').count() % 2 == 1 {
-        return Err(SubjectError::Quotes { name });
+        return wrong(
+            "an odd number of quotation marks, so that a quoted field does not end; write a quotation mark inside a field \
+             twice, and the field in quotation marks"
+                .to_owned(),
+        );
     }
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader.headers().map(|header| {
-        let column = |wanted| header.iter().position(|found| found.trim() == wanted);
-        let found: Vec<String> = header.iter().map(str::to_owned).collect();
-        (COLUMNS.map(column), found)
-    });
-    let (columns, found) = header.unwrap_or_default();
-    let repeated = |column: &&str| found.iter().filter(|found| found.trim() == *column).count() > 1;
-    if let Some(column) = COLUMNS.into_iter().find(|column| repeated(column)) {
-        return Err(SubjectError::ColumnTwice { name, column });
-    }
-    let [Some(subject), Some(text)] = columns else {
-        return Err(SubjectError::Columns { name, found });
+    let header = reader.headers().cloned().unwrap_or_default();
+    let [subject, text] = match columns(&header) {
+        Ok(columns) => columns,
+        Err(why) => return wrong(why),
     };
     for row in reader.records() {
         let position = match &row {
@@ -364,44 +295,19 @@ fn read_csv(name: &str, text: &str, checked: &mut Checked) -> Result<(), Subject
         let place = Place::Line(position.map_or(0, |position| position.line() as usize));
         let field = |row: &csv::StringRecord, column: usize, name| match row.get(column) {
             Some(field) if !field.trim().is_empty() => Ok(field.to_owned()),
-            _ => Err(Flaw::Empty(name)),
+            _ => Err(record::empty(name)),
         };
-        let row = row.map_err(|error| vec![Flaw::Csv(error.to_string())]);
-        checked.add(
-            place,
-            row.and_then(|row| {
-                both(
-                    field(&row, subject, COLUMNS[0]),
-                    field(&row, text, COLUMNS[1]),
-                )
-            }),
-        );
+        let row = row.map_err(|error| vec![format!("not valid CSV: {error}")]);
+        let read = row.and_then(|row| {
+            let [subject_column, text_column] = COLUMNS;
+            both(
+                field(&row, subject, subject_column),
+                field(&row, text, text_column),
+            )
+        });
+        add(place, read);
     }
     Ok(())
-}
-
-/// The good subjects and the problems so far.
-#[derive(Default)]
-struct Checked {
-    subjects: Vec<SubjectText>,
-    problems: Vec<Problem>,
-    places: HashMap<String, Place>,
-}
-
-impl Checked {
-    fn add(&mut self, place: Place, read: Result<SubjectText, Vec<Flaw>>) {
-        let mut problem = |id, what| self.problems.push(Problem { place, id, what });
-        match read {
-            Err(flaws) => flaws.into_iter().for_each(|flaw| problem(None, flaw)),
-            Ok(subject) => match self.places.get(&subject.subject) {
-                Some(first) => problem(Some(subject.subject), Flaw::DuplicateSubject(*first)),
-                None => {
-                    self.places.insert(subject.subject.clone(), place);
-                    self.subjects.push(subject);
-                }
-            },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use super::super::error::Problem;
+use super::super::place::SubjectPlace;
 use super::*;
 
 const PARIS: &str = r#"{"id":"a","prompt":"The capital of France is","subject":"France","target":" Paris","relation":"capital","note":1}"#;

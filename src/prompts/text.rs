@@ -11,13 +11,23 @@
 //! How a document is cut into what a model can read is the tokens stage's business.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{NotText, Unreadable, content, count_of, list, read_text, sha256_hex};
-use crate::hub::json;
+use super::error::{FileKind, Place, PromptError};
+use super::file::content;
+use super::record::text_at;
+use super::records::{Checked, is_named_json, lines};
+use crate::hub::sha256_hex;
+
+const TEXTS: FileKind = FileKind {
+    file: "text",
+    records: "texts",
+    hint: " (`neutral` is the bundled text)",
+    lacks: "text",
+    twice: "the id is already used",
+};
 
 /// The line between two documents of a plain text file.
 const SEPARATOR: &str = "---";
@@ -43,66 +53,6 @@ pub struct Documents {
     pub sha256: String,
 }
 
-/// What is wrong with one line of a JSON Lines file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadText {
-    /// From 1.
-    pub line: usize,
-    /// What is wrong.
-    pub problem: String,
-}
-
-impl fmt::Display for BadText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.problem)
-    }
-}
-
-/// Why texts could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum TextError {
-    /// The file could not be opened or read.
-    #[error("cannot read the text file {} (`neutral` is the bundled text)", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file is not text.
-    #[error("the text file {} {what}", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        what: NotText,
-    },
-    /// The file holds nothing but white space.
-    #[error("{name} holds no text")]
-    Empty {
-        /// The file.
-        name: String,
-    },
-    /// Lines that hold no document; all of them are listed.
-    #[error("{name}: {} in the texts\n{}", count_of(lines.len()), list(lines))]
-    Invalid {
-        /// The file.
-        name: String,
-        /// Every bad line.
-        lines: Vec<BadText>,
-    },
-    /// Outputs would mix the two documents.
-    #[error("two documents have the id {id:?}, in {first} and in {second}; give each its own")]
-    SameId {
-        /// The id.
-        id: String,
-        /// The file of the first.
-        first: String,
-        /// The file of the second.
-        second: String,
-    },
-}
-
 impl Documents {
     /// What the bundled text is called on the command line.
     pub const NEUTRAL: &str = "neutral";
@@ -111,7 +61,7 @@ impl Documents {
     ///
     /// # Errors
     /// As [`Documents::parse`]; the bundled file passes (it is tested).
-    pub fn bundled() -> Result<Self, TextError> {
+    pub fn bundled() -> Result<Self, PromptError> {
         Self::parse(Self::NEUTRAL, include_str!("../../prompts/neutral.txt"))
     }
 
@@ -119,7 +69,7 @@ impl Documents {
     ///
     /// # Errors
     /// As [`Documents::read`]; an id that two documents share.
-    pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>, TextError> {
+    pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Self>, PromptError> {
         let files = paths.iter().map(|path| Self::read(path));
         let files: Vec<Self> = files.collect::<Result<_, _>>()?;
         check_ids(&files)?;
@@ -131,46 +81,43 @@ impl Documents {
     ///
     /// # Errors
     /// When the file cannot be read or is not UTF-8, and as [`Documents::parse`].
-    pub fn read(path: &Path) -> Result<Self, TextError> {
+    pub fn read(path: &Path) -> Result<Self, PromptError> {
         if path.to_str() == Some(Self::NEUTRAL) {
             return Self::bundled();
         }
-        let text = read_text(path).map_err(|why| match (path.to_owned(), why) {
-            (path, Unreadable::Io(source)) => TextError::Io { path, source },
-            (path, Unreadable::NotText(what)) => TextError::NotText { path, what },
-        })?;
-        Self::parse(&path.display().to_string(), &text)
+        Self::parse(&path.display().to_string(), &TEXTS.read(path)?)
     }
 
     /// Parts a text into documents; `name` is used in ids, messages and run.json, and its ending tells the format.
     ///
     /// # Errors
-    /// [`TextError::Empty`] without a document, [`TextError::Invalid`] with every bad line of JSON Lines.
-    pub fn parse(name: &str, text: &str) -> Result<Self, TextError> {
+    /// [`PromptError::Empty`] without a document, [`PromptError::Invalid`] with every bad line of JSON Lines.
+    pub fn parse(name: &str, text: &str) -> Result<Self, PromptError> {
         let sha256 = sha256_hex(text.as_bytes());
         let text = content(text);
-        let documents = match is_json_lines(name, text) {
-            true => json_lines(name, text)?,
-            false => plain(name, text),
-        };
-        if documents.is_empty() {
-            return Err(TextError::Empty {
-                name: name.to_owned(),
-            });
+        let mut checked = Checked::new(&TEXTS);
+        if is_json_lines(name, text) {
+            for (place, value) in lines(text) {
+                let document = value.and_then(|value| json_document(name, place, &value));
+                checked.add(place, None, document.map_err(|flaw| vec![flaw]));
+            }
+        } else {
+            for (number, document) in plain(name, text).into_iter().enumerate() {
+                checked.add(Place::Item(number), None, Ok(document));
+            }
         }
         Ok(Self {
             name: name.to_owned(),
-            documents,
+            documents: checked.finish(name)?,
             sha256,
         })
     }
 }
 
 fn is_json_lines(name: &str, text: &str) -> bool {
-    let named = [".jsonl", ".ndjson", ".json"];
     let first = text.lines().find(|line| !line.trim().is_empty());
     let is_object = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|v| v.is_object());
-    named.iter().any(|ending| name.ends_with(ending)) || first.is_some_and(is_object)
+    is_named_json(name) || first.is_some_and(is_object)
 }
 
 fn plain(name: &str, text: &str) -> Vec<Document> {
@@ -191,56 +138,25 @@ fn plain(name: &str, text: &str) -> Vec<Document> {
         .collect()
 }
 
-fn json_lines(name: &str, text: &str) -> Result<Vec<Document>, TextError> {
-    let mut documents = Vec::new();
-    let mut bad = Vec::new();
-    let lines = text.lines().enumerate();
-    for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        match json_document(name, index + 1, line) {
-            Ok(document) => documents.push(document),
-            Err(problem) => bad.push(BadText {
-                line: index + 1,
-                problem,
-            }),
-        }
-    }
-    if bad.is_empty() {
-        return Ok(documents);
-    }
-    Err(TextError::Invalid {
-        name: name.to_owned(),
-        lines: bad,
-    })
-}
-
-fn json_document(name: &str, line_number: usize, line: &str) -> Result<Document, String> {
-    let value = json::read(line.as_bytes()).map_err(|e| format!("not valid JSON: {e}"))?;
-    let text = match value.get("text") {
-        Some(Value::String(text)) => text.trim(),
-        Some(_) => return Err("the field `text` must be a string".to_owned()),
-        None => return Err("the field `text` is missing".to_owned()),
-    };
-    if text.is_empty() {
-        return Err("the field `text` is empty".to_owned());
-    }
+fn json_document(name: &str, place: Place, value: &Value) -> Result<Document, String> {
+    let text = text_at(value, "text")?.trim().to_owned();
     let id = match value.get("id") {
-        None | Some(Value::Null) => format!("{name}:{line_number}"),
+        None | Some(Value::Null) => match place {
+            Place::Line(number) | Place::Item(number) => format!("{name}:{number}"),
+        },
         Some(Value::String(id)) if !id.trim().is_empty() => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
         Some(_) => return Err("the field `id` must be a string or a number".to_owned()),
     };
-    Ok(Document {
-        id,
-        text: text.to_owned(),
-    })
+    Ok(Document { id, text })
 }
 
-fn check_ids(files: &[Documents]) -> Result<(), TextError> {
+fn check_ids(files: &[Documents]) -> Result<(), PromptError> {
     let mut seen: HashMap<&str, &str> = HashMap::new();
     for file in files {
         for document in &file.documents {
             if let Some(first) = seen.insert(&document.id, &file.name) {
-                return Err(TextError::SameId {
+                return Err(PromptError::SameId {
                     id: document.id.clone(),
                     first: first.to_owned(),
                     second: file.name.clone(),
@@ -317,7 +233,7 @@ mod tests {
         for (name, text) in [("a.txt", ""), ("a.txt", "---\n \n---"), ("a.jsonl", "\n")] {
             assert!(matches!(
                 Documents::parse(name, text),
-                Err(TextError::Empty { .. })
+                Err(PromptError::Empty { .. })
             ));
         }
     }

@@ -96,7 +96,13 @@ impl Shards {
                 );
                 return Err(refused(&other.path, &why));
             }
-            if other.plan.stages != first.plan.stages {
+            if other
+                .plan
+                .stages
+                .iter()
+                .zip(&first.plan.stages)
+                .any(|(a, b)| a != b)
+            {
                 let why = format!(
                     "its passes are cut in another way than those of {}, since less or more memory was free; give all \
                      shards the same --max-memory",
@@ -138,16 +144,18 @@ impl Shards {
     /// # Errors
     /// [`ReportError::Merge`] for a pass that is missing, or there twice and not the same; what cannot be read or written.
     pub fn join(&self, out: &OutDir) -> Result<(), ReportError> {
+        // A shard that had all passes of a stage has begun the next one, which depends on these.
+        let longest = self.0.iter().max_by_key(|shard| shard.plan.stages.len());
         let plan = RunInfo {
             shard: None,
-            ..self.0[0].plan.clone()
+            ..longest.map_or_else(|| self.0[0].plan.clone(), |shard| shard.plan.clone())
         };
         let run = plan.identity();
         out.begin(&plan)?;
         let mut pass = 0;
-        for stage in &plan.stages {
+        for (number, stage) in plan.stages.iter().enumerate() {
             for _ in &stage.passes {
-                self.join_pass(out, &run, pass, stage.sharing)?;
+                self.join_pass(out, &run, pass, (number, stage.sharing))?;
                 pass += 1;
             }
         }
@@ -159,15 +167,15 @@ impl Shards {
         out: &OutDir,
         run: &str,
         pass: usize,
-        sharing: Sharing,
+        (stage, sharing): (usize, Sharing),
     ) -> Result<(), ReportError> {
         let mut found: Option<(&ShardFolder, String)> = None;
         for shard in &self.0 {
             let rows = rows_sha256(&shard.path, pass, run);
             let rows = rows.map_err(|why| refused(&shard.path, &why.to_string()))?;
             let Some(rows) = rows else {
-                let is_due = sharing == Sharing::Everywhere || shard.shard.has(pass);
-                if is_due {
+                let is_own = sharing == Sharing::Everywhere || shard.shard.has(pass);
+                if is_own && shard.plan.stages.len() > stage {
                     let why = format!(
                         "pass {pass} is missing or damaged: shard {} is not through; start it again",
                         shard.shard
@@ -190,7 +198,7 @@ impl Shards {
         }
         match found {
             Some((shard, _)) => copy_part(&shard.path, out, pass),
-            None => Ok(()), // of a stage that no shard came to
+            None => Ok(()), // of a stage that its shard did not come to
         }
     }
 

@@ -38,6 +38,23 @@ impl Sequence {
         }
     }
 
+    /// A text's tokens behind a BOS, if there is one: no subject, no target.
+    pub(super) fn of_text(
+        prompt: usize,
+        bos: Option<u32>,
+        ids: &[u32],
+        offsets: &[Range<u32>],
+    ) -> Self {
+        let bos_offset = bos.map(|_| None);
+        let offsets = bos_offset
+            .into_iter()
+            .chain(offsets.iter().cloned().map(Some));
+        Self {
+            offsets: offsets.collect(),
+            ..Self::of_ids(prompt, bos.into_iter().chain(ids.iter().copied()).collect())
+        }
+    }
+
     fn check(&self) -> Result<(), TokenError> {
         let fed_target = self.target.len().saturating_sub(1);
         let reason = if self.prompt_len == 0 {

@@ -94,14 +94,9 @@ fn without_target(
     let subject = subject_tokens(prompt, &encoded.offsets)
         .ok_or_else(|| format!("the subject {:?} has no tokens", prompt.subject))?;
     let front = usize::from(bos.is_some());
-    let offsets = std::iter::repeat_n(None, front).chain(encoded.offsets.into_iter().map(Some));
     Ok(Sequence {
-        prompt: index,
-        prompt_len: front + encoded.ids.len(),
-        ids: bos.into_iter().chain(encoded.ids).collect(),
-        offsets: offsets.collect(),
         subject: subject.start + front..subject.end + front,
-        target: Vec::new(),
+        ..Sequence::of_text(index, bos, &encoded.ids, &encoded.offsets)
     })
 }
 

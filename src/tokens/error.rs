@@ -1,9 +1,8 @@
 //! What can go wrong between a text and its ids.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::bos::BosPolicy;
 use super::gguf::GgufError;
 use crate::prompts::{count_of, list};
 
@@ -18,33 +17,13 @@ pub enum TokenError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// `tokenizer_config.json` or `config.json` is not JSON.
-    #[error("{} is not JSON that can be read: {reason}", path.display())]
-    Json {
+    /// A tokenizer or config file that does not say what it should.
+    #[error("{} {why}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
-        /// Line, column and reason.
-        reason: String,
-    },
-    /// A key has a value of another type than it may have.
-    #[error("{}: {key} = {value} is not supported; accepted: {allowed}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// The beginning of its value.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
-    /// `tokenizer.json` is not a tokenizer.
-    #[error("{} is not a tokenizer that can be read: {reason}", path.display())]
-    BadTokenizer {
-        /// The file.
-        path: PathBuf,
-        /// The tokenizers crate's reason.
-        reason: String,
+        /// What is wrong, in words that go on from its name.
+        why: String,
     },
     /// The tokenizers crate panicked over what a tokenizer's file says.
     #[error("the tokenizer of {source_name} cannot be used, a part of it is broken: {reason}")]
@@ -72,14 +51,6 @@ pub enum TokenError {
     /// The metadata of a GGUF file give no tokenizer.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// A config names a BOS token that the vocabulary lacks.
-    #[error("{} names {token} as the BOS token, but the tokenizer has no such token; the files belong to different models", path.display())]
-    UnknownBos {
-        /// The file with the name or id.
-        path: PathBuf,
-        /// The token's text or id.
-        token: String,
-    },
     /// The tokenizer's own template starts with something other than the BOS token.
     #[error(
         "the tokenizer puts {front:?} before a text, which is not one BOS token (BOS is {bos}); pass --bos always or --bos never"
@@ -96,7 +67,7 @@ pub enum TokenError {
     )]
     NoBos {
         /// The policy in force.
-        policy: BosPolicy,
+        policy: String,
     },
     /// The tokenizers crate refused a text.
     #[error("cannot encode {text:?}: {reason}")]
@@ -121,7 +92,7 @@ pub enum TokenError {
         lost: String,
     },
     /// At least one prompt cannot be used with this tokenizer; all of them are listed.
-    #[error("{name}: {} with this tokenizer\n{}", count_of(problems.len()), list(problems))]
+    #[error("{name}: {} with this tokenizer\n{}", count_of(problems.len(), "problem"), list(problems))]
     Invalid {
         /// The prompt set's name.
         name: String,
@@ -163,8 +134,23 @@ pub enum TokenError {
         /// The word.
         found: String,
         /// The accepted words.
-        allowed: &'static str,
+        allowed: String,
     },
+}
+
+impl TokenError {
+    pub(super) fn file(path: &Path, why: String) -> Self {
+        let path = path.to_owned();
+        Self::File { path, why }
+    }
+
+    pub(super) fn unknown(what: &'static str, found: &str, allowed: &[&str]) -> Self {
+        Self::UnknownWord {
+            what,
+            found: found.to_owned(),
+            allowed: allowed.join(", "),
+        }
+    }
 }
 
 /// Why one prompt cannot be used with a tokenizer.

@@ -27,7 +27,7 @@ pub use bos::BosPolicy;
 pub use encode::{tokenize, tokenize_to_subject};
 pub(crate) use error::text_problem;
 pub use error::{PromptProblem, TokenError};
-pub use gguf::{GgufError, is_known_gguf_key};
+pub use gguf::{GgufError, assumed_of_gguf, is_known_gguf_key};
 pub use positions::Positions;
 pub use tokenizer::{Encoded, Tokenizer};
 pub use vocabulary::{SpecialInText, check_vocabulary, special_tokens};

@@ -22,7 +22,7 @@ use super::lost::pre_tokens;
 use super::{Encoded, TokenError, Tokenizer};
 
 /// Bytes of a piece, as long as there is a place to cut.
-pub(super) const PIECE: usize = 64 << 10;
+const PIECE: usize = 64 << 10;
 
 /// So much further a place to cut is looked for, where there was none.
 const STEP: usize = PIECE / 4;
@@ -39,8 +39,27 @@ const TRIED: [usize; 2] = [32, 64];
 /// A pre-tokenizer has to cut at a place from so many beginnings: one that groups digits by three does so from every third.
 const BEGINNINGS: usize = 7;
 
+impl Tokenizer {
+    /// Encodes a text; no special tokens are added, but those written in the text are recognised. A long text is
+    /// encoded in pieces, with the same result.
+    ///
+    /// # Errors
+    /// [`TokenError::Encode`] when the tokenizer refuses the text, [`TokenError::LostText`] when it would leave a
+    /// part out, [`TokenError::LongText`] for more than 4 GiB.
+    pub fn encode(&self, text: &str) -> Result<Encoded, TokenError> {
+        // So every place in it fits 32 bits.
+        if u32::try_from(text.len()).is_err() {
+            return Err(TokenError::LongText { bytes: text.len() });
+        }
+        match text.len() > 2 * PIECE {
+            true => encode(self, text),
+            false => self.encode_whole(text),
+        }
+    }
+}
+
 /// The tokens of a text that is longer than a piece.
-pub(super) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Encoded, TokenError> {
+fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Encoded, TokenError> {
     let mut encoded = Encoded {
         ids: Vec::new(),
         offsets: Vec::new(),

@@ -1,9 +1,22 @@
 //! Which tokens of a prompt an edit or an observer is limited to.
 
-use super::TokenError;
+use strum::VariantNames;
+
+use super::error::TokenError;
 
 /// A choice of token positions, the same for every sequence of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, strum::Display, strum::EnumString)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    strum::Display,
+    strum::EnumString,
+    strum::VariantNames,
+)]
 #[strum(serialize_all = "kebab-case", parse_err_ty = TokenError, parse_err_fn = unknown)]
 pub enum Positions {
     /// Every row: BOS, prompt, and the target tokens that are fed in.
@@ -17,16 +30,8 @@ pub enum Positions {
     Last,
 }
 
-impl Positions {
-    const ALLOWED: &str = "all, subject, subject-last, last";
-}
-
 fn unknown(word: &str) -> TokenError {
-    TokenError::UnknownWord {
-        what: "positions",
-        found: word.to_owned(),
-        allowed: Positions::ALLOWED,
-    }
+    TokenError::unknown("positions", word, Positions::VARIANTS)
 }
 
 #[cfg(test)]
@@ -35,8 +40,8 @@ mod tests {
 
     #[test]
     fn every_word_is_read_back() {
-        for word in Positions::ALLOWED.split(", ") {
-            assert_eq!(word.parse::<Positions>().unwrap().to_string(), word);
+        for word in Positions::VARIANTS {
+            assert_eq!(word.parse::<Positions>().unwrap().to_string(), *word);
         }
         let message = "first".parse::<Positions>().unwrap_err().to_string();
         assert_eq!(

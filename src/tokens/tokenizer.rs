@@ -10,8 +10,9 @@ use std::path::Path;
 use tokenizers::ModelWrapper;
 
 use super::bos::{BosPolicy, bos_from_files};
+use super::error::TokenError;
+use super::gguf;
 use super::lost::lost_part;
-use super::{TokenError, gguf, pieces};
 use crate::guard::guarded;
 use crate::hub::gguf::GgufFile;
 use crate::hub::json;
@@ -73,9 +74,9 @@ impl Tokenizer {
             path: tokenizer_json.to_owned(),
             source,
         })?;
-        let bad = |reason| TokenError::BadTokenizer {
-            path: tokenizer_json.to_owned(),
-            reason,
+        let bad = |why: String| {
+            let why = format!("is not a tokenizer that can be read: {why}");
+            TokenError::file(tokenizer_json, why)
         };
         json::check_keys(&bytes).map_err(|why| bad(why.to_string()))?;
         let read = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(bad)?;
@@ -88,8 +89,9 @@ impl Tokenizer {
             .map_err(|e| bad(e.to_string()))?;
         let bos = bos_from_files(&inner, tokenizer_config, config_json)?;
         let source = tokenizer_json.display().to_string();
-        let front = front_of(&inner, bos, &source)?;
-        Self::new(inner, bos, front, sha256_hex(&bytes), source)
+        let mut tokenizer = Self::new(inner, bos, sha256_hex(&bytes), source)?;
+        tokenizer.front = tokenizer.own_front()?;
+        Ok(tokenizer)
     }
 
     /// Builds the tokenizer that the metadata of a GGUF file (of its first part) describe (kinds `gpt2` and `llama`).
@@ -98,59 +100,41 @@ impl Tokenizer {
     /// [`TokenError::Gguf`] with the metadata key that is missing or malformed, or an unknown kind.
     pub fn from_gguf(header: &GgufFile) -> Result<Self, TokenError> {
         let built = gguf::build(&header.metadata)?;
-        let front = match built.adds_bos {
-            true => Front::Bos,
-            false => Front::Nothing,
-        };
         let source = "the GGUF file's metadata".to_owned();
-        Self::new(built.tokenizer, built.bos, front, built.sha256, source)
+        let mut tokenizer = Self::new(built.tokenizer, built.bos, built.sha256, source)?;
+        if built.adds_bos {
+            tokenizer.front = Front::Bos;
+        }
+        Ok(tokenizer)
     }
 
+    /// With nothing before a text.
     fn new(
         inner: tokenizers::Tokenizer,
         bos: Option<u32>,
-        front: Front,
         sha256: String,
         source: String,
     ) -> Result<Self, TokenError> {
-        let first = encoding(&inner, PROBE, false, &source)?;
-        let first = first.get_ids().first().copied();
-        let piece = first.and_then(|id| inner.id_to_token(id));
-        // U+2581 is SentencePiece's space, U+0120 the byte-level one.
-        let prefix = match piece.is_some_and(|piece| piece.starts_with(['\u{2581}', '\u{120}'])) {
-            true => Prefix::Space,
-            false => Prefix::Nothing,
-        };
-        Ok(Self {
+        let mut tokenizer = Self {
             inner,
             bos,
-            front,
-            prefix,
+            front: Front::Nothing,
+            prefix: Prefix::Nothing,
             sha256,
             source,
-        })
-    }
-
-    /// Encodes a text; no special tokens are added, but those written in the text are recognised. A long text is
-    /// encoded in pieces, with the same result.
-    ///
-    /// # Errors
-    /// [`TokenError::Encode`] when the tokenizer refuses the text, [`TokenError::LostText`] when it would leave a
-    /// part out, [`TokenError::LongText`] for more than 4 GiB.
-    pub fn encode(&self, text: &str) -> Result<Encoded, TokenError> {
-        // So every place in it fits 32 bits.
-        if u32::try_from(text.len()).is_err() {
-            return Err(TokenError::LongText { bytes: text.len() });
+        };
+        let probe = tokenizer.encoding(PROBE, false)?;
+        let piece = probe.get_tokens().first();
+        // U+2581 is SentencePiece's space, U+0120 the byte-level one.
+        if piece.is_some_and(|piece| piece.starts_with(['\u{2581}', '\u{120}'])) {
+            tokenizer.prefix = Prefix::Space;
         }
-        match text.len() > 2 * pieces::PIECE {
-            true => pieces::encode(self, text),
-            false => self.encode_whole(text),
-        }
+        Ok(tokenizer)
     }
 
     /// Encodes a text in one go.
     pub(super) fn encode_whole(&self, text: &str) -> Result<Encoded, TokenError> {
-        let encoding = encoding(&self.inner, text, false, &self.source)?;
+        let encoding = self.encoding(text, false)?;
         let offsets = encoding.get_offsets().iter();
         let encoded = Encoded {
             ids: encoding.get_ids().to_vec(),
@@ -174,8 +158,47 @@ impl Tokenizer {
         work: impl FnOnce(&tokenizers::Tokenizer) -> Result<T, tokenizers::Error>,
     ) -> Result<T, TokenError> {
         let done = guarded(|| work(&self.inner));
-        done.map_err(|reason| panicked(&self.source, reason))?
-            .map_err(|e| panicked(&self.source, e.to_string()))
+        done.and_then(|done| done.map_err(|e| e.to_string()))
+            .map_err(|reason| self.broken(reason))
+    }
+
+    fn broken(&self, reason: String) -> TokenError {
+        TokenError::Broken {
+            source_name: self.source.clone(),
+            reason,
+        }
+    }
+
+    fn encoding(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+    ) -> Result<tokenizers::Encoding, TokenError> {
+        let encoded = guarded(|| self.inner.encode(text, add_special_tokens));
+        let encoded = encoded.map_err(|reason| self.broken(reason))?;
+        encoded.map_err(|e| TokenError::Encode {
+            text: text.to_owned(),
+            reason: e.to_string(),
+        })
+    }
+
+    /// What the tokenizer's own template puts before a text.
+    fn own_front(&self) -> Result<Front, TokenError> {
+        let [plain, full] = [false, true].map(|special| self.encoding(PROBE, special));
+        let (plain, full) = (plain?, full?);
+        let (plain, full) = (plain.get_ids(), full.get_ids());
+        let start = full
+            .windows(plain.len().max(1))
+            .position(|window| window == plain);
+        let front = &full[..start.unwrap_or(0)];
+        if front.is_empty() {
+            return Ok(Front::Nothing);
+        }
+        if self.bos.is_some_and(|bos| front == [bos]) {
+            return Ok(Front::Bos);
+        }
+        let texts = front.iter().filter_map(|&id| self.inner.id_to_token(id));
+        Ok(Front::Foreign(texts.collect()))
     }
 
     /// The ids of an answer that follows a prompt: those of `" " + target`, encoded by itself.
@@ -216,7 +239,9 @@ impl Tokenizer {
                 });
             }
         };
-        wanted.map(Some).ok_or(TokenError::NoBos { policy })
+        wanted.map(Some).ok_or_else(|| TokenError::NoBos {
+            policy: policy.to_string(),
+        })
     }
 
     /// The BOS id, used or not.
@@ -283,52 +308,6 @@ fn check_model(model: &ModelWrapper) -> Result<(), String> {
              time; set \"dropout\": null"
         ))
     })
-}
-
-/// What the tokenizer's own template puts before a text.
-fn front_of(
-    inner: &tokenizers::Tokenizer,
-    bos: Option<u32>,
-    source: &str,
-) -> Result<Front, TokenError> {
-    let plain = encoding(inner, PROBE, false, source)?;
-    let plain = plain.get_ids();
-    let full = encoding(inner, PROBE, true, source)?;
-    let full = full.get_ids();
-    let start = full
-        .windows(plain.len().max(1))
-        .position(|window| window == plain)
-        .unwrap_or(0);
-    let front = &full[..start];
-    if front.is_empty() {
-        return Ok(Front::Nothing);
-    }
-    if bos.is_some_and(|bos| front == [bos]) {
-        return Ok(Front::Bos);
-    }
-    let texts = front.iter().filter_map(|&id| inner.id_to_token(id));
-    Ok(Front::Foreign(texts.collect()))
-}
-
-fn encoding(
-    inner: &tokenizers::Tokenizer,
-    text: &str,
-    add_special_tokens: bool,
-    source: &str,
-) -> Result<tokenizers::Encoding, TokenError> {
-    let encoded = guarded(|| inner.encode(text, add_special_tokens));
-    let encoded = encoded.map_err(|reason| panicked(source, reason))?;
-    encoded.map_err(|e| TokenError::Encode {
-        text: text.to_owned(),
-        reason: e.to_string(),
-    })
-}
-
-fn panicked(source: &str, reason: String) -> TokenError {
-    TokenError::Broken {
-        source_name: source.to_owned(),
-        reason,
-    }
 }
 
 #[cfg(test)]

@@ -136,18 +136,8 @@ impl Cutter {
         let front = usize::from(bos.is_some());
         let len = text.len().min(self.left.saturating_sub(front));
         let text = text.start..text.start + len;
-        let ids = bos
-            .into_iter()
-            .chain(encoded.ids[text.clone()].iter().copied());
-        let offsets = encoded.offsets[text].iter().cloned().map(Some);
-        (len > 0).then(|| Sequence {
-            prompt: self.windows.len(),
-            ids: ids.collect(),
-            offsets: std::iter::repeat_n(None, front).chain(offsets).collect(),
-            prompt_len: front + len,
-            subject: 0..0,
-            target: Vec::new(),
-        })
+        let (ids, offsets) = (&encoded.ids[text.clone()], &encoded.offsets[text]);
+        (len > 0).then(|| Sequence::of_text(self.windows.len(), bos, ids, offsets))
     }
 }
 

@@ -280,6 +280,58 @@ fn numbers_that_are_computed_as_zero_are_refused() {
     }
 }
 
+/// The key that the number came from, where a kind of model has another one than most.
+#[test]
+fn numbers_without_a_meaning_are_named_by_their_own_key() {
+    for (tiny, key, value) in [
+        ("tiny-olmo", "olmo.attention.layer_norm_epsilon", 0.0),
+        (
+            "tiny-gemma3",
+            "gemma3.attention.layer_norm_rms_epsilon",
+            -1.0,
+        ),
+        ("tiny-gemma3", "gemma3.rope.freq_base", 0.5),
+        ("tiny-gemma3", "gemma3.rope.freq_base_swa", 0.5),
+    ] {
+        let message = refused(&Raw::tiny(tiny).set(key, make::f32(value)));
+        let named = format!("{key} = {value} is not supported");
+        assert!(message.contains(&named), "{message}");
+    }
+}
+
+#[test]
+fn what_the_tokenizer_leaves_open_is_said() {
+    let (bos, space) = (
+        "tokenizer.ggml.add_bos_token",
+        "tokenizer.ggml.add_space_prefix",
+    );
+    let assumed = |raw: Raw| {
+        opened(&raw.without(bos).without(space))
+            .config()
+            .assumed
+            .clone()
+    };
+    assert_eq!(
+        assumed(llama()),
+        [format!(
+            "the file has no {bos}: no BOS token before a text, as in llama.cpp"
+        )]
+    );
+    let kind = make::text("llama");
+    assert_eq!(
+        assumed(llama().set("tokenizer.ggml.model", kind.clone())),
+        [
+            format!("the file has no {bos}: a BOS token before each text, as in llama.cpp"),
+            format!("the file has no {space}: a space before each text, as in llama.cpp"),
+        ]
+    );
+    let said = llama().set("tokenizer.ggml.model", kind);
+    let said = said
+        .set(bos, make::bool(true))
+        .set(space, make::bool(false));
+    assert!(opened(&said).config().assumed.is_empty());
+}
+
 #[test]
 fn keys_of_the_tokenizer_are_read_refused_or_without_effect() {
     use make::*;

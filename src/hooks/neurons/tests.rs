@@ -1,4 +1,5 @@
 use super::*;
+use crate::prompts::Place;
 
 fn neuron(layer: usize, index: usize) -> Neuron {
     Neuron { layer, index }
@@ -86,8 +87,8 @@ fn all_bad_lines_are_reported_at_once() {
         panic!("{message}")
     };
     assert_eq!(
-        lines.iter().map(|bad| bad.line).collect::<Vec<_>>(),
-        [2, 4, 5]
+        lines.iter().map(|bad| bad.place).collect::<Vec<_>>(),
+        [2, 4, 5].map(Place::Line)
     );
     assert!(
         message.starts_with("set.txt: 3 lines cannot be used\n  line 2: `seven`"),

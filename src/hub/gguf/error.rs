@@ -1,5 +1,6 @@
 //! What can be wrong with a GGUF file as a file, whatever model it holds.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// The storage types that are read, for messages.
@@ -17,32 +18,6 @@ pub enum GgufFileError {
         /// Why.
         source: std::io::Error,
     },
-    /// It does not begin with `GGUF`.
-    #[error("{} is no GGUF file: its first four bytes are not `GGUF`", path.display())]
-    NotGguf {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Its version is not read here.
-    #[error(
-        "{} has version {version} of the GGUF format; accepted: 2, 3; convert the model again with a newer llama.cpp",
-        path.display()
-    )]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        version: u32,
-    },
-    /// It was written for big-endian machines.
-    #[error(
-        "{} is a big-endian GGUF file; accepted: little-endian; convert the model again without --bigendian",
-        path.display()
-    )]
-    BigEndian {
-        /// The file.
-        path: PathBuf,
-    },
     /// A length, a count or a place that the file cannot hold.
     #[error("{} is damaged or incomplete: {what} {why}; fetch it again", path.display())]
     Damaged {
@@ -53,71 +28,12 @@ pub enum GgufFileError {
         /// What does not fit.
         why: String,
     },
-    /// A key or a tensor that stands in the file, or in its parts, more than once.
-    #[error("{}: {what} stands there twice, and it is not known which one counts; fetch or convert the file again", path.display())]
-    Twice {
-        /// The file that has it for the second time.
-        path: PathBuf,
-        /// The key or the tensor.
-        what: String,
-    },
-    /// A storage type that is not read.
-    #[error(
-        "{}: tensor {tensor} is stored as {found}, which is not read; accepted: {READ_TYPES}; use a file of one of \
-         these types, or the model's safetensors folder",
-        path.display()
-    )]
-    StorageType {
+    /// It is whole, and not read: another format or version, a storage type, parts that do not belong together.
+    #[error("{} {why}", path.display())]
+    Refused {
         /// The file.
         path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// Its type.
-        found: String,
-    },
-    /// A value of a key that says how the file is laid out.
-    #[error("{}: {key} = {found} is not supported; accepted: {accepted}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-        /// What is accepted.
-        accepted: String,
-    },
-    /// One of several parts whose name does not say which.
-    #[error(
-        "{} is one of {count} parts (split.count), and its name must say which, so that the others are found: \
-         `NAME-00001-of-{count:05}.gguf`; give it the name that it had",
-        path.display()
-    )]
-    PartName {
-        /// The file.
-        path: PathBuf,
-        /// Number of parts.
-        count: usize,
-    },
-    /// Parts that are not beside the given one.
-    #[error(
-        "{} is one of {count} parts, and these are not beside it: {}; fetch them into the same folder",
-        path.display(), missing.join(", ")
-    )]
-    PartsMissing {
-        /// The file.
-        path: PathBuf,
-        /// Number of parts.
-        count: usize,
-        /// The names of the missing ones, the first few.
-        missing: Vec<String>,
-    },
-    /// A part of another model, or the same part again.
-    #[error("{} does not belong to the other parts: {why}; fetch all parts of one model again", path.display())]
-    ForeignPart {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
+        /// Why, and what is accepted, in words that go on from its name.
         why: String,
     },
 }
@@ -129,5 +45,25 @@ impl GgufFileError {
             path: path.clone(),
             source,
         }
+    }
+
+    pub(super) fn refused(path: &Path, why: impl Into<String>) -> Self {
+        let (path, why) = (path.to_path_buf(), why.into());
+        Self::Refused { path, why }
+    }
+
+    /// A key or a tensor that stands in the file, or in its parts, more than once.
+    pub(super) fn twice(path: &Path, what: impl Display) -> Self {
+        let why = format!(
+            "is not clear: {what} stands there twice, and it is not known which one counts; fetch or convert the file \
+             again"
+        );
+        Self::refused(path, why)
+    }
+
+    /// A value of a key that says how the file is laid out.
+    pub(super) fn value(path: &Path, key: &str, found: impl Display, accepted: &str) -> Self {
+        let why = format!("has {key} = {found}, which is not supported; accepted: {accepted}");
+        Self::refused(path, why)
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::tensors;
+use super::error::GgufFileError;
 use super::value::{ARRAY, Value, ValueType};
-use super::{GgufFile, GgufFileError, MAGIC};
+
+/// The first bytes of every GGUF file.
+pub(super) const MAGIC: &[u8; 4] = b"GGUF";
 
 /// The most keys and the most tensors that a file may have: real ones have some dozens and some thousands, and what
 /// each takes in memory, beyond its place in the file, stays within some MiB.
@@ -16,15 +18,29 @@ const MOST_ENTRIES: u64 = 1 << 16;
 const LONGEST_KEY: u64 = 1 << 10;
 const LONGEST_TENSOR_NAME: u64 = 63;
 
-const ALIGNMENT: &str = "general.alignment";
+pub(super) const ALIGNMENT: &str = "general.alignment";
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// A stream with what is left of it.
 pub(super) struct Cursor<'a, R> {
-    path: &'a Path,
+    pub path: &'a Path,
     stream: R,
-    at: u64,
-    length: u64,
+    pub at: u64,
+    pub length: u64,
+}
+
+impl<'a, R: Read + Seek> Cursor<'a, R> {
+    pub fn new(path: &'a Path, mut stream: R) -> Result<Self, GgufFileError> {
+        let unreadable = GgufFileError::read(path);
+        let length = stream.seek(SeekFrom::End(0)).map_err(&unreadable)?;
+        stream.rewind().map_err(&unreadable)?;
+        Ok(Self {
+            path,
+            stream,
+            at: 0,
+            length,
+        })
+    }
 }
 
 impl<R: Read> Cursor<'_, R> {
@@ -71,7 +87,7 @@ impl<R: Read> Cursor<'_, R> {
     }
 
     /// A count of entries.
-    fn count(&mut self, what: &str) -> Result<u64, GgufFileError> {
+    pub fn count(&mut self, what: &str) -> Result<u64, GgufFileError> {
         let count = self.u64(what)?;
         if count > MOST_ENTRIES {
             let why = format!("is {count}; at most {MOST_ENTRIES} are read");
@@ -96,7 +112,7 @@ impl<R: Read> Cursor<'_, R> {
         let number = self.u32(key)?;
         let is_array = number == ARRAY;
         let number = if is_array { self.u32(key)? } else { number };
-        let of = ValueType::from_number(number).ok_or_else(|| {
+        let of = ValueType::from_repr(number).ok_or_else(|| {
             let why = match number {
                 ARRAY => "is an array of arrays, which is not read".to_string(),
                 number => format!("has a value of type {number}, which GGUF does not have"),
@@ -129,53 +145,25 @@ impl<R: Read> Cursor<'_, R> {
     }
 }
 
-pub(super) fn read<R: Read + Seek>(path: &Path, stream: R) -> Result<GgufFile, GgufFileError> {
-    let mut stream = stream;
-    let unreadable = GgufFileError::read(path);
-    let length = stream.seek(SeekFrom::End(0)).map_err(&unreadable)?;
-    stream.rewind().map_err(&unreadable)?;
-    let mut cursor = Cursor {
-        path,
-        stream,
-        at: 0,
-        length,
-    };
-    check_version(&mut cursor)?;
-    let n_tensors = cursor.count("the number of tensors")?;
-    let n_keys = cursor.count("the number of keys")?;
-    let metadata = read_metadata(&mut cursor, n_keys)?;
-    let alignment = alignment(path, &metadata)?;
-    let mut tensors = tensors::read_entries(&mut cursor, path, n_tensors)?;
-    let aligned = cursor.at.checked_next_multiple_of(alignment);
-    let start = match tensors.is_empty() {
-        true => cursor.at,
-        false => aligned.ok_or_else(|| cursor.damaged(ALIGNMENT, "leads beyond the file"))?,
-    };
-    let end = tensors::place(path, &mut tensors, start, alignment, length)?;
-    check_end(&mut cursor, end, aligned_end(end, alignment))?;
-    Ok(GgufFile {
-        path: path.to_path_buf(),
-        metadata,
-        tensors,
-    })
-}
-
-fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), GgufFileError> {
-    let path = cursor.path.to_path_buf();
+pub(super) fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), GgufFileError> {
+    let path = cursor.path;
+    let refused = |why: &str| Err(GgufFileError::refused(path, why));
     if cursor.length < MAGIC.len() as u64 || cursor.number::<4>("its first bytes")? != *MAGIC {
-        return Err(GgufFileError::NotGguf { path });
+        return refused("is no GGUF file: its first four bytes are not `GGUF`");
     }
     match cursor.u32("its version")? {
         2 | 3 => Ok(()),
         // llama.cpp's test: small numbers, seen from the wrong end, have nothing in their lower half.
-        version if version != 0 && version.trailing_zeros() >= 16 => {
-            Err(GgufFileError::BigEndian { path })
-        }
-        version => Err(GgufFileError::Version { path, version }),
+        version if version != 0 && version.trailing_zeros() >= 16 => refused(
+            "is a big-endian GGUF file; accepted: little-endian; convert the model again without --bigendian",
+        ),
+        version => refused(&format!(
+            "has version {version} of the GGUF format; accepted: 2, 3; convert the model again with a newer llama.cpp"
+        )),
     }
 }
 
-fn read_metadata<R: Read>(
+pub(super) fn read_metadata<R: Read>(
     cursor: &mut Cursor<R>,
     count: u64,
 ) -> Result<BTreeMap<String, Value>, GgufFileError> {
@@ -184,10 +172,7 @@ fn read_metadata<R: Read>(
         let key = cursor.name(LONGEST_KEY, &format!("key {number} of {count}"))?;
         let value = cursor.value(&key)?;
         if metadata.contains_key(&key) {
-            return Err(GgufFileError::Twice {
-                path: cursor.path.to_path_buf(),
-                what: format!("the key {key}"),
-            });
+            return Err(GgufFileError::twice(cursor.path, format!("the key {key}")));
         }
         metadata.insert(key, value);
     }
@@ -195,55 +180,48 @@ fn read_metadata<R: Read>(
 }
 
 /// What the places of tensors are multiples of.
-fn alignment(path: &Path, metadata: &BTreeMap<String, Value>) -> Result<u64, GgufFileError> {
+pub(super) fn alignment(
+    path: &Path,
+    metadata: &BTreeMap<String, Value>,
+) -> Result<u64, GgufFileError> {
     let Some(value) = metadata.get(ALIGNMENT) else {
         return Ok(DEFAULT_ALIGNMENT);
     };
     let number = value
         .integer()
         .filter(|_| value.value_type() == ValueType::U32);
-    let number = number.and_then(|number| u64::try_from(number).ok());
-    number
-        .filter(|n| n.is_power_of_two())
-        .ok_or_else(|| GgufFileError::Value {
-            path: path.to_path_buf(),
-            key: ALIGNMENT,
-            found: value.to_string(),
-            accepted: "a power of two, as u32".to_string(),
-        })
-}
-
-fn aligned_end(end: u64, alignment: u64) -> u64 {
-    end.checked_next_multiple_of(alignment).unwrap_or(end)
+    let number = number
+        .map(|number| number as u64)
+        .filter(|n| n.is_power_of_two());
+    let accepted = "a power of two, as u32";
+    number.ok_or_else(|| GgufFileError::value(path, ALIGNMENT, value, accepted))
 }
 
 /// The file ends with the last tensor, or with the zeros that fill up to the alignment. Bytes that were put in anywhere
 /// show here: they push others beyond that end.
-fn check_end<R: Read + Seek>(
+pub(super) fn check_end<R: Read + Seek>(
     cursor: &mut Cursor<R>,
     end: u64,
-    aligned: u64,
+    alignment: u64,
 ) -> Result<(), GgufFileError> {
     let length = cursor.length;
-    let why = |why: String| {
-        format!("ends at byte {end} with its last tensor, but the file has {length} bytes{why}")
+    let damaged = |cursor: &Cursor<R>, more: &str| {
+        let why = format!(
+            "ends at byte {end} with its last tensor, but the file has {length} bytes{more}"
+        );
+        Err(cursor.damaged("the data", why))
     };
-    if length > aligned {
-        return Err(cursor.damaged("the data", why(String::new())));
+    if length > end.checked_next_multiple_of(alignment).unwrap_or(end) {
+        return damaged(cursor, "");
     }
-    cursor
-        .stream
-        .seek(SeekFrom::Start(end))
-        .map_err(GgufFileError::read(cursor.path))?;
+    let sought = cursor.stream.seek(SeekFrom::Start(end));
+    sought.map_err(GgufFileError::read(cursor.path))?;
     cursor.at = end;
     let mut rest = Vec::new();
     cursor.append(length - end, &mut rest, "the end")?;
     match rest.iter().all(|byte| *byte == 0) {
         true => Ok(()),
-        false => Err(cursor.damaged(
-            "the data",
-            why(", and the last of them are not zero".into()),
-        )),
+        false => damaged(cursor, ", and the last of them are not zero"),
     }
 }
 

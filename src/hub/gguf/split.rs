@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::{GgufFile, GgufFileError};
+use super::error::GgufFileError;
+use super::file::GgufFile;
 
 const NUMBER: &str = "split.no";
 const COUNT: &str = "split.count";
@@ -60,20 +61,25 @@ pub fn parts(path: &Path) -> Result<Vec<PathBuf>, GgufFileError> {
     };
     let name = path.file_name().and_then(|name| name.to_str());
     let names = split_siblings(name.unwrap_or_default());
+    let refused = |why| Err(GgufFileError::refused(path, why));
     if names.len() != count {
-        let path = path.to_path_buf();
-        return Err(GgufFileError::PartName { path, count });
+        return refused(format!(
+            "is one of {count} parts (split.count), and its name must say which, so that the others are found: \
+             `NAME-00001-of-{count:05}.gguf`; give it the name that it had"
+        ));
     }
-    let paths: Vec<PathBuf> = names.iter().map(|name| path.with_file_name(name)).collect();
-    let missing = names.into_iter().zip(&paths);
-    let missing = missing.filter(|(_, path)| !path.is_file());
-    let missing: Vec<String> = missing.map(|(name, _)| name).take(SHOWN).collect();
+    let mut missing = names;
+    let paths: Vec<PathBuf> = missing
+        .iter()
+        .map(|name| path.with_file_name(name))
+        .collect();
+    missing.retain(|name| !path.with_file_name(name).is_file());
     if !missing.is_empty() {
-        return Err(GgufFileError::PartsMissing {
-            path: path.to_path_buf(),
-            count,
-            missing,
-        });
+        missing.truncate(SHOWN);
+        return refused(format!(
+            "is one of {count} parts, and these are not beside it: {}; fetch them into the same folder",
+            missing.join(", ")
+        ));
     }
     Ok(paths)
 }
@@ -104,19 +110,16 @@ impl GgufFile {
         };
         let number = value.integer().and_then(|n| usize::try_from(n).ok());
         let number = number.filter(|n| *n <= usize::from(u16::MAX));
-        number.map(Some).ok_or_else(|| GgufFileError::Value {
-            path: self.path.clone(),
-            key,
-            found: value.to_string(),
-            accepted: format!("a whole number to {}", u16::MAX),
-        })
+        let accepted = format!("a whole number to {}", u16::MAX);
+        let wrong = || GgufFileError::value(&self.path, key, value, &accepted);
+        number.map(Some).ok_or_else(wrong)
     }
 
     fn foreign(&self, why: String) -> GgufFileError {
-        GgufFileError::ForeignPart {
-            path: self.path.clone(),
-            why,
-        }
+        let why = format!(
+            "does not belong to the other parts: {why}; fetch all parts of one model again"
+        );
+        GgufFileError::refused(&self.path, why)
     }
 
     /// That this is part `number` of `files`, and says nothing else than the first.
@@ -136,15 +139,12 @@ impl GgufFile {
         }
         let first = files.first().unwrap_or(self);
         for (key, value) in self.metadata.iter().filter(|(key, _)| *key != NUMBER) {
-            match first.metadata.get(key) {
-                Some(other) if other == value => {}
-                Some(other) => {
-                    return Err(
-                        self.foreign(format!("its {key} is {value}, in the first part {other}"))
-                    );
-                }
-                None => return Err(self.foreign(format!("the first part has no {key}"))),
-            }
+            let why = match first.metadata.get(key) {
+                Some(other) if other == value => continue,
+                Some(other) => format!("its {key} is {value}, in the first part {other}"),
+                None => format!("the first part has no {key}"),
+            };
+            return Err(self.foreign(why));
         }
         Ok(())
     }
@@ -155,10 +155,8 @@ impl GgufFile {
         for file in files {
             for tensor in &file.tensors {
                 if !names.insert(tensor.name.as_str()) {
-                    return Err(GgufFileError::Twice {
-                        path: file.path.clone(),
-                        what: format!("tensor {}, also in another part,", tensor.name),
-                    });
+                    let what = format!("tensor {}, also in another part,", tensor.name);
+                    return Err(GgufFileError::twice(&file.path, what));
                 }
             }
         }

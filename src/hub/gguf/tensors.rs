@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
 
-use super::GgufFileError;
+use super::error::{GgufFileError, READ_TYPES};
 use super::header::{Cursor, read_entry};
 
 /// One tensor of a GGUF file.
@@ -24,62 +23,27 @@ pub struct GgufTensor {
     pub bytes: u64,
 }
 
-/// A type by its number in a file: what it is read as, or its name where it is not read.
+/// The storage types by their numbers in a file.
+const TYPES: &str = "F32 F16 Q4_0 Q4_1 Q4_2 Q4_3 Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ2_XXS IQ2_XS IQ3_XXS \
+    IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS I8 I16 I32 I64 F64 IQ1_M BF16 Q4_0_4_4 Q4_0_4_8 Q4_0_8_8 TQ1_0 TQ2_0 IQ4_NL_4_4 \
+    IQ4_NL_4_8 IQ4_NL_8_8 MXFP4 NVFP4 Q1_0 Q2_0";
+
+/// What a type is read as, or its name where it is not read.
 fn storage_type(number: u32) -> Result<GgmlDType, String> {
     use GgmlDType::*;
-    let name = match number {
-        0 => return Ok(F32),
-        1 => return Ok(F16),
-        2 => return Ok(Q4_0),
-        3 => return Ok(Q4_1),
-        6 => return Ok(Q5_0),
-        7 => return Ok(Q5_1),
-        8 => return Ok(Q8_0),
-        10 => return Ok(Q2K),
-        11 => return Ok(Q3K),
-        12 => return Ok(Q4K),
-        13 => return Ok(Q5K),
-        14 => return Ok(Q6K),
-        30 => return Ok(BF16),
-        4 => "Q4_2",
-        5 => "Q4_3",
-        9 => "Q8_1",
-        15 => "Q8_K",
-        16 => "IQ2_XXS",
-        17 => "IQ2_XS",
-        18 => "IQ3_XXS",
-        19 => "IQ1_S",
-        20 => "IQ4_NL",
-        21 => "IQ3_S",
-        22 => "IQ2_S",
-        23 => "IQ4_XS",
-        24 => "I8",
-        25 => "I16",
-        26 => "I32",
-        27 => "I64",
-        28 => "F64",
-        29 => "IQ1_M",
-        31 => "Q4_0_4_4",
-        32 => "Q4_0_4_8",
-        33 => "Q4_0_8_8",
-        34 => "TQ1_0",
-        35 => "TQ2_0",
-        36 => "IQ4_NL_4_4",
-        37 => "IQ4_NL_4_8",
-        38 => "IQ4_NL_8_8",
-        39 => "MXFP4",
-        40 => "NVFP4",
-        41 => "Q1_0",
-        42 => "Q2_0",
-        other => return Err(format!("type {other}, which has no name here")),
+    let read = [
+        F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2K, Q3K, Q4K, Q5K, Q6K,
+    ];
+    let Some(name) = TYPES.split(' ').nth(number as usize) else {
+        return Err(format!("type {number}, which has no name here"));
     };
-    Err(name.to_string())
+    let place = READ_TYPES.split(", ").position(|read| read == name);
+    place.map(|place| read[place]).ok_or(name.to_string())
 }
 
 /// Reads the entries of all tensors; their offsets are still those within the data.
 pub(super) fn read_entries<R: Read>(
     cursor: &mut Cursor<R>,
-    path: &Path,
     count: u64,
 ) -> Result<Vec<GgufTensor>, GgufFileError> {
     let mut names = HashSet::new();
@@ -89,13 +53,14 @@ pub(super) fn read_entries<R: Read>(
             read_entry(cursor, &format!("tensor {number} of {count}"))?;
         let what = format!("tensor {name}");
         if !names.insert(name.clone()) {
-            let path = path.to_path_buf();
-            return Err(GgufFileError::Twice { path, what });
+            return Err(GgufFileError::twice(cursor.path, what));
         }
-        let dtype = storage_type(number).map_err(|found| GgufFileError::StorageType {
-            path: path.to_path_buf(),
-            tensor: name.clone(),
-            found,
+        let dtype = storage_type(number).map_err(|found| {
+            let why = format!(
+                "has {what} stored as {found}, which is not read; accepted: {READ_TYPES}; use a file of one of these \
+                 types, or the model's safetensors folder"
+            );
+            GgufFileError::refused(cursor.path, why)
         })?;
         let bytes = size(&shape, dtype).map_err(|why| cursor.damaged(&what, why))?;
         tensors.push(GgufTensor {
@@ -128,38 +93,31 @@ fn size(shape: &[u64], dtype: GgmlDType) -> Result<u64, String> {
 
 /// Turns places within the data into places within the file, and returns where the last tensor ends. As in llama.cpp
 /// each tensor begins where the one before it ends, at the next multiple of the alignment.
-pub(super) fn place(
-    path: &Path,
+pub(super) fn place<R: Read>(
+    cursor: &Cursor<R>,
     tensors: &mut [GgufTensor],
     start: u64,
     alignment: u64,
-    length: u64,
 ) -> Result<u64, GgufFileError> {
-    let mut next = 0u64;
-    let mut end = start;
+    let (mut next, mut end) = (0u64, start);
     for tensor in tensors {
-        let damaged = |why: String| GgufFileError::Damaged {
-            path: path.to_path_buf(),
-            what: format!("tensor {}", tensor.name),
-            why,
-        };
-        if tensor.offset != next {
-            return Err(damaged(format!(
-                "begins at byte {} of the data, and the one before it ends at {next}",
-                tensor.offset
-            )));
+        let what = format!("tensor {}", tensor.name);
+        let GgufTensor { offset, bytes, .. } = *tensor;
+        if offset != next {
+            let why = format!(
+                "begins at byte {offset} of the data, and the one before it ends at {next}"
+            );
+            return Err(cursor.damaged(&what, why));
         }
-        let place = start.checked_add(next);
-        let ends = place.and_then(|place| place.checked_add(tensor.bytes));
-        let inside = ends.filter(|ends| *ends <= length);
-        end = inside.ok_or_else(|| {
-            let left = length.saturating_sub(start.saturating_add(next));
-            let bytes = tensor.bytes;
-            damaged(format!(
-                "takes {bytes} bytes, and {left} are left of the file"
-            ))
+        let ends = start
+            .checked_add(next)
+            .and_then(|place| place.checked_add(bytes));
+        end = ends.filter(|ends| *ends <= cursor.length).ok_or_else(|| {
+            let left = cursor.length.saturating_sub(start.saturating_add(next));
+            let why = format!("takes {bytes} bytes, and {left} are left of the file");
+            cursor.damaged(&what, why)
         })?;
-        tensor.offset = end - tensor.bytes;
+        tensor.offset = end - bytes;
         // Below the file's length, so far from the end of u64.
         next = (end - start).next_multiple_of(alignment);
     }

@@ -5,7 +5,9 @@
 use std::fmt;
 
 /// The type of a value, or of the items of an array; arrays of arrays are not read (nor by llama.cpp).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::FromRepr)]
+#[strum(serialize_all = "lowercase")]
+#[repr(u32)]
 pub enum ValueType {
     /// 8 bits, unsigned.
     U8,
@@ -24,9 +26,10 @@ pub enum ValueType {
     /// One byte, 0 or 1.
     Bool,
     /// A length in 64 bits, then UTF-8.
+    #[strum(serialize = "string")]
     Text,
-    /// 64 bits, unsigned.
-    U64,
+    /// 64 bits, unsigned; 9 stands for an array.
+    U64 = 10,
     /// 64 bits, signed.
     I64,
     /// 64 bits, floating point.
@@ -40,17 +43,6 @@ pub(super) const ARRAY: u32 = 9;
 const SHOWN_CHARS: usize = 40;
 
 impl ValueType {
-    pub(super) fn from_number(number: u32) -> Option<Self> {
-        use ValueType::*;
-        let types = [U8, I8, U16, I16, U32, I32, F32, Bool, Text];
-        match number {
-            10 => Some(U64),
-            11 => Some(I64),
-            12 => Some(F64),
-            number => types.get(number as usize).copied(),
-        }
-    }
-
     /// Bytes of one value; of a text, those of its length.
     pub(super) fn bytes(self) -> usize {
         use ValueType::*;
@@ -59,15 +51,6 @@ impl ValueType {
             U16 | I16 => 2,
             U32 | I32 | F32 => 4,
             U64 | I64 | F64 | Text => 8,
-        }
-    }
-}
-
-impl fmt::Display for ValueType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ValueType::Text => f.write_str("string"),
-            other => f.write_str(&format!("{other:?}").to_lowercase()),
         }
     }
 }

@@ -8,11 +8,13 @@
 //! .locks/models--ORG--NAME/ETAG.lock               held while the blob is written
 //! ```
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::{DownloadProgress, HubError, plain};
+use crate::hub::error::HubError;
+use crate::hub::progress::DownloadProgress;
+use crate::hub::{lock, plain, scratch};
 
 pub(super) struct RepoCache {
     root: PathBuf,
@@ -58,10 +60,8 @@ impl RepoCache {
         let path = self.dir().join("refs").join(revision);
         let dir = self.writable_parent(&path)?;
         let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&dir)?;
+            let mut file = scratch::temporary(&dir)?;
             file.write_all(commit.as_bytes())?;
-            #[cfg(unix)]
-            set_mode(file.as_file())?;
             file.persist(&path).map_err(|error| error.error)?;
             Ok(())
         };
@@ -130,56 +130,8 @@ impl RepoCache {
     ) -> Result<Option<File>, HubError> {
         let dir = self.root.join(".locks").join(&self.name);
         fs::create_dir_all(&dir).map_err(HubError::io("create the folder", &dir))?;
-        hold(&dir.join(format!("{etag}.lock")), what, progress)
+        lock::hold(&dir.join(format!("{etag}.lock")), what, progress)
     }
-}
-
-/// Holds the lock file at `path` until the returned file is dropped; says so where another process has it.
-pub(in crate::hub) fn hold(
-    path: &Path,
-    what: &str,
-    progress: &dyn DownloadProgress,
-) -> Result<Option<File>, HubError> {
-    loop {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(HubError::io("create", path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                progress.note(&format!(
-                    "another process is fetching {what} (it holds {}); waiting for it to end",
-                    path.display()
-                ));
-                file.lock().map_err(HubError::io("lock", path))?;
-            }
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
-                return Ok(None);
-            }
-            Err(TryLockError::Error(error)) => return Err(HubError::io("lock", path)(error)),
-        }
-        // Whoever had it may have removed it, and then it keeps nobody out.
-        if is_still_at(&file, path) {
-            return Ok(Some(file));
-        }
-    }
-}
-
-#[cfg(unix)]
-fn is_still_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(found)) => (held.dev(), held.ino()) == (found.dev(), found.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_still_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(unix)]
@@ -190,13 +142,6 @@ fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 #[cfg(windows)]
 fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::windows::fs::symlink_file(target, link)
-}
-
-/// Temporary files are the user's alone; a cache may be shared.
-#[cfg(unix)]
-fn set_mode(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
 /// The blob behind a file of a snapshot, and the hash that it goes by.

@@ -1,20 +1,23 @@
 //! The download of one model into the Hugging Face cache.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
-use std::io::Read;
+use serde_json::Value;
 
-use super::super::digest::{self, Verdict};
-use super::super::name::HubName;
-use super::super::net::{COMMIT, Client, Follow, Method, Tries, Trouble, text, url};
-use super::super::plain::{self, shown};
-use super::super::{DownloadProgress, HubConfig, HubError, Patience, folder, gguf};
 use super::cache::RepoCache;
-use super::label;
-use super::transfer::{Stop, Transfer};
+use super::transfer::{Transfer, TransferError};
+use crate::hub::config::{HubConfig, Patience};
+use crate::hub::digest::{self, HashCheck};
+use crate::hub::error::HubError;
+use crate::hub::files::{CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS};
+use crate::hub::name::HubName;
+use crate::hub::net::{COMMIT, Client, Follow, Method, RequestError, Retries, text, url};
+use crate::hub::plain::{self, shown};
+use crate::hub::progress::DownloadProgress;
+use crate::hub::{folder, gguf};
 
 /// What Python's `quote` leaves as it is in a file's name.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
@@ -59,11 +62,9 @@ impl<'a> Download<'a> {
         progress: &'a dyn DownloadProgress,
     ) -> Result<Self, HubError> {
         let endpoint = config.endpoint.trim_end_matches('/');
-        let client = Client::new(config).map_err(|trouble| HubError::Transfer {
-            endpoint: url::safe(endpoint),
-            repo: label(name),
-            file: "anything".to_string(),
-            reason: trouble.reason,
+        let client = Client::new(config).map_err(|error| HubError::Transfer {
+            what: format!("anything of {} from {}", name.label(), url::safe(endpoint)),
+            reason: error.reason,
         })?;
         Ok(Self {
             name,
@@ -77,7 +78,7 @@ impl<'a> Download<'a> {
 
     /// Fetches what the cache lacks; returns the commit.
     pub fn run(&self) -> Result<String, HubError> {
-        let first = self.name.gguf.as_deref().unwrap_or(folder::CONFIG);
+        let first = self.name.gguf.as_deref().unwrap_or(CONFIG);
         let revision = self.name.revision();
         let metadata = self.metadata(revision, first)?;
         let commit = metadata.ok_or_else(|| self.not_on_hub(first))?.commit;
@@ -95,14 +96,14 @@ impl<'a> Download<'a> {
 
     /// The weights come last: without them no later start takes the snapshot for a whole model.
     fn fetch_folder(&self, commit: &str) -> Result<(), HubError> {
-        self.fetch(commit, folder::CONFIG)?;
-        self.fetch(commit, folder::TOKENIZER)?;
-        self.fetch_optional(commit, folder::TOKENIZER_CONFIG)?;
-        if self.fetch_optional(commit, folder::WEIGHTS)?.is_some() {
+        self.fetch(commit, CONFIG)?;
+        self.fetch(commit, TOKENIZER)?;
+        self.fetch_optional(commit, TOKENIZER_CONFIG)?;
+        if self.fetch_optional(commit, WEIGHTS)?.is_some() {
             return Ok(());
         }
-        let Some(index) = self.fetch_optional(commit, folder::INDEX)? else {
-            return Err(self.not_on_hub(&format!("{} and no {}", folder::WEIGHTS, folder::INDEX)));
+        let Some(index) = self.fetch_optional(commit, INDEX)? else {
+            return Err(self.not_on_hub(&format!("{} and no {}", WEIGHTS, INDEX)));
         };
         for shard in folder::shards(&index)? {
             self.fetch(commit, &shard)?;
@@ -141,7 +142,7 @@ impl<'a> Download<'a> {
         };
         let right_size = metadata.size.is_none_or(|size| size == found.len());
         let verdict = digest::compare(blob, &metadata.etag)?;
-        if right_size && !matches!(verdict, Verdict::Wrong(..)) {
+        if right_size && !matches!(verdict, HashCheck::Mismatch(..)) {
             return Ok(true);
         }
         self.progress
@@ -175,14 +176,14 @@ impl<'a> Download<'a> {
                 .map_err(HubError::io("read", &part))?
                 .len();
             let resumed = length > 0;
-            let tries = Tries::new(self.patience, self.progress);
+            let tries = Retries::new(self.patience, self.progress);
             match transfer.run(&mut opened, tries) {
                 Ok(()) => {}
-                Err(Stop::Disk(error)) => return Err(error),
-                Err(Stop::Net(trouble)) => return Err(self.transfer_error(file, trouble)),
+                Err(TransferError::Disk(error)) => return Err(error),
+                Err(TransferError::Net(error)) => return Err(self.transfer_error(file, error)),
             }
             drop(opened);
-            let Verdict::Wrong(kind, got) = digest::compare(&part, &metadata.etag)? else {
+            let HashCheck::Mismatch(kind, got) = digest::compare(&part, &metadata.etag)? else {
                 return fs::rename(&part, blob).map_err(HubError::io("write", blob));
             };
             fs::remove_file(&part).map_err(HubError::io("remove the damaged", &part))?;
@@ -193,7 +194,7 @@ impl<'a> Download<'a> {
                 continue;
             }
             return Err(HubError::Mismatch {
-                what: format!("{file} of {} from {}", label(self.name), url::safe(self.endpoint)),
+                what: format!("{file} of {} from {}", self.name.label(), url::safe(self.endpoint)),
                 expected: format!("{kind} {}", metadata.etag),
                 got,
                 advice: "it was not kept; run the command again to fetch it anew, and if that does not help, \
@@ -207,10 +208,10 @@ impl<'a> Download<'a> {
     fn metadata(&self, revision: &str, file: &str) -> Result<Option<Metadata>, HubError> {
         let address = self.url(revision, file);
         let what = format!("{}/{file}", self.name.repo);
-        let mut tries = Tries::new(self.patience, self.progress);
+        let mut tries = Retries::new(self.patience, self.progress);
         loop {
             let answer = self.client.send(Method::Head, &address, Follow::ToCommit);
-            let trouble = match answer {
+            let error = match answer {
                 Ok(answer) => match answer.status().as_u16() {
                     404 => return Ok(None),
                     status @ (401 | 403) => return Err(self.refused(status)),
@@ -220,13 +221,13 @@ impl<'a> Download<'a> {
                             .map(Some)
                             .map_err(|reason| self.bad_answer(file, reason));
                     }
-                    status => Trouble::status(status, answer.headers()),
+                    status => RequestError::status(status, answer.headers()),
                 },
-                Err(trouble) => trouble,
+                Err(error) => error,
             };
             tries
-                .again(&what, trouble)
-                .map_err(|trouble| self.transfer_error(file, trouble))?;
+                .again(&what, error)
+                .map_err(|error| self.transfer_error(file, error))?;
         }
     }
 
@@ -282,72 +283,59 @@ impl<'a> Download<'a> {
         )
     }
 
+    /// The hub and the repository, as messages name them.
+    fn names(&self) -> (String, String) {
+        (url::safe(self.endpoint), self.name.label())
+    }
+
     fn refused(&self, status: u16) -> HubError {
-        HubError::Refused {
-            endpoint: url::safe(self.endpoint),
-            repo: label(self.name),
-            status,
-            token: self.client.token_words(),
-        }
+        let (endpoint, repo) = self.names();
+        HubError::Refused(format!(
+            "{endpoint} refused {repo} (HTTP {status}): it is private, gated or does not exist; check the name, accept \
+             the model's terms on its page, and set HF_TOKEN to a token that may read it ({})",
+            self.client.token_words()
+        ))
     }
 
     fn bad_answer(&self, file: &str, reason: String) -> HubError {
-        HubError::BadAnswer {
-            endpoint: url::safe(self.endpoint),
-            repo: label(self.name),
-            file: file.to_string(),
-            reason,
-        }
+        let (endpoint, repo) = self.names();
+        let of = format!("of the hub at {endpoint} for {file} of {repo}");
+        HubError::BadAnswer { of, reason }
     }
 
-    fn transfer_error(&self, file: &str, trouble: Trouble) -> HubError {
+    fn transfer_error(&self, file: &str, error: RequestError) -> HubError {
+        let (endpoint, repo) = self.names();
         HubError::Transfer {
-            endpoint: url::safe(self.endpoint),
-            repo: label(self.name),
-            file: file.to_string(),
-            reason: trouble.reason,
+            what: format!("{file} of {repo} from {endpoint}"),
+            reason: error.reason,
         }
     }
 
     /// Repositories of GGUF files are common; name the files that could be used.
     fn not_on_hub(&self, file: &str) -> HubError {
-        let ggufs: Vec<String> = self
-            .listing()
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|file| file.ends_with(".gguf"))
-            .map(|file| shown(&file))
-            .collect();
+        let mut ggufs = self.listing().unwrap_or_default();
+        ggufs.retain(|file| file.ends_with(".gguf"));
         let more = match ggufs.len().saturating_sub(HINT_FILES) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let hint = match ggufs.as_slice() {
-            [] => String::new(),
-            some => format!(
+        ggufs.truncate(HINT_FILES);
+        let hint = match ggufs.is_empty() {
+            true => String::new(),
+            false => format!(
                 "; it has GGUF files, to be given as {}/FILE: {}{more}",
                 self.name.repo,
-                some[..some.len().min(HINT_FILES)].join(", ")
+                ggufs.join(", ")
             ),
         };
-        HubError::NotOnHub {
-            endpoint: url::safe(self.endpoint),
-            repo: label(self.name),
-            file: file.to_string(),
-            hint,
-        }
+        let (endpoint, repo) = self.names();
+        HubError::Refused(format!(
+            "{endpoint} has no {file} in {repo}; check the name and the revision{hint}"
+        ))
     }
 
-    /// The names of the repository's files, for a hint alone: any trouble means none.
+    /// The names of the repository's files as they may be shown, for a hint alone: any trouble means none.
     fn listing(&self) -> Option<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Info {
-            siblings: Vec<Sibling>,
-        }
-        #[derive(Deserialize)]
-        struct Sibling {
-            rfilename: String,
-        }
         let address = format!(
             "{}/api/models/{}/revision/{}",
             self.endpoint,
@@ -361,21 +349,19 @@ impl<'a> Download<'a> {
         let mut text = Vec::new();
         let mut body = self.client.body(answer).take(SMALL_BYTES);
         body.read_to_end(&mut text).ok()?;
-        let info: Info = serde_json::from_slice(&text).ok()?;
-        Some(
-            info.siblings
-                .into_iter()
-                .map(|file| file.rfilename)
-                .collect(),
-        )
+        let info: Value = serde_json::from_slice(&text).ok()?;
+        let files = info.get("siblings")?.as_array()?.iter();
+        files
+            .map(|file| Some(shown(file.get("rfilename")?.as_str()?)))
+            .collect()
     }
 }
 
 /// The most bytes that a file may have which is read into memory as a whole; `None` for weights.
 fn most_bytes(file: &str) -> Option<u64> {
     match file {
-        folder::TOKENIZER => Some(TOKENIZER_BYTES),
-        folder::CONFIG | folder::TOKENIZER_CONFIG | folder::INDEX => Some(SMALL_BYTES),
+        TOKENIZER => Some(TOKENIZER_BYTES),
+        CONFIG | TOKENIZER_CONFIG | INDEX => Some(SMALL_BYTES),
         _ => None,
     }
 }

@@ -11,11 +11,13 @@ mod transfer;
 
 use std::path::Path;
 
-use super::digest::{self, Verdict};
+use super::config::{HubConfig, Network};
+use super::digest::{self, HashCheck};
+use super::error::HubError;
+use super::files::ModelFiles;
 use super::name::HubName;
-use super::{DownloadProgress, HubConfig, HubError, ModelFiles, Network, folder, gguf};
-
-pub(super) use cache::hold;
+use super::progress::DownloadProgress;
+use super::{folder, gguf};
 
 use cache::{RepoCache, named_blob};
 use download::Download;
@@ -40,7 +42,7 @@ pub(super) fn locate(
     };
     if config.network == Network::CacheOnly {
         return Err(HubError::Offline {
-            repo: label(name),
+            repo: name.label(),
             missing,
             cache: cache.root().to_path_buf(),
         });
@@ -71,18 +73,9 @@ fn snapshot_files(cache: &RepoCache, name: &HubName, commit: &str) -> Result<Mod
 /// Config and tokenizer are compared with the hashes that they go by at each start: they are small, and a flipped bit
 /// there need not show. The weights are when their sha256 is asked for.
 fn check_small(files: &ModelFiles) -> Result<(), HubError> {
-    let ModelFiles::Folder {
-        config,
-        tokenizer,
-        tokenizer_config,
-        ..
-    } = files
-    else {
-        return Ok(());
-    };
-    for path in [config, tokenizer].into_iter().chain(tokenizer_config) {
+    for path in files.beside_weights() {
         if let Some((blob, hash)) = named_blob(path)
-            && let Verdict::Wrong(kind, got) = digest::compare(&blob, &hash)?
+            && let HashCheck::Mismatch(kind, got) = digest::compare(&blob, &hash)?
         {
             return Err(damaged(path, &blob, &format!("{kind} {hash}"), got));
         }
@@ -111,8 +104,4 @@ fn damaged(path: &Path, blob: &Path, expected: &str, got: String) -> HubError {
             blob.display()
         ),
     }
-}
-
-fn label(name: &HubName) -> String {
-    format!("{}@{}", name.repo, name.revision())
 }

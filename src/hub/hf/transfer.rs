@@ -8,22 +8,23 @@ use std::path::Path;
 use ureq::Body;
 use ureq::http::{Response, header};
 
-use super::super::digest::BUFFER_BYTES;
-use super::super::net::{Client, Follow, Method, Tries, Trouble, text};
-use super::super::{DownloadProgress, HubError};
+use crate::hub::digest::BUFFER_BYTES;
+use crate::hub::error::HubError;
+use crate::hub::net::{Client, Follow, Method, RequestError, Retries, text};
+use crate::hub::progress::DownloadProgress;
 
 /// A try that brought so much counts as one that got on.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// Why a transfer ended.
-pub(super) enum Stop {
+pub(super) enum TransferError {
     /// The network, or the hub.
-    Net(Trouble),
+    Net(RequestError),
     /// This machine.
     Disk(HubError),
 }
 
-impl<T: Into<Trouble>> From<T> for Stop {
+impl<T: Into<RequestError>> From<T> for TransferError {
     fn from(error: T) -> Self {
         Self::Net(error.into())
     }
@@ -45,7 +46,7 @@ pub(super) struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Brings `part` to its whole size, beginning with what it holds; tries again where that may help.
-    pub fn run(&self, part: &mut File, mut tries: Tries) -> Result<(), Stop> {
+    pub fn run(&self, part: &mut File, mut tries: Retries) -> Result<(), TransferError> {
         self.progress.start(self.what, self.size);
         let mut got = part.metadata().map_err(self.disk("read"))?.len();
         if self.size.is_none_or(|size| got > size) {
@@ -58,12 +59,12 @@ impl Transfer<'_> {
             let end = self.attempt(part, &mut got, &mut reported);
             match end {
                 Ok(()) => break,
-                Err(Stop::Disk(error)) => return Err(Stop::Disk(error)),
-                Err(Stop::Net(trouble)) => {
+                Err(TransferError::Disk(error)) => return Err(TransferError::Disk(error)),
+                Err(TransferError::Net(error)) => {
                     if got >= before + PROGRESS_BYTES {
                         tries.renew();
                     }
-                    tries.again(self.what, trouble).map_err(Stop::Net)?;
+                    tries.again(self.what, error).map_err(TransferError::Net)?;
                 }
             }
         }
@@ -74,24 +75,28 @@ impl Transfer<'_> {
     }
 
     /// One request. `got` counts the bytes in the file, `reported` those that the progress has heard of.
-    fn attempt(&self, part: &mut File, got: &mut u64, reported: &mut u64) -> Result<(), Stop> {
+    fn attempt(
+        &self,
+        part: &mut File,
+        got: &mut u64,
+        reported: &mut u64,
+    ) -> Result<(), TransferError> {
         if self.size == Some(*got) {
             return Ok(());
         }
         let answer = self.client.send(Method::Get(*got), self.url, Follow::All)?;
         let announced = match answer.status().as_u16() {
             200 => {
-                if *got > 0 {
-                    *got = self.restart(part)?;
-                }
+                *got = self.restart(part)?;
                 length(&answer)
             }
             206 => continued(&answer, *got)?,
             416 => {
                 *got = self.restart(part)?;
-                return Err(Trouble::passing("it does not have the bytes that are missing").into());
+                let reason = "it does not have the bytes that are missing";
+                return Err(RequestError::transient(reason).into());
             }
-            status => return Err(Trouble::status(status, answer.headers()).into()),
+            status => return Err(RequestError::status(status, answer.headers()).into()),
         };
         let whole = self.whole(&answer, announced)?;
         part.seek(SeekFrom::Start(*got))
@@ -100,20 +105,9 @@ impl Transfer<'_> {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let read = body.read(&mut buffer)?;
+            self.check_length(*got + read as u64, whole)?;
             if read == 0 {
                 break;
-            }
-            if *got + read as u64 > whole.unwrap_or(self.most) {
-                return Err(Trouble::last(format!(
-                    "it sends more than the {} bytes that {}",
-                    whole.unwrap_or(self.most),
-                    if whole.is_some() {
-                        "it announced"
-                    } else {
-                        "such a file may have"
-                    }
-                ))
-                .into());
             }
             part.write_all(&buffer[..read])
                 .map_err(self.disk("write"))?;
@@ -126,9 +120,22 @@ impl Transfer<'_> {
         match whole {
             Some(whole) if *got < whole => {
                 let reason = format!("the connection ended after {got} of {whole} bytes");
-                Err(Trouble::passing(reason).into())
+                Err(RequestError::transient(reason).into())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn check_length(&self, got: u64, whole: Option<u64>) -> Result<(), RequestError> {
+        let (most, said) = match whole {
+            Some(whole) => (whole, "it announced"),
+            None => (self.most, "such a file may have"),
+        };
+        match got > most {
+            false => Ok(()),
+            true => Err(RequestError::permanent(format!(
+                "it sends more than the {most} bytes that {said}"
+            ))),
         }
     }
 
@@ -137,20 +144,20 @@ impl Transfer<'_> {
         &self,
         answer: &Response<Body>,
         announced: Option<u64>,
-    ) -> Result<Option<u64>, Trouble> {
+    ) -> Result<Option<u64>, RequestError> {
         match text(answer.headers(), header::CONTENT_ENCODING.as_str()) {
             None | Some("" | "identity") => {}
             Some(_) => {
-                return Err(Trouble::last(
+                return Err(RequestError::permanent(
                     "it sends the file compressed, which was not asked for",
                 ));
             }
         }
         match (self.size, announced) {
-            (Some(size), Some(now)) if size != now => Err(Trouble::last(format!(
+            (Some(size), Some(now)) if size != now => Err(RequestError::permanent(format!(
                 "it announced a file of {size} bytes and now sends one of {now}"
             ))),
-            (None, Some(now)) if now > self.most => Err(Trouble::last(format!(
+            (None, Some(now)) if now > self.most => Err(RequestError::permanent(format!(
                 "it sends {now} bytes, and such a file may have {}",
                 self.most
             ))),
@@ -158,14 +165,14 @@ impl Transfer<'_> {
         }
     }
 
-    fn restart(&self, part: &mut File) -> Result<u64, Stop> {
+    fn restart(&self, part: &mut File) -> Result<u64, TransferError> {
         part.set_len(0).map_err(self.disk("write"))?;
         Ok(0)
     }
 
-    fn disk(&self, action: &'static str) -> impl FnOnce(io::Error) -> Stop {
+    fn disk(&self, action: &'static str) -> impl FnOnce(io::Error) -> TransferError {
         let error = HubError::io(action, self.path);
-        move |source| Stop::Disk(error(source))
+        move |source| TransferError::Disk(error(source))
     }
 }
 
@@ -177,7 +184,7 @@ fn length(answer: &Response<Body>) -> Option<u64> {
 }
 
 /// The whole size in `Content-Range: bytes 4-11/12`, which must begin where we are.
-fn continued(answer: &Response<Body>, got: u64) -> Result<Option<u64>, Trouble> {
+fn continued(answer: &Response<Body>, got: u64) -> Result<Option<u64>, RequestError> {
     let range = text(answer.headers(), header::CONTENT_RANGE.as_str()).unwrap_or_default();
     let parsed = range.trim().strip_prefix("bytes ").and_then(|range| {
         let (bytes, whole) = range.split_once('/')?;
@@ -186,7 +193,7 @@ fn continued(answer: &Response<Body>, got: u64) -> Result<Option<u64>, Trouble> 
     });
     match parsed {
         Some((first, whole)) if first == got => Ok(whole),
-        _ => Err(Trouble::last(format!(
+        _ => Err(RequestError::permanent(format!(
             "asked for the bytes from {got} on, it sends others"
         ))),
     }

@@ -4,10 +4,12 @@
 use ureq::http::{HeaderMap, Request, Response, Uri, header};
 use ureq::{Agent, Body, BodyReader};
 
-use super::paced::Paced;
+use super::proxies::Proxies;
+use super::retry::RequestError;
+use super::throughput::MinThroughput;
 use super::url::{self, Origin};
-use super::{Proxies, Trouble};
-use crate::hub::{HubConfig, Patience, plain};
+use crate::hub::config::{HubConfig, Patience};
+use crate::hub::plain;
 
 /// As many redirects as browsers and Python's clients follow at least.
 const MAX_REDIRECTS: usize = 10;
@@ -46,7 +48,7 @@ pub(in crate::hub) struct Client {
 impl Client {
     /// # Errors
     /// An endpoint that is no URL, and a file with a token that is none.
-    pub fn new(config: &HubConfig) -> Result<Self, Trouble> {
+    pub fn new(config: &HubConfig) -> Result<Self, RequestError> {
         let patience = config.patience;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -66,7 +68,7 @@ impl Client {
             .timeout_per_read(Some(patience.idle))
             .build()
             .new_agent();
-        let home = url::origin(&url::parse(&config.endpoint).map_err(Trouble::last)?);
+        let home = url::origin(&url::parse(&config.endpoint).map_err(RequestError::permanent)?);
         let token = match &config.token {
             Some(token) => Some(token.clone()),
             None => token_in_file(config)?,
@@ -81,8 +83,8 @@ impl Client {
     }
 
     /// The bytes of an answer, as long as they come fast enough.
-    pub fn body(&self, answer: Response<Body>) -> Paced<BodyReader<'static>> {
-        Paced::new(answer.into_body().into_reader(), self.patience)
+    pub fn body(&self, answer: Response<Body>) -> MinThroughput<BodyReader<'static>> {
+        MinThroughput::new(answer.into_body().into_reader(), self.patience)
     }
 
     /// What to say of the token where the hub refuses.
@@ -99,8 +101,8 @@ impl Client {
         method: Method,
         url: &str,
         follow: Follow,
-    ) -> Result<Response<Body>, Trouble> {
-        let mut uri = url::parse(url).map_err(Trouble::last)?;
+    ) -> Result<Response<Body>, RequestError> {
+        let mut uri = url::parse(url).map_err(RequestError::permanent)?;
         let mut token = self.token.as_deref();
         let mut seen = vec![uri.clone()];
         loop {
@@ -111,23 +113,23 @@ impl Client {
                 return Ok(answer);
             };
             let next = url::join(&uri, location).map_err(|reason| {
-                Trouble::last(format!("it redirects to an unusable address: {reason}"))
+                RequestError::permanent(format!("it redirects to an unusable address: {reason}"))
             })?;
             let leaves = url::origin(&next) != url::origin(&uri);
             if leaves && follow == Follow::ToCommit && answer.headers().contains_key(COMMIT) {
                 return Ok(answer);
             }
             if url::origin(&uri).scheme == "https" && url::origin(&next).scheme != "https" {
-                return Err(Trouble::last(format!(
+                return Err(RequestError::permanent(format!(
                     "it redirects from https to http ({}), where anyone could read and change the file",
                     url::safe(&next.to_string())
                 )));
             }
             if seen.contains(&next) {
-                return Err(Trouble::last("it redirects in a circle"));
+                return Err(RequestError::permanent("it redirects in a circle"));
             }
             if seen.len() > MAX_REDIRECTS {
-                return Err(Trouble::last(format!(
+                return Err(RequestError::permanent(format!(
                     "it redirects more than {MAX_REDIRECTS} times"
                 )));
             }
@@ -141,7 +143,7 @@ impl Client {
         method: Method,
         uri: &Uri,
         token: Option<&str>,
-    ) -> Result<Response<Body>, Trouble> {
+    ) -> Result<Response<Body>, RequestError> {
         let mut request = Request::builder().uri(uri).method(match method {
             Method::Head => "HEAD",
             Method::Get(_) => "GET",
@@ -153,9 +155,9 @@ impl Client {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         // The crate's own message could show the header.
-        let request = request
-            .body(())
-            .map_err(|_| Trouble::last("the request cannot be written (is the token whole?)"))?;
+        let request = request.body(()).map_err(|_| {
+            RequestError::permanent("the request cannot be written (is the token whole?)")
+        })?;
         let request = self
             .agent
             .configure_request(request)
@@ -176,7 +178,7 @@ impl Client {
     }
 }
 
-fn token_in_file(config: &HubConfig) -> Result<Option<String>, Trouble> {
+fn token_in_file(config: &HubConfig) -> Result<Option<String>, RequestError> {
     let Some(path) = &config.token_file else {
         return Ok(None);
     };
@@ -189,21 +191,22 @@ fn token_in_file(config: &HubConfig) -> Result<Option<String>, Trouble> {
                 "the file with the token, {}, cannot be read: {error}",
                 path.display()
             );
-            return Err(Trouble::last(reason));
+            return Err(RequestError::permanent(reason));
         }
     };
-    plain::token(&text)
-        .map_err(|reason| Trouble::last(format!("{} holds no token: {reason}", path.display())))
+    plain::token(&text).map_err(|reason| {
+        RequestError::permanent(format!("{} holds no token: {reason}", path.display()))
+    })
 }
 
 /// Where an answer sends us.
-fn redirect(answer: &Response<Body>) -> Result<Option<&str>, Trouble> {
+fn redirect(answer: &Response<Body>) -> Result<Option<&str>, RequestError> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
     let location = text(answer.headers(), header::LOCATION.as_str());
-    let location =
-        location.ok_or_else(|| Trouble::last("it redirects, and does not say where to"))?;
+    let location = location
+        .ok_or_else(|| RequestError::permanent("it redirects, and does not say where to"))?;
     Ok(Some(location))
 }
 

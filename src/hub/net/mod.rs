@@ -1,11 +1,11 @@
 //! HTTP to the Hugging Face hub and to where it sends us: URLs, proxies, and requests that keep the token at home.
 
 mod client;
-mod paced;
 mod proxies;
-mod trouble;
+mod retry;
+mod throughput;
 pub(super) mod url;
 
 pub(super) use client::{COMMIT, Client, Follow, Method, text};
 pub use proxies::Proxies;
-pub(super) use trouble::{Tries, Trouble};
+pub(super) use retry::{RequestError, Retries};

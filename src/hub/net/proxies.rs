@@ -7,7 +7,8 @@ use ureq::Proxy;
 use ureq::http::Uri;
 
 use super::url::{Origin, origin};
-use crate::hub::HubError;
+use crate::hub::error::HubError;
+use crate::hub::vars::Vars;
 
 /// The proxies of the environment.
 #[derive(Clone, Default)]
@@ -19,33 +20,20 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// `var` gives the value of a variable. The name in small letters wins.
-    pub(in crate::hub) fn from_vars(
-        var: impl Fn(&'static str) -> Result<Option<String>, HubError>,
-    ) -> Result<Self, HubError> {
-        type Found = Option<(&'static str, String)>;
-        let first = |names: [&'static str; 2]| -> Result<Found, HubError> {
-            for name in names {
-                if let Some(value) = var(name)? {
-                    return Ok(Some((name, value)));
-                }
-            }
-            Ok(None)
-        };
-        let proxy = |names: [&'static str; 2]| match first(names)? {
-            Some((name, value)) => parse(name, value.trim()).map(Some),
-            None => Ok(None),
-        };
+    /// The name in small letters wins.
+    pub(in crate::hub) fn from_vars(vars: &Vars) -> Result<Self, HubError> {
+        let proxy = |names: [&'static str; 2]| vars.read(&names, parse);
         let all = proxy(["all_proxy", "ALL_PROXY"])?;
-        let except = first(["no_proxy", "NO_PROXY"])?.map_or(String::new(), |(_, value)| value);
+        let hosts = |text: &str| {
+            let hosts = text.split(',').map(|host| host.trim().to_ascii_lowercase());
+            Ok(hosts.filter(|host| !host.is_empty()).collect())
+        };
         Ok(Self {
             https: proxy(["https_proxy", "HTTPS_PROXY"])?.or(all.clone()),
             http: proxy(["http_proxy", "HTTP_PROXY"])?.or(all),
-            except: except
-                .split(',')
-                .map(|host| host.trim().to_ascii_lowercase())
-                .filter(|host| !host.is_empty())
-                .collect(),
+            except: vars
+                .read(&["no_proxy", "NO_PROXY"], hosts)?
+                .unwrap_or_default(),
         })
     }
 
@@ -69,15 +57,12 @@ impl fmt::Debug for Proxies {
     }
 }
 
-fn parse(name: &'static str, value: &str) -> Result<Proxy, HubError> {
-    let proxy = Proxy::new(value)
-        .ok()
-        .filter(|proxy| !proxy.host().is_empty());
-    proxy.ok_or_else(|| HubError::Variable {
-        name,
-        reason: "it is no URL of a proxy, such as http://host:3128 (the value is not shown)"
-            .to_string(),
-    })
+fn parse(text: &str) -> Result<Proxy, String> {
+    let proxy = Proxy::new(text.trim()).ok();
+    let proxy = proxy.filter(|proxy| !proxy.host().is_empty());
+    proxy.ok_or(
+        "it is no URL of a proxy, such as http://host:3128 (the value is not shown)".to_string(),
+    )
 }
 
 /// `entry` is `*`, a host (which stands for its subdomains too), `host:port`, an address or a range of addresses.
@@ -111,8 +96,12 @@ mod tests {
     use crate::hub::net::url;
 
     fn proxies(vars: &[(&'static str, &'static str)]) -> Proxies {
-        let find = |key: &str| vars.iter().find(|(name, _)| *name == key);
-        Proxies::from_vars(|key| Ok(find(key).map(|(_, value)| value.to_string()))).unwrap()
+        let var = |key: &str| {
+            let found = vars.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| (*value).into())
+        };
+        let home = None;
+        Proxies::from_vars(&Vars { var: &var, home }).unwrap()
     }
 
     fn host(proxies: &Proxies, url: &str) -> Option<String> {

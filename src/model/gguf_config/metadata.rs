@@ -1,192 +1,196 @@
-//! Typed access to the keys of a model's architecture; what is of another type is refused by name.
+//! The keys of a model's architecture as an object, each of them accounted for: computed with, accepted only with a value
+//! that changes nothing, or known to change nothing; `keys.txt` has them all. Of every other key in a model's own
+//! namespaces a warning tells.
 
+use serde_json::{Map, Number, Value as Json};
+
+use crate::hub::KnownKeys;
 use crate::hub::gguf::{GgufFile, Value};
-use crate::model::ModelError;
-use crate::model::family::{FAMILIES, Family};
+use crate::model::activation::Activation;
+use crate::model::config::Notes;
+use crate::model::config_keys::Key;
+use crate::model::error::ModelError;
+use crate::model::family::Family;
+use crate::model::object::Object;
+use crate::model::store::Format;
+use crate::tokens::is_known_gguf_key;
 
-use super::FILE;
+const FILE: &str = "GGUF metadata";
 
-/// The largest whole number that is read: what 32 bits with a sign hold, so that products of two fit 64.
-const LARGEST: i128 = i32::MAX as i128;
+const KEYS: KnownKeys = KnownKeys(include_str!("keys.txt"));
 
 const ARCHITECTURE: &str = "general.architecture";
-const TYPE: &str = "general.type";
-const QUANTIZATION: &str = "general.quantization_version";
+
+/// The longest array that is read: one item for each layer.
+const LONGEST_ARRAY: usize = 4096;
+
+/// Warnings of unknown keys that are kept.
+const MOST_WARNINGS: usize = 16;
 
 pub(super) struct Metadata<'a> {
     pub header: &'a GgufFile,
     pub family: &'static Family,
-    /// What was absent, and what was taken.
-    pub assumed: Vec<String>,
-    /// What is there and was left out of account.
-    pub warnings: Vec<String>,
+    /// The keys of the architecture, without its name.
+    pub keys: Object,
+    pub notes: Notes,
 }
 
 impl<'a> Metadata<'a> {
+    /// # Errors
+    /// A file of something else than a model of a known family, and a key that asks for what is not computed.
     pub fn new(header: &'a GgufFile) -> Result<Self, ModelError> {
-        if let Some(value) = header.metadata.get(TYPE)
-            && value.text() != Some("model")
-        {
-            return Err(unsupported(TYPE, &value.to_string(), "\"model\""));
-        }
-        if let Some(value) = header.metadata.get(QUANTIZATION)
-            && value.integer() != Some(2)
-        {
-            let accepted = "2, the layout of quantized blocks since 2023";
-            return Err(unsupported(QUANTIZATION, &value.to_string(), accepted));
-        }
-        Ok(Self {
-            header,
-            family: family(header)?,
-            assumed: Vec::new(),
-            warnings: Vec::new(),
-        })
-    }
-
-    pub fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.family.gguf_arch)
-    }
-
-    pub fn optional(&self, name: &str) -> Option<&'a Value> {
-        self.header.metadata.get(&self.key(name))
-    }
-
-    pub fn required(&self, name: &str) -> Result<&'a Value, ModelError> {
-        self.optional(name).ok_or_else(|| ModelError::MissingKey {
-            file: FILE,
-            key: self.key(name),
-            family: self.family.name,
-        })
-    }
-
-    pub fn unsupported(&self, name: &str, value: &str, accepted: &str) -> ModelError {
-        unsupported(&self.key(name), value, accepted)
-    }
-
-    pub fn to_number(&self, name: &str, value: &Value) -> Result<usize, ModelError> {
-        let number = value.integer().filter(|n| (0..=LARGEST).contains(n));
-        number.map(|n| n as usize).ok_or_else(|| {
-            let accepted = format!("one whole number from 0 to {LARGEST}");
-            self.unsupported(name, &value.to_string(), &accepted)
-        })
-    }
-
-    pub fn optional_number(&self, name: &str) -> Result<Option<usize>, ModelError> {
-        let value = self.optional(name);
-        value.map(|value| self.to_number(name, value)).transpose()
-    }
-
-    /// A count or a width: at least 1.
-    pub fn count(&self, name: &str) -> Result<usize, ModelError> {
-        let value = self.required(name)?;
-        match self.to_number(name, value)? {
-            0 => Err(self.unsupported(name, "0", "at least 1")),
-            count => Ok(count),
-        }
-    }
-
-    pub fn optional_count(&self, name: &str) -> Result<Option<usize>, ModelError> {
-        self.optional(name).map(|_| self.count(name)).transpose()
-    }
-
-    /// A count that a file may give for each layer; it must be the same in all of them.
-    pub fn layers_count(&self, name: &str, n_layers: usize) -> Result<usize, ModelError> {
-        let value = self.required(name)?;
-        if !value.is_array() {
-            return self.count(name);
-        }
-        let same = format!("one whole number from 1 to {LARGEST}, or {n_layers} times the same");
-        let wrong = |found: String| self.unsupported(name, &found, &same);
-        if value.len() != n_layers {
-            return Err(wrong(value.to_string()));
-        }
-        let counts = value.integers().ok_or_else(|| wrong(value.to_string()))?;
-        let first = counts.first().copied().unwrap_or(0);
-        let other = counts
-            .iter()
-            .enumerate()
-            .find(|(_, count)| **count != first);
-        match other {
-            Some((l, other)) => Err(wrong(format!("{first} in layer 0, {other} in layer {l}"))),
-            None if (1..=LARGEST).contains(&first) => Ok(first as usize),
-            None => Err(wrong(format!("{first} in all layers"))),
-        }
-    }
-
-    fn to_float(&self, name: &str, value: &Value) -> Result<f64, ModelError> {
-        let float = value.float().map(f64::from);
-        float.ok_or_else(|| self.unsupported(name, &value.to_string(), "a number, as f32"))
-    }
-
-    pub fn float(&self, name: &str) -> Result<f64, ModelError> {
-        self.to_float(name, self.required(name)?)
-    }
-
-    pub fn optional_float(&self, name: &str) -> Result<Option<f64>, ModelError> {
-        let value = self.optional(name);
-        value.map(|value| self.to_float(name, value)).transpose()
-    }
-
-    /// A number, or llama.cpp's where there is none, which is noted.
-    pub fn float_or(&mut self, name: &str, default: f64) -> Result<f64, ModelError> {
-        let found = self.optional_float(name)?;
-        Ok(found.unwrap_or_else(|| {
-            self.assume(name, default);
-            default
-        }))
-    }
-
-    /// Refuses a number other than 0.
-    pub fn absent_or_zero(&self, name: &str) -> Result<(), ModelError> {
-        match self.optional_float(name)? {
-            None | Some(0.0) => Ok(()),
-            Some(value) => Err(self.unsupported(name, &value.to_string(), "0, or no such key")),
-        }
-    }
-
-    pub fn optional_text(&self, name: &str) -> Result<Option<&'a str>, ModelError> {
-        let Some(value) = self.optional(name) else {
-            return Ok(None);
+        let value = |key| header.metadata.get(key);
+        let check = |key, is_right: fn(&Value) -> bool, accepted| match value(key) {
+            Some(found) if !is_right(found) => Err(unsupported(key, found, accepted)),
+            _ => Ok(()),
         };
-        let text = value.text();
-        text.map(Some)
-            .ok_or_else(|| self.unsupported(name, &value.to_string(), "a string"))
+        check(
+            "general.type",
+            |value| value.text() == Some("model"),
+            "\"model\"",
+        )?;
+        let accepted = "2, the layout of quantized blocks since 2023";
+        check(
+            "general.quantization_version",
+            |value| value.integer() == Some(2),
+            accepted,
+        )?;
+        let absent = || value(ARCHITECTURE).map_or("(absent)".to_string(), Value::to_string);
+        let arch = value(ARCHITECTURE).and_then(Value::text);
+        let arch = arch.map_or_else(absent, str::to_string);
+        let family = Family::named(FILE, ARCHITECTURE, &arch, |family| family.gguf_arch)?;
+        let own = format!("{}.", family.gguf_arch);
+        let entries = header.metadata.iter().filter_map(|(key, value)| {
+            let key = key.strip_prefix(&own)?;
+            Some((key.to_string(), to_json(value)))
+        });
+        let entries: Map<String, Json> = entries.collect();
+        let mut keys = Object::new(Format::Gguf, own, entries);
+        keys.family = family.name;
+        let mut metadata = Self {
+            header,
+            family,
+            keys,
+            notes: Notes::default(),
+        };
+        metadata.check_keys()?;
+        Ok(metadata)
+    }
+
+    fn check_keys(&mut self) -> Result<(), ModelError> {
+        for key in self.keys.keys() {
+            match (KEYS.rule(key), self.keys.value(key)) {
+                (Some("read" | "any") | None, _) | (_, None) => {}
+                (Some("activation"), Some(value)) => {
+                    let names = activation_names(self.family.activation);
+                    if !value.as_str().is_some_and(|name| names.contains(&name)) {
+                        return Err(self.keys.refused(key, value, &names.join(", ")));
+                    }
+                }
+                (Some(rule), Some(value)) => self.keys.check_rule(key, value, rule)?,
+            }
+        }
+        let own = self.keys.path("");
+        let unknown = self.header.metadata.iter().filter(|(key, _)| {
+            let rule = key.strip_prefix(&own).map(|key| KEYS.rule(key).is_some());
+            !rule.unwrap_or(!key.starts_with("tokenizer.ggml.") || is_known_gguf_key(key))
+        });
+        let warnings = unknown.clone().take(MOST_WARNINGS).map(|(key, value)| {
+            format!(
+                "the GGUF key {} = {value} is not known here and was not used; if it changes what the model computes, \
+                 the numbers are not the model's",
+                key.escape_debug()
+            )
+        });
+        let warnings: Vec<String> = warnings.collect();
+        let more = unknown.count() - warnings.len();
+        self.notes.warnings.extend(warnings);
+        if more > 0 {
+            let more = format!("and {more} more GGUF keys that are not known here");
+            self.notes.warnings.push(more);
+        }
+        Ok(())
     }
 
     /// Notes that a key is absent, and what was taken, as llama.cpp does.
-    pub fn assume(&mut self, name: &str, taken: impl std::fmt::Display) {
-        let key = self.key(name);
-        self.assumed
-            .push(format!("the file has no {key}: {taken}, as in llama.cpp"));
+    pub fn assume(&mut self, key: &str, taken: impl std::fmt::Display) {
+        self.notes.assumed.push(self.keys.absent(key, taken));
+    }
+
+    /// A number, or llama.cpp's where there is none, which is noted.
+    pub fn number_or(&mut self, key: &Key, default: f64) -> Result<f64, ModelError> {
+        Ok(match self.keys.number(key)? {
+            Some(number) => number,
+            None => {
+                self.assume(key.gguf, default);
+                default
+            }
+        })
+    }
+
+    /// A count that a file may give for each layer; it must be the same in all of them.
+    pub fn layers_count(&self, key: &Key, n_layers: usize) -> Result<usize, ModelError> {
+        let Some(Json::Array(each)) = self.keys.value(key.gguf) else {
+            return self.keys.needed_count(key);
+        };
+        let wrong = |found: String| {
+            let accepted = format!("one whole number, at least 1, or {n_layers} times the same");
+            self.keys.refused(key.gguf, found, &accepted)
+        };
+        let first = each.first().and_then(Json::as_u64).unwrap_or(0);
+        if each.len() != n_layers || !(1..=key.most as u64).contains(&first) {
+            return Err(wrong(format!("{} numbers from {first} on", each.len())));
+        }
+        match each.iter().position(|count| count.as_u64() != Some(first)) {
+            Some(l) => Err(wrong(format!(
+                "{first} in layer 0, {} in layer {l}",
+                each[l]
+            ))),
+            None => Ok(first as usize),
+        }
     }
 }
 
-fn family(header: &GgufFile) -> Result<&'static Family, ModelError> {
-    let value = header.metadata.get(ARCHITECTURE);
-    let arch = value.and_then(Value::text);
-    if let Some(family) = arch.and_then(Family::by_gguf_arch) {
-        return Ok(family);
-    }
-    if let Some(arch) = arch
-        && let Some(reason) = Family::refusal(arch)
-    {
-        return Err(ModelError::Refused {
-            file: FILE,
-            key: ARCHITECTURE,
-            value: arch.to_string(),
-            reason,
-        });
-    }
-    let mut known: Vec<_> = FAMILIES.iter().map(|f| f.gguf_arch).collect();
-    known.dedup();
-    let found = match (arch, value) {
-        (Some(arch), _) => arch.to_string(),
-        (None, Some(value)) => value.to_string(),
-        (None, None) => "(absent)".to_string(),
+/// A value as JSON has it; long arrays, which nothing here reads, as their description.
+fn to_json(value: &Value) -> Json {
+    let list = |items: Option<Vec<Json>>| items.map(Json::Array);
+    let described = || Json::String(value.to_string());
+    let integer = |number: i128| {
+        i64::try_from(number)
+            .map(Json::from)
+            .unwrap_or_else(|_| described())
     };
-    Err(unsupported(ARCHITECTURE, &found, &known.join(", ")))
+    let float = |number: f32| Number::from_f64(number.into()).map_or_else(described, Json::Number);
+    let found = if !value.is_array() {
+        let text = value
+            .text()
+            .map(Json::from)
+            .or(value.flag().map(Json::from));
+        text.or(value.integer().map(integer))
+            .or(value.float().map(float))
+    } else if value.len() > LONGEST_ARRAY {
+        None
+    } else {
+        let flags = value
+            .flags()
+            .map(|all| all.into_iter().map(Json::from).collect());
+        let numbers = || {
+            value
+                .integers()
+                .map(|all| all.into_iter().map(integer).collect())
+        };
+        list(flags.or_else(numbers))
+    };
+    found.unwrap_or_else(described)
 }
 
-pub(super) fn unsupported(key: &str, value: &str, accepted: &str) -> ModelError {
-    ModelError::unsupported(FILE, key, value, accepted)
+fn activation_names(activation: Activation) -> &'static [&'static str] {
+    match activation {
+        Activation::Silu => &["silu", "swish", "swiglu"],
+        Activation::GeluTanh => &["gelu", "gelu_tanh", "gelu_pytorch_tanh", "geglu"],
+    }
+}
+
+pub(super) fn unsupported(key: &str, value: impl std::fmt::Display, accepted: &str) -> ModelError {
+    ModelError::value(FILE, key, value, accepted)
 }

@@ -1,25 +1,21 @@
 //! The configuration from GGUF metadata, with llama.cpp's names and llama.cpp's meaning of what is absent.
-//!
-//! Keys are read in three ways, and `keys.rs` lists them all: computed here, accepted only with a value that changes
-//! nothing, or known to change nothing. Of every other key in a model's own namespaces a warning tells.
 
-mod keys;
 mod metadata;
 mod rope;
 mod shapes;
 mod windows;
 
-use super::ModelError;
 use super::config::{AttentionSpec, Config};
+use super::config_keys::{
+    ATTENTION_CAP, ATTENTION_SCALAR, CLIP_QKV, FINAL_CAP, LAYER_NORM_EPS, RMS_NORM_EPS,
+};
+use super::error::ModelError;
 use super::kinds::{AttentionScale, NormKind, SoftCaps};
 use super::store::TensorStore;
 use crate::hub::gguf::GgufFile;
-
+use crate::tokens::assumed_of_gguf;
 use metadata::Metadata;
-
-pub(super) use rope::ROPE_TENSORS;
-
-const FILE: &str = "GGUF metadata";
+use shapes::Shapes;
 
 /// llama.cpp's caps of Gemma 2, for the first files, which have none.
 const GEMMA2_ATTENTION_CAP: f64 = 50.0;
@@ -29,13 +25,15 @@ impl Config {
     /// Reads the metadata of a GGUF file (of its first part), and the rope factors that stand among its tensors.
     pub fn from_gguf(header: &GgufFile, store: &TensorStore) -> Result<Config, ModelError> {
         let mut metadata = Metadata::new(header)?;
-        let warnings = keys::check(&metadata)?;
+        let family = metadata.family;
         // The shapes first: what they bound is safe to allocate and to multiply.
         let shapes = shapes::read(&mut metadata, store)?;
         let attention = attention(&mut metadata, &shapes, store)?;
-        let attention_scale = attention_scale(&metadata, &shapes)?;
+        let (attention_softcap, final_softcap) = soft_caps(&mut metadata)?;
+        let of_tokenizer = assumed_of_gguf(&header.metadata);
+        metadata.notes.assumed.extend(of_tokenizer);
         Ok(Config {
-            family: metadata.family,
+            family,
             d_model: shapes.d_model,
             d_mlp: shapes.d_mlp,
             n_heads: shapes.n_heads,
@@ -43,29 +41,25 @@ impl Config {
             head_dim: shapes.head_dim,
             vocab_size: shapes.vocab_size,
             max_positions: rope::max_positions(&metadata, store)?,
-            norm_eps: norm_eps(&metadata)?,
-            attention_scale,
-            attention_softcap: attention_softcap(&mut metadata)?,
-            final_softcap: final_softcap(&mut metadata)?,
+            norm_eps: metadata.keys.needed_number(match family.norm {
+                NormKind::LayerNorm => &LAYER_NORM_EPS,
+                NormKind::Rms | NormKind::RmsOnePlus => &RMS_NORM_EPS,
+            })?,
+            attention_scale: attention_scale(&metadata, &shapes)?,
+            attention_softcap,
+            final_softcap,
             clip_qkv: clip_qkv(&metadata)?,
-            activation: metadata.family.activation,
+            activation: family.activation,
             tied_head: !store.has("output.weight"),
             attention,
-            warnings: [warnings, metadata.warnings].concat(),
-            assumed: metadata.assumed,
+            warnings: metadata.notes.warnings,
+            assumed: metadata.notes.assumed,
         })
     }
 }
 
-fn norm_eps(metadata: &Metadata) -> Result<f64, ModelError> {
-    match metadata.family.norm {
-        NormKind::LayerNorm => metadata.float("attention.layer_norm_epsilon"),
-        NormKind::Rms | NormKind::RmsOnePlus => metadata.float("attention.layer_norm_rms_epsilon"),
-    }
-}
-
 /// llama.cpp has no key for it in these architectures; one that is there must say the same.
-fn attention_scale(metadata: &Metadata, shapes: &shapes::Shapes) -> Result<f64, ModelError> {
+fn attention_scale(metadata: &Metadata, shapes: &Shapes) -> Result<f64, ModelError> {
     let width = match metadata.family.attention_scale {
         AttentionScale::QueryPreAttnScalar { layers_of_27b }
             if shapes.n_layers == layers_of_27b =>
@@ -75,49 +69,43 @@ fn attention_scale(metadata: &Metadata, shapes: &shapes::Shapes) -> Result<f64, 
         _ => shapes.head_dim,
     };
     let scale = (width as f64).powf(-0.5);
-    let name = "attention.scale";
-    let said = metadata.optional_float(name)?.filter(|said| *said != 0.0);
+    let key = ATTENTION_SCALAR.gguf;
+    let said = metadata.keys.value(key);
+    let is_scale = |said: f64| said == 0.0 || (said - scale).abs() <= 1e-5 * scale;
     match said {
-        // Also false for NaN.
-        Some(said) if (said - scale).abs() <= 1e-5 * scale => Ok(scale),
-        Some(said) => Err(metadata.unsupported(
-            name,
-            &said.to_string(),
-            &format!("{scale}, the square root of 1/{width}, or no such key"),
-        )),
-        None => Ok(scale),
+        Some(said) if !said.as_f64().is_some_and(is_scale) => {
+            let accepted = format!("{scale}, the square root of 1/{width}, or no such key");
+            Err(metadata.keys.refused(key, said, &accepted))
+        }
+        _ => Ok(scale),
     }
 }
 
-/// llama.cpp clamps in OLMo alone; 0 is its "none".
+/// llama.cpp clamps in OLMo alone.
 fn clip_qkv(metadata: &Metadata) -> Result<Option<f64>, ModelError> {
-    let name = "attention.clamp_kqv";
-    if metadata.family.gguf_arch != "olmo" {
-        return metadata.absent_or_zero(name).map(|()| None);
+    if metadata.family.norm != NormKind::LayerNorm {
+        metadata.keys.none(&CLIP_QKV)?;
     }
-    Ok(metadata.optional_float(name)?.filter(|clip| *clip != 0.0))
+    metadata.keys.number_but_zero(&CLIP_QKV)
 }
 
-fn attention_softcap(metadata: &mut Metadata) -> Result<Option<f64>, ModelError> {
-    let name = "attn_logit_softcapping";
-    match metadata.family.soft_caps {
-        SoftCaps::AttentionAndLogits => metadata.float_or(name, GEMMA2_ATTENTION_CAP).map(Some),
-        SoftCaps::None | SoftCaps::Logits => metadata.absent_or_zero(name).map(|()| None),
+/// Those of attention and of the logits.
+fn soft_caps(metadata: &mut Metadata) -> Result<(Option<f64>, Option<f64>), ModelError> {
+    if metadata.family.soft_caps == SoftCaps::AttentionAndLogits {
+        let attention = metadata.number_or(&ATTENTION_CAP, GEMMA2_ATTENTION_CAP)?;
+        let logits = metadata.number_or(&FINAL_CAP, GEMMA2_LOGIT_CAP)?;
+        return Ok((Some(attention), Some(logits)));
     }
-}
-
-fn final_softcap(metadata: &mut Metadata) -> Result<Option<f64>, ModelError> {
-    let name = "final_logit_softcapping";
-    match metadata.family.soft_caps {
-        SoftCaps::AttentionAndLogits => metadata.float_or(name, GEMMA2_LOGIT_CAP).map(Some),
-        SoftCaps::Logits => Ok(metadata.optional_float(name)?.filter(|cap| *cap != 0.0)),
-        SoftCaps::None => metadata.absent_or_zero(name).map(|()| None),
+    metadata.keys.none(&ATTENTION_CAP)?;
+    if metadata.family.soft_caps == SoftCaps::None {
+        metadata.keys.none(&FINAL_CAP)?;
     }
+    Ok((None, metadata.keys.number_but_zero(&FINAL_CAP)?))
 }
 
 fn attention(
     metadata: &mut Metadata,
-    shapes: &shapes::Shapes,
+    shapes: &Shapes,
     store: &TensorStore,
 ) -> Result<Vec<AttentionSpec>, ModelError> {
     let window = windows::window(metadata)?;
@@ -130,8 +118,5 @@ fn attention(
         rope: rope::local(metadata, &global.rope, window)?,
         window,
     };
-    let specs = windowed
-        .iter()
-        .map(|windowed| if *windowed { &local } else { &global });
-    Ok(specs.cloned().collect())
+    Ok(AttentionSpec::by_layer(&windowed, global, local))
 }

@@ -102,10 +102,7 @@ fn nothing_is_an_error() {
         ("a.csv", "subject,paragraphs\n"),
     ] {
         let found = Subjects::parse(name, text);
-        assert!(
-            matches!(found, Err(SubjectError::Empty { .. })),
-            "{found:?}"
-        );
+        assert!(matches!(found, Err(PromptError::Empty { .. })), "{found:?}");
     }
     let missing = Subjects::read(Path::new("no/such.csv")).unwrap_err();
     assert!(missing.to_string().contains("no/such.csv"));
@@ -155,7 +152,7 @@ fn prompts_meet_their_subjects_once_each() {
         "{refused}"
     );
     let none = subjects.of_prompts(prompts(&[("b", "Paris is", "Paris")]), MissingText::Skip);
-    assert!(matches!(none, Err(SubjectError::NoPrompts { .. })));
+    assert!(matches!(none, Err(PromptError::NoPrompts { .. })));
 }
 
 #[test]

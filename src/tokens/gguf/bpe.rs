@@ -8,8 +8,7 @@ use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, Merges};
 use tokenizers::normalizers::unicode::NFC;
 
-use super::GgufError;
-use super::error::build_error;
+use super::error::{GgufError, build_error};
 use super::metadata::Metadata;
 use super::pre::{NormalForm, Pre, WholeWords};
 use super::vocab::Vocabulary;
@@ -35,13 +34,9 @@ pub(super) fn build(
 
 /// `left right`, in the order of their ranks.
 fn merges(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Merges, GgufError> {
-    let texts = metadata.texts("tokenizer.ggml.merges")?;
+    let texts = metadata.texts("merges")?;
     let merge = |(index, text): (usize, &str)| {
-        let bad = |reason| GgufError::BadMerge {
-            index,
-            merge: text.to_owned(),
-            reason,
-        };
+        let bad = |why| GgufError::merge(index, text, why);
         let known = |part: &str| vocabulary.ids.contains_key(part);
         let (left, right) = text
             .split_once(' ')

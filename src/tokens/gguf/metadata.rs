@@ -1,93 +1,107 @@
-//! Typed access to GGUF metadata, with errors that name the key.
+//! Typed access to the keys `tokenizer.ggml.*`, named by what follows that, with errors that name the key.
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::GgufError;
+use super::error::GgufError;
 use crate::hub::gguf::Value;
-use crate::prompts::hex;
+use crate::hub::hex;
+
+/// What the keys begin with.
+const PREFIX: &str = "tokenizer.ggml.";
 
 /// The metadata of a GGUF file.
-pub(super) struct Metadata<'a> {
-    values: &'a BTreeMap<String, Value>,
-}
+pub(super) struct Metadata<'a>(pub &'a BTreeMap<String, Value>);
 
 impl<'a> Metadata<'a> {
-    pub fn new(values: &'a BTreeMap<String, Value>) -> Self {
-        Self { values }
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
+        self.0.get(&format!("{PREFIX}{key}"))
     }
 
-    pub fn optional(&self, key: &str) -> Option<&'a Value> {
-        self.values.get(key)
+    fn read<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, GgufError> {
+        let wrong = || GgufError::of(key, format!("must be {expected}"));
+        let read = |value| read(value).ok_or_else(wrong);
+        self.value(key).map(read).transpose()
     }
 
-    fn required(&self, key: &'static str) -> Result<&'a Value, GgufError> {
-        self.values.get(key).ok_or(GgufError::Missing { key })
+    pub fn text(&self, key: &str) -> Result<&'a str, GgufError> {
+        needed(key, self.read(key, "a string", Value::text)?)
     }
 
-    pub fn text(&self, key: &'static str) -> Result<&'a str, GgufError> {
-        let text = self.required(key)?.text();
-        text.ok_or(wrong_type(key, "a string"))
-    }
-
-    pub fn flag(&self, key: &'static str) -> Result<Option<bool>, GgufError> {
-        let Some(value) = self.values.get(key) else {
-            return Ok(None);
-        };
-        let flag = value.flag().ok_or(wrong_type(key, "a boolean"));
-        flag.map(Some)
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, GgufError> {
+        self.read(key, "a boolean", Value::flag)
     }
 
     /// An id below `tokens`, or `None` where the key is absent.
-    pub fn token_id(&self, key: &'static str, tokens: usize) -> Result<Option<u32>, GgufError> {
-        let Some(value) = self.values.get(key) else {
+    pub fn token_id(&self, key: &str, tokens: usize) -> Result<Option<u32>, GgufError> {
+        let Some(id) = self.read(key, "an integer", Value::integer)? else {
             return Ok(None);
         };
-        let id = value.integer().and_then(|id| i64::try_from(id).ok());
-        let id = id.ok_or(wrong_type(key, "an integer"))?;
-        u32::try_from(id)
-            .ok()
-            .filter(|&id| (id as usize) < tokens)
-            .map(Some)
-            .ok_or(GgufError::OutOfRange { key, id, tokens })
+        let known = u32::try_from(id).ok().filter(|&id| (id as usize) < tokens);
+        let why = || format!("is {id}, but there are only {tokens} tokens");
+        known.map(Some).ok_or_else(|| GgufError::of(key, why()))
     }
 
-    pub fn texts(&self, key: &'static str) -> Result<Vec<&'a str>, GgufError> {
-        let texts = self.required(key)?.texts();
-        texts.ok_or(wrong_type(key, "an array of strings in UTF-8"))
+    pub fn texts(&self, key: &str) -> Result<Vec<&'a str>, GgufError> {
+        needed(
+            key,
+            self.read(key, "an array of strings in UTF-8", Value::texts)?,
+        )
     }
 
     /// One number per token.
-    pub fn scores(&self, key: &'static str, tokens: usize) -> Result<Vec<f32>, GgufError> {
-        let value = self.required(key)?;
-        same_length(key, value.len(), tokens)?;
-        let scores = value.floats();
-        let scores = scores.filter(|scores| !scores.iter().any(|score| score.is_nan()));
-        scores.ok_or(wrong_type(key, "an array of f32 numbers"))
+    pub fn scores(&self, key: &str, tokens: usize) -> Result<Vec<f32>, GgufError> {
+        self.check_length(key, tokens)?;
+        let scores = |value: &Value| {
+            let scores = value.floats();
+            scores.filter(|scores| !scores.iter().any(|score| score.is_nan()))
+        };
+        needed(key, self.read(key, "an array of f32 numbers", scores)?)
     }
 
     /// One integer per token.
-    pub fn integers(&self, key: &'static str, tokens: usize) -> Result<Vec<i128>, GgufError> {
-        let value = self.required(key)?;
-        same_length(key, value.len(), tokens)?;
-        value
-            .integers()
-            .ok_or(wrong_type(key, "an array of integers"))
+    pub fn integers(&self, key: &str, tokens: usize) -> Result<Vec<i128>, GgufError> {
+        self.check_length(key, tokens)?;
+        needed(
+            key,
+            self.read(key, "an array of integers", Value::integers)?,
+        )
     }
 
-    /// Hex sha256 over all `tokenizer.ggml.*` entries, sorted by key; every text goes in with its length.
+    fn check_length(&self, key: &str, tokens: usize) -> Result<(), GgufError> {
+        match self
+            .value(key)
+            .map(Value::len)
+            .filter(|found| *found != tokens)
+        {
+            None => Ok(()),
+            Some(found) => {
+                let why = format!("has {found} entries for {tokens} tokens");
+                Err(GgufError::of(key, why))
+            }
+        }
+    }
+
+    /// Hex sha256 over all entries, sorted by key; every text goes in with its length.
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
-        for (key, value) in self.values {
-            if key.starts_with("tokenizer.ggml.") {
-                hash.update((key.len() as u64).to_le_bytes());
-                hash.update(key);
-                hash_value(&mut hash, value);
-            }
+        for (key, value) in self.0.iter().filter(|(key, _)| key.starts_with(PREFIX)) {
+            hash.update((key.len() as u64).to_le_bytes());
+            hash.update(key);
+            hash_value(&mut hash, value);
         }
         hex(&hash.finalize())
     }
+}
+
+fn needed<T>(key: &str, found: Option<T>) -> Result<T, GgufError> {
+    found.ok_or_else(|| GgufError::missing(key))
 }
 
 /// Texts stand in the file with their lengths; integers go in as 64 bits, whatever their width.
@@ -100,16 +114,5 @@ fn hash_value(hash: &mut Sha256, value: &Value) {
             hash.update(i64::try_from(number).unwrap_or_default().to_le_bytes());
         }),
         None => hash.update(value.bytes()),
-    }
-}
-
-fn wrong_type(key: &'static str, expected: &'static str) -> GgufError {
-    GgufError::WrongType { key, expected }
-}
-
-fn same_length(key: &'static str, found: usize, tokens: usize) -> Result<(), GgufError> {
-    match found == tokens {
-        true => Ok(()),
-        false => Err(GgufError::WrongLength { key, found, tokens }),
     }
 }

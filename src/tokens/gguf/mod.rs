@@ -25,7 +25,7 @@ use crate::hub::gguf::Value;
 
 /// A tokenizer and what GGUF says about its BOS token.
 #[derive(Debug)]
-pub(super) struct Built {
+pub(super) struct GgufTokenizer {
     pub tokenizer: tokenizers::Tokenizer,
     pub bos: Option<u32>,
     pub adds_bos: bool,
@@ -33,49 +33,62 @@ pub(super) struct Built {
     pub sha256: String,
 }
 
-const KINDS: &[&str] = &["gpt2", "llama"];
-
 /// Builds the tokenizer that `metadata` describe.
 ///
 /// # Errors
 /// [`GgufError`] with the key at fault.
-pub(super) fn build(metadata: &BTreeMap<String, Value>) -> Result<Built, GgufError> {
-    let metadata = Metadata::new(metadata);
-    let kind = metadata.text("tokenizer.ggml.model")?;
+pub(super) fn build(metadata: &BTreeMap<String, Value>) -> Result<GgufTokenizer, GgufError> {
+    let metadata = Metadata(metadata);
+    let kind = metadata.text("model")?;
+    let adds_bos = adds_bos(&metadata)?;
     keys::check(&metadata, kind)?;
-    let (mut tokenizer, adds_bos, vocabulary) = match kind {
-        "gpt2" => {
-            let pre = pre::find(metadata.text("tokenizer.ggml.pre")?)?;
-            keys::check_merges(&metadata, pre.whole_words == WholeWords::Taken)?;
-            let vocabulary = Vocabulary::read(&metadata)?;
-            (
-                bpe::build(&metadata, &vocabulary, pre)?,
-                pre.adds_bos,
-                vocabulary,
-            )
-        }
-        "llama" => {
-            keys::check_merges(&metadata, false)?;
-            let vocabulary = spm::vocabulary(&metadata)?;
-            (spm::build(&metadata, &vocabulary)?, true, vocabulary)
-        }
-        found => {
-            return Err(GgufError::Unknown {
-                key: "tokenizer.ggml.model",
-                found: found.to_owned(),
-                known: KINDS.to_vec(),
-            });
-        }
+    let (mut tokenizer, vocabulary) = if kind == "llama" {
+        keys::check_merges(&metadata, false)?;
+        let vocabulary = spm::vocabulary(&metadata)?;
+        (spm::build(&metadata, &vocabulary)?, vocabulary)
+    } else {
+        let pre = pre::find(metadata.text("pre")?)?;
+        keys::check_merges(&metadata, pre.whole_words == WholeWords::Taken)?;
+        let vocabulary = Vocabulary::read(&metadata)?;
+        (bpe::build(&metadata, &vocabulary, pre)?, vocabulary)
     };
     vocabulary.add_special_tokens(&mut tokenizer)?;
-    Ok(Built {
+    Ok(GgufTokenizer {
         tokenizer,
-        bos: metadata.token_id("tokenizer.ggml.bos_token_id", vocabulary.tokens.len())?,
-        adds_bos: metadata
-            .flag("tokenizer.ggml.add_bos_token")?
-            .unwrap_or(adds_bos),
+        bos: metadata.token_id("bos_token_id", vocabulary.tokens.len())?,
+        adds_bos: metadata.flag("add_bos_token")?.unwrap_or(adds_bos),
         sha256: metadata.sha256(),
     })
+}
+
+/// Whether the tokenizer's kind, or its rule of cutting, begins a text with BOS where no key tells.
+fn adds_bos(metadata: &Metadata) -> Result<bool, GgufError> {
+    match metadata.text("model")? {
+        "gpt2" => Ok(pre::find(metadata.text("pre")?)?.adds_bos),
+        "llama" => Ok(true),
+        found => Err(GgufError::unknown("model", found, &["gpt2", "llama"])),
+    }
+}
+
+/// What a file leaves open of its tokenizer and is taken as llama.cpp takes it, for a person; nothing of a tokenizer
+/// that cannot be built.
+pub fn assumed_of_gguf(metadata: &BTreeMap<String, Value>) -> Vec<String> {
+    let metadata = Metadata(metadata);
+    let Ok(adds_bos) = adds_bos(&metadata) else {
+        return Vec::new();
+    };
+    let bos = match adds_bos {
+        true => "a BOS token before each text",
+        false => "no BOS token before a text",
+    };
+    let mut taken = vec![("add_bos_token", bos)];
+    if metadata.text("model").is_ok_and(|kind| kind == "llama") {
+        taken.push(("add_space_prefix", "a space before each text"));
+    }
+    taken.retain(|(key, _)| metadata.value(key).is_none());
+    let line =
+        |(key, taken)| format!("the file has no tokenizer.ggml.{key}: {taken}, as in llama.cpp");
+    taken.into_iter().map(line).collect()
 }
 
 #[cfg(test)]

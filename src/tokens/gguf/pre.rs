@@ -9,8 +9,7 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
-use super::GgufError;
-use super::error::build_error;
+use super::error::{GgufError, build_error};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -58,79 +57,70 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 /// Phi-4-mini's, from GPT-4o (tiktoken's o200k_base): as Mistral's, with contractions kept at their word and digits by three.
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// What most rules differ from in a line or two.
+const GPT2: Pre = Pre {
+    names: &["gpt-2", "gpt2"],
+    cut: Cut::Gpt2,
+    normal_form: NormalForm::AsWritten,
+    whole_words: WholeWords::Merged,
+    adds_bos: false,
+};
+
 const TABLE: &[Pre] = &[
-    Pre {
-        names: &["gpt-2", "gpt2"],
-        cut: Cut::Gpt2,
-        normal_form: NormalForm::AsWritten,
-        whole_words: WholeWords::Merged,
-        adds_bos: false,
-    },
+    GPT2,
     Pre {
         names: &["olmo"],
-        cut: Cut::Gpt2,
         normal_form: NormalForm::Nfc,
-        whole_words: WholeWords::Merged,
-        adds_bos: false,
+        ..GPT2
     },
     Pre {
         names: &["smollm"],
         cut: Cut::DigitsThenGpt2,
-        normal_form: NormalForm::AsWritten,
-        whole_words: WholeWords::Merged,
-        adds_bos: false,
+        ..GPT2
     },
     Pre {
         names: &["llama-bpe", "llama-v3", "llama3"],
         cut: Cut::Regex(LLAMA3),
-        normal_form: NormalForm::AsWritten,
         whole_words: WholeWords::Taken,
         adds_bos: true,
+        ..GPT2
     },
     // OLMo 2 uses this name.
     Pre {
         names: &["dbrx"],
         cut: Cut::Regex(LLAMA3),
-        normal_form: NormalForm::AsWritten,
-        whole_words: WholeWords::Merged,
-        adds_bos: false,
+        ..GPT2
     },
     Pre {
         names: &["qwen2", "deepseek-r1-qwen"],
         cut: Cut::Regex(QWEN2),
         normal_form: NormalForm::Nfc,
-        whole_words: WholeWords::Merged,
-        adds_bos: false,
+        ..GPT2
     },
     Pre {
         names: &["tekken"],
         cut: Cut::Regex(TEKKEN),
-        normal_form: NormalForm::AsWritten,
         whole_words: WholeWords::Taken,
         adds_bos: true,
+        ..GPT2
     },
     Pre {
         names: &["gpt-4o"],
         cut: Cut::Regex(O200K),
-        normal_form: NormalForm::AsWritten,
-        whole_words: WholeWords::Merged,
-        adds_bos: false,
+        ..GPT2
     },
 ];
 
 /// The row of a name.
 ///
 /// # Errors
-/// [`GgufError::Unknown`] with all names of the table.
+/// [`GgufError`] with all names of the table.
 pub(super) fn find(name: &str) -> Result<&'static Pre, GgufError> {
-    TABLE
-        .iter()
-        .find(|pre| pre.names.contains(&name))
-        .ok_or_else(|| GgufError::Unknown {
-            key: "tokenizer.ggml.pre",
-            found: name.to_owned(),
-            known: TABLE.iter().flat_map(|pre| pre.names).copied().collect(),
-        })
+    let row = TABLE.iter().find(|pre| pre.names.contains(&name));
+    row.ok_or_else(|| {
+        let known: Vec<_> = TABLE.iter().flat_map(|pre| pre.names).copied().collect();
+        GgufError::unknown("pre", name, &known)
+    })
 }
 
 impl Pre {

@@ -15,8 +15,7 @@ use tokenizers::normalizers::replace::Replace;
 use tokenizers::normalizers::utils::Sequence as Normalizers;
 use tokenizers::{DecoderWrapper, NormalizerWrapper, Tokenizer};
 
-use super::GgufError;
-use super::error::build_error;
+use super::error::{GgufError, build_error};
 use super::metadata::Metadata;
 use super::vocab::{TokenKind, Vocabulary};
 
@@ -33,7 +32,7 @@ pub(super) fn vocabulary(metadata: &Metadata) -> Result<Vocabulary, GgufError> {
 }
 
 pub(super) fn build(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Tokenizer, GgufError> {
-    let scores = metadata.scores("tokenizer.ggml.scores", vocabulary.tokens.len())?;
+    let scores = metadata.scores("scores", vocabulary.tokens.len())?;
     let mut model = BPE::builder()
         .vocab_and_merges(vocabulary.ids.clone(), merges(vocabulary, &scores))
         .byte_fallback(true)
@@ -41,9 +40,7 @@ pub(super) fn build(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Toke
     if let Some(unknown) = vocabulary.unknown_text() {
         model = model.unk_token(unknown);
     }
-    let prefixed = metadata
-        .flag("tokenizer.ggml.add_space_prefix")?
-        .unwrap_or(true);
+    let prefixed = metadata.flag("add_space_prefix")?.unwrap_or(true);
     let mut tokenizer = Tokenizer::new(model.build().map_err(build_error)?);
     tokenizer
         .with_normalizer(Some(normalizer(prefixed)?))

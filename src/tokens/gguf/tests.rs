@@ -1,11 +1,11 @@
 use candle_core::quantized::gguf_file::Value;
 
-use super::{Built, GgufError};
+use super::{GgufError, GgufTokenizer};
 use crate::tokens::fixtures::{
     BOS, Meta, byte_level, header, pieces, sentencepiece, set, text, tokenizer,
 };
 
-fn build(meta: &Meta) -> Result<Built, GgufError> {
+fn build(meta: &Meta) -> Result<GgufTokenizer, GgufError> {
     super::build(&header(meta).metadata)
 }
 

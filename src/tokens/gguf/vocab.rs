@@ -3,8 +3,7 @@
 use tokenizers::models::bpe::Vocab;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::GgufError;
-use super::error::build_error;
+use super::error::{GgufError, build_error};
 use super::metadata::Metadata;
 
 /// What a token is for (`llama_token_type` of llama.cpp).
@@ -54,13 +53,13 @@ impl Vocabulary {
         metadata: &Metadata,
         surface: impl Fn(&str, TokenKind) -> String,
     ) -> Result<Self, GgufError> {
-        let texts = metadata.texts("tokenizer.ggml.tokens")?;
+        let texts = metadata.texts("tokens")?;
         let kinds = read_kinds(metadata, texts.len())?;
         let surfaces = texts.iter().zip(&kinds);
         let tokens: Vec<String> = surfaces.map(|(text, &kind)| surface(text, kind)).collect();
         Ok(Self {
             ids: ids_of(&tokens)?,
-            unknown: metadata.token_id("tokenizer.ggml.unknown_token_id", tokens.len())?,
+            unknown: metadata.token_id("unknown_token_id", tokens.len())?,
             tokens,
             kinds,
         })
@@ -84,12 +83,10 @@ impl Vocabulary {
 }
 
 fn read_kinds(metadata: &Metadata, tokens: usize) -> Result<Vec<TokenKind>, GgufError> {
-    let key = "tokenizer.ggml.token_type";
+    let key = "token_type";
     let kind = |number| {
-        TokenKind::from_number(number).ok_or(GgufError::WrongType {
-            key,
-            expected: "an array of token types from 1 to 6",
-        })
+        let wrong = || GgufError::of(key, "must be an array of token types from 1 to 6");
+        TokenKind::from_number(number).ok_or_else(wrong)
     };
     let numbers = metadata.integers(key, tokens)?;
     numbers.into_iter().map(kind).collect()
@@ -99,11 +96,8 @@ fn ids_of(tokens: &[String]) -> Result<Vocab, GgufError> {
     let mut ids = Vocab::with_capacity(tokens.len());
     for (id, text) in (0u32..).zip(tokens) {
         if let Some(first) = ids.insert(text.clone(), id) {
-            return Err(GgufError::DuplicateToken {
-                text: text.clone(),
-                first,
-                second: id,
-            });
+            let why = format!("has the text {text:?} twice, at {first} and {id}");
+            return Err(GgufError::of("tokens", why));
         }
     }
     Ok(ids)

@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use ureq::http::HeaderMap;
 
-use crate::hub::{DownloadProgress, Patience};
+use crate::hub::config::Patience;
+use crate::hub::progress::DownloadProgress;
 
 /// Whether another try may help.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::hub) enum Again {
+pub(in crate::hub) enum Retry {
     /// It would come out the same.
     Never,
     /// After a pause, at least as long as the server asks for.
@@ -18,20 +19,20 @@ pub(in crate::hub) enum Again {
 
 /// A request that failed.
 #[derive(Debug)]
-pub(in crate::hub) struct Trouble {
+pub(in crate::hub) struct RequestError {
     /// In words, with what to do where that is known.
     pub reason: String,
-    pub again: Again,
+    pub again: Retry,
 }
 
-impl Trouble {
-    pub fn last(reason: impl Into<String>) -> Self {
-        let (reason, again) = (reason.into(), Again::Never);
+impl RequestError {
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        let (reason, again) = (reason.into(), Retry::Never);
         Self { reason, again }
     }
 
-    pub fn passing(reason: impl Into<String>) -> Self {
-        let (reason, again) = (reason.into(), Again::After(None));
+    pub fn transient(reason: impl Into<String>) -> Self {
+        let (reason, again) = (reason.into(), Retry::After(None));
         Self { reason, again }
     }
 
@@ -41,34 +42,34 @@ impl Trouble {
         match status {
             408 | 429 | 500..=599 => Self {
                 reason,
-                again: Again::After(wait_asked(headers, SystemTime::now())),
+                again: Retry::After(wait_asked(headers, SystemTime::now())),
             },
-            _ => Self::last(reason),
+            _ => Self::permanent(reason),
         }
     }
 }
 
-impl From<ureq::Error> for Trouble {
+impl From<ureq::Error> for RequestError {
     fn from(error: ureq::Error) -> Self {
         use ureq::Error;
         match error {
-            Error::Timeout(what) => Self::passing(format!("it did not answer in time ({what})")),
-            Error::HostNotFound => Self::passing("the host's name was not found"),
+            Error::Timeout(what) => Self::transient(format!("it did not answer in time ({what})")),
+            Error::HostNotFound => Self::transient("the host's name was not found"),
             Error::Io(error) => error.into(),
-            Error::ConnectionFailed => Self::passing("no connection could be made"),
-            Error::Protocol(error) => Self::passing(format!("its answer is no HTTP ({error})")),
-            error => Self::last(error.to_string()),
+            Error::ConnectionFailed => Self::transient("no connection could be made"),
+            Error::Protocol(error) => Self::transient(format!("its answer is no HTTP ({error})")),
+            error => Self::permanent(error.to_string()),
         }
     }
 }
 
-impl From<std::io::Error> for Trouble {
+impl From<std::io::Error> for RequestError {
     fn from(error: std::io::Error) -> Self {
         let reason = error.to_string();
         match error.kind() {
             // A certificate that is not trusted, say.
-            ErrorKind::InvalidData | ErrorKind::InvalidInput => Self::last(reason),
-            _ => Self::passing(reason),
+            ErrorKind::InvalidData | ErrorKind::InvalidInput => Self::permanent(reason),
+            _ => Self::transient(reason),
         }
     }
 }
@@ -97,13 +98,13 @@ fn wait_asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// Counts the tries of one request, and pauses before each.
-pub(in crate::hub) struct Tries<'a> {
+pub(in crate::hub) struct Retries<'a> {
     patience: Patience,
     progress: &'a dyn DownloadProgress,
     made: u32,
 }
 
-impl<'a> Tries<'a> {
+impl<'a> Retries<'a> {
     pub fn new(patience: Patience, progress: &'a dyn DownloadProgress) -> Self {
         Self {
             patience,
@@ -117,30 +118,30 @@ impl<'a> Tries<'a> {
         self.made = 0;
     }
 
-    /// Pauses before the next try; gives `trouble` back, with the number of tries, if there is to be none.
-    pub fn again(&mut self, what: &str, trouble: Trouble) -> Result<(), Trouble> {
-        let Again::After(asked) = trouble.again else {
-            return Err(trouble);
+    /// Pauses before the next try; gives `error` back, with the number of tries, if there is to be none.
+    pub fn again(&mut self, what: &str, error: RequestError) -> Result<(), RequestError> {
+        let Retry::After(asked) = error.again else {
+            return Err(error);
         };
         if self.made >= self.patience.retries {
-            let reason = format!("{} (tried {} times)", trouble.reason, self.made + 1);
-            return Err(Trouble::last(reason));
+            let reason = format!("{} (tried {} times)", error.reason, self.made + 1);
+            return Err(RequestError::permanent(reason));
         }
         let grown = self.patience.first_pause * 2u32.saturating_pow(self.made);
         let pause = asked
             .unwrap_or_default()
             .max(grown.min(self.patience.longest_pause));
         if asked.is_some_and(|asked| asked > self.patience.longest_wait) {
-            return Err(Trouble::last(format!(
+            return Err(RequestError::permanent(format!(
                 "{}, and asks to be left alone for {} s; run the command again after that",
-                trouble.reason,
+                error.reason,
                 pause.as_secs()
             )));
         }
         self.made += 1;
         self.progress.note(&format!(
             "{what}: {}; trying again in {:.0} s ({} of {})",
-            trouble.reason,
+            error.reason,
             pause.as_secs_f64(),
             self.made,
             self.patience.retries
@@ -184,20 +185,20 @@ mod tests {
             longest_wait: Duration::from_secs(5),
             ..Patience::default()
         };
-        let mut tries = Tries::new(patience, &());
-        let passing = || Trouble::passing("it broke");
+        let mut tries = Retries::new(patience, &());
+        let passing = || RequestError::transient("it broke");
         tries.again("x", passing()).unwrap();
         tries.again("x", passing()).unwrap();
         let last = tries.again("x", passing()).unwrap_err();
         assert_eq!(
             (last.reason.as_str(), last.again),
-            ("it broke (tried 3 times)", Again::Never)
+            ("it broke (tried 3 times)", Retry::Never)
         );
         tries.renew();
         let mut long = passing();
-        long.again = Again::After(Some(Duration::from_secs(3600)));
+        long.again = Retry::After(Some(Duration::from_secs(3600)));
         let last = tries.again("x", long).unwrap_err();
         assert!(last.reason.contains("3600 s"), "{}", last.reason);
-        assert!(tries.again("x", Trouble::last("no")).is_err());
+        assert!(tries.again("x", RequestError::permanent("no")).is_err());
     }
 }

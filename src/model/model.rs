@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::ModelError;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
+use super::error::ModelError;
 use super::estimate::{MemoryEstimate, MemoryLimit, MemoryPlan, Residency};
 use super::kinds::NormKind;
 use super::layer::Layer;
@@ -14,7 +14,7 @@ use super::linear::linear;
 use super::norm::Norm;
 use super::read_ahead::InOrder;
 use super::softcap::softcap;
-use super::tensors::{LayerTensor, ModelTensor};
+use super::tensors::ModelTensor;
 
 /// How to hold a model.
 #[derive(Clone, Debug)]
@@ -236,48 +236,6 @@ impl Model {
         Ok(match self.config().final_softcap {
             Some(cap) => softcap(logits, cap)?,
             None => logits,
-        })
-    }
-}
-
-/// The weights of one MLP with the gains around it, always f32 on the CPU: what neuron classes are made of.
-pub struct Mlp {
-    /// `[d_mlp, d_model]`.
-    pub gate_proj: Tensor,
-    /// `[d_mlp, d_model]`.
-    pub up_proj: Tensor,
-    /// `[d_model, d_mlp]`.
-    pub down_proj: Tensor,
-    /// Gain of the norm before the MLP, `[d_model]`, where there is one.
-    pub pre_gain: Option<Tensor>,
-    /// Gain of the norm after the MLP, `[d_model]`, where there is one.
-    pub post_gain: Option<Tensor>,
-    /// The kind of these norms.
-    pub norm: NormKind,
-}
-
-impl Mlp {
-    /// The MLPs of all layers from first to last, read ahead.
-    pub fn all(checkpoint: &Checkpoint) -> Result<InOrder<Mlp>, ModelError> {
-        let checkpoint = checkpoint.clone();
-        InOrder::read_ahead(checkpoint.config().n_layers(), move |l| {
-            Mlp::load(&checkpoint, l)
-        })
-    }
-
-    /// Reads the MLP of layer `l`.
-    pub fn load(checkpoint: &Checkpoint, l: usize) -> Result<Mlp, ModelError> {
-        let family = checkpoint.config().family;
-        let there = family.layer_tensors();
-        let read = |tensor| checkpoint.layer_tensor(l, tensor);
-        let read_if_there = |tensor| there.contains(&tensor).then(|| read(tensor)).transpose();
-        Ok(Mlp {
-            gate_proj: read(LayerTensor::GateProj)?,
-            up_proj: read(LayerTensor::UpProj)?,
-            down_proj: read(LayerTensor::DownProj)?,
-            pre_gain: read_if_there(LayerTensor::MlpNorm)?,
-            post_gain: read_if_there(LayerTensor::PostMlpNorm)?,
-            norm: family.norm,
         })
     }
 }

@@ -3,10 +3,10 @@
 use std::io::{Error, ErrorKind, Read, Result};
 use std::time::{Duration, Instant};
 
-use crate::hub::Patience;
+use crate::hub::config::Patience;
 
 /// A reader that fails where too few bytes come in a time.
-pub(in crate::hub) struct Paced<R> {
+pub(in crate::hub) struct MinThroughput<R> {
     inner: R,
     patience: Patience,
     /// Time spent waiting for bytes; what the caller does between two reads does not count.
@@ -14,7 +14,7 @@ pub(in crate::hub) struct Paced<R> {
     bytes: u64,
 }
 
-impl<R> Paced<R> {
+impl<R> MinThroughput<R> {
     pub fn new(inner: R, patience: Patience) -> Self {
         Self {
             inner,
@@ -25,7 +25,7 @@ impl<R> Paced<R> {
     }
 }
 
-impl<R: Read> Read for Paced<R> {
+impl<R: Read> Read for MinThroughput<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let start = Instant::now();
         let read = self.inner.read(buffer)?;

@@ -1,0 +1,116 @@
+//! What can be wrong with a model's files.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use crate::hub::gguf::GgufFileError;
+
+/// What can be wrong with a model's files.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file that could not be opened or read.
+    #[error("cannot read {}: {why}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// A file that is not what its name says, or that ends too early.
+    #[error("{} is damaged or incomplete: {why}; fetch it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+    /// A file that is another one than when the model was opened.
+    #[error(
+        "{} was changed while it was in use: what was computed may mix two models; run again when it stays as it is",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A weight that is NaN or infinite. Rows and columns count from 0.
+    #[error(
+        "{}: tensor {name} has {value} in row {row}, column {column}{}; weights must be finite: the file is damaged, \
+         or it was made by a conversion or a training that overflowed",
+        path.display(),
+        neuron.as_ref().map(|neuron| format!(" (neuron {neuron})")).unwrap_or_default()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        name: String,
+        /// Its row.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The value.
+        value: f32,
+        /// The neuron, where the weight is one's, as `layer.neuron`.
+        neuron: Option<String>,
+    },
+    /// A value that has no meaning, or that this version does not compute.
+    #[error("{file}: {key} = {value} is not supported; accepted: {accepted}")]
+    Value {
+        /// Where the value stands: `config.json` or `GGUF metadata`.
+        file: &'static str,
+        /// The key.
+        key: String,
+        /// The value found.
+        value: String,
+        /// The values that are accepted.
+        accepted: String,
+    },
+    /// What the model lacks or has too much, in words: a key, a tensor, a family.
+    #[error("{0}")]
+    Unfit(String),
+    /// There is less memory than even reading layer by layer needs; in words.
+    #[error("{0}")]
+    Memory(String),
+    /// What is wrong in the named file.
+    #[error("{}: {why}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: Box<ModelError>,
+    },
+    /// A GGUF file that cannot be read, or parts that do not belong together.
+    #[error(transparent)]
+    Gguf(#[from] GgufFileError),
+    /// An error of the tensor library.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl ModelError {
+    /// The error with the file's name before it, for those that do not name one.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Value { .. } | Self::Unfit(_) | Self::Memory(_) | Self::Candle(_) => {
+                let (path, why) = (path.to_path_buf(), Box::new(self));
+                Self::InFile { path, why }
+            }
+            names_it => names_it,
+        }
+    }
+
+    pub(super) fn value(
+        file: &'static str,
+        key: impl Into<String>,
+        value: impl Display,
+        accepted: &str,
+    ) -> Self {
+        Self::Value {
+            file,
+            key: key.into(),
+            value: value.to_string(),
+            accepted: accepted.to_string(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The tensors of one layer as it computes with them.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::checkpoint::Checkpoint;
+use super::config::Config;
+use super::error::ModelError;
+use super::norm::Norm;
+use super::tensors::LayerTensor;
+
+/// Reads the tensors of one layer: f32 on the CPU first, then in `dtype` on `device`.
+pub(super) struct LayerReader<'a> {
+    pub checkpoint: &'a Checkpoint,
+    pub layer: usize,
+    pub dtype: DType,
+    pub device: &'a Device,
+}
+
+impl LayerReader<'_> {
+    pub fn config(&self) -> &Config {
+        self.checkpoint.config()
+    }
+
+    pub fn read(&self, tensor: LayerTensor) -> Result<Tensor, ModelError> {
+        let values = self.checkpoint.layer_tensor(self.layer, tensor)?;
+        Ok(values.to_dtype(self.dtype)?.to_device(self.device)?)
+    }
+
+    /// `None` where this family has no such tensor.
+    pub fn read_if_there(&self, tensor: LayerTensor) -> Result<Option<Tensor>, ModelError> {
+        let there = self.config().family.layer_tensors().contains(&tensor);
+        there.then(|| self.read(tensor)).transpose()
+    }
+
+    /// `None` where this family has no such norm.
+    pub fn norm(&self, tensor: LayerTensor) -> Result<Option<Norm>, ModelError> {
+        let config = self.config();
+        let gain = match tensor.has_ones_for_gain(config) {
+            true => Some(Tensor::ones(config.d_model, self.dtype, self.device)?),
+            false => self.read_if_there(tensor)?,
+        };
+        Ok(gain.map(|gain| Norm::new(gain, config.norm_eps, config.family.norm)))
+    }
+}

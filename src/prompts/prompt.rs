@@ -1,0 +1,39 @@
+//! One prompt.
+
+use super::place::SubjectPlace;
+
+/// One question with its right answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// Unique in its set; names the prompt in every output file.
+    pub id: String,
+    /// The text before the answer, without white space at its end.
+    pub prompt: String,
+    /// What the fact is about; occurs in `prompt`.
+    pub subject: String,
+    /// Where in `prompt`.
+    pub place: SubjectPlace,
+    /// The right continuation, without the space that separates it from the prompt.
+    pub target: String,
+    /// The kind of fact ("capital", "P36"), where the file tells it.
+    pub relation: Option<String>,
+}
+
+impl Prompt {
+    /// A prompt whose subject is looked for; `None` where it does not occur.
+    pub fn new(id: &str, prompt: &str, subject: &str, target: &str) -> Option<Self> {
+        Some(Self {
+            id: id.to_owned(),
+            place: SubjectPlace::find(prompt, subject)?,
+            prompt: prompt.to_owned(),
+            subject: subject.to_owned(),
+            target: target.to_owned(),
+            relation: None,
+        })
+    }
+
+    /// The prompt's text up to the subject's end.
+    pub fn up_to_subject(&self) -> &str {
+        &self.prompt[..self.place.span.end]
+    }
+}

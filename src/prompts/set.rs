@@ -1,0 +1,116 @@
+//! Prompts, and sets of them.
+
+use std::path::Path;
+
+use super::error::{FileKind, PromptError};
+use super::place::Found;
+use super::prompt::Prompt;
+use super::record;
+use super::records::{Checked, records};
+use crate::hub::sha256_hex;
+
+const PROMPTS: FileKind = FileKind {
+    file: "prompt",
+    records: "prompts",
+    hint: "",
+    lacks: "prompts; write one JSON object a line with the fields id, prompt, subject, target",
+    twice: "the id is already used",
+};
+
+/// A checked, non-empty set of prompts with unique ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptSet {
+    /// Where the set came from: a path, or `bundled facts`.
+    pub name: String,
+    /// In the order of the file.
+    pub prompts: Vec<Prompt>,
+    /// Hex sha256 of the file's bytes.
+    pub sha256: String,
+}
+
+impl PromptSet {
+    /// The facts that come with the program (`prompts/facts.jsonl`).
+    ///
+    /// # Errors
+    /// As [`PromptSet::parse`]; the bundled file passes (it is tested).
+    pub fn bundled() -> Result<Self, PromptError> {
+        Self::parse("bundled facts", include_str!("../../prompts/facts.jsonl"))
+    }
+
+    /// Reads and checks a file; its path becomes the set's name.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not UTF-8, and as [`PromptSet::parse`].
+    pub fn read(path: &Path) -> Result<Self, PromptError> {
+        Self::parse(&path.display().to_string(), &PROMPTS.read(path)?)
+    }
+
+    /// Checks the text of a prompt file; `name` is used in messages and in run.json.
+    ///
+    /// # Errors
+    /// [`PromptError::Empty`] without records, [`PromptError::Invalid`] with every problem of every record.
+    pub fn parse(name: &str, text: &str) -> Result<Self, PromptError> {
+        let mut checked = Checked::new(&PROMPTS);
+        for (place, record) in records(text) {
+            let (id, prompt) = match record {
+                Ok(value) => record::read(&value),
+                Err(flaw) => (None, Err(vec![flaw])),
+            };
+            checked.add(place, id, prompt);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            prompts: checked.finish(name)?,
+            sha256: sha256_hex(text.as_bytes()),
+        })
+    }
+
+    /// What is not sure about the subjects' places, in sentences for a person: one for each kind of doubt, with the first
+    /// ids and the number of prompts.
+    pub fn doubts(&self) -> Vec<String> {
+        let kinds = [
+            (
+                Found::LastWord,
+                "the subject several times, and the last one counts",
+            ),
+            (
+                Found::InsideWord,
+                "the subject inside a longer word alone, and it is taken from there",
+            ),
+            (
+                Found::OtherTemplate,
+                "a template that does not begin as the prompt does, and the subject is looked for",
+            ),
+        ];
+        let doubt = |(found, what): (Found, &str)| {
+            let prompts = self.prompts.iter().filter(|p| p.place.found == found);
+            let ids: Vec<&str> = prompts.map(|prompt| prompt.id.as_str()).collect();
+            let (name, one) = (&self.name, ids.len() == 1);
+            let verb = if one { "prompt has" } else { "prompts have" };
+            (!ids.is_empty()).then(|| {
+                format!(
+                    "{name}: {} {verb} {what} ({}); a field `template` with {{}} in the subject's place says which one is meant",
+                    ids.len(),
+                    first_few(&ids)
+                )
+            })
+        };
+        kinds.into_iter().filter_map(doubt).collect()
+    }
+}
+
+/// So many ids are named in a warning.
+const NAMED: usize = 3;
+
+/// "a, b, c and 4 more".
+pub(crate) fn first_few(ids: &[&str]) -> String {
+    let named = ids[..ids.len().min(NAMED)].join(", ");
+    match ids.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
