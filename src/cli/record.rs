@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::numbers;
 use super::progress::Meter;
-use super::run::{Job, PartArgs, Written, stopped, with_parts};
+use super::run::{Job, ResumeArg, Written, stopped, with_parts};
 use super::setup::{check_memory, find_model, open_checkpoint};
 use super::stop::Stop;
 use super::terminal::print_json;
@@ -134,7 +134,7 @@ pub struct Record {
     bos: BosPolicy,
     #[command(flatten)]
     #[serde(flatten)]
-    part: PartArgs,
+    resume: ResumeArg,
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
@@ -150,7 +150,7 @@ impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        let mut job = Job::claim(&self.output, &self.part, start)?;
+        let mut job = Job::claim_whole(&self.output, &self.resume, start)?;
         let load_options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
         let checkpoint = open_checkpoint(&located)?;

@@ -15,12 +15,20 @@ use crate::report::{
     OutDir, Overwrite, Parts, Placed, ReportError, RunInfo, resume_line, shard_folder,
 };
 
-/// Whether a run goes on, and which part of it is run here.
+/// Whether a run goes on.
 #[derive(Args, Serialize)]
-pub struct PartArgs {
+pub struct ResumeArg {
     /// Go on with the run that was ended in --out; every other setting must be the same.
     #[arg(long, requires = "out", conflicts_with = "force")]
     pub resume: bool,
+}
+
+/// Whether a run goes on, and which part of it is run here.
+#[derive(Args, Serialize)]
+pub struct PartArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub resume: ResumeArg,
     /// Run a share of the passes, for several machines or jobs: I/N are those whose number is I modulo N, I from 0; slurm
     /// takes both from SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT. What each gives is kept in --out, in a folder of
     /// its own; `gatelens merge` joins them. The same command again goes on with a shard that was ended.
@@ -85,19 +93,37 @@ pub struct Written(anyhow::Result<Option<Placed>>);
 impl Job {
     /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
     pub fn claim(output: &OutputArgs, part: &PartArgs, start: Instant) -> anyhow::Result<Self> {
+        Self::claim_shard(output, &part.resume, part.shard, start)
+    }
+
+    /// The same of a run that is not shared.
+    pub fn claim_whole(
+        output: &OutputArgs,
+        resume: &ResumeArg,
+        start: Instant,
+    ) -> anyhow::Result<Self> {
+        Self::claim_shard(output, resume, None, start)
+    }
+
+    fn claim_shard(
+        output: &OutputArgs,
+        ResumeArg { resume }: &ResumeArg,
+        shard: Option<Shard>,
+        start: Instant,
+    ) -> anyhow::Result<Self> {
         let mut job = Self {
             out: None,
-            shard: part.shard,
+            shard,
             earlier: None,
             info: None,
             start,
         };
-        let goes_on = part.resume || part.shard.is_some();
+        let goes_on = *resume || shard.is_some();
         let (Some(path), true) = (&output.out, goes_on) else {
             job.out = output.claim()?;
             return Ok(job);
         };
-        let path = match part.shard {
+        let path = match shard {
             Some(shard) => shard_folder(path, shard),
             None => path.clone(),
         };
@@ -109,7 +135,7 @@ impl Job {
             error => error.into(),
         })?;
         job.earlier = out.unfinished();
-        if job.earlier.is_none() && part.resume {
+        if job.earlier.is_none() && *resume {
             notice!("nothing was kept in {}: beginning anew", path.display());
         }
         job.out = Some(out);
