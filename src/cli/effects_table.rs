@@ -1,7 +1,8 @@
 //! What an ablation prints for a person.
 
-use super::table::{count, number_table, p_value};
+use super::table::{ABSENT, Digits, table_of};
 use crate::experiment::{AblationPlan, Effect, KnownByRelation, Metric, PromptSubset};
+use crate::report::view::of_effect;
 
 /// Below this many draws the p against the baseline is too small too often (see `stats::contrast`).
 pub const FEWEST_DRAWS: usize = 5;
@@ -9,23 +10,28 @@ pub const FEWEST_DRAWS: usize = 5;
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
 pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
     let of = |metric| {
-        let wanted = move |effect: &&Effect| effect.metric == metric && effect.subset == subset;
-        effects.iter().filter(wanted)
+        effects
+            .iter()
+            .filter(move |effect| effect.metric == metric && effect.subset == subset)
     };
-    let rows = of(Metric::TargetLogprob)
-        .zip(of(Metric::Top1))
-        .map(|(effect, top1)| {
-            let (lost, lost_by_baseline) = top1.answers_lost();
-            let mut cells = cells(effect, Unit::Nats);
-            cells.push(format!("{lost:.0}"));
-            cells.push(lost_by_baseline.map_or(ABSENT.to_string(), |lost| format!("{lost:.1}")));
-            cells
+    let lost = |effect: &Effect| {
+        let top1 = of(Metric::Top1).find(|top1| top1.class == effect.class);
+        top1.map(|top1| top1.answers_lost())
+    };
+    let text = |lost: Option<f64>, decimals| {
+        lost.map_or(ABSENT.to_string(), |lost| format!("{lost:.decimals$}"))
+    };
+    let columns = of_effect(Digits::Fixed(3))
+        .number("facts\nlost", |effect| {
+            text(lost(effect).map(|lost| lost.0), 0)
+        })
+        .number("lost by\nbaseline", |effect| {
+            text(lost(effect).and_then(|lost| lost.1), 1)
         });
-    let header = [&HEADER[..], &["facts\nlost", "lost by\nbaseline"]].concat();
     outln!(
         "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
     );
-    outln!("{}", number_table(&header, rows));
+    outln!("{}", table_of(&columns, of(Metric::TargetLogprob)));
     print_tests(effects);
 }
 
@@ -44,8 +50,7 @@ fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone
 
 /// The effects on mean attribute rates, a line per class; then what the p are.
 pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
-    let rows = effects.clone().map(|effect| cells(effect, Unit::Points));
-    outln!("{}", number_table(&HEADER, rows));
+    outln!("{}", table_of(&of_effect(Digits::Points), effects.clone()));
     print_tests(effects);
 }
 
@@ -60,80 +65,9 @@ pub fn print_text_effects(effects: &[Effect]) {
     ] {
         let of_metric = effects.iter().filter(|effect| effect.metric == metric);
         outln!("\n{name}, mean over documents, nats\n");
-        let rows = of_metric.map(|effect| cells(effect, Unit::Nats));
-        outln!("{}", number_table(&HEADER, rows));
+        outln!("{}", table_of(&of_effect(Digits::Fixed(3)), of_metric));
     }
     print_tests(effects);
-}
-
-/// The columns of an effect.
-const HEADER: [&str; 9] = [
-    "class",
-    "neurons",
-    "clean",
-    "class\noff",
-    "baseline\noff",
-    "difference to baseline\n[95 % interval]",
-    "p",
-    "p\n(Holm)",
-    "p\n(perm.)",
-];
-
-/// What a metric is printed in.
-#[derive(Clone, Copy)]
-pub enum Unit {
-    /// As it is.
-    Nats,
-    /// Hundredths.
-    Points,
-}
-
-impl Unit {
-    /// A mean.
-    pub fn mean(self, value: f64) -> String {
-        match self {
-            Unit::Nats => format!("{value:.3}"),
-            Unit::Points => format!("{:.2}", 100.0 * value),
-        }
-    }
-
-    /// A difference, with its sign.
-    pub fn difference(self, value: f64) -> String {
-        match self {
-            Unit::Nats => format!("{value:+.3}"),
-            Unit::Points => format!("{:+.2}", 100.0 * value),
-        }
-    }
-}
-
-fn cells(effect: &Effect, unit: Unit) -> Vec<String> {
-    let baseline = effect.means.baseline;
-    vec![
-        effect.class.clone(),
-        count(effect.neurons),
-        unit.mean(effect.means.clean),
-        unit.mean(effect.means.class),
-        baseline.map_or(ABSENT.to_string(), |mean| unit.mean(mean)),
-        difference(effect, unit),
-        p_value(effect.estimate.p),
-        p_value(effect.estimate.p_adjusted),
-        p_value(effect.estimate.permutation_p),
-    ]
-}
-
-/// Stands where there is no number.
-pub const ABSENT: &str = "–";
-
-fn difference(effect: &Effect, unit: Unit) -> String {
-    let number = |value| unit.difference(value);
-    match (
-        effect.estimate.difference_to_baseline,
-        effect.estimate.baseline_ci,
-    ) {
-        (Some(d), Some(ci)) => format!("{} [{}, {}]", number(d), number(ci.low), number(ci.high)),
-        (Some(d), None) => number(d),
-        _ => ABSENT.to_string(),
-    }
 }
 
 /// How many facts of each relation the model knows, two relations a line.

@@ -1,7 +1,6 @@
 //! What a sweep prints for a person.
 
-use super::effects_table::ABSENT;
-use super::table::{count, number_table};
+use super::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::experiment::{Effect, Evidence, LayerWindow, SweepPlan, Versus};
 
 /// A line per window: each class's difference on the target's log-probability, and its neurons.
@@ -11,25 +10,19 @@ pub fn print_cells(plan: &SweepPlan, effects: &[Effect]) {
         "mean log-probability of the target in nats, {}\n",
         compared(versus)
     );
-    let columns = plan
-        .classes
-        .iter()
-        .flat_map(|class| [class.replace('-', "-\n"), "neurons".to_string()]);
-    let header: Vec<String> = std::iter::once("layer".to_string())
-        .chain(columns)
-        .collect();
     let by_cell = plan.on_target(effects);
-    let rows = plan.windows.iter().map(|&window| {
-        let cells =
-            plan.classes
-                .iter()
-                .flat_map(|class| match by_cell.get(&(class.as_str(), window)) {
-                    Some(cell) => [number(cell, versus), count(cell.neurons)],
-                    None => [format!("{ABSENT}  "), ABSENT.to_string()],
-                });
-        std::iter::once(window.short()).chain(cells).collect()
-    });
-    outln!("{}\n", number_table(&header, rows));
+    let mut columns = Columns::new().words("layer", |window: &LayerWindow| window.short());
+    for class in &plan.classes {
+        let cell = |window: &LayerWindow| by_cell.get(&(class.as_str(), *window));
+        columns = columns
+            .number(&class.replace('-', "-\n"), move |window| {
+                number(cell(window), versus)
+            })
+            .number("neurons", move |window| {
+                cell(window).map_or(ABSENT.to_string(), |cell| count(cell.neurons))
+            });
+    }
+    outln!("{}\n", table_of(&columns, &plan.windows));
     print_marks(effects, versus);
     print_absent(plan);
 }
@@ -44,9 +37,14 @@ fn compared(versus: Versus) -> &'static str {
 }
 
 /// The difference with its mark, so wide that the numbers stand in line.
-fn number(cell: &Effect, versus: Versus) -> String {
-    match cell.difference(versus) {
-        Some(d) => format!("{d:+.3}{:<2}", cell.evidence(versus).mark()),
+fn number(cell: Option<&&Effect>, versus: Versus) -> String {
+    let effect = cell.copied();
+    match effect.and_then(|effect| Some((effect, effect.difference(versus)?))) {
+        Some((effect, d)) => format!(
+            "{}{:<2}",
+            Digits::Fixed(3).signed(d),
+            effect.evidence(versus).mark()
+        ),
         None => format!("{ABSENT}  "),
     }
 }

@@ -1,8 +1,10 @@
 //! Text tables and numbers for people.
 
-pub use crate::report::{count, p_value};
+pub use crate::report::number::{ABSENT, Digits, count, p_value};
+pub use crate::report::view::Columns;
 
 use crate::printable::printable;
+use crate::report::view::{Align, Table as View};
 
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
@@ -19,6 +21,22 @@ pub fn text_table<S: ToString>(header: &[S], rows: impl IntoIterator<Item = Vec<
     table.set_header(header.iter().map(|cell| shown(cell.to_string())));
     for row in rows {
         table.add_row(row.into_iter().map(shown));
+    }
+    table
+}
+
+/// A row for each of the rows, with these columns.
+pub fn table_of<'r, R: 'r>(
+    columns: &Columns<'_, R>,
+    rows: impl IntoIterator<Item = &'r R>,
+) -> Table {
+    let View { columns, groups } = columns.table(rows);
+    let header: Vec<&String> = columns.iter().map(|(header, _)| header).collect();
+    let mut table = text_table(&header, groups.into_iter().flat_map(|(_, rows)| rows));
+    for (shown, (_, align)) in table.column_iter_mut().zip(&columns) {
+        if *align == Align::Right {
+            shown.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table
 }

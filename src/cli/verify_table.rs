@@ -1,8 +1,10 @@
 //! The claims for a person.
 
-use super::table::{column_table, count, p_value};
+use super::table::{Digits, column_table, count, p_value};
 use super::terminal::Paint;
 use crate::experiment::verify::{ClaimTest, LEVEL, Verdict};
+use crate::report::view::mark;
+use crate::stats::Interval;
 
 /// Widths of verdict and estimate; what is between them has the rest of the terminal.
 const VERDICT: u16 = 23;
@@ -30,19 +32,20 @@ pub(super) fn print_claims(claims: &[ClaimTest]) {
 
 /// The estimate over its interval, p and n.
 fn estimate(test: &ClaimTest) -> String {
-    let Some(estimate) = test.estimate else {
+    if test.estimate.is_none() {
         return String::new();
-    };
-    let interval = test.ci_low.zip(test.ci_high);
-    let interval = interval.map(|(low, high)| format!(" [{}, {}]", signed(low), signed(high)));
+    }
+    let interval = test
+        .ci_low
+        .zip(test.ci_high)
+        .map(|(low, high)| Interval { low, high });
     let p = test
         .p
         .map(|_| format!("\np {}, Holm {}", p_value(test.p), p_value(test.p_adjusted)));
     let draws = (test.draws > 0).then(|| format!(", {} draws", test.draws));
     format!(
-        "{}{}{}\nclaimed {}; n {}{}",
-        signed(estimate),
-        interval.unwrap_or_default(),
+        "{}{}\nclaimed {}; n {}{}",
+        Digits::Claim.with_interval(test.estimate, interval),
         p.unwrap_or_default(),
         test.direction.as_str(),
         count(test.n),
@@ -50,22 +53,14 @@ fn estimate(test: &ClaimTest) -> String {
     )
 }
 
-/// Digits that fit the size.
-fn signed(value: f64) -> String {
-    match value.abs() {
-        size if size >= 0.1 || size == 0.0 => format!("{value:+.3}"),
-        _ => format!("{value:+.4}"),
-    }
-}
-
 fn verdict(verdict: Verdict) -> String {
-    let (mark, paint) = match verdict {
-        Verdict::Supported => ("✓", Paint::Green),
-        Verdict::Contradicted => ("✗", Paint::Red),
-        Verdict::NotDistinguishable => ("○", Paint::Yellow),
-        Verdict::NotTestable => ("–", Paint::Dim),
+    let paint = match verdict {
+        Verdict::Supported => Paint::Green,
+        Verdict::Contradicted => Paint::Red,
+        Verdict::NotDistinguishable => Paint::Yellow,
+        Verdict::NotTestable => Paint::Dim,
     };
-    format!("{mark} {}", paint.on(verdict.as_str()))
+    format!("{} {}", mark(verdict), paint.on(verdict.as_str()))
 }
 
 fn print_totals(claims: &[ClaimTest]) {

@@ -1,20 +1,22 @@
 //! `classes.json`: counts per layer, totals and medians, chance levels, and what the published table says.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ReportError;
 use crate::io_class::{ChanceLevels, ClassCounts, Comparison, NeuronTable};
 
-#[derive(Serialize)]
-struct Classes<'a> {
-    threshold: f32,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Classes {
+    pub threshold: f32,
+    #[serde(default)]
     fold: String,
-    per_layer: Vec<ClassCounts>,
-    median_cos_in_out: Vec<f32>,
-    totals: ClassCounts,
-    chance: &'a ChanceLevels,
+    pub per_layer: Vec<ClassCounts>,
+    pub median_cos_in_out: Vec<f32>,
+    pub totals: ClassCounts,
+    #[serde(skip_deserializing)]
+    chance: Option<ChanceLevels>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    published: Option<&'a Comparison>,
+    pub published: Option<Comparison>,
 }
 
 /// The bytes of `classes.json` (format: docs/files.md).
@@ -29,8 +31,8 @@ pub fn classes_json(
         per_layer: table.counts_per_layer(),
         median_cos_in_out: table.median_in_out(),
         totals: table.totals(),
-        chance,
-        published,
+        chance: Some(chance.clone()),
+        published: published.cloned(),
     };
     serde_json::to_vec_pretty(&classes).map_err(|error| ReportError::Encode {
         name: "classes.json",

@@ -1,12 +1,14 @@
 //! Outcomes and estimates to files. Exporters are pure functions from records to bytes; only
 //! [`OutDir`] touches the disk, with [`Parts`] and [`RecordFiles`], which write while the engine runs.
 
+mod chart;
 mod classes;
 mod columns;
 mod heat_map;
 mod html;
 mod lock;
 mod merge;
+pub(crate) mod number;
 mod out_dir;
 mod owned;
 mod parts;
@@ -18,10 +20,11 @@ mod sealed;
 pub mod table;
 mod text_outcomes;
 mod tone;
+pub(crate) mod view;
 
 pub use classes::classes_json;
 pub use heat_map::heat_map_svg;
-pub use html::{count, p_value, report_html, verdicts_html, write_report};
+pub use html::{report_html, verdicts_html, write_report};
 pub use merge::{Shards, shard_folder};
 pub use out_dir::{OutDir, Overwrite, Placed};
 pub use parts::Parts;

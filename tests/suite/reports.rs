@@ -2,15 +2,11 @@
 
 mod browser;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow_array::{
-    Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt16Array, UInt32Array,
-};
+use arrow_array::{Array, Float64Array, StringArray, UInt32Array};
 use gatelens::report::report_html;
-use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -248,7 +244,7 @@ fn sweep_with_and_without_draws() {
     let out = folder(&dir, "run", &[&args[..], &["2"]].concat());
     let page = check(&out, 1);
     assert!(
-        page.contains("random neurons ablated") && page.contains("4 cells are without neurons"),
+        page.contains("random neurons ablated") && page.contains("4 more without neurons"),
         "{page}"
     );
     let own = fs::read_to_string(out.join("heat_map.svg")).unwrap();
@@ -302,95 +298,51 @@ fn write(out: &Path, name: &str, value: &Value) {
     fs::write(out.join(name), serde_json::to_vec(value).unwrap()).unwrap();
 }
 
-/// Prompt, class, arm, draw, layer and rate.
-type RateRow<'a> = (String, String, &'a str, u32, u16, Option<f64>);
-
-/// `rates.parquet`: two classes of three draws in four layers, on three prompts.
-fn write_rates(out: &Path) {
-    let mut rows: Vec<RateRow<'_>> = Vec::new();
-    for layer in 0..4u16 {
-        for prompt in 0..3 {
-            let mut add = |class: &str, arm, draw, rate: Option<f64>| {
-                rows.push((
-                    format!("p{prompt}"),
-                    class.to_string(),
-                    arm,
-                    draw,
-                    layer,
-                    rate,
-                ));
-            };
-            let clean = 0.125 * f64::from(layer + 1);
-            add("", "clean", 0, Some(clean));
-            for class in ["enrichment", "conditional-enrichment"] {
-                add(class, "class", 0, (prompt > 0).then_some(clean / 2.0));
-                (0..3).for_each(|draw| {
-                    add(
-                        class,
-                        "baseline",
-                        draw,
-                        Some(clean - 0.03125 * f64::from(draw)),
-                    )
-                });
-            }
-        }
-    }
-    let uints = |value: fn(&RateRow<'_>) -> u32| -> ArrayRef {
-        Arc::new(UInt32Array::from_iter_values(rows.iter().map(value)))
+/// `effects.json` of `attributes`: two classes of three draws in four layers, and the mean over these.
+fn rate_effects() -> Value {
+    let entry = |class: &str, layer: Option<u32>| {
+        let clean = 0.125 * f64::from(layer.unwrap_or(1) + 1);
+        let draws = [0.0, 0.03125, 0.0625].map(|less| clean - less);
+        json!({
+            "layer": layer, "layers": layer.map_or([0, 3], |layer| [layer; 2]), "left_out": 1, "class": class,
+            "mode": "zero", "metric": "attribute_rate", "subset": "all", "prompts": 2, "neurons": 5,
+            "baseline_neurons": 5, "draws": 3, "draw_means": draws, "difference_to_clean": -clean / 2.0,
+            "means": {"clean": clean, "class": clean / 2.0, "baseline": draws[1]},
+            "clean_ci": {"low": -clean, "high": -clean / 4.0}, "difference_to_baseline": clean / 2.0 - draws[1],
+            "baseline_ci": null, "p": null, "p_adjusted": null, "permutation_p": 0.25, "permutation_floor": 0.25,
+        })
     };
-    let texts = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
-    let batch = RecordBatch::try_from_iter(vec![
-        (
-            "prompt_id",
-            texts(rows.iter().map(|row| row.0.as_str()).collect()),
-        ),
-        ("subject", texts(rows.iter().map(|_| "France").collect())),
-        (
-            "layer",
-            Arc::new(UInt16Array::from_iter_values(rows.iter().map(|row| row.4))) as ArrayRef,
-        ),
-        (
-            "class",
-            texts(rows.iter().map(|row| row.1.as_str()).collect()),
-        ),
-        ("arm", texts(rows.iter().map(|row| row.2).collect())),
-        ("draw", uints(|row| row.3)),
-        ("mode", texts(rows.iter().map(|_| "zero").collect())),
-        ("neurons", uints(|_| 5)),
-        ("kept", uints(|row| 40 * u32::from(row.5.is_some()))),
-        ("hits", uints(|_| 1)),
-        (
-            "rate",
-            Arc::new(rows.iter().map(|row| row.5).collect::<Float64Array>()) as ArrayRef,
-        ),
-    ]);
-    let batch = batch.unwrap();
-    let file = File::create(out.join("rates.parquet")).unwrap();
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    let layers = || [None, Some(0), Some(1), Some(2), Some(3)].into_iter();
+    let classes = ["enrichment", "conditional-enrichment"].into_iter();
+    classes
+        .flat_map(|class| layers().map(move |layer| entry(class, layer)))
+        .collect()
 }
 
 #[test]
 fn attributes() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "run.json", &run_json("attributes", true));
-    write_rates(dir.path());
-    let page = check(dir.path(), 2);
+    let mut run = run_json("attributes", true);
+    run["counts"] = json!({"rates": 108, "absent_rates": 8});
+    write(dir.path(), "run.json", &run);
+    assert!(
+        check(dir.path(), 0).contains("no effects.json"),
+        "said, not left out"
+    );
+    write(dir.path(), "effects.json", &rate_effects());
+    let page = check(dir.path(), 2 + 1);
     // In layer 3: clean .5, off half of it, draws less by the mean of 0, 1/32 and 2/32.
-    assert!(
-        page.contains(
-            "conditional-enrichment off is furthest from its draws in layer 3: 25.0\u{a0}% against their mean of 46.9\u{a0}% \
-             (clean 50.0\u{a0}%); it lies outside their range in 4 of 4 layers."
-        ),
-        "{page}"
-    );
-    assert!(page.contains("no effects.json"), "said, not left out");
-    assert!(
-        page.contains("Below the range of its draws in 4 of 4 layers"),
-        "in layer 0 by a twentieth of the way to the second draw"
-    );
-    assert!(page.contains("8 of 108 rates are absent"), "{page}");
+    for text in [
+        "conditional-enrichment off",
+        "<span>0.500</span>",
+        "<span>0.469</span>",
+        "<span>−0.219</span>",
+        "The rate is the mean over layers 0 to 3.",
+        "2 prompts; 3 draws",
+        "8 of 108 rates are absent",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
 }
 
 #[test]
@@ -401,7 +353,7 @@ fn rank() {
     let sizes = ["--top", "3", "--draws", "2", "--prompts", &prompts];
     let out = folder(&dir, "rank", &[class.as_slice(), &sizes].concat());
     let page = check(&out, 1);
-    assert!(page.contains("All 104 together change it by"), "{page}");
+    assert!(page.contains("104 neurons; 2 random orders."), "{page}");
     assert!(
         page.contains("3 neurons ablated alone, the first 3 shown"),
         "{page}"
@@ -451,7 +403,7 @@ fn verify() {
     write(dir.path(), "claims.json", &claims);
     let page = check(dir.path(), 0);
     assert!(
-        page.contains("Of 4 tests: ✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable."),
+        page.contains("4 tests in 3 claims, up to 20 draws: ✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable."),
         "{page}"
     );
     assert_eq!(

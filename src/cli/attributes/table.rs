@@ -1,8 +1,8 @@
 //! What the attribute rate prints for a person.
 
 use super::counts::{Counts, Spread};
-use crate::cli::effects_table::{ABSENT, Unit, print_rates};
-use crate::cli::table::{count, number_table};
+use crate::cli::effects_table::print_rates;
+use crate::cli::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::engine::Lens;
 use crate::experiment::attributes::{AttributeEffect, AttributeEffects, FilterOrder, RateSettings};
 use crate::experiment::{Evidence, LayerWindow, Versus};
@@ -49,34 +49,31 @@ fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
         Versus::Clean => "class off minus clean",
     };
     outln!("\nby layer, in points: the clean rate, and {compared}\n");
-    let names = classes.iter().map(|class| class.replace('-', "-\n"));
-    let fixed = ["layer", "clean"].map(str::to_string);
-    let header: Vec<String> = fixed.into_iter().chain(names).collect();
     let of = |class: &str, layer| {
         let wanted = |e: &&AttributeEffect| e.layer == Some(layer) && e.effect.class == class;
         found.effects.iter().find(wanted)
     };
-    let layers = found.effects.iter().filter_map(|effect| effect.layer).max();
-    let rows = (0..layers.map_or(0, |last| last + 1)).map(|layer| {
-        let effects: Vec<_> = classes.iter().map(|class| of(class, layer)).collect();
-        let clean = effects.iter().flatten().next();
-        let clean = clean.map_or(ABSENT.to_string(), |e| {
-            Unit::Points.mean(e.effect.means.clean)
-        });
-        let differences = effects.into_iter().map(|effect| difference(effect, versus));
-        [layer.to_string(), clean]
-            .into_iter()
-            .chain(differences)
-            .collect()
-    });
-    outln!("{}\n", number_table(&header, rows));
+    let clean = |layer: &usize| {
+        let clean = classes.iter().find_map(|class| of(class, *layer));
+        Digits::Points.optional(clean.map(|e| e.effect.means.clean))
+    };
+    let mut columns = Columns::new()
+        .words("layer", usize::to_string)
+        .number("clean", clean);
+    for class in classes {
+        let cell = |layer: &usize| difference(of(class, *layer), versus);
+        columns = columns.number(&class.replace('-', "-\n"), cell);
+    }
+    let last = found.effects.iter().filter_map(|effect| effect.layer).max();
+    let layers: Vec<usize> = (0..last.map_or(0, |last| last + 1)).collect();
+    outln!("{}\n", table_of(&columns, &layers));
 }
 
 /// The difference with its mark, so wide that the numbers stand in line.
 fn difference(effect: Option<&AttributeEffect>, versus: Versus) -> String {
     let difference = effect.and_then(|effect| {
         let effect = &effect.effect;
-        let number = Unit::Points.difference(effect.difference(versus)?);
+        let number = Digits::Points.signed(effect.difference(versus)?);
         Some(format!("{number}{:<2}", effect.evidence(versus).mark()))
     });
     difference.unwrap_or_else(|| format!("{ABSENT}  "))
@@ -104,7 +101,7 @@ pub fn warn_of_floor(found: &AttributeEffects, settings: RateSettings) {
         notice!(
             "warning: the clean rate is {} points, so that there is next to nothing to lose and a difference near 0 \
              says nothing of the class; {advice}",
-            Unit::Points.mean(clean)
+            Digits::Points.number(clean)
         );
     }
 }

@@ -4,12 +4,11 @@ use std::ops::Range;
 
 use comfy_table::Table;
 
-use super::super::table::{count, number_table, p_value};
+use super::super::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::experiment::Treatment;
 use crate::experiment::record::{Activity, ClassSets, Quantity, Role, Scope};
 use crate::io_class::Fold;
-
-const ABSENT: &str = "–";
+use crate::report::view::of_activity;
 
 /// Below this, a difference by role is marked.
 const SIGNIFICANT: f64 = 0.05;
@@ -96,26 +95,8 @@ fn title(quantity: Quantity) -> String {
 }
 
 fn by_class(view: &[Activity], quantity: Quantity) -> Table {
-    let header = [
-        "class",
-        "neurons",
-        "class\nmean",
-        "baseline\nmean",
-        "difference\n[95 % interval]",
-        "p\n(Holm)",
-    ];
-    let rows = classes(view).into_iter().filter_map(|class| {
-        let all = find(view, class, quantity, Scope::All)?;
-        Some(vec![
-            class.to_string(),
-            count(all.neurons),
-            number(all.means.class),
-            all.means.baseline.map_or(ABSENT.to_string(), number),
-            difference(all),
-            p_value(all.estimate.p_adjusted),
-        ])
-    });
-    number_table(&header, rows)
+    let wanted = |a: &&Activity| a.quantity == quantity && a.scope() == Scope::All;
+    table_of(&of_activity(Digits::Three), view.iter().filter(wanted))
 }
 
 /// Where the intervals and p come from, or why there are none.
@@ -136,26 +117,22 @@ fn print_tests(tests: usize, heading: &Heading<'_>) {
 fn by_role(view: &[Activity], quantity: Quantity) -> Table {
     let there = |role: &Role| view.iter().any(|activity| activity.role == Some(*role));
     let roles: Vec<Role> = Role::ALL.into_iter().filter(there).collect();
-    let header = roles.iter().map(|role| role.as_str().replace('-', "\n"));
-    let header: Vec<String> = ["class".to_string()].into_iter().chain(header).collect();
-    let rows = classes(view).into_iter().map(|class| {
-        let of_role = |role: &Role| find(view, class, quantity, Scope::Role(*role));
-        let cells = roles.iter().map(|role| marked(of_role(role)));
-        [class.to_string()].into_iter().chain(cells).collect()
-    });
-    number_table(&header, rows)
+    let mut columns = Columns::new().words("class", |class: &&str| class.to_string());
+    for role in roles {
+        let header = role.as_str().replace('-', "\n");
+        let cell = move |class: &&str| marked(find(view, class, quantity, Scope::Role(role)));
+        columns = columns.number(&header, cell);
+    }
+    table_of(&columns, &classes(view))
 }
 
 fn by_layer(view: &[Activity], layers: Range<usize>) -> Table {
-    let classes = classes(view);
-    let header = classes.iter().map(|class| abbreviated(class));
-    let header: Vec<String> = ["layer".to_string()].into_iter().chain(header).collect();
-    let rows = layers.map(|layer| {
-        let of_class = |class| find(view, class, Quantity::Frequency, Scope::Layer(layer));
-        let cells = classes.iter().map(|class| pair(of_class(class), percent));
-        [layer.to_string()].into_iter().chain(cells).collect()
-    });
-    let mut table = number_table(&header, rows);
+    let mut columns = Columns::new().words("layer", usize::to_string);
+    for class in classes(view) {
+        let of = move |layer: &usize| find(view, class, Quantity::Frequency, Scope::Layer(*layer));
+        columns = columns.number(&abbreviated(class), move |layer| pair(of(layer), percent));
+    }
+    let mut table = table_of(&columns, &layers.collect::<Vec<_>>());
     for column in table.column_iter_mut() {
         column.set_padding((0, 1)); // eleven classes beside each other
     }
@@ -229,20 +206,6 @@ fn abbreviated(class: &str) -> String {
     words.collect::<Vec<_>>().join("\n")
 }
 
-fn difference(activity: &Activity) -> String {
-    match (
-        activity.estimate.difference_to_baseline,
-        activity.estimate.baseline_ci,
-    ) {
-        (Some(d), Some(ci)) => {
-            let [d, low, high] = [d, ci.low, ci.high].map(signed);
-            format!("{d} [{low}, {high}]")
-        }
-        (Some(d), None) => signed(d),
-        _ => ABSENT.to_string(),
-    }
-}
-
 /// The two means, and whether they differ beyond chance.
 fn marked(activity: Option<&Activity>) -> String {
     let p = activity.and_then(|activity| activity.estimate.p_adjusted);
@@ -260,23 +223,6 @@ fn pair(activity: Option<&Activity>, number: fn(f64) -> String) -> String {
     };
     let baseline = activity.means.baseline.map_or(ABSENT.to_string(), number);
     format!("{}/{baseline}", number(activity.means.class))
-}
-
-/// Three digits behind the point below 10, one below 100, none above.
-fn digits(value: f64) -> usize {
-    match value.abs() {
-        below if below < 10.0 => 3,
-        below if below < 100.0 => 1,
-        _ => 0,
-    }
-}
-
-fn number(value: f64) -> String {
-    format!("{value:.*}", digits(value))
-}
-
-fn signed(value: f64) -> String {
-    format!("{value:+.*}", digits(value))
 }
 
 /// Two digits, without the 0 before the point.
@@ -359,15 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_three_digits() {
-        assert_eq!(
-            [0.1234, 12.34, 1234.5].map(number),
-            ["0.123", "12.3", "1234"]
-        );
-        assert_eq!(
-            [-0.1234, 99.94, -123.4].map(signed),
-            ["-0.123", "+99.9", "-123"]
-        );
+    fn numbers_are_short() {
         assert_eq!([0.126, 9.994, 12.5].map(short), [".13", "9.99", "12"]);
         assert_eq!([0.0, 0.126, 1.0].map(percent), ["0", "13", "100"]);
     }

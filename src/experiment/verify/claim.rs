@@ -1,6 +1,6 @@
 //! The claims, a row each, and what a test of one says.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::ExperimentError;
 use super::judge::Finding;
@@ -181,7 +181,7 @@ impl Serialize for Claim {
 }
 
 /// What a test says of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The claim's direction, beyond chance.
     #[serde(rename = "supported")]

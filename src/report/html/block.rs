@@ -1,149 +1,64 @@
-//! The parts of a page as data, and their HTML.
+//! The parts of a page: figures, tables, and what cannot be shown.
 
 use maud::{Markup, PreEscaped, html};
 
-use super::chart::Chart;
 use crate::report::ReportError;
-use crate::report::tone::{Tone, themed};
+use crate::report::chart::{Chart, Mark};
+use crate::report::number::with_minus;
+use crate::report::tone::themed;
+use crate::report::view::{Align, Table};
 
-/// A part of a page.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Block {
-    Figure(Figure),
-    Table(Table),
-    /// Something that the folder lacks: what cannot be shown, and why.
-    Lacking(String),
-}
+/// A part of a page, or what of it cannot be drawn.
+pub type Block = Result<Markup, ReportError>;
 
-/// One or more pictures of one thing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figure {
-    pub title: String,
-    /// What this run shows, in numbers.
-    pub reading: String,
-    pub keys: Vec<Key>,
-    pub panels: Vec<Panel>,
-    pub notes: Vec<String>,
-    /// Over what: prompts, neurons, draws.
-    pub n: String,
-}
-
-/// An entry of a legend.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Key {
-    pub sign: &'static str,
-    pub tone: Tone,
-    pub text: String,
-}
-
-/// A picture with what is said of it alone.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Panel {
-    pub title: String,
-    pub reading: String,
-    pub picture: Picture,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Picture {
-    Chart(Chart),
-    /// A finished drawing that is too wide for a phone.
-    HeatMap(String),
-}
-
-/// Rows in groups. On a phone each row is a card.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
-    pub title: String,
-    pub reading: String,
-    pub columns: Vec<Column>,
-    /// Each with its title, which may be empty.
-    pub groups: Vec<(String, Vec<Vec<String>>)>,
-    pub notes: Vec<String>,
-    pub n: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
-    Words(&'static str),
-    /// A few words in one line.
-    Line(&'static str),
-    Number(&'static str),
-}
-
-impl Key {
-    pub fn new(sign: &'static str, tone: Tone, text: impl Into<String>) -> Key {
-        let text = text.into();
-        Key { sign, tone, text }
-    }
-}
-
-impl Block {
-    /// The HTML; `command` makes the run again.
-    pub fn html(&self, command: &str) -> Result<Markup, ReportError> {
-        match self {
-            Block::Figure(figure) => figure.html(command),
-            Block::Table(table) => Ok(table.html(command)),
-            Block::Lacking(what) => Ok(html! { section.lacking { p { (what) } } }),
+/// One or more pictures of one thing, each with its title, which may be empty. `caption`: what they show, and of what;
+/// `numbers`: the same as a table.
+pub fn figure(title: &str, panels: &[(String, Chart)], caption: &str, numbers: &Table) -> Block {
+    let drawn = panels.iter().map(|(name, chart)| panel(title, name, chart));
+    let drawn: Vec<Markup> = drawn.collect::<Result<_, _>>()?;
+    let mut keys: Vec<&Mark> = Vec::new();
+    for mark in panels.iter().flat_map(|(_, chart)| &chart.marks) {
+        let is_key = !mark.name.is_empty() && !mark.sign().is_empty();
+        if is_key && keys.iter().all(|key| key.name != mark.name) {
+            keys.push(mark);
         }
     }
+    Ok(html! {
+        section.single[panels.len() == 1] {
+            h2 { (title) }
+            ul.keys { @for key in keys {
+                li { span aria-hidden="true" style={ "color:" (key.tone.css()) } { (key.sign()) } " " (key.name) }
+            } }
+            div.panels { @for panel in &drawn { (panel) } }
+            (captions(caption))
+            @if !numbers.groups.is_empty() { details { summary { "numbers" } (rows(numbers)) } }
+        }
+    })
 }
 
-impl Figure {
-    fn html(&self, command: &str) -> Result<Markup, ReportError> {
-        let is_single = matches!(
-            &self.panels[..],
-            [Panel {
-                picture: Picture::Chart(_),
-                ..
-            }]
-        );
-        let panels = self.panels.iter().map(|panel| panel.html(&self.title));
-        let panels: Vec<Markup> = panels.collect::<Result<_, _>>()?;
-        Ok(html! {
-            section.single[is_single] {
-                h2 { (self.title) }
-                p.reading { (self.reading) }
-                @if !self.keys.is_empty() {
-                    ul.keys {
-                        @for key in &self.keys {
-                            li { span aria-hidden="true" style={ "color:" (key.tone.css()) } { (key.sign) } " " (key.text) }
-                        }
-                    }
-                }
-                div.panels { @for panel in &panels { (panel) } }
-                (foot(&self.notes, &self.n, command))
-            }
-        })
-    }
+fn panel(title: &str, name: &str, chart: &Chart) -> Block {
+    let label = if name.is_empty() {
+        title.to_string()
+    } else {
+        format!("{title}: {name}")
+    };
+    let svg = chart.svg().map_err(|why| ReportError::Encode {
+        name: "report.html",
+        why,
+    })?;
+    Ok(html! { figure { @if !name.is_empty() { h3 { (name) } } (drawing(&svg, &label)) } })
 }
 
-impl Panel {
-    fn html(&self, figure: &str) -> Result<Markup, ReportError> {
-        let label = match self.title.is_empty() {
-            true => figure.to_string(),
-            false => format!("{figure}: {}", self.title),
-        };
-        let picture = match &self.picture {
-            Picture::HeatMap(svg) => html! {
-                p.hint { "The picture scrolls sideways." }
-                div.scroll tabindex="0" role="region" aria-label=(label) { (drawing(svg, &label)) }
-            },
-            Picture::Chart(chart) => {
-                let svg = chart.svg().map_err(|why| ReportError::Encode {
-                    name: "report.html",
-                    why,
-                })?;
-                drawing(&svg, &label)
-            }
-        };
-        Ok(html! {
-            figure {
-                @if !self.title.is_empty() { h3 { (self.title) } }
-                (picture)
-                @if !self.reading.is_empty() { figcaption { (self.reading) } }
-            }
-        })
+/// A finished drawing that is too wide for a phone.
+pub fn wide_picture(title: &str, svg: &str, caption: &str, numbers: &Table) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            p.hint { "The picture scrolls sideways." }
+            div.scroll tabindex="0" role="region" aria-label=(title) { (drawing(svg, title)) }
+            (captions(caption))
+            details { summary { "numbers" } (rows(numbers)) }
+        }
     }
 }
 
@@ -155,62 +70,54 @@ fn drawing(svg: &str, label: &str) -> Markup {
     PreEscaped(themed(svg).replacen("<svg ", &named, 1))
 }
 
-impl Column {
-    fn name(self) -> &'static str {
-        match self {
-            Column::Words(name) | Column::Line(name) | Column::Number(name) => name,
-        }
-    }
-
-    /// The class of its cells in the style sheet.
-    fn style(self) -> &'static str {
-        match self {
-            Column::Words(_) => "words",
-            Column::Line(_) => "line",
-            Column::Number(_) => "number",
-        }
-    }
+pub fn table(title: &str, caption: &str, table: &Table) -> Markup {
+    html! { section { h2 { (title) } (rows(table)) (captions(caption)) } }
 }
 
-impl Table {
-    fn html(&self, command: &str) -> Markup {
-        html! {
-            section {
-                h2 { (self.title) }
-                p.reading { (self.reading) }
-                table {
-                    thead { tr { @for column in &self.columns {
-                        th scope="col" .(column.style()) { (column.name()) }
-                    } } }
-                    @for (title, rows) in &self.groups {
-                        tbody {
-                            @if !title.is_empty() {
-                                tr.group { th scope="rowgroup" colspan=(self.columns.len()) { (title) } }
-                            }
-                            @for row in rows { (self.row(row)) }
-                        }
-                    }
-                }
-                (foot(&self.notes, &self.n, command))
-            }
-        }
-    }
-
-    fn row(&self, row: &[String]) -> Markup {
-        html! {
-            tr { @for (column, cell) in self.columns.iter().zip(row) {
-                td data-label=(column.name()) .(column.style()) { span { (cell) } }
-            } }
-        }
-    }
+/// Something that the folder lacks: what cannot be shown, and why.
+pub fn lacking(what: &str) -> Markup {
+    html! { section.lacking { p { (what) } } }
 }
 
-fn foot(notes: &[String], n: &str, command: &str) -> Markup {
+fn captions(caption: &str) -> Markup {
+    html! { div.caption { @for line in caption.lines() { p { (line) } } } }
+}
+
+/// On a phone each row is a card.
+fn rows(table: &Table) -> Markup {
+    let columns = || {
+        table
+            .columns
+            .iter()
+            .map(|(header, align)| (header.replace('\n', " "), style(*align)))
+    };
     html! {
-        div.foot {
-            @for note in notes { p { (note) } }
-            p { "n: " (n) }
-            p { "again: " code { (command) } }
-        }
+        div.scroll { table {
+            thead { tr { @for (header, style) in columns() { th scope="col" .(style) { (header) } } } }
+            @for (title, rows) in &table.groups { tbody {
+                @if !title.is_empty() {
+                    tr.group { th scope="rowgroup" colspan=(table.columns.len()) { (title) } }
+                }
+                @for row in rows { tr { @for ((header, style), cell) in columns().zip(row) {
+                    td data-label=(header) .(style) { span { (text(cell, style)) } }
+                } } }
+            } }
+        } }
+    }
+}
+
+/// The class of a column's cells in the style sheet.
+fn style(align: Align) -> &'static str {
+    match align {
+        Align::Left => "words",
+        Align::Right => "number",
+    }
+}
+
+fn text(cell: &str, style: &str) -> String {
+    if style == "number" {
+        with_minus(cell)
+    } else {
+        cell.to_string()
     }
 }

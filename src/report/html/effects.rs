@@ -1,241 +1,171 @@
 //! Effects of an ablation: each class beside its baseline draws.
 
-use super::block::{Block, Figure, Key, Panel, Picture};
-use super::chart::{Axis, Chart, Dot, Mark, Point, Shape, Ticks, Weight};
-use super::effects_table;
-use super::words::{count, plural, signed};
+use maud::Markup;
+
+use super::block::{figure, lacking, table};
 use crate::experiment::{Effect, Metric, PromptSubset};
+use crate::report::ReportError;
+use crate::report::chart::{Axis, Chart, Kind, Mark, Point, TEXT, Ticks};
+use crate::report::number::{Digits, count, p_value, plural};
 use crate::report::tone::Tone;
+use crate::report::view::{Columns, Table, of_effect};
 use crate::stats::Interval;
 
-pub fn blocks(effects: &[Effect]) -> Vec<Block> {
-    if effects.is_empty() {
-        return vec![Block::Lacking("effects.json holds no effect.".to_string())];
+/// What a page shows of a metric on a subset of the prompts.
+type Group<'e> = (Metric, PromptSubset, Vec<&'e Effect>);
+
+/// The pictures and the table; `note` is said below both.
+pub fn blocks(effects: &[Effect], note: &str) -> Result<Vec<Markup>, ReportError> {
+    let Some(first) = effects.first() else {
+        return Ok(vec![lacking("effects.json holds no effect.")]);
+    };
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for e in effects {
+        let same = |group: &&mut Group<'_>| (group.0, group.1) == (e.metric, e.subset);
+        match groups.iter_mut().find(same) {
+            Some((.., group)) => group.push(e),
+            None => groups.push((e.metric, e.subset, vec![e])),
+        }
     }
-    let subsets = [PromptSubset::Known, PromptSubset::All].into_iter();
-    let subsets = subsets.map(|subset| effects.iter().filter(|e| e.subset == subset).collect());
-    let subsets: Vec<Vec<&Effect>> = subsets.filter(|of: &Vec<&Effect>| !of.is_empty()).collect();
-    let mut blocks: Vec<Block> = subsets.iter().map(|of| Block::Figure(figure(of))).collect();
-    blocks.push(Block::Table(effects_table::table(effects)));
-    blocks
+    groups.sort_by_key(|(_, subset, _)| *subset != PromptSubset::Known);
+    let subsets = groups.chunk_by(|a, b| a.1 == b.1);
+    let pictures = subsets.map(|groups| pictures(groups, note));
+    let mut blocks: Vec<Markup> = pictures.collect::<Result<_, _>>()?;
+    let tables = groups.iter().map(|(metric, subset, group)| {
+        let (name, unit) = words(*metric);
+        let title = match is_of_text(*metric) {
+            true => format!("{name}, {unit}"),
+            false => format!("{name}, {unit}, {subset} prompts"),
+        };
+        (title, group.iter().copied())
+    });
+    let numbers = columns().groups(tables);
+    let tests = effects.iter().filter(|effect| effect.estimate.p.is_some());
+    let tests = plural(tests.count(), "test");
+    let floor = effects
+        .iter()
+        .find_map(|effect| effect.estimate.permutation_floor);
+    let floor = floor.map(|floor| {
+        let least = p_value(Some(floor));
+        format!("perm.: rank among the draws; so many draws cannot give less than {least}.\n")
+    });
+    let caption = format!(
+        "Holm: adjusted over all {tests}.\n{}{}{note}",
+        floor.unwrap_or_default(),
+        of(first)
+    );
+    blocks.push(table("All effects", &caption, &numbers));
+    Ok(blocks)
+}
+
+/// The columns of an effect on a page, which has room for one more.
+pub fn columns<'a>() -> Columns<'a, Effect> {
+    let digits = Digits::Size;
+    let to_clean = move |e: &Effect| digits.with_interval(Some(e.difference_to_clean), e.clean_ci);
+    of_effect(digits)
+        .number("minus clean\n[95 % interval]", to_clean)
+        .moved(5)
 }
 
 /// What a metric is called, and its unit.
-pub(super) fn words(metric: Metric) -> (&'static str, &'static str) {
+fn words(metric: Metric) -> (&'static str, &'static str) {
     match metric {
-        Metric::TargetLogprob => ("log-probability of the whole target", "nats"),
-        Metric::FirstLogprob => ("log-probability of its first token", "nats"),
-        Metric::Top1 => ("facts answered (first token is top-1)", "share of prompts"),
-        Metric::Entropy => ("entropy at the last prompt token", "nats"),
+        Metric::TargetLogprob => ("Log-probability of the whole target", "nats"),
+        Metric::FirstLogprob => ("Log-probability of its first token", "nats"),
+        Metric::Top1 => ("Facts answered (first token is top-1)", "share of prompts"),
+        Metric::Entropy => ("Entropy at the last prompt token", "nats"),
         Metric::Kl => ("KL divergence from clean", "nats"),
-        Metric::Loss => ("loss per token of text", "nats"),
-        Metric::TokenEntropy => ("entropy per token of text", "nats"),
-        Metric::Rank => ("rank of the right token", "ranks"),
-        Metric::LogScale => ("log of the final norm's scale", "natural log"),
-        Metric::AttributeRate => ("attribute rate", "share of tokens"),
+        Metric::Loss => ("Loss per token of text", "nats"),
+        Metric::TokenEntropy => ("Entropy per token of text", "nats"),
+        Metric::Rank => ("Rank of the right token", "ranks"),
+        Metric::LogScale => ("Log of the final norm's scale", "natural log"),
+        Metric::AttributeRate => ("Attribute rate", "share of tokens"),
     }
 }
 
-pub(super) fn is_of_text(metric: Metric) -> bool {
+fn is_of_text(metric: Metric) -> bool {
     matches!(
         metric,
         Metric::Loss | Metric::TokenEntropy | Metric::Rank | Metric::LogScale
     )
 }
 
-/// How many prompts or documents an effect is over.
-pub(super) fn units(effect: &Effect) -> String {
-    match is_of_text(effect.metric) {
-        true => plural(effect.prompts, "document", "documents"),
-        false => plural(effect.prompts, "prompt", "prompts"),
-    }
-}
-
-/// The effects metric by metric, in their order.
-pub(super) fn by_metric<'e>(effects: &[&'e Effect]) -> Vec<(Metric, Vec<&'e Effect>)> {
-    let mut groups: Vec<(Metric, Vec<&Effect>)> = Vec::new();
-    for effect in effects {
-        match groups
-            .iter_mut()
-            .find(|(metric, _)| *metric == effect.metric)
-        {
-            Some((_, group)) => group.push(effect),
-            None => groups.push((effect.metric, vec![effect])),
-        }
-    }
-    groups
-}
-
-/// The effects on one subset, a panel per metric.
-fn figure(effects: &[&Effect]) -> Figure {
-    let title = match (is_of_text(effects[0].metric), effects[0].subset) {
-        (true, _) => "Effects on text".to_string(),
-        (false, subset) => format!("Effects on {subset} prompts"),
+/// How many prompts or documents an effect is over, and how many draws.
+fn of(effect: &Effect) -> String {
+    let unit = match is_of_text(effect.metric) {
+        true => "document",
+        false => "prompt",
     };
-    let groups = by_metric(effects);
-    let panels = groups.iter().map(|(metric, group)| panel(*metric, group));
-    let mut panels: Vec<Panel> = panels.collect();
-    panels[0].reading.clear(); // that of the figure
-    let (metric, first) = &groups[0];
-    let sizes = first.iter();
-    let sizes = sizes.map(|e| format!("{} {}", e.class, plural(e.neurons, "neuron", "neurons")));
-    let sizes = sizes.collect::<Vec<_>>().join(", ");
-    let draws = plural(first[0].draws, "draw", "draws");
-    Figure {
-        title,
-        reading: format!("{}: {}", capital(words(*metric).0), reading(*metric, first)),
-        keys: keys(first),
-        panels,
-        notes: notes(first),
-        n: format!("{}; {sizes}; {draws}", units(first[0])),
-    }
+    let [units, draws] =
+        [(effect.prompts, unit), (effect.draws, "draw")].map(|(n, one)| plural(n, one));
+    format!("{units}; {draws} of each class.")
 }
 
-fn keys(effects: &[&Effect]) -> Vec<Key> {
-    let off = "class off minus clean, with the 95 % interval";
-    if effects.iter().all(|effect| effect.draws == 0) {
-        return vec![Key::new(
-            "●",
-            Tone::Accent,
-            format!("{off} over the prompts"),
-        )];
+/// A panel per metric.
+fn pictures(groups: &[Group<'_>], note: &str) -> Result<Markup, ReportError> {
+    let (metric, subset, effects) = &groups[0];
+    let title = match is_of_text(*metric) {
+        true => "Effects on text".to_string(),
+        false => format!("Effects on {subset} prompts"),
+    };
+    let panels = groups.iter().map(|(metric, _, effects)| {
+        let (name, unit) = words(*metric);
+        let chart = chart(effects, &format!("minus clean, {unit}"));
+        (name.to_string(), chart)
+    });
+    let panels: Vec<_> = panels.collect();
+    let mut caption = format!("{}{note}", of(effects[0]));
+    if effects[0].draws > 0 {
+        caption += "\nThe interval is that of the difference to the draws, seen from their mean: it reaches the mean where \
+                    the difference may be 0.";
     }
-    let off = format!(
-        "{off} of its difference to the draws: it reaches the draws' mean where the difference may be 0"
-    );
-    vec![
-        Key::new("●", Tone::Accent, off),
-        Key::new(
-            "○",
-            Tone::Draw,
-            "one draw of as many random neurons, minus clean",
-        ),
-        Key::new("|", Tone::Draw, "mean of the draws"),
-    ]
+    caption.extend(effects.iter().filter_map(|effect| weakness(effect)));
+    figure(&title, &panels, &caption, &Table::default())
 }
 
 /// What makes a class's comparison weaker than it should be.
-fn notes(effects: &[&Effect]) -> Vec<String> {
-    let note = |effect: &&Effect| {
-        let what = match effect {
-            e if e.draws == 0 => return None,
-            e if e.draw_means.is_empty() => "effects.json has no means of single draws".to_string(),
-            e if e.estimate.baseline_ci.is_none() => {
-                "no interval against the draws (fewer than two, or nothing varies)".to_string()
-            }
-            e if e.baseline_neurons < e.neurons => format!(
-                "a draw has {} neurons, fewer than the class, which fills more than half of a layer",
-                count(e.baseline_neurons)
-            ),
-            _ => return None,
-        };
-        Some(format!("{}: {what}.", effect.class))
-    };
-    effects.iter().filter_map(note).collect()
-}
-
-fn panel(metric: Metric, effects: &[&Effect]) -> Panel {
-    let (name, unit) = words(metric);
-    Panel {
-        title: capital(name),
-        reading: capital(&reading(metric, effects)),
-        picture: Picture::Chart(chart(effects, &format!("minus clean, {unit}"))),
-    }
-}
-
-/// The estimate that is read: against the draws where there are any, else against clean.
-fn estimate(effect: &Effect) -> (f64, Option<Interval>) {
-    match effect.estimate.difference_to_baseline {
-        Some(difference) => (difference, effect.estimate.baseline_ci),
-        None => (effect.difference_to_clean, effect.clean_ci),
-    }
-}
-
-/// Which class is furthest from what it is compared with, and how many are told from it.
-fn reading(metric: Metric, effects: &[&Effect]) -> String {
-    let size = |effect: &&&Effect| estimate(effect).0.abs();
-    let Some(furthest) = effects.iter().max_by(|a, b| size(a).total_cmp(&size(b))) else {
-        return String::new();
-    };
-    let (difference, interval) = estimate(furthest);
-    let from = match furthest.estimate.difference_to_baseline {
-        Some(_) => "its draws",
-        None => "the clean model",
-    };
-    let unit = match words(metric).1 {
-        unit @ ("nats" | "ranks") => format!(" {unit}"),
-        _ => String::new(),
-    };
-    let by = format!("{}{unit} ({})", signed(difference), evidence(interval));
-    let told = |effect: &&&Effect| estimate(effect).1.is_some_and(|ci| !ci.contains(0.0));
-    let told = effects.iter().filter(told).count();
-    match effects.len() {
-        1 => format!("{} differs from {from} by {by}.", furthest.class),
-        n => format!(
-            "of {n} classes {} is furthest from {from}, {by}; {told} of {n} intervals leave out 0.",
-            furthest.class
-        ),
-    }
-}
-
-/// An interval in words.
-pub(super) fn evidence(interval: Option<Interval>) -> String {
-    match interval {
-        None => "no interval".to_string(),
-        Some(ci) => {
-            let holds = if ci.contains(0.0) {
-                "contains"
-            } else {
-                "leaves out"
-            };
-            format!(
-                "95 % interval {} to {}, which {holds} 0",
-                signed(ci.low),
-                signed(ci.high)
-            )
+fn weakness(effect: &Effect) -> Option<String> {
+    let what = match effect {
+        e if e.draws == 0 => return None,
+        e if e.draw_means.is_empty() => "effects.json has no means of single draws".to_string(),
+        e if e.estimate.baseline_ci.is_none() => {
+            "no interval against the draws (fewer than two, or nothing varies)".to_string()
         }
-    }
-}
-
-pub(super) fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| {
-        first.to_uppercase().chain(chars).collect()
-    })
+        e if e.baseline_neurons < e.neurons => format!(
+            "a draw has {} neurons, fewer than the class, which fills more than half of a layer",
+            count(e.baseline_neurons)
+        ),
+        _ => return None,
+    };
+    Some(format!("\n{}: {what}.", effect.class))
 }
 
 /// A row per class, the first one on top; 0 is the clean model.
 fn chart(effects: &[&Effect], label: &str) -> Chart {
     let rows = effects.len();
-    let x = Axis::around_zero(label, effects.iter().flat_map(|effect| ends(effect)));
+    let reached = effects.iter().flat_map(|effect| {
+        let whisker = whisker(effect).map_or([0.0; 2], |ci| [ci.low, ci.high]);
+        let ends = draws(effect).chain(whisker);
+        ends.chain([effect.difference_to_clean])
+    });
+    let x = Axis::around_zero(label, reached);
+    let y = Axis::new("", 0.0..rows as f64, Ticks::Nowhere);
     let places = effects.iter().zip((0..rows).rev());
     let marks = places.flat_map(|(effect, place)| row(effect, place as f64, &x));
-    Chart {
-        shape: Shape::Rows(rows),
-        marks: marks.collect(),
-        y: Axis {
-            label: String::new(),
-            range: 0.0..rows as f64,
-            ticks: Ticks::Nowhere,
-        },
-        x,
-    }
+    let marks = marks.collect();
+    Chart::new((720, 90 + 104 * rows as u32), x, y, marks)
 }
 
 /// Where the interval lies that is drawn around the class: that of the difference to the draws, seen from their mean;
 /// else that of the difference to clean.
 fn whisker(effect: &Effect) -> Option<Interval> {
-    match (effect.means.baseline, effect.estimate.baseline_ci) {
-        (Some(baseline), Some(ci)) => {
-            let mean = baseline - effect.means.clean;
-            Some(Interval {
-                low: mean + ci.low,
-                high: mean + ci.high,
-            })
-        }
-        (None, _) => effect.clean_ci,
-        _ => None,
-    }
+    let Some(baseline) = effect.means.baseline else {
+        return effect.clean_ci;
+    };
+    let mean = baseline - effect.means.clean;
+    let Interval { low, high } = effect.estimate.baseline_ci?;
+    let [low, high] = [mean + low, mean + high];
+    Some(Interval { low, high })
 }
 
 /// The means of the draws, seen from the clean model.
@@ -244,49 +174,35 @@ fn draws(effect: &Effect) -> impl Iterator<Item = f64> {
     draws.map(|draw| draw - effect.means.clean)
 }
 
-/// Every place on the x axis that a row reaches.
-fn ends(effect: &Effect) -> Vec<f64> {
-    let whisker = whisker(effect).map(|ci| [ci.low, ci.high]);
-    let ends = whisker.into_iter().flatten().chain(draws(effect));
-    ends.chain([effect.difference_to_clean]).collect()
-}
-
 /// From the top: the class's name, the class, its draws.
 fn row(effect: &Effect, bottom: f64, x: &Axis) -> Vec<Mark> {
-    let (name_y, class_y, draws_y) = (bottom + 0.82, bottom + 0.5, bottom + 0.2);
-    let line = |points: [Point; 2], tone, weight| Mark::Line {
-        points: points.to_vec(),
-        tone,
-        weight,
-    };
+    let [name_y, class_y, draws_y] = [0.82, 0.5, 0.2].map(|share| bottom + share);
+    let line = |width, tone, ends: [Point; 2]| Mark::new(Kind::Line(width), tone, ends);
     // Below the name, which it would strike out.
-    let upright = |x, tone, weight| line([(x, bottom), (x, bottom + 0.64)], tone, weight);
-    let border = [(x.range.start, bottom), (x.range.end, bottom)];
+    let upright = |width, tone, x| line(width, tone, [(x, bottom), (x, bottom + 0.64)]);
+    let border = [x.range.start, x.range.end].map(|x| (x, bottom));
+    let name = Mark::new(TEXT, Tone::Ink, [(x.range.start, name_y)]);
     let mut marks = vec![
-        line(border, Tone::Grid, Weight::Thin),
-        Mark::Text {
-            at: (x.range.start, name_y),
-            text: effect.class.clone(),
-        },
-        upright(0.0, Tone::Muted, Weight::Thin),
-        Mark::Dots {
-            points: draws(effect).map(|x| (x, draws_y)).collect(),
-            tone: Tone::Draw,
-            dot: Dot::Hollow,
-        },
+        line(2, Tone::Grid, border),
+        name.named(&effect.class),
+        upright(2, Tone::Muted, 0.0),
     ];
-    let baseline = effect
-        .means
-        .baseline
-        .map(|baseline| baseline - effect.means.clean);
-    marks.extend(baseline.map(|x| upright(x, Tone::Draw, Weight::Bold)));
-    let whisker = whisker(effect).map(|ci| [(ci.low, class_y), (ci.high, class_y)]);
-    marks.extend(whisker.map(|ends| line(ends, Tone::Accent, Weight::Bold)));
-    marks.push(Mark::Dots {
-        points: vec![(effect.difference_to_clean, class_y)],
-        tone: Tone::Accent,
-        dot: Dot::Full,
-    });
+    if effect.draws > 0 {
+        let places = draws(effect).map(|x| (x, draws_y));
+        let draws = Mark::new(Kind::Circles, Tone::Draw, places);
+        marks.push(draws.named("one draw of as many random neurons, minus clean"));
+    }
+    if let Some(baseline) = effect.means.baseline {
+        let mean = upright(4, Tone::Draw, baseline - effect.means.clean);
+        marks.push(mean.named("mean of the draws"));
+    }
+    if let Some(ci) = whisker(effect) {
+        let ends = [ci.low, ci.high].map(|x| (x, class_y));
+        marks.push(line(4, Tone::Accent, ends));
+    }
+    let place = (effect.difference_to_clean, class_y);
+    let off = Mark::new(Kind::Dots, Tone::Accent, [place]);
+    marks.push(off.named("class off minus clean, with a 95 % interval"));
     marks
 }
 
@@ -342,50 +258,25 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_class_furthest_from_its_draws_is_named() {
-        let effects = two();
-        let effects: Vec<&Effect> = effects.iter().collect();
-        assert_eq!(
-            reading(Metric::TargetLogprob, &effects),
-            "of 2 classes b is furthest from its draws, −1.500 nats (95 % interval −2.000 to −1.000, which leaves out 0); \
-             1 of 2 intervals leave out 0."
-        );
-        let mut alone = effects[0].clone();
-        (
-            alone.estimate.difference_to_baseline,
-            alone.estimate.baseline_ci,
-        ) = (None, None);
-        assert_eq!(
-            reading(Metric::Top1, &[&alone]),
-            "a differs from the clean model by −0.250 (95 % interval −0.750 to +0.250, which contains 0)."
-        );
-    }
-
-    #[test]
     fn a_row_reaches_the_draws_mean_where_the_difference_may_be_0() {
         let effects = two();
-        // a: the draws' mean is that of the class
-        let Some(Interval { low, high }) = whisker(&effects[0]) else {
-            panic!()
+        // a: the draws' mean is that of the class; b: from -.5 by -2 and by -1
+        let ends = effects
+            .each_ref()
+            .map(|e| whisker(e).map(|ci| (ci.low, ci.high)));
+        assert_eq!(ends, [Some((-0.75, 0.25)), Some((-2.5, -1.5))]);
+        let chart = chart(&effects.each_ref(), "x");
+        let of = |wanted: fn(&Kind) -> bool| {
+            let marks = chart.marks.iter().filter(move |mark| wanted(&mark.kind));
+            marks.map(|mark| mark.points.clone()).collect::<Vec<_>>()
         };
-        assert_eq!((low, high), (-0.75, 0.25));
-        // b: from -.5 by -2 and by -1
-        let Some(Interval { low, high }) = whisker(&effects[1]) else {
-            panic!()
-        };
-        assert_eq!((low, high), (-2.5, -1.5));
-        let chart = chart(&effects.iter().collect::<Vec<_>>(), "x");
-        let dots = chart.marks.iter().filter_map(|mark| match mark {
-            Mark::Dots { points, .. } => Some(points.clone()),
-            _ => None,
-        });
-        let dots: Vec<Vec<Point>> = dots.collect();
+        let draws = of(|kind| matches!(kind, Kind::Circles));
+        assert_eq!(draws[0], [(0.0, 1.2), (-0.5, 1.2)], "minus clean");
         assert_eq!(
-            dots[0],
-            [(0.0, 1.2), (-0.5, 1.2)],
-            "a dot per draw, minus clean"
+            of(|kind| matches!(kind, Kind::Dots))[1],
+            [(-2.0, 0.5)],
+            "minus clean"
         );
-        assert_eq!(dots[3], [(-2.0, 0.5)], "class off minus clean");
         assert!(chart.x.range.contains(&-2.5) && chart.x.range.contains(&0.25));
     }
 
@@ -394,75 +285,29 @@ pub(super) mod tests {
         let [a, b] = two();
         let all = Effect {
             subset: PromptSubset::All,
+            draws: 0,
             ..a.clone()
         };
-        let entropy = Effect {
+        let few = Effect {
             metric: Metric::Entropy,
             ..b.clone()
         };
-        let blocks = blocks(&[a, b, entropy, all]);
-        let [
-            Block::Figure(known),
-            Block::Figure(all),
-            Block::Table(table),
-        ] = &blocks[..]
-        else {
-            panic!("{blocks:?}")
+        let blocks = blocks(&[all, a, b, few], " So far.").unwrap();
+        let pages: Vec<String> = blocks.into_iter().map(Markup::into_string).collect();
+        let count = |text: &str| {
+            pages
+                .iter()
+                .map(|page| page.matches(text).count())
+                .collect::<Vec<_>>()
         };
-        assert_eq!((known.panels.len(), all.panels.len()), (2, 1));
-        assert_eq!(known.n, "23 prompts; a 100 neurons, b 100 neurons; 2 draws");
-        let groups: Vec<_> = table
-            .groups
-            .iter()
-            .map(|(title, rows)| (title.as_str(), rows.len()))
-            .collect();
+        assert_eq!(count("<svg"), [2, 1, 0]);
         assert_eq!(
-            groups,
-            [
-                (
-                    "Log-probability of the whole target, nats, known prompts",
-                    2
-                ),
-                ("Entropy at the last prompt token, nats, known prompts", 1),
-                ("Log-probability of the whole target, nats, all prompts", 1),
-            ]
+            count("23 prompts; 2 draws of each class. So far."),
+            [1, 0, 0]
         );
-        let row = [
-            "a",
-            "100",
-            "−1.000",
-            "−1.250",
-            "−1.250",
-            "−0.250 [−0.750, +0.250]",
-        ];
-        assert_eq!(table.groups[0].1[0][..6], row);
-        assert_eq!(
-            table.groups[0].1[0][6..],
-            ["0.000 [−0.500, +0.500]", "0.010", "0.020", "0.333"]
-        );
-        assert_eq!(
-            table.reading,
-            "4 of 4 tests of a class against its draws have p below 0.05 after Holm's adjustment."
-        );
-    }
-
-    #[test]
-    fn what_weakens_a_comparison_is_said() {
-        let [a, b] = two();
-        let few = Effect {
-            baseline_neurons: 60,
-            ..a
-        };
-        let old = Effect {
-            draw_means: Vec::new(),
-            ..b
-        };
-        let notes = notes(&[&few, &old]);
-        assert!(
-            notes[0].starts_with("a: a draw has 60 neurons"),
-            "{notes:?}"
-        );
-        assert!(notes[1].contains("no means of single draws"), "{notes:?}");
-        assert!(matches!(&blocks(&[])[..], [Block::Lacking(_)]));
+        assert_eq!(count("rowgroup"), [0, 0, 3]);
+        let row = "<span>−1.000</span></td><td class=\"number\" data-label=\"class off\"><span>−3.000</span>";
+        assert_eq!(count(row), [0, 0, 2], "{}", pages[2]);
+        assert_eq!(count("−1.500 [−2.000, −1.000]"), [0, 0, 2]);
     }
 }

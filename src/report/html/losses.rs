@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::block::{Block, Column, Table};
-use super::words::{count, number, optional, plural, signed};
+use maud::Markup;
+
+use super::block::table;
 use crate::experiment::Arm;
+use crate::report::number::{Digits, plural};
+use crate::report::view::Columns;
 use crate::stats::mean;
 
 /// What a page reads of a row of `outcomes.parquet`.
@@ -34,125 +37,70 @@ impl Loss<'_> {
     }
 }
 
-pub fn table(rows: &[PromptRow]) -> Block {
-    let clean: BTreeMap<&str, &PromptRow> = rows
+pub fn facts(rows: &[PromptRow]) -> Markup {
+    let digits = Digits::Size;
+    // In quotes, so that spaces and line ends are seen.
+    let token = |row: &PromptRow| format!("{:?}", row.top_token);
+    let columns = Columns::new()
+        .words("prompt", |loss: &Loss<'_>| loss.class.prompt.clone())
+        .number("clean", move |loss| {
+            digits.number(loss.clean.target_logprob)
+        })
+        .number("class off", move |loss| {
+            digits.number(loss.class.target_logprob)
+        })
+        .number("draws", move |loss| digits.optional(loss.draws))
+        .number("loss", move |loss| digits.signed(loss.difference()))
+        .words("answer, clean", move |loss| token(loss.clean))
+        .words("answer, class off", move |loss| token(loss.class));
+    let losses = losses(rows);
+    let listed = losses
         .iter()
-        .filter(|row| row.arm == Arm::Clean)
-        .map(|row| (row.prompt.as_str(), row))
-        .collect();
-    let mut classes: Vec<&str> = Vec::new();
-    for row in rows.iter().filter(|row| row.arm == Arm::Class) {
-        if !classes.contains(&row.class.as_str()) {
-            classes.push(&row.class);
-        }
-    }
-    let losses: Vec<(&str, Vec<Loss<'_>>)> = classes
-        .iter()
-        .map(|class| (*class, losses(rows, class, &clean)))
-        .collect();
-    let prompts = losses
-        .iter()
-        .map(|(_, losses)| losses.len())
-        .max()
-        .unwrap_or(0);
-    let listed = losses.iter().map(|(class, losses)| {
-        (
-            class.to_string(),
-            losses.iter().take(LISTED).map(cells).collect(),
-        )
-    });
-    Block::Table(Table {
-        title: "Facts that lose most".to_string(),
-        reading: reading(&losses),
-        columns: vec![
-            Column::Words("prompt"),
-            Column::Number("clean"),
-            Column::Number("class off"),
-            Column::Number("draws"),
-            Column::Number("loss"),
-            Column::Words("answer, clean"),
-            Column::Words("answer, class off"),
-        ],
-        groups: listed.collect(),
-        notes: vec![format!(
-            "Log-probability of the whole target, nats; the {LISTED} largest losses of each class against the mean of its \
-             draws (against clean where there are none). Chosen for being large: no estimate of the class's effect."
-        )],
-        n: format!(
-            "{} with each class off",
-            plural(prompts, "prompt", "prompts")
-        ),
-    })
+        .map(|(class, losses)| (class.to_string(), losses.iter().take(LISTED)));
+    let listed = columns.groups(listed);
+    let prompts = losses.iter().map(|(_, losses)| losses.len());
+    let caption = format!(
+        "Log-probability of the whole target, nats; the {LISTED} largest losses of each class against the mean of its draws \
+         (against clean where there are none). Chosen for being large: no estimate of the class's effect.\n{} with each \
+         class off.",
+        plural(prompts.max().unwrap_or(0), "prompt")
+    );
+    table("Facts that lose most", &caption, &listed)
 }
 
-/// The largest first; of equal ones the first in the file.
-fn losses<'r>(
-    rows: &'r [PromptRow],
-    class: &str,
-    clean: &BTreeMap<&str, &'r PromptRow>,
-) -> Vec<Loss<'r>> {
-    let mut draws: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for row in rows
-        .iter()
-        .filter(|row| row.arm == Arm::Baseline && row.class == class)
-    {
+/// By class, in the order of the rows; the largest first, of equal ones the first in the file.
+fn losses(rows: &[PromptRow]) -> Vec<(&str, Vec<Loss<'_>>)> {
+    let of = |arm: Arm| rows.iter().filter(move |row| row.arm == arm);
+    let clean: BTreeMap<&str, &PromptRow> = of(Arm::Clean)
+        .map(|row| (row.prompt.as_str(), row))
+        .collect();
+    let mut draws: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    for row in of(Arm::Baseline) {
         draws
-            .entry(&row.prompt)
+            .entry((&row.class, &row.prompt))
             .or_default()
             .push(row.target_logprob);
     }
-    let of_class = rows
-        .iter()
-        .filter(|row| row.arm == Arm::Class && row.class == class);
-    let loss = |row: &'r PromptRow| {
-        let draws = draws.get(row.prompt.as_str());
-        Some(Loss {
-            clean: clean.get(row.prompt.as_str())?,
-            class: row,
+    let mut losses: Vec<(&str, Vec<Loss<'_>>)> = Vec::new();
+    for class in of(Arm::Class) {
+        let Some(clean) = clean.get(class.prompt.as_str()) else {
+            continue;
+        };
+        let draws = draws.get(&(class.class.as_str(), class.prompt.as_str()));
+        let loss = Loss {
+            clean,
+            class,
             draws: draws.and_then(|draws| mean(draws)),
-        })
-    };
-    let mut losses: Vec<Loss<'r>> = of_class.filter_map(loss).collect();
-    losses.sort_by(|a, b| a.difference().total_cmp(&b.difference()));
+        };
+        match losses.iter_mut().find(|(name, _)| *name == class.class) {
+            Some((_, of_class)) => of_class.push(loss),
+            None => losses.push((&class.class, vec![loss])),
+        }
+    }
+    for (_, of_class) in &mut losses {
+        of_class.sort_by(|a, b| a.difference().total_cmp(&b.difference()));
+    }
     losses
-}
-
-fn reading(losses: &[(&str, Vec<Loss<'_>>)]) -> String {
-    let firsts = losses
-        .iter()
-        .filter_map(|(class, losses)| Some((class, losses.first()?)));
-    let largest = firsts.min_by(|a, b| a.1.difference().total_cmp(&b.1.difference()));
-    let Some((class, loss)) = largest else {
-        return "outcomes.parquet has no prompt with a class off.".to_string();
-    };
-    let lost = losses
-        .iter()
-        .find(|(name, _)| name == class)
-        .map_or(&[][..], |(_, losses)| losses);
-    let lost = lost.iter().filter(|loss| loss.difference() < 0.0).count();
-    format!(
-        "{} loses most: {} nats with {class} off; {class} costs {} of its prompts something.",
-        loss.class.prompt,
-        signed(loss.difference()),
-        count(lost),
-    )
-}
-
-fn cells(loss: &Loss<'_>) -> Vec<String> {
-    vec![
-        loss.class.prompt.clone(),
-        number(loss.clean.target_logprob),
-        number(loss.class.target_logprob),
-        optional(loss.draws),
-        signed(loss.difference()),
-        token(loss.clean),
-        token(loss.class),
-    ]
-}
-
-/// In quotes, so that spaces and line ends are seen.
-fn token(row: &PromptRow) -> String {
-    format!("{:?}", row.top_token)
 }
 
 #[cfg(test)]
@@ -183,45 +131,35 @@ mod tests {
             row("b", "c", Arm::Baseline, -1.0),
             row("a", "c", Arm::Baseline, -4.0),
             row("b", "c", Arm::Baseline, -1.5),
+            row("a", "d", Arm::Class, -1.5),
         ];
-        let Block::Table(table) = table(&rows) else {
-            panic!()
-        };
-        assert_eq!(
-            table.reading,
-            "b loses most: −1.750 nats with c off; c costs 2 of its prompts something."
-        );
+        let losses = losses(&rows);
+        let found = losses.iter().map(|(class, losses)| {
+            (
+                *class,
+                losses
+                    .iter()
+                    .map(|loss| (loss.class.prompt.as_str(), loss.difference()))
+                    .collect(),
+            )
+        });
         let expected = [
-            "b",
-            "−1.000",
-            "−3.000",
-            "−1.250",
-            "−1.750",
-            "\"Clean\"",
-            "\"Class\"",
+            ("c", vec![("b", -1.75), ("a", -0.5)]),
+            ("d", vec![("a", -0.5)]),
         ];
-        assert_eq!(table.groups[0].1[0], expected);
         assert_eq!(
-            table.groups[0].1.len(),
-            2,
-            "prompts without an edit are not listed"
+            found.collect::<Vec<_>>(),
+            expected,
+            "without draws against clean; no prompt without an edit"
         );
-        assert_eq!(table.n, "2 prompts with each class off");
-    }
-
-    #[test]
-    fn without_draws_the_loss_is_against_clean() {
-        let rows = [
-            row("a", "", Arm::Clean, -1.0),
-            row("a", "c", Arm::Class, -1.5),
-        ];
-        let Block::Table(table) = table(&rows) else {
-            panic!()
-        };
-        assert_eq!(table.groups[0].1[0][3..5], ["–", "−0.500"]);
-        let Block::Table(empty) = super::table(&rows[..1]) else {
-            panic!()
-        };
-        assert!(empty.reading.contains("no prompt"));
+        let page = facts(&rows).into_string();
+        for text in [
+            "<span>−1.250</span>",
+            "<span>–</span>",
+            "<span>&quot;Class&quot;</span>",
+            "2 prompts with",
+        ] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
     }
 }

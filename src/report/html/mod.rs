@@ -1,37 +1,30 @@
 //! `report.html`: one page that shows what a run found, with everything in it.
 //!
-//! [`folder`] reads a run's folder into records ([`contents`]); each kind of plot makes [`block`]s of its records, which
-//! are data too; [`page`] makes HTML of them. Nothing in the page comes from elsewhere or runs, it follows the reader's light or dark
-//! theme, and the same folder always gives the same bytes.
+//! [`folder`] reads a run's files; for each kind a file here makes charts and tables of them, [`block`] makes these HTML,
+//! and [`page`] puts them below what was run. Nothing in the page comes from elsewhere or runs, it follows the reader's
+//! light or dark theme, and the same folder always gives the same bytes.
 
 mod activity;
-mod attribute_rate;
 mod block;
-mod chart;
 mod claims;
-mod class_shares;
-mod contents;
-mod cosines;
+mod classes;
 mod effects;
-mod effects_table;
 mod folder;
 mod losses;
-mod medians;
 mod page;
 mod ranking;
+mod rates;
+mod rows;
 mod sweep;
-mod words;
-
-pub use words::{count, p_value};
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use contents::Contents;
-use folder::RunFolder;
+use folder::Folder;
 
 use super::out_dir::write_file;
 use super::owned::{self, Mark, RUN};
+use super::parts::passes_of;
 use super::{ReportError, RunInfo};
 use crate::printable::printable;
 
@@ -42,13 +35,9 @@ use crate::printable::printable;
 /// [`ReportError::NoRun`] for a folder without `run.json`, [`ReportError::Damaged`] for a file that cannot be read. What
 /// is missing is no error: the page says so.
 pub fn report_html(folder: &Path) -> Result<Vec<u8>, ReportError> {
-    let RunFolder {
-        run,
-        passes,
-        contents,
-    } = RunFolder::read(folder)?;
-    let blocks = contents.blocks(&run);
-    let page = page::page(&run, passes, &blocks)?;
+    let opened = Folder::open(folder)?;
+    let passes = (!opened.run.finished).then(|| passes_of(folder, &opened.run));
+    let page = page::page(&opened.run, passes, &opened.blocks()?);
     Ok(printable(&page).into_owned().into_bytes())
 }
 
@@ -61,10 +50,7 @@ pub fn verdicts_html(run: &RunInfo, claims: &[u8]) -> Result<Vec<u8>, ReportErro
         name: "report.html",
         why: why.to_string(),
     })?;
-    let contents = Contents::Verify {
-        claims: Some(claims),
-    };
-    let page = page::page(run, None, &contents.blocks(run))?;
+    let page = page::page(run, None, &[claims::verdicts(&claims)]);
     Ok(printable(&page).into_owned().into_bytes())
 }
 

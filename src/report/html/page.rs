@@ -3,10 +3,9 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::block::Block;
-use super::words::{count, number, seconds};
+use crate::report::RunInfo;
+use crate::report::number::{Digits, count};
 use crate::report::tone::variables;
-use crate::report::{PromptSetInfo, ReportError, RunInfo};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -14,18 +13,8 @@ const STYLE: &str = include_str!("style.css");
 const HASH_DIGITS: usize = 16;
 
 /// The page of a run. `passes`: how many of a stopped run are through, and of how many.
-///
-/// # Errors
-/// Those of the drawing library.
-pub fn page(
-    run: &RunInfo,
-    passes: Option<(usize, usize)>,
-    blocks: &[Block],
-) -> Result<String, ReportError> {
+pub fn page(run: &RunInfo, passes: Option<(usize, usize)>, blocks: &[Markup]) -> String {
     let title = format!("gatelens {}: {}", run.command, run.model.id);
-    let command = run.command_line();
-    let blocks = blocks.iter().map(|block| block.html(&command));
-    let blocks: Vec<Markup> = blocks.collect::<Result<_, _>>()?;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -41,15 +30,13 @@ pub fn page(
                 header {
                     h1 { (title) }
                     @if !run.finished { (banner(run, passes)) }
-                    dl { @for (name, value) in facts(run) {
-                        div.whole[name == "counts"] { dt { (name) } dd { (value) } }
-                    } }
+                    (facts(run))
                 }
-                main { @for block in &blocks { (block) } }
+                main { @for block in blocks { (block) } }
             }
         }
     };
-    Ok(page.into_string())
+    page.into_string()
 }
 
 fn style() -> String {
@@ -73,97 +60,81 @@ fn banner(run: &RunInfo, passes: Option<(usize, usize)>) -> Markup {
 }
 
 /// What `run.json` says, in the order in which one asks.
-fn facts(run: &RunInfo) -> Vec<(&'static str, Markup)> {
-    let files = run.model.files.iter().map(|file| {
-        let name = file.path.rsplit(['/', '\\']).next().unwrap_or_default();
-        format!("{name} (sha256 {})", digits(&file.sha256))
-    });
+fn facts(run: &RunInfo) -> Markup {
+    let name = |path: &str| {
+        path.rsplit(['/', '\\'])
+            .next()
+            .unwrap_or_default()
+            .to_string()
+    };
+    let files = run.model.files.iter();
+    let files = files.map(|file| format!("{} (sha256 {})", name(&file.path), digits(&file.sha256)));
     let files = files.collect::<Vec<_>>().join(", ");
-    let mut facts = vec![
-        (
-            "model",
-            html! { (run.model.id) ", family " (run.model.family) br; small { (files) } },
-        ),
-        ("command", html! { code { (run.command_line()) } }),
-        ("version", html! { "gatelens " (run.version) }),
-        (
-            "fold",
-            html! { (run.fold) @if let Some(t) = run.threshold() { ", threshold " (t) } },
-        ),
-        ("BOS", words(run.bos.as_deref(), "no text was read")),
-        (
-            "seed",
-            words(
-                run.seed.map(|seed| seed.to_string()).as_deref(),
-                "nothing is random",
-            ),
-        ),
-    ];
-    facts.extend(sources(run).into_iter().map(|(what, set)| {
-        (
-            what,
-            html! { (set.name) br; small { "sha256 " (digits(&set.sha256)) } },
-        )
-    }));
-    if let Some(hash) = &run.tokenizer_sha256 {
-        facts.push(("tokenizer", html! { small { "sha256 " (digits(hash)) } }));
+    let read = run.prompts.iter().map(|set| ("prompts", set));
+    let read = read.chain(run.texts.iter().map(|text| ("text", text)));
+    html! {
+        dl {
+            div { dt { "model" } dd { (run.model.id) ", family " (run.model.family) br; small { (files) } } }
+            div { dt { "command" } dd { code { (run.command_line()) } } }
+            div { dt { "version" } dd { "gatelens " (run.version) } }
+            div { dt { "fold" } dd { (run.fold) @if let Some(t) = run.threshold() { ", threshold " (t) } } }
+            div { dt { "BOS" } dd { (run.bos.as_deref().unwrap_or("none: no text was read")) } }
+            div { dt { "seed" } dd {
+                @match run.seed { Some(seed) => (seed), None => "none: nothing is random" }
+            } }
+            @for (what, set) in read {
+                div { dt { (what) } dd { (set.name) br; small { "sha256 " (digits(&set.sha256)) } } }
+            }
+            @if let Some(hash) = &run.tokenizer_sha256 {
+                div { dt { "tokenizer" } dd { small { "sha256 " (digits(hash)) } } }
+            }
+            div { dt { "precision" } dd { (run.dtype) " on " (run.device) } }
+            div { dt { "wall time" } dd { (seconds(run.wall_s)) } }
+            div.whole { dt { "counts" } dd { (counts(&run.counts).as_deref().unwrap_or("none in run.json")) } }
+        }
     }
-    facts.push(("precision", html! { (run.dtype) " on " (run.device) }));
-    facts.push(("wall time", html! { (seconds(run.wall_s)) }));
-    facts.push(("counts", html! { (counts(&run.counts)) }));
-    facts
-}
-
-fn words(value: Option<&str>, absent: &str) -> Markup {
-    html! { @match value { Some(value) => (value), None => { "none: " (absent) } } }
-}
-
-fn sources(run: &RunInfo) -> Vec<(&'static str, &PromptSetInfo)> {
-    let prompts = run.prompts.iter().map(|set| ("prompts", set));
-    prompts
-        .chain(run.texts.iter().map(|text| ("text", text)))
-        .collect()
 }
 
 fn digits(hash: &str) -> String {
-    let digits: String = hash.chars().take(HASH_DIGITS).collect();
-    format!("{digits}…")
+    hash.chars().take(HASH_DIGITS).chain(['…']).collect()
+}
+
+fn seconds(seconds: f64) -> String {
+    let (minutes, hours) = ((seconds / 60.0).floor(), (seconds / 3600.0).floor());
+    match seconds as u64 {
+        0..60 => format!("{seconds:.1}\u{a0}s"),
+        60..3600 => format!("{minutes:.0}\u{a0}min {:02.0}\u{a0}s", seconds % 60.0),
+        _ => format!(
+            "{hours:.0}\u{a0}h {:02.0}\u{a0}min",
+            seconds % 3600.0 / 60.0
+        ),
+    }
 }
 
 /// The numbers of `counts`, and those of its objects; lists and the rest are left to `run.json`.
-fn counts(counts: &Value) -> String {
-    let empty = serde_json::Map::new();
-    let entries = counts.as_object().unwrap_or(&empty).iter();
-    let parts = entries.filter_map(|(name, value)| {
+fn counts(counts: &Value) -> Option<String> {
+    let parts = counts.as_object()?.iter().filter_map(|(name, value)| {
         let name = name.replace('_', " ");
-        match value {
-            Value::Object(inner) => inner_counts(&name, inner),
-            value => Some(format!("{name} {}", figure(value)?)),
+        let Some(inner) = value.as_object() else {
+            return Some(format!("{name} {}", figure(value)?));
+        };
+        if let (Some(read), Some(of)) = (inner.get("read"), inner.get("of")) {
+            return Some(format!("{name} {} of {}", figure(read)?, figure(of)?));
         }
+        let named = inner.iter().filter_map(|(name, value)| {
+            Some(format!("{} {}", name.replace('_', " "), figure(value)?))
+        });
+        let named: Vec<String> = named.collect();
+        (!named.is_empty()).then(|| format!("{name}: {}", named.join(", ")))
     });
     let parts: Vec<String> = parts.collect();
-    match parts.is_empty() {
-        true => "none in run.json".to_string(),
-        false => parts.join("; "),
-    }
-}
-
-fn inner_counts(name: &str, inner: &serde_json::Map<String, Value>) -> Option<String> {
-    if let (Some(read), Some(of)) = (inner.get("read"), inner.get("of")) {
-        return Some(format!("{name} {} of {}", figure(read)?, figure(of)?));
-    }
-    let counts = inner.iter().filter_map(|(name, value)| {
-        let name = name.replace('_', " ");
-        Some(format!("{name} {}", figure(value)?))
-    });
-    let counts: Vec<String> = counts.collect();
-    (!counts.is_empty()).then(|| format!("{name}: {}", counts.join(", ")))
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn figure(value: &Value) -> Option<String> {
     match value.as_u64() {
         Some(whole) => Some(count(whole as usize)),
-        None => value.as_f64().map(number),
+        None => value.as_f64().map(|number| Digits::Size.number(number)),
     }
 }
 
@@ -187,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_head_says_what_was_run_and_escapes_it() {
-        let html = page(&run(true), None, &[]).unwrap();
+        let html = page(&run(true), None, &[]);
         for part in [
             "<title>gatelens ablate: &lt;b&gt;m&lt;/b&gt;</title>",
             "gatelens ablate --prompts '&lt;my facts&gt;.jsonl'</code>",
@@ -208,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_stopped_run_says_so_first() {
-        let html = page(&run(false), Some((3, 1000)), &[]).unwrap();
+        let html = page(&run(false), Some((3, 1000)), &[]);
         assert!(
             html.contains("not finished") && html.contains("3 of 1,000 passes"),
             "{html}"
@@ -217,8 +188,17 @@ mod tests {
     }
 
     #[test]
+    fn times_by_hand() {
+        let times = [7.26, 125.0, 7500.0].map(seconds);
+        assert_eq!(
+            times,
+            ["7.3\u{a0}s", "2\u{a0}min 05\u{a0}s", "2\u{a0}h 05\u{a0}min"]
+        );
+    }
+
+    #[test]
     fn nothing_comes_from_elsewhere() {
-        let html = page(&run(true), None, &[]).unwrap();
+        let html = page(&run(true), None, &[]);
         for foreign in [
             "http://", "https://", "@import", "url(", "<script", "<link", "src=",
         ] {

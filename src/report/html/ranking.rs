@@ -1,96 +1,78 @@
 //! Which neurons of a class carry its effect: the effect against the number of neurons, and the neurons.
 
+use maud::Markup;
 use serde::Deserialize;
 
-use super::block::{Block, Column, Figure, Key, Panel, Picture, Table};
-use super::chart::{Axis, Chart, Dot, Mark, Point, Shape, Ticks, Weight};
-use super::words::{count, number, plural, signed, with_interval};
-use crate::experiment::rank::{CurvePoint, Evaluation, Order};
+use super::block::{Block, figure, lacking, table};
+use crate::experiment::rank::{CurvePoint, Evaluation, Exact, Order, RankedNeuron};
 use crate::report::RunInfo;
+use crate::report::chart::{Axis, Chart, Kind, Mark, Point, Ticks, WIDE};
+use crate::report::number::{Digits, count, plural};
 use crate::report::tone::Tone;
+use crate::report::view::{Columns, of_ranked};
 use crate::stats::{Interval, mean};
-
-/// What a page reads of a row of `ranking.parquet` that has an exact effect.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RankRow {
-    pub layer: usize,
-    pub neuron: usize,
-    pub estimate: f64,
-    pub estimate_rank: usize,
-    pub exact: f64,
-    pub interval: Option<Interval>,
-    pub exact_rank: usize,
-    pub facts_lost: i32,
-}
 
 /// Neurons that are listed.
 const LISTED: usize = 20;
 
 /// The effect of the first neurons together, in the ranked order and in random ones.
-pub fn figure(curve: &[CurvePoint], run: &RunInfo) -> Block {
+pub fn curve(curve: &[CurvePoint], run: &RunInfo) -> Block {
     let of = |order: Order| curve.iter().filter(move |point| point.order == order);
     let ranked: Vec<&CurvePoint> = of(Order::Ranked).collect();
     let Some(whole) = ranked.last() else {
-        return Block::Lacking("curve.json has no point.".to_string());
+        return Ok(lacking("curve.json has no point."));
     };
-    let draws = of(Order::Random).map(|point| point.draw + 1).max();
-    let draws = draws.unwrap_or(0);
-    let random: Vec<Vec<Point>> = (0..draws)
-        .map(|draw| {
-            let points = of(Order::Random).filter(|point| point.draw == draw);
-            points.map(place).collect()
-        })
-        .collect();
-    let ends = ranked.iter().filter_map(|point| point.cost.interval);
-    let ends = ends.flat_map(|interval| [interval.low, interval.high]);
-    let effects = curve.iter().map(|point| point.cost.effect);
-    let label = "effect on the target, nats";
-    let last = (whole.neurons as f64).log2();
-    let chart = Chart {
-        shape: Shape::Wide,
-        x: Axis {
-            label: "neurons ablated together".to_string(),
-            range: -0.3..last.max(1.0) + 0.3,
-            ticks: Ticks::PowersOfTwo,
-        },
-        y: Axis::around_zero(label, effects.chain(ends)),
-        marks: marks(&ranked, random),
-    };
-    let mut keys = vec![Key::new(
-        "━",
-        Tone::Accent,
-        "ranked order, with a band of 95 % over prompts",
-    )];
-    if draws > 0 {
-        let text = plural(draws, "random order", "random orders");
-        keys.push(Key::new(
-            "━",
-            Tone::Draw,
-            format!("{text} of the same neurons"),
-        ));
+    let draws = of(Order::Random).map(|point| point.draw + 1);
+    let draws = draws.max().unwrap_or(0);
+    let ends = ranked.iter().map(|point| {
+        let Interval { low, high } = point.cost.interval?;
+        Some((place(point).0, [low, high]))
+    });
+    let ends: Vec<(f64, [f64; 2])> = ends.flatten().collect();
+    let reached = curve.iter().map(|point| point.cost.effect);
+    let reached = reached.chain(ends.iter().flat_map(|end| end.1));
+    let y = Axis::around_zero("effect on the target, nats", reached);
+    let last = (whole.neurons as f64).log2().max(1.0) + 0.3;
+    let x = Axis::new("neurons ablated together", -0.3..last, Ticks::PowersOfTwo);
+    let points = || ranked.iter().map(|point| place(point));
+    let mut marks = vec![Mark::band(Tone::Accent, &ends)];
+    for draw in 0..draws {
+        let points = of(Order::Random).filter(|point| point.draw == draw);
+        let line = Mark::new(Kind::Line(2), Tone::Draw, points.map(place));
+        marks.push(line.named("random orders of the same neurons"));
     }
+    let name = "ranked order, with a band of 95 % over prompts";
+    marks.push(Mark::new(Kind::Line(4), Tone::Accent, points()).named(name));
+    marks.push(Mark::new(Kind::Dots, Tone::Accent, points()));
+
+    let random = |point: &CurvePoint| {
+        let same = of(Order::Random).filter(|other| other.neurons == point.neurons);
+        mean(&same.map(|other| other.cost.effect).collect::<Vec<f64>>())
+    };
+    let columns = Columns::new()
+        .words("neurons", |point: &CurvePoint| count(point.neurons))
+        .number("effect\n[95 % interval]", |point| {
+            Digits::Size.with_interval(Some(point.cost.effect), point.cost.interval)
+        })
+        .number("facts\nlost", |point| point.cost.facts_lost.to_string())
+        .number("mean effect of\nrandom orders", |point| {
+            Digits::Size.with_interval(random(point), None)
+        });
     let measured = run.counts["measured_on"].as_array().map_or(0, Vec::len);
-    Block::Figure(Figure {
-        title: "Effect against the number of neurons".to_string(),
-        reading: reading(curve, &ranked),
-        keys,
-        panels: vec![Panel {
-            title: String::new(),
-            reading: String::new(),
-            picture: Picture::Chart(chart),
-        }],
-        notes: vec![
-            "Effect: change of the log-probability of the whole target, mean over prompts."
-                .to_string(),
-            measured_on(run).to_string(),
-        ],
-        n: format!(
-            "{}, {}, {}",
-            plural(measured, "prompt", "prompts"),
-            plural(whole.neurons, "neuron", "neurons"),
-            plural(draws, "random order", "random orders"),
-        ),
-    })
+    let [prompts, neurons, draws] = [
+        (measured, "prompt"),
+        (whole.neurons, "neuron"),
+        (draws, "random order"),
+    ]
+    .map(|(n, one)| plural(n, one));
+    let caption = format!(
+        "Effect: change of the log-probability of the whole target, mean over prompts.\n{}\n{prompts}; {neurons}; {draws}.",
+        measured_on(run)
+    );
+    let panel = (String::new(), Chart::new(WIDE, x, y, marks));
+    let numbers = columns.table(ranked.iter().copied());
+    let title = "Effect against the number of neurons";
+    figure(title, &[panel], &caption, &numbers)
 }
 
 fn measured_on(run: &RunInfo) -> &'static str {
@@ -109,185 +91,20 @@ fn place(point: &CurvePoint) -> Point {
     ((point.neurons as f64).log2(), point.cost.effect)
 }
 
-fn marks(ranked: &[&CurvePoint], random: Vec<Vec<Point>>) -> Vec<Mark> {
-    let end = |of: fn(Interval) -> f64| -> Vec<Point> {
-        let ends = ranked
-            .iter()
-            .filter_map(|point| Some((place(point).0, of(point.cost.interval?))));
-        ends.collect()
-    };
-    let points: Vec<Point> = ranked.iter().map(|point| place(point)).collect();
-    let band = Mark::Band {
-        low: end(|interval| interval.low),
-        high: end(|interval| interval.high),
-        tone: Tone::Accent,
-    };
-    let random = random.into_iter().map(|points| Mark::Line {
-        points,
-        tone: Tone::Draw,
-        weight: Weight::Thin,
-    });
-    let mut marks: Vec<Mark> = std::iter::once(band).chain(random).collect();
-    marks.push(Mark::Line {
-        points: points.clone(),
-        tone: Tone::Accent,
-        weight: Weight::Bold,
-    });
-    marks.push(Mark::Dots {
-        points,
-        tone: Tone::Accent,
-        dot: Dot::Full,
-    });
-    marks
-}
-
-/// The effect of all, and where the ranked order lies furthest below the mean of the random ones.
-fn reading(curve: &[CurvePoint], ranked: &[&CurvePoint]) -> String {
-    let Some(whole) = ranked.last() else {
-        return String::new();
-    };
-    let all = format!(
-        "All {} together change it by {} nats",
-        count(whole.neurons),
-        signed(whole.cost.effect)
-    );
-    let pairs = ranked.iter().filter_map(|point| {
-        let same =
-            |other: &&CurvePoint| other.order == Order::Random && other.neurons == point.neurons;
-        let random: Vec<f64> = curve
-            .iter()
-            .filter(same)
-            .map(|other| other.cost.effect)
-            .collect();
-        Some((point, mean(&random)?))
-    });
-    let gap = |(point, random): &(&&CurvePoint, f64)| point.cost.effect - random;
-    match pairs.min_by(|a, b| gap(a).total_cmp(&gap(b))) {
-        None => format!("{all}."),
-        Some((point, random)) => format!(
-            "{all}. The ranking is furthest below the random orders at {}: {} against {}.",
-            plural(point.neurons, "neuron", "neurons"),
-            signed(point.cost.effect),
-            signed(random)
-        ),
-    }
-}
-
 /// The neurons that do most harm alone.
-pub fn table(rows: &[RankRow]) -> Block {
-    let mut rows: Vec<&RankRow> = rows.iter().collect();
-    rows.sort_by_key(|row| row.exact_rank);
-    let Some(first) = rows.first() else {
-        return Block::Lacking("ranking.parquet has no neuron that was ablated alone.".to_string());
-    };
-    let reading = format!(
-        "{}.{} alone changes it by {} nats; it is number {} by the estimate.",
-        first.layer,
-        first.neuron,
-        signed(first.exact),
-        count(first.estimate_rank),
+pub fn neurons(neurons: &[RankedNeuron]) -> Markup {
+    let mut alone: Vec<(&RankedNeuron, Exact)> =
+        neurons.iter().filter_map(|n| Some((n, n.exact?))).collect();
+    alone.sort_by_key(|(_, exact)| exact.rank);
+    if alone.is_empty() {
+        return lacking("ranking.parquet has no neuron that was ablated alone.");
+    }
+    let caption = format!(
+        "Estimate: mean of |post|·‖w_out‖ where the target is scored. Effect: log-probability of the whole target, nats, on \
+         the prompts that rank; the first of many looks worse than it is.\n{} ablated alone, the first {} shown.",
+        plural(alone.len(), "neuron"),
+        alone.len().min(LISTED)
     );
-    Block::Table(Table {
-        title: "Neurons ablated alone".to_string(),
-        reading,
-        columns: vec![
-            Column::Line("neuron"),
-            Column::Number("estimate"),
-            Column::Number("rank by estimate"),
-            Column::Number("effect alone [95 % interval]"),
-            Column::Number("facts lost"),
-        ],
-        groups: vec![(
-            String::new(),
-            rows.iter().take(LISTED).map(|row| cells(row)).collect(),
-        )],
-        notes: vec![
-            "Estimate: mean of |post|·‖w_out‖ where the target is scored. Effect: log-probability of the whole target, \
-             nats, on the prompts that rank; the first of many looks worse than it is."
-                .to_string(),
-        ],
-        n: format!(
-            "{} ablated alone, the first {} shown",
-            plural(rows.len(), "neuron", "neurons"),
-            rows.len().min(LISTED)
-        ),
-    })
-}
-
-fn cells(row: &RankRow) -> Vec<String> {
-    vec![
-        format!("{}.{}", row.layer, row.neuron),
-        number(row.estimate),
-        count(row.estimate_rank),
-        with_interval(Some(row.exact), row.interval),
-        row.facts_lost.to_string(),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::experiment::rank::Cost;
-
-    fn point(order: Order, draw: usize, neurons: usize, effect: f64) -> CurvePoint {
-        let interval = Some(Interval {
-            low: effect - 0.1,
-            high: effect + 0.1,
-        });
-        let cost = Cost {
-            effect,
-            interval,
-            facts_lost: 1,
-        };
-        CurvePoint {
-            order,
-            draw,
-            neurons,
-            cost,
-        }
-    }
-
-    #[test]
-    fn the_reading_names_the_largest_gap() {
-        let curve = [
-            point(Order::Ranked, 0, 1, -0.9),
-            point(Order::Ranked, 0, 2, -1.5),
-            point(Order::Ranked, 0, 3, -2.0),
-            point(Order::Random, 0, 1, -0.5),
-            point(Order::Random, 0, 2, -0.25),
-            point(Order::Random, 1, 2, -0.75),
-            point(Order::Random, 0, 3, -2.0),
-        ];
-        let ranked: Vec<&CurvePoint> = curve[..3].iter().collect();
-        assert_eq!(
-            reading(&curve, &ranked),
-            "All 3 together change it by −2.000 nats. The ranking is furthest below the random orders at 2 neurons: \
-             −1.500 against −0.500."
-        );
-        let alone = reading(&curve[..3], &ranked);
-        assert_eq!(alone, "All 3 together change it by −2.000 nats.");
-    }
-
-    #[test]
-    fn neurons_are_listed_by_their_effect() {
-        let row = |neuron, exact, exact_rank| RankRow {
-            layer: 2,
-            neuron,
-            estimate: 1.0,
-            estimate_rank: 7,
-            exact,
-            interval: None,
-            exact_rank,
-            facts_lost: 3,
-        };
-        let Block::Table(table) = table(&[row(5, -0.1, 2), row(6, -0.2, 1)]) else {
-            panic!()
-        };
-        assert_eq!(table.groups[0].1[0], ["2.6", "1.000", "7", "−0.200", "3"]);
-        assert!(
-            table
-                .reading
-                .starts_with("2.6 alone changes it by −0.200 nats")
-        );
-    }
+    let shown = of_ranked(Digits::Size).table(alone.iter().take(LISTED));
+    table("Neurons ablated alone", &caption, &shown)
 }

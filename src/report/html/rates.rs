@@ -1,0 +1,87 @@
+//! The attribute rate by layer: clean, with a class off, and with as many random neurons off.
+
+use maud::Markup;
+use serde::Deserialize;
+
+use super::block::figure;
+use super::effects;
+use crate::experiment::{Effect, LayerWindow};
+use crate::report::chart::{Chart, Kind, Mark};
+use crate::report::number::{count, plural};
+use crate::report::tone::Tone;
+use crate::report::{ReportError, RunInfo};
+use crate::stats::quantile;
+
+/// An entry of `effects.json` of `attributes`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RateEffect {
+    /// Absent in the mean over several layers.
+    layer: Option<usize>,
+    layers: LayerWindow,
+    #[serde(flatten)]
+    effect: Effect,
+}
+
+/// The rate by layer, then the effects on the mean over some of them.
+pub fn blocks(rates: &[RateEffect], run: &RunInfo) -> Result<Vec<Markup>, ReportError> {
+    let means = rates.iter().filter(|rate| rate.layer.is_none());
+    let first = means.clone().next();
+    let note = first.map(|mean| format!(" The rate is the mean over {}.", mean.layers));
+    let means: Vec<Effect> = means.map(|mean| mean.effect.clone()).collect();
+    let mut blocks = effects::blocks(&means, &note.unwrap_or_default())?;
+    let by_layer: Vec<&RateEffect> = rates.iter().filter(|rate| rate.layer.is_some()).collect();
+    if !by_layer.is_empty() {
+        blocks.insert(0, layers(&by_layer, run)?);
+    }
+    Ok(blocks)
+}
+
+fn layers(rates: &[&RateEffect], run: &RunInfo) -> Result<Markup, ReportError> {
+    let columns = effects::columns().without("class");
+    let columns = columns.on(|rate: &RateEffect| &rate.effect);
+    let columns = columns.words("layer", |rate| rate.layers.short()).moved(0);
+    let classes = || {
+        let classes = rates.chunk_by(|a, b| a.effect.class == b.effect.class);
+        classes.map(|of_class| (format!("{} off", of_class[0].effect.class), of_class))
+    };
+    let numbers =
+        columns.groups(classes().map(|(name, of_class)| (name, of_class.iter().copied())));
+    let panels = classes().map(|(name, of_class)| (name, marks(of_class)));
+    let panels = Chart::by_layer("mean attribute rate", panels.collect());
+    let most = |of: fn(&Effect) -> usize| rates.iter().map(|rate| of(&rate.effect)).max();
+    let [prompts, draws] = [most(|e| e.prompts), most(|e| e.draws)].map(Option::unwrap_or_default);
+    let [prompts, draws] = [plural(prompts, "prompt"), plural(draws, "draw")];
+    let mut caption = format!("{prompts}; {draws}.\np of single layers are not adjusted.");
+    if let (Some(absent @ 1..), Some(all)) = (
+        run.counts["absent_rates"].as_u64(),
+        run.counts["rates"].as_u64(),
+    ) {
+        let [absent, all] = [absent, all].map(|n| count(n as usize));
+        caption += &format!(
+            "\n{absent} of {all} rates are absent (no token was left to count). In a layer a prompt that has no rate in one \
+             arm is left out of all arms of that class."
+        );
+    }
+    figure("Attribute rate by layer", &panels, &caption, &numbers)
+}
+
+fn marks(of_class: &[&RateEffect]) -> Vec<Mark> {
+    let at = |rate: &RateEffect| rate.layers.first as f64;
+    let range = of_class.iter().filter_map(|rate| {
+        let [low, high] = [0.025, 0.975].map(|share| quantile(&rate.effect.draw_means, share));
+        Some((at(rate), [low?, high?]))
+    });
+    let line = |tone, name, value: fn(&Effect) -> Option<f64>| {
+        let points = of_class
+            .iter()
+            .map(|rate| Some((at(rate), value(&rate.effect)?)));
+        Mark::new(Kind::Line(4), tone, points.flatten()).named(name)
+    };
+    let draws = "mean of the draws, with a band from their 2.5 to their 97.5 % quantile";
+    vec![
+        Mark::band(Tone::Draw, &range.collect::<Vec<_>>()),
+        line(Tone::Draw, draws, |e| e.means.baseline),
+        line(Tone::Ink, "clean", |e| Some(e.means.clean)),
+        line(Tone::Accent, "class off", |e| Some(e.means.class)),
+    ]
+}

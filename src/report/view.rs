@@ -1,0 +1,157 @@
+//! Tables as they are read, on a terminal and on a page: the columns of each kind of row, and the texts that these make.
+
+use super::number::{Digits, count, p_value};
+use crate::experiment::Effect;
+use crate::experiment::rank::{Exact, RankedNeuron};
+use crate::experiment::record::Activity;
+use crate::experiment::verify::Verdict;
+
+/// Where the texts of a column stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+/// The columns of a table with a row for each `R`: headers, with line ends for a narrow terminal, and cells.
+pub struct Columns<'a, R>(Vec<(String, Align, Cell<'a, R>)>);
+
+type Cell<'a, R> = Box<dyn Fn(&R) -> String + 'a>;
+
+impl<'a, R: 'a> Columns<'a, R> {
+    pub fn new() -> Self {
+        Columns(Vec::new())
+    }
+
+    /// Adds a column of words.
+    pub fn words(self, header: &str, cell: impl Fn(&R) -> String + 'a) -> Self {
+        self.and(header, Align::Left, Box::new(cell))
+    }
+
+    /// Adds a column of numbers.
+    pub fn number(self, header: &str, cell: impl Fn(&R) -> String + 'a) -> Self {
+        self.and(header, Align::Right, Box::new(cell))
+    }
+
+    fn and(mut self, header: &str, align: Align, cell: Cell<'a, R>) -> Self {
+        self.0.push((header.to_string(), align, cell));
+        self
+    }
+
+    /// Moves the last column to this place.
+    pub fn moved(mut self, place: usize) -> Self {
+        self.0[place..].rotate_right(1);
+        self
+    }
+
+    /// Leaves a column out.
+    pub fn without(mut self, header: &str) -> Self {
+        self.0.retain(|column| column.0 != header);
+        self
+    }
+
+    /// The columns of rows that have an `R`.
+    pub fn on<S: 'a>(self, part: fn(&S) -> &R) -> Columns<'a, S> {
+        let columns = self.0.into_iter().map(|(header, align, cell)| {
+            let cell: Cell<'a, S> = Box::new(move |row| cell(part(row)));
+            (header, align, cell)
+        });
+        Columns(columns.collect())
+    }
+
+    /// The table of these rows.
+    pub fn table<'r>(&self, rows: impl IntoIterator<Item = &'r R>) -> Table
+    where
+        R: 'r,
+    {
+        self.groups([(String::new(), rows)])
+    }
+
+    /// The same in groups, each with its title.
+    pub fn groups<'r, I: IntoIterator<Item = &'r R>>(
+        &self,
+        groups: impl IntoIterator<Item = (String, I)>,
+    ) -> Table
+    where
+        R: 'r,
+    {
+        let cells = |row| self.0.iter().map(|(.., cell)| cell(row)).collect();
+        let columns = self
+            .0
+            .iter()
+            .map(|(header, align, _)| (header.clone(), *align));
+        let groups = groups.into_iter();
+        let groups = groups.map(|(title, rows)| (title, rows.into_iter().map(cells).collect()));
+        Table {
+            columns: columns.collect(),
+            groups: groups.collect(),
+        }
+    }
+}
+
+/// The texts of a table.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub columns: Vec<(String, Align)>,
+    /// In groups, each with its title, which may be empty.
+    pub groups: Vec<(String, Vec<Vec<String>>)>,
+}
+
+/// The columns of an effect.
+pub fn of_effect<'a>(digits: Digits) -> Columns<'a, Effect> {
+    Columns::new()
+        .words("class", |e: &Effect| e.class.clone())
+        .number("neurons", |e| count(e.neurons))
+        .number("clean", move |e| digits.number(e.means.clean))
+        .number("class\noff", move |e| digits.number(e.means.class))
+        .number("baseline\noff", move |e| digits.optional(e.means.baseline))
+        .number("difference to baseline\n[95 % interval]", move |e| {
+            digits.with_interval(e.estimate.difference_to_baseline, e.estimate.baseline_ci)
+        })
+        .number("p", |e| p_value(e.estimate.p))
+        .number("p\n(Holm)", |e| p_value(e.estimate.p_adjusted))
+        .number("p\n(perm.)", |e| p_value(e.estimate.permutation_p))
+}
+
+/// The columns of what a class does.
+pub fn of_activity<'a>(digits: Digits) -> Columns<'a, Activity> {
+    Columns::new()
+        .words("class", |a: &Activity| a.class.clone())
+        .number("neurons", |a| count(a.neurons))
+        .number("class\nmean", move |a| digits.number(a.means.class))
+        .number("baseline\nmean", move |a| digits.optional(a.means.baseline))
+        .number("difference\n[95 % interval]", move |a| {
+            digits.with_interval(a.estimate.difference_to_baseline, a.estimate.baseline_ci)
+        })
+        .number("p\n(Holm)", |a| p_value(a.estimate.p_adjusted))
+}
+
+/// The columns of a neuron that was ablated alone.
+pub fn of_ranked<'a, 'r: 'a>(digits: Digits) -> Columns<'a, (&'r RankedNeuron, Exact)> {
+    Columns::new()
+        .words("neuron", |(ranked, _): &(&RankedNeuron, Exact)| {
+            ranked.neuron.to_string()
+        })
+        .number("estimate", move |(ranked, _)| {
+            digits.number(ranked.estimate)
+        })
+        .number("rank by\nestimate", |(ranked, _)| {
+            count(ranked.estimate_rank)
+        })
+        .number("exact effect\n[95 % interval]", move |(_, exact)| {
+            digits.with_interval(Some(exact.cost.effect), exact.cost.interval)
+        })
+        .number("facts\nlost", |(_, exact)| {
+            exact.cost.facts_lost.to_string()
+        })
+}
+
+/// The sign of a verdict.
+pub fn mark(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Supported => "✓",
+        Verdict::Contradicted => "✗",
+        Verdict::NotDistinguishable => "○",
+        Verdict::NotTestable => "–",
+    }
+}
