@@ -2,12 +2,11 @@
 //!
 //! `cargo run --release --example log_neuron [MODEL] [LAYER.NEURON] [TEXT...]`
 
-use std::error::Error;
-
+use anyhow::Context;
 use gatelens::experiment::neuron_activity;
 use gatelens::{LanguageModel, Neuron};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let model = arguments.next().unwrap_or("smollm2-135m".to_string());
     let neuron: Neuron = arguments.next().unwrap_or("13.1007".to_string()).parse()?;
@@ -24,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut sequences = batch.sequences().iter();
         let sequence = sequences
             .find(|s| s.prompt == at.prompt)
-            .ok_or("no such text")?;
+            .context("no such text")?;
         let token = lm.tokenizer.token_text(sequence.ids[at.position]);
         println!(
             "{}\t{token:?}\t{:.3}\t{:.3}\t{:.3}",

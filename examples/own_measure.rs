@@ -2,8 +2,6 @@
 //!
 //! `cargo run --release --example own_measure [MODEL]`
 
-use std::error::Error;
-
 use gatelens::io_class::{Class, ClassQuery, Fold, NeuronTable};
 use gatelens::{
     Condition, Edit, LanguageModel, LogitBlock, PromptSet, ReadError, Readout, TokenBatch,
@@ -50,7 +48,7 @@ impl Readout for Lead {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> anyhow::Result<()> {
     let model = std::env::args()
         .nth(1)
         .unwrap_or("smollm2-135m".to_string());

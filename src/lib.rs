@@ -12,7 +12,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let lm = LanguageModel::open("tests/goldens/tiny-llama")?; // or an alias, org/name, a GGUF file
-//! let fact = r#"{"prompt": "The capital of France is", "subject": "France", "target": "Paris"}"#;
+//! let fact = r#"{"id": "fr", "prompt": "Paris lies in", "subject": "Paris", "target": "France"}"#;
 //! let batch = lm.encode(&PromptSet::parse("facts", fact)?)?;
 //!
 //! let neuron = NeuronSet::new(lm.config(), [Neuron::new(1, 7)])?;

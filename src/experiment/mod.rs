@@ -41,7 +41,7 @@ pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text};
 use std::ops::Range;
 
 use crate::engine::EngineError;
-use crate::hooks::ReferenceError;
+use crate::hooks::{NeuronError, ReferenceError};
 use crate::io_class::ClassError;
 use crate::stats::StatsError;
 use crate::tokens::TokenError;
@@ -109,6 +109,9 @@ pub enum ExperimentError {
         /// The layers to choose from.
         layers: Range<usize>,
     },
+    /// A neuron that the model does not have.
+    #[error(transparent)]
+    Neuron(#[from] NeuronError),
     /// A class or a baseline.
     #[error(transparent)]
     Class(#[from] ClassError),

@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, HookPoint, Neuron, Observer, RawCase, ReadError, Site, SiteRows};
+use crate::hooks::{
+    Condition, HookPoint, Neuron, NeuronSet, Observer, RawCase, ReadError, Site, SiteRows,
+};
 use crate::tokens::TokenBatch;
 
 /// A neuron's values at one token.
@@ -67,13 +69,14 @@ pub struct NeuronActivity {
 /// Runs the clean model and reads one neuron.
 ///
 /// # Errors
-/// Those of the engine. The neuron must be one of the model's.
+/// Those of the engine; [`ExperimentError::Neuron`] for a neuron that the model does not have.
 pub fn neuron_activity(
     engine: &Engine<'_>,
     batch: &TokenBatch,
     neuron: Neuron,
     progress: &dyn Progress,
 ) -> Result<NeuronActivity, ExperimentError> {
+    NeuronSet::new(engine.config(), [neuron])?;
     let parts = batch.split(engine.tokens_per_pass(batch, 1)?)?;
     let units = parts.len() as u64 * engine.work_units(&[Condition::Clean]);
     progress.start(

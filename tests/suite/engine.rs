@@ -1,6 +1,7 @@
 //! One expectation through every path of the engine.
 
 use gatelens::engine::{Engine, EngineError, Lens, LogitBlock, Readout};
+use gatelens::experiment::neuron_activity;
 use gatelens::hooks::{
     Condition, Edit, EditCount, HookPoint, Mode, Neuron, NeuronSet, Observer, ReadError, Recorder,
     SignCase, SignConvention, Site, SiteRows,
@@ -308,6 +309,8 @@ fn a_readout_or_rows_of_another_shape_are_refused() {
         let error = found.unwrap_err();
         assert!(matches!(error, EngineError::Length { .. }), "{error}");
     }
+    let foreign = neuron_activity(&engine, &one, Neuron::new(9, 0), &());
+    assert!(foreign.unwrap_err().to_string().contains("no neuron 9.0"));
     let ranked = vec![true; vocab_size];
     let none = engine.top_tokens(&vec![1.0; d_model], Lens::Raw, 0, &ranked);
     assert_eq!(none.unwrap(), [Vec::<u32>::new()]);
