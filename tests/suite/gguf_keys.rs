@@ -305,12 +305,7 @@ fn what_the_tokenizer_leaves_open_is_said() {
         "tokenizer.ggml.add_bos_token",
         "tokenizer.ggml.add_space_prefix",
     );
-    let assumed = |raw: Raw| {
-        opened(&raw.without(bos).without(space))
-            .config()
-            .assumed
-            .clone()
-    };
+    let assumed = |raw: Raw| opened(&raw.without(bos)).config().assumed.clone();
     assert_eq!(
         assumed(llama()),
         [format!(
