@@ -15,7 +15,7 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
             .filter(move |effect| effect.metric == metric && effect.subset == subset)
     };
     let lost = |effect: &Effect| {
-        let top1 = of(Metric::Top1).find(|top1| top1.class == effect.class);
+        let top1 = of(Metric::TOP1).find(|top1| top1.class == effect.class);
         top1.map(|top1| top1.answers_lost())
     };
     let text = |lost: Option<f64>, decimals| {
@@ -31,7 +31,7 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
     outln!(
         "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
     );
-    outln!("{}", table_of(&columns, of(Metric::TargetLogprob)));
+    outln!("{}", table_of(&columns, of(Metric::TARGET_LOGPROB)));
     print_tests(effects);
 }
 
@@ -58,10 +58,10 @@ pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
 pub fn print_text_effects(effects: &[Effect]) {
     for (metric, name) in [
         (
-            Metric::Loss,
+            Metric::LOSS,
             "loss (minus log-probability of the next token)",
         ),
-        (Metric::TokenEntropy, "entropy of the prediction"),
+        (Metric::TOKEN_ENTROPY, "entropy of the prediction"),
     ] {
         let of_metric = effects.iter().filter(|effect| effect.metric == metric);
         outln!("\n{name}, mean over documents, nats\n");

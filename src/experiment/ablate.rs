@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::ExperimentError;
-use super::effects::{Arms, Effect, RECALL, RecallMetric, adjust};
+use super::effects::{Arms, Effect, adjust};
+use super::metric::{Metric, Source, of_facts};
 use super::outcome::{Outcome, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
@@ -127,17 +128,11 @@ impl Ablation {
         let mut effects = Vec::new();
         for (at, treatment) in plan.treatments.iter().enumerate() {
             for &subset in subsets {
-                for metric in &RECALL {
+                for metric in of_facts() {
                     let arms = self.arms(at, subset, metric);
                     if !arms.class.is_empty() {
                         let mode = plan.mode.to_string();
-                        effects.push(arms.effect(
-                            treatment,
-                            mode,
-                            metric.name,
-                            subset,
-                            settings,
-                        )?);
+                        effects.push(arms.effect(treatment, mode, *metric, subset, settings)?);
                     }
                 }
             }
@@ -147,12 +142,12 @@ impl Ablation {
     }
 
     /// A metric of every prompt of a subset, arm by arm, of number `treatment` of the plan's treatments.
-    pub(super) fn arms(
-        &self,
-        treatment: usize,
-        subset: PromptSubset,
-        metric: &RecallMetric,
-    ) -> Arms {
+    pub(super) fn arms(&self, treatment: usize, subset: PromptSubset, metric: &Metric) -> Arms {
+        let read = match metric.of {
+            Source::Fact(of) => of,
+            // No statistic takes what is not a number.
+            _ => |_: &Score| f64::NAN,
+        };
         let class = self.conditions.class(treatment);
         let is_in = |prompt: &usize| {
             let counts = subset == PromptSubset::All || self.known.contains(prompt);
@@ -161,7 +156,7 @@ impl Ablation {
         let values = |condition: usize| -> Vec<f64> {
             let scores = self.scores[condition].iter();
             let scores = scores.filter(|(prompt, _)| is_in(prompt));
-            scores.map(|(_, score)| (metric.of)(score)).collect()
+            scores.map(|(_, score)| read(score)).collect()
         };
         Arms {
             clean: values(0),
@@ -269,7 +264,6 @@ pub(super) fn run_scores(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Metric;
     use crate::experiment::plan::Treatment;
     use crate::hooks::{Mode, NeuronSet, SignCase, SignConvention};
     use crate::tokens::Positions;
@@ -337,14 +331,14 @@ mod tests {
         let effects = ablation
             .effects(&plan, &BootstrapSettings::default())
             .unwrap();
-        assert_eq!(effects.len(), 2 * RECALL.len(), "known and all");
+        assert_eq!(effects.len(), 2 * of_facts().count(), "known and all");
         let close = |found: f64, expected: f64| {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}")
         };
         let known = &effects[0];
         assert_eq!(
             (known.metric, known.subset, known.prompts),
-            (Metric::TargetLogprob, PromptSubset::Known, 2)
+            (Metric::TARGET_LOGPROB, PromptSubset::Known, 2)
         );
         close(known.means.clean, -1.25);
         close(known.means.class, -2.75);
@@ -363,7 +357,7 @@ mod tests {
         // class means 2 top-1 answers lost of 2; the draws lose none
         let top1 = effects
             .iter()
-            .find(|e| e.metric == Metric::Top1 && e.subset == PromptSubset::Known)
+            .find(|e| e.metric == Metric::TOP1 && e.subset == PromptSubset::Known)
             .unwrap();
         assert_eq!(top1.answers_lost(), (2.0, Some(0.0)));
         let all = effects

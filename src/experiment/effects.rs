@@ -4,75 +4,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
+use super::metric::Metric;
 use super::outcome::PromptSubset;
 use super::plan::Treatment;
-use super::score::Score;
 use super::sweep::LayerWindow;
 use crate::stats::{
     BootstrapSettings, Contrast, Interval, bootstrap_mean, contrast, holm_present, mean,
 };
-
-/// A number per prompt whose mean is compared between arms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Log-probability of the whole target, nats.
-    TargetLogprob,
-    /// Log-probability of the first target token, nats.
-    FirstLogprob,
-    /// 1 where the first target token is the top-1, else 0.
-    Top1,
-    /// Entropy at the last prompt token, nats.
-    Entropy,
-    /// KL divergence from the clean distribution at the last prompt token, nats.
-    Kl,
-    /// Of text: mean over a document's tokens of minus the log-probability of the next one, nats.
-    Loss,
-    /// Of text: mean entropy of the predictions, nats.
-    TokenEntropy,
-    /// Of text: mean rank of the next token.
-    Rank,
-    /// Of text: mean natural log of what the final norm divides by.
-    LogScale,
-    /// Share of the tokens that a subject's residual points at which a text about it has, 0 to 1.
-    AttributeRate,
-}
-
-/// A number per prompt that is read off its score.
-pub(super) struct RecallMetric {
-    pub name: Metric,
-    pub of: fn(&Score) -> f64,
-}
-
-/// The whole target.
-pub(super) const TARGET: RecallMetric = RecallMetric {
-    name: Metric::TargetLogprob,
-    of: |score| score.target_logprob,
-};
-
-/// Its first token.
-pub(super) const FIRST: RecallMetric = RecallMetric {
-    name: Metric::FirstLogprob,
-    of: |score| score.first_logprob,
-};
-
-/// The metrics of recall, in the order of `effects.json`.
-pub(super) const RECALL: [RecallMetric; 5] = [
-    TARGET,
-    FIRST,
-    RecallMetric {
-        name: Metric::Top1,
-        of: |score| f64::from(u8::from(score.first_rank == 1)),
-    },
-    RecallMetric {
-        name: Metric::Entropy,
-        of: |score| score.entropy_nats,
-    },
-    RecallMetric {
-        name: Metric::Kl,
-        of: |score| score.kl_nats,
-    },
-];
 
 /// Means over the prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,7 +103,7 @@ pub struct Effect {
 
 impl Effect {
     /// How many top-1 answers the class loses, net of those gained, and the mean draw; of
-    /// [`Metric::Top1`].
+    /// [`Metric::TOP1`].
     pub fn answers_lost(&self) -> (f64, Option<f64>) {
         let lost = |arm: f64| (self.means.clean - arm) * self.prompts as f64;
         (lost(self.means.class), self.means.baseline.map(lost))

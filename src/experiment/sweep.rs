@@ -12,7 +12,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
-use super::effects::{Effect, Metric};
+use super::effects::Effect;
+use super::metric::Metric;
 use super::plan::{AblationPlan, Treatment};
 use crate::hooks::NeuronSet;
 
@@ -165,7 +166,7 @@ impl SweepPlan {
     ) -> HashMap<(&'e str, LayerWindow), &'e Effect> {
         let shown = effects
             .iter()
-            .filter(|e| e.metric == Metric::TargetLogprob && e.subset == self.ablation.subset);
+            .filter(|e| e.metric == Metric::TARGET_LOGPROB && e.subset == self.ablation.subset);
         shown
             .filter_map(|e| Some(((e.class.as_str(), e.layers?), e)))
             .collect()

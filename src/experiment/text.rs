@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
-use super::effects::{Arms, Effect, Metric, adjust};
+use super::effects::{Arms, Effect, adjust};
+use super::metric::{Metric, TEXT_METRICS, of_text};
 use super::outcome::{Arm, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, ConditionRow, Conditions};
@@ -91,41 +92,26 @@ pub struct TextAblation {
     pub passes: usize,
 }
 
-/// Sums over the tokens of a document.
+/// Sums over the tokens of a document, in the order of [`of_text`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct DocumentMean {
     tokens: u64,
-    sums: [f64; 4],
+    sums: [f64; TEXT_METRICS],
 }
-
-/// The metrics in the order of [`DocumentMean::sums`].
-const METRICS: [Metric; 4] = [
-    Metric::Loss,
-    Metric::TokenEntropy,
-    Metric::Rank,
-    Metric::LogScale,
-];
 
 impl DocumentMean {
     /// The mean of a metric; metrics of recall have none, and no statistic takes what is not a number.
     fn of(&self, metric: Metric) -> f64 {
-        let sum = METRICS.iter().zip(self.sums).find(|(of, _)| **of == metric);
+        let mut sums = of_text().zip(self.sums);
+        let sum = sums.find(|((of, _), _)| **of == metric);
         sum.map_or(f64::NAN, |(_, sum)| sum / self.tokens as f64)
     }
 
     fn add(&mut self, score: &TokenScore) {
-        let TokenScore {
-            loss_nats,
-            entropy_nats,
-            rank,
-            log_scale,
-        } = *score;
         self.tokens += 1;
-        let values = [loss_nats, entropy_nats, f64::from(rank), log_scale];
-        self.sums
-            .iter_mut()
-            .zip(values)
-            .for_each(|(sum, value)| *sum += value);
+        for (sum, (_, of)) in self.sums.iter_mut().zip(of_text()) {
+            *sum += of(score);
+        }
     }
 }
 
@@ -261,9 +247,9 @@ impl TextAblation {
     ) -> Result<Vec<Effect>, ExperimentError> {
         let mut effects = Vec::new();
         for (at, treatment) in plan.treatments.iter().enumerate() {
-            for metric in METRICS {
-                let (arms, mode) = (self.arms(at, metric), plan.mode.to_string());
-                effects.push(arms.effect(treatment, mode, metric, PromptSubset::All, settings)?);
+            for (metric, _) in of_text() {
+                let (arms, mode) = (self.arms(at, *metric), plan.mode.to_string());
+                effects.push(arms.effect(treatment, mode, *metric, PromptSubset::All, settings)?);
             }
         }
         adjust(&mut effects);

@@ -121,7 +121,7 @@ fn every_token_of_every_family_equals_transformers() {
         let effects = ablation
             .effects(&plan, &BootstrapSettings::default())
             .unwrap();
-        let loss = effects.iter().find(|e| e.metric == Metric::Loss).unwrap();
+        let loss = effects.iter().find(|e| e.metric == Metric::LOSS).unwrap();
         assert_eq!(loss.prompts, ablation.documents);
         let change = loss.means.class - loss.means.clean;
         assert!((loss.difference_to_clean - change).abs() < 1e-12);

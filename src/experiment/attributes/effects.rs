@@ -5,7 +5,8 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::{Attributes, RateSettings, Share, Shares};
-use crate::experiment::effects::{Arms, Effect, Metric, adjust};
+use crate::experiment::effects::{Arms, Effect, adjust};
+use crate::experiment::metric::Metric;
 use crate::experiment::outcome::PromptSubset;
 use crate::experiment::plan::AblationPlan;
 use crate::experiment::{Cell, ExperimentError, LayerWindow};
@@ -88,7 +89,7 @@ pub fn attribute_effects(
                 });
                 continue;
             }
-            let (mode, metric) = (plan.mode.to_string(), Metric::AttributeRate);
+            let (mode, metric) = (plan.mode.to_string(), Metric::ATTRIBUTE_RATE);
             let effect = arms.effect(treatment, mode, metric, PromptSubset::All, bootstrap)?;
             all.effects.push(AttributeEffect {
                 layer,

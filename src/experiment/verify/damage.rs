@@ -2,7 +2,8 @@
 //! factor, until it spoils text as much as its random draws do; what recall loses then is recall's own.
 
 use super::super::ExperimentError;
-use super::super::effects::{Arms, Metric, TARGET};
+use super::super::effects::Arms;
+use super::super::metric::Metric;
 use super::super::run::Run;
 use super::against::of;
 use super::judge::LEVEL;
@@ -44,8 +45,8 @@ pub(super) fn equal_damage(
     (text, recall): (&Text, &Recall),
 ) -> Result<Matched, ExperimentError> {
     let measured = text
-        .arms(member, Metric::Loss)
-        .zip(recall.arms(member, &TARGET));
+        .arms(member, Metric::LOSS)
+        .zip(recall.arms(member, &Metric::TARGET_LOGPROB));
     let (Some((loss, target)), Some(set)) = (measured, needs.sets.treatment(member)) else {
         return Ok(Matched::NoDamage);
     };
@@ -63,7 +64,7 @@ pub(super) fn equal_damage(
     for _ in 0..STEPS {
         factor = (low + high) / 2.0;
         let scaled = needs.text(run, alone.clone(), Mode::Multiply(factor as f32))?;
-        let loss = scaled.and_then(|scaled| scaled.arms(member, Metric::Loss));
+        let loss = scaled.and_then(|scaled| scaled.arms(member, Metric::LOSS));
         at = loss.map_or(f64::NAN, |loss| of(&loss.class));
         if (at - draws).abs() < NEAR * (whole - clean).abs() {
             break;
@@ -77,7 +78,7 @@ pub(super) fn equal_damage(
     let known = needs.input.facts.subset(&recall.known())?;
     let mode = Mode::Multiply(factor as f32);
     let edited = needs.recall(run, &known, alone, mode)?;
-    let class = edited.and_then(|edited| edited.arms(member, &TARGET));
+    let class = edited.and_then(|edited| edited.arms(member, &Metric::TARGET_LOGPROB));
     Ok(class.map_or(Matched::NoDamage, |edited| {
         Matched::Found(EqualDamage {
             factor,

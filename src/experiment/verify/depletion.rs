@@ -1,7 +1,8 @@
 //! The claims about depletion and the entropy of running text.
 
 use super::super::ExperimentError;
-use super::super::effects::{Arms, Metric};
+use super::super::effects::Arms;
+use super::super::metric::Metric;
 use super::against::{DRAWS, against_draws, levels, no_class, of};
 use super::claim::Direction;
 use super::judge::Finding;
@@ -13,7 +14,7 @@ use crate::stats::BootstrapSettings;
 /// Entropy of the text's predictions without depletion neurons.
 fn zero_ablation(results: &Results<'_>) -> Option<Arms> {
     let text = results.text.as_ref()?;
-    text.arms(Member::class(Class::Depletion), Metric::TokenEntropy)
+    text.arms(Member::class(Class::Depletion), Metric::TOKEN_ENTROPY)
 }
 
 /// Entropy of the text's predictions without depletion neurons, against their draws.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::super::ExperimentError;
 use super::super::ablate::{Ablation, ablate};
 use super::super::attributes::{Attributes, RateSettings, attributes};
-use super::super::effects::{Arms, Metric, RecallMetric};
+use super::super::effects::Arms;
+use super::super::metric::Metric;
 use super::super::outcome::PromptSubset;
 use super::super::plan::{AblationPlan, Treatment};
 use super::super::record::Activity;
@@ -89,7 +90,7 @@ pub(super) struct Text {
 
 impl Recall {
     /// A metric of one set, in every known prompt.
-    pub fn arms(&self, member: Member, metric: &RecallMetric) -> Option<Arms> {
+    pub fn arms(&self, member: Member, metric: &Metric) -> Option<Arms> {
         let arms = |treatment| self.ablation.arms(treatment, PromptSubset::Known, metric);
         self.group.arms(member, arms)
     }
@@ -341,7 +342,7 @@ impl<'a> Needs<'a> {
                 // A case that never holds for some arm could not be compared.
                 Err(ExperimentError::Engine(EngineError::NullEdit { .. })) => cases.push(None),
                 Err(error @ ExperimentError::OtherShards { .. }) => elsewhere = Some(error),
-                found => cases.push(found?.arms(member, Metric::TokenEntropy)),
+                found => cases.push(found?.arms(member, Metric::TOKEN_ENTROPY)),
             }
         }
         elsewhere.map_or(Ok(cases), Err)
@@ -352,7 +353,7 @@ impl<'a> Needs<'a> {
             return Ok(None);
         };
         let text = self.text(run, group, Mode::Mean(Reference::OwnPrompts))?;
-        Ok(text.and_then(|text| text.arms(member, Metric::TokenEntropy)))
+        Ok(text.and_then(|text| text.arms(member, Metric::TOKEN_ENTROPY)))
     }
 }
 

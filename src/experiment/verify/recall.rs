@@ -1,7 +1,8 @@
 //! The claims about recall: without enrichment neurons, at equal damage to text, and beside what text loses.
 
 use super::super::ExperimentError;
-use super::super::effects::{Arms, FIRST, Metric, TARGET};
+use super::super::effects::Arms;
+use super::super::metric::Metric;
 use super::against::{DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
 use super::claim::{Direction, ENRICHMENT};
 use super::damage::{EqualDamage, Matched};
@@ -39,8 +40,8 @@ fn of_member(
     recall: &Recall,
 ) -> Result<Vec<Finding>, ExperimentError> {
     let measured = recall
-        .arms(member, &TARGET)
-        .zip(text.arms(member, Metric::Loss));
+        .arms(member, &Metric::TARGET_LOGPROB)
+        .zip(text.arms(member, Metric::LOSS));
     let (Some((target, loss)), Some(treatment)) = (measured, results.sets.treatment(member)) else {
         return Ok(Vec::new());
     };
@@ -56,7 +57,7 @@ fn of_member(
     let (equal, objection) = match matched {
         None | Some(Matched::NoDamage) => (None, None),
         Some(Matched::NothingToMatch(losses)) => {
-            let first = recall.arms(member, &FIRST);
+            let first = recall.arms(member, &Metric::FIRST_LOGPROB);
             (
                 Some(nothing_to_match(name, *losses)),
                 unspecific(results, first, &loss)?,
@@ -140,8 +141,8 @@ pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, Exp
             results.recall.as_ref().zip(results.text.as_ref()),
         );
         let measured = runs.and_then(|(recall, text)| {
-            let first = recall.arms(member, &FIRST)?;
-            Some((first, text.arms(member, Metric::Loss)?))
+            let first = recall.arms(member, &Metric::FIRST_LOGPROB)?;
+            Some((first, text.arms(member, Metric::LOSS)?))
         });
         let Some((first, loss)) = measured else {
             findings.push(no_class(class, &quantity, Direction::Higher));

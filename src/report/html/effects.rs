@@ -32,8 +32,8 @@ pub fn blocks(effects: &[Effect], note: &str) -> Result<Vec<Markup>, ReportError
     let pictures = subsets.map(|groups| pictures(groups, note));
     let mut blocks: Vec<Markup> = pictures.collect::<Result<_, _>>()?;
     let tables = groups.iter().map(|(metric, subset, group)| {
-        let (name, unit) = words(*metric);
-        let title = match is_of_text(*metric) {
+        let (name, unit) = (metric.title, metric.unit);
+        let title = match metric.is_of_text() {
             true => format!("{name}, {unit}"),
             false => format!("{name}, {unit}, {subset} prompts"),
         };
@@ -67,32 +67,9 @@ pub fn columns<'a>() -> Columns<'a, Effect> {
         .moved(5)
 }
 
-/// What a metric is called, and its unit.
-fn words(metric: Metric) -> (&'static str, &'static str) {
-    match metric {
-        Metric::TargetLogprob => ("Log-probability of the whole target", "nats"),
-        Metric::FirstLogprob => ("Log-probability of its first token", "nats"),
-        Metric::Top1 => ("Facts answered (first token is top-1)", "share of prompts"),
-        Metric::Entropy => ("Entropy at the last prompt token", "nats"),
-        Metric::Kl => ("KL divergence from clean", "nats"),
-        Metric::Loss => ("Loss per token of text", "nats"),
-        Metric::TokenEntropy => ("Entropy per token of text", "nats"),
-        Metric::Rank => ("Rank of the right token", "ranks"),
-        Metric::LogScale => ("Log of the final norm's scale", "natural log"),
-        Metric::AttributeRate => ("Attribute rate", "share of tokens"),
-    }
-}
-
-fn is_of_text(metric: Metric) -> bool {
-    matches!(
-        metric,
-        Metric::Loss | Metric::TokenEntropy | Metric::Rank | Metric::LogScale
-    )
-}
-
 /// How many prompts or documents an effect is over, and how many draws.
 fn of(effect: &Effect) -> String {
-    let unit = match is_of_text(effect.metric) {
+    let unit = match effect.metric.is_of_text() {
         true => "document",
         false => "prompt",
     };
@@ -104,12 +81,12 @@ fn of(effect: &Effect) -> String {
 /// A panel per metric.
 fn pictures(groups: &[Group<'_>], note: &str) -> Result<Markup, ReportError> {
     let (metric, subset, effects) = &groups[0];
-    let title = match is_of_text(*metric) {
+    let title = match metric.is_of_text() {
         true => "Effects on text".to_string(),
         false => format!("Effects on {subset} prompts"),
     };
     let panels = groups.iter().map(|(metric, _, effects)| {
-        let (name, unit) = words(*metric);
+        let (name, unit) = (metric.title, metric.unit);
         let chart = chart(effects, &format!("minus clean, {unit}"));
         (name.to_string(), chart)
     });
@@ -250,7 +227,7 @@ pub(super) mod tests {
     }
 
     fn two() -> [Effect; 2] {
-        let metric = Metric::TargetLogprob;
+        let metric = Metric::TARGET_LOGPROB;
         [
             effect("a", metric, -1.0, -1.25, [-1.0, -1.5]),
             effect("b", metric, -1.0, -3.0, [-1.25, -1.75]),
@@ -289,7 +266,7 @@ pub(super) mod tests {
             ..a.clone()
         };
         let few = Effect {
-            metric: Metric::Entropy,
+            metric: Metric::ENTROPY,
             ..b.clone()
         };
         let blocks = blocks(&[all, a, b, few], " So far.").unwrap();

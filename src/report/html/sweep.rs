@@ -24,7 +24,7 @@ pub fn heat_map(effects: &[Effect], run: &RunInfo) -> Markup {
     let settings = Settings::deserialize(&run.settings).unwrap_or_default();
     let absent = Vec::<Cell>::deserialize(&run.counts["absent"]).unwrap_or_default();
     let subset = settings.subset.unwrap_or(PromptSubset::Known);
-    let is_shown = |e: &&Effect| e.metric == Metric::TargetLogprob && e.subset == subset;
+    let is_shown = |e: &&Effect| e.metric == Metric::TARGET_LOGPROB && e.subset == subset;
     let shown: Vec<&Effect> = effects.iter().filter(is_shown).collect();
     let Some(first) = shown.first() else {
         return lacking("effects.json holds no effect on the target's log-probability.");
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn cells_are_in_their_places_and_absent_ones_grey() {
-        let page = page(Metric::TargetLogprob);
+        let page = page(Metric::TARGET_LOGPROB);
         let place = |text: &str| page.find(&format!("\n{text}\n")).unwrap();
         assert!(place("b") < place("a"), "in the order of --classes");
         assert_eq!(
@@ -127,6 +127,6 @@ mod tests {
 
     #[test]
     fn other_metrics_are_no_cells() {
-        assert!(page(Metric::Kl).contains("no effect on the target"));
+        assert!(page(Metric::ENTROPY).contains("no effect on the target"));
     }
 }

@@ -1,0 +1,183 @@
+//! The numbers per unit whose means are compared between arms: a row each. What a row says is all that tables and pages
+//! know of it.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::score::Score;
+use super::text::TokenScore;
+
+/// A number per unit, a prompt or a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// In files.
+    pub name: &'static str,
+    /// For a person.
+    pub title: &'static str,
+    /// Of its values.
+    pub unit: &'static str,
+    /// What it is read off.
+    pub of: Source,
+}
+
+/// What a metric is read off.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// A prompt's score.
+    Fact(fn(&Score) -> f64),
+    /// The score of every token; a document's value is the mean.
+    Token(fn(&TokenScore) -> f64),
+    /// The tokens that a subject's residual points at.
+    Subject,
+}
+
+const fn fact(
+    name: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    of: fn(&Score) -> f64,
+) -> Metric {
+    let of = Source::Fact(of);
+    Metric {
+        name,
+        title,
+        unit,
+        of,
+    }
+}
+
+const fn token(
+    name: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    of: fn(&TokenScore) -> f64,
+) -> Metric {
+    let of = Source::Token(of);
+    Metric {
+        name,
+        title,
+        unit,
+        of,
+    }
+}
+
+/// Every metric, in the order of `effects.json`.
+pub static METRICS: [Metric; 10] = [
+    Metric::TARGET_LOGPROB,
+    Metric::FIRST_LOGPROB,
+    Metric::TOP1,
+    Metric::ENTROPY,
+    fact("kl", "KL divergence from clean", "nats", |score| {
+        score.kl_nats
+    }),
+    Metric::LOSS,
+    Metric::TOKEN_ENTROPY,
+    token("rank", "Rank of the right token", "ranks", |score| {
+        f64::from(score.rank)
+    }),
+    token(
+        "log_scale",
+        "Log of the final norm's scale",
+        "natural log",
+        |score| score.log_scale,
+    ),
+    Metric::ATTRIBUTE_RATE,
+];
+
+impl Metric {
+    /// Log-probability of the whole target.
+    pub const TARGET_LOGPROB: Metric = fact(
+        "target_logprob",
+        "Log-probability of the whole target",
+        "nats",
+        |score| score.target_logprob,
+    );
+
+    /// Log-probability of the first target token.
+    pub const FIRST_LOGPROB: Metric = fact(
+        "first_logprob",
+        "Log-probability of its first token",
+        "nats",
+        |score| score.first_logprob,
+    );
+
+    /// 1 where the first target token is the top-1, else 0.
+    pub const TOP1: Metric = fact(
+        "top1",
+        "Facts answered (first token is top-1)",
+        "share of prompts",
+        |score| f64::from(u8::from(score.first_rank == 1)),
+    );
+
+    /// Entropy at the last prompt token.
+    pub const ENTROPY: Metric = fact(
+        "entropy",
+        "Entropy at the last prompt token",
+        "nats",
+        |score| score.entropy_nats,
+    );
+
+    /// Minus the log-probability of the next token.
+    pub const LOSS: Metric = token("loss", "Loss per token of text", "nats", |score| {
+        score.loss_nats
+    });
+
+    /// Entropy of a text's predictions.
+    pub const TOKEN_ENTROPY: Metric = token(
+        "token_entropy",
+        "Entropy per token of text",
+        "nats",
+        |score| score.entropy_nats,
+    );
+
+    /// Share of the tokens that a subject's residual points at which a text about it has, 0 to 1.
+    pub const ATTRIBUTE_RATE: Metric = Metric {
+        name: "attribute_rate",
+        title: "Attribute rate",
+        unit: "share of tokens",
+        of: Source::Subject,
+    };
+
+    /// Whether it is one of running text.
+    pub fn is_of_text(&self) -> bool {
+        matches!(self.of, Source::Token(_))
+    }
+}
+
+/// How many metrics of text there are.
+pub(super) const TEXT_METRICS: usize = 4;
+
+/// The metrics of prompts.
+pub(super) fn of_facts() -> impl Iterator<Item = &'static Metric> {
+    METRICS
+        .iter()
+        .filter(|metric| matches!(metric.of, Source::Fact(_)))
+}
+
+/// The metrics of text, with how each is read.
+pub(super) fn of_text() -> impl Iterator<Item = (&'static Metric, fn(&TokenScore) -> f64)> {
+    METRICS.iter().filter_map(|metric| match metric.of {
+        Source::Token(of) => Some((metric, of)),
+        _ => None,
+    })
+}
+
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metric {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        let known = METRICS.iter().find(|metric| metric.name == name);
+        let unknown = || serde::de::Error::custom(format!("no metric is called {name}"));
+        known.copied().ok_or_else(unknown)
+    }
+}
