@@ -14,7 +14,7 @@ use super::numbers;
 use super::run::{Job, PartArgs};
 use super::setup::run_info;
 use super::terminal::print_json;
-use super::treatments::{FactArgs, Ready, TreatmentArgs};
+use super::treatments::{FactArgs, RunInputs, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{Ablation, AblationPlan, KnownByRelation, Outcome, ablate};
 use crate::io_class::NeuronTable;
@@ -69,15 +69,15 @@ impl Ablate {
         let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;
-        let (checkpoint, ready) =
+        let (checkpoint, inputs) =
             self.treatments
                 .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
 
         let asks_for_text = !self.text.text.is_empty();
-        let texts = asks_for_text.then(|| self.text.read(&self.treatments, &ready));
+        let texts = asks_for_text.then(|| self.text.read(&self.treatments, &inputs));
         let texts = texts.transpose()?;
         job.describe(|| {
-            let mut info = self.info(checkpoint.config(), &ready)?;
+            let mut info = self.info(checkpoint.config(), &inputs)?;
             if let Some(texts) = &texts {
                 texts.describe(&mut info);
             }
@@ -86,12 +86,12 @@ impl Ablate {
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let (draws, subset) = (self.draws, self.facts.subset);
-        let plan = self.treatments.plan(&table, &ready, draws, subset)?;
+        let plan = self.treatments.plan(&table, &inputs, draws, subset)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         match texts {
-            Some(texts) => self.ablate_texts(&texts, &model, &plan, &ready, &job),
-            None => self.ablate_facts(&model, &plan, &ready, &job),
+            Some(texts) => self.ablate_texts(&texts, &model, &plan, &inputs, &job),
+            None => self.ablate_facts(&model, &plan, &inputs, &job),
         }
     }
 
@@ -100,10 +100,10 @@ impl Ablate {
         texts: &Texts,
         model: &Model,
         plan: &AblationPlan,
-        ready: &Ready,
+        inputs: &RunInputs,
         job: &Job,
     ) -> anyhow::Result<()> {
-        let Some((ablation, effects, written)) = texts.ablate(model, plan, ready, job)? else {
+        let Some((ablation, effects, written)) = texts.ablate(model, plan, inputs, job)? else {
             return Ok(());
         };
         if self.output.json {
@@ -117,7 +117,7 @@ impl Ablate {
             self.draws,
             self.class.fold
         );
-        texts.print(&what, &ablation, &effects, ready);
+        texts.print(&what, &ablation, &effects, inputs);
         written.say(false)
     }
 
@@ -125,19 +125,19 @@ impl Ablate {
         &self,
         model: &Model,
         plan: &AblationPlan,
-        ready: &Ready,
+        inputs: &RunInputs,
         job: &Job,
     ) -> anyhow::Result<()> {
         let engine = Engine::new(model);
-        let found = job.run(model, |run| ablate(run, &engine, &ready.batch, plan))?;
+        let found = job.run(model, |run| ablate(run, &engine, &inputs.batch, plan))?;
         let Some((ablation, wall_s)) = found else {
             return Ok(());
         };
-        let prompts = &ready.prompts.prompts;
+        let prompts = &inputs.prompts.prompts;
         let relations = ablation.known_by_relation(prompts);
         let outcomes: Vec<Outcome> = ablation.outcomes().collect();
-        let outcomes = outcomes_parquet(&outcomes, prompts, &ready.tokenizer)?;
-        let counts = counts(&ablation, plan, &relations, ready);
+        let outcomes = outcomes_parquet(&outcomes, prompts, &inputs.tokenizer)?;
+        let counts = counts(&ablation, plan, &relations, inputs);
         warn_of_values_kept(&ablation.changed);
         let effects = ablation.effects(plan, &self.treatments.conditions.bootstrap())?;
         let json = serde_json::to_vec_pretty(&effects)?;
@@ -150,23 +150,23 @@ impl Ablate {
         }
         print_relations(&relations);
         self.print_heading(&ablation, prompts.len());
-        ready.print_reference(ablation.reference);
+        inputs.print_reference(ablation.reference);
         print_effects(&effects, self.facts.subset);
         written.say(false)
     }
 
     /// `run.json` but for the counts.
-    fn info(&self, config: &Config, ready: &Ready) -> anyhow::Result<RunInfo> {
+    fn info(&self, config: &Config, inputs: &RunInputs) -> anyhow::Result<RunInfo> {
         let settings = serde_json::to_value(self)?;
         let mut info = run_info(
             "ablate",
             settings,
-            &ready.located,
+            &inputs.located,
             config,
             Some(&self.compute),
             &self.class,
         )?;
-        self.treatments.conditions.describe(&mut info, ready)?;
+        self.treatments.conditions.describe(&mut info, inputs)?;
         Ok(info)
     }
 
@@ -187,16 +187,16 @@ fn counts(
     ablation: &Ablation,
     plan: &AblationPlan,
     relations: &[KnownByRelation],
-    ready: &Ready,
+    inputs: &RunInputs,
 ) -> serde_json::Value {
     serde_json::json!({
-        "prompts": ready.prompts.prompts.len(),
+        "prompts": inputs.prompts.prompts.len(),
         "known": ablation.known().len(),
         "edited_prompts": ablation.edited_prompts,
         "conditions": plan.len(),
         "edits": ablation.changed,
-        "reference": ready.reference(ablation.reference),
-        "frequencies": ready.frequencies(),
+        "reference": inputs.reference(ablation.reference),
+        "frequencies": inputs.frequencies(),
         "passes": ablation.passes,
         "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
         "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),

@@ -11,7 +11,7 @@ use super::inputs::checked_windows;
 use super::numbers;
 use super::run::{Job, Written};
 use super::table::count;
-use super::treatments::{Ready, TreatmentArgs};
+use super::treatments::{RunInputs, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{AblationPlan, Effect, TextAblation, TokenOutcome, ablate_text};
 use crate::model::Model;
@@ -44,15 +44,15 @@ pub struct Texts {
 
 impl TextArgs {
     /// Reads and cuts the texts.
-    pub fn read(&self, treatments: &TreatmentArgs, ready: &Ready) -> anyhow::Result<Texts> {
-        ready.check_context(self.context)?;
+    pub fn read(&self, treatments: &TreatmentArgs, inputs: &RunInputs) -> anyhow::Result<Texts> {
+        inputs.check_context(self.context)?;
         let files = Documents::read_all(&self.text)?;
         let cut = Windowing {
             bos: treatments.conditions.bos,
-            context: self.context.min(ready.max_positions),
+            context: self.context.min(inputs.max_positions),
             max_tokens: self.max_tokens,
         };
-        let windows = checked_windows(&files, &ready.tokenizer, cut, ready.vocab_size)?;
+        let windows = checked_windows(&files, &inputs.tokenizer, cut, inputs.vocab_size)?;
         Ok(Texts { files, windows })
     }
 }
@@ -81,10 +81,10 @@ impl Texts {
         &self,
         model: &Model,
         plan: &AblationPlan,
-        ready: &Ready,
+        inputs: &RunInputs,
         job: &Job,
     ) -> anyhow::Result<Option<(TextAblation, Vec<Effect>, Written)>> {
-        let (documents, tokenizer) = (self.documents(), &ready.tokenizer);
+        let (documents, tokenizer) = (self.documents(), &inputs.tokenizer);
         let work = job.out().map(OutDir::work);
         let table = work.map(|work| TextOutcomes::create(&work, documents, tokenizer));
         let mut table = table.transpose()?;
@@ -114,13 +114,19 @@ impl Texts {
         let file = ("effects.json", serde_json::to_vec_pretty(&effects)?);
         let written = match failed {
             Some(error) => job.failed(error.into()),
-            None => job.finish(vec![file], counts(&ablation, plan, ready), wall_s),
+            None => job.finish(vec![file], counts(&ablation, plan, inputs), wall_s),
         };
         Ok(Some((ablation, effects, written)))
     }
 
     /// Prints what was measured; `what` names the model and the edit.
-    pub fn print(&self, what: &str, ablation: &TextAblation, effects: &[Effect], ready: &Ready) {
+    pub fn print(
+        &self,
+        what: &str,
+        ablation: &TextAblation,
+        effects: &[Effect],
+        inputs: &RunInputs,
+    ) {
         outln!(
             "\n{what} on {} tokens of {} documents ({})",
             count(ablation.tokens),
@@ -128,19 +134,19 @@ impl Texts {
             self.name(),
         );
         warn_of_values_kept(&ablation.changed);
-        ready.print_reference(ablation.reference);
+        inputs.print_reference(ablation.reference);
         print_text_effects(effects);
     }
 }
 
-fn counts(ablation: &TextAblation, plan: &AblationPlan, ready: &Ready) -> serde_json::Value {
+fn counts(ablation: &TextAblation, plan: &AblationPlan, inputs: &RunInputs) -> serde_json::Value {
     serde_json::json!({
         "tokens": ablation.tokens,
         "documents": ablation.documents,
         "conditions": plan.len(),
         "edits": ablation.changed,
-        "reference": ready.reference(ablation.reference),
-        "frequencies": ready.frequencies(),
+        "reference": inputs.reference(ablation.reference),
+        "frequencies": inputs.frequencies(),
         "passes": ablation.passes,
     })
 }

@@ -24,7 +24,7 @@ use super::run::{File, Job, PartArgs};
 use super::setup::run_info;
 use super::table::count;
 use super::terminal::print_json;
-use super::treatments::{Ready, TreatmentArgs};
+use super::treatments::{RunInputs, TreatmentArgs};
 use crate::engine::{Engine, Lens};
 use crate::experiment::attributes::{
     AttributeEffects, AttributeInput, AttributeWords, Attributes, FilterOrder, RateSettings,
@@ -109,7 +109,7 @@ pub struct AttributesArgs {
 }
 
 /// Who is asked about, and what does not count.
-struct Asked {
+struct AboutSubjects {
     subjects: Subjects,
     prompts: SubjectPrompts,
     stop_words: StopWords,
@@ -131,30 +131,30 @@ impl AttributesArgs {
         self.treatments.check(self.draws)?;
         let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
-        let asked = self.ask()?;
-        let (checkpoint, ready) = self.treatments.prepare(
+        let about = self.ask()?;
+        let (checkpoint, inputs) = self.treatments.prepare(
             &self.model,
             &self.class,
             &load_options,
-            asked.prompts.prompts.clone(),
+            about.prompts.prompts.clone(),
             tokenize_to_subject,
         )?;
-        warn_of_prompts(&asked, &ready);
+        warn_of_prompts(&about, &inputs);
         let vocab_size = checkpoint.config().vocab_size;
         let layers = self.rate_layers(checkpoint.config().n_layers())?;
-        let (tokenizer, stop_words) = (&ready.tokenizer, &asked.stop_words);
-        let words = AttributeWords::new(tokenizer, vocab_size, stop_words, &asked.subjects)?;
-        job.describe(|| self.info(checkpoint.config(), &ready, &asked, layers))?;
+        let (tokenizer, stop_words) = (&inputs.tokenizer, &about.stop_words);
+        let words = AttributeWords::new(tokenizer, vocab_size, stop_words, &about.subjects)?;
+        job.describe(|| self.info(checkpoint.config(), &inputs, &about, layers))?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let (draws, subset) = (self.draws, PromptSubset::All);
-        let plan = self.treatments.plan(&table, &ready, draws, subset)?;
+        let plan = self.treatments.plan(&table, &inputs, draws, subset)?;
         warn_of_baselines(&plan);
         let model = Model::load(checkpoint, load_options)?;
         let engine = Engine::new(&model);
         let input = AttributeInput {
-            batch: &ready.batch,
-            texts: &asked.prompts.texts,
+            batch: &inputs.batch,
+            texts: &about.prompts.texts,
             words: &words,
         };
         let settings = self.settings();
@@ -170,19 +170,19 @@ impl AttributesArgs {
         warn_of_floor(&effects, settings);
         let measured = Measured {
             effects,
-            counts: Counts::new(&rates, &plan, &ready, &asked, &words),
+            counts: Counts::new(&rates, &plan, &inputs, &about, &words),
             plan,
             rates,
             layers,
         };
         let counts = serde_json::to_value(&measured.counts)?;
-        let written = job.finish(files(&measured, &ready)?, counts, wall_s);
-        self.print(&measured, &ready, &asked)?;
+        let written = job.finish(files(&measured, &inputs)?, counts, wall_s);
+        self.print(&measured, &inputs, &about)?;
         written.say(self.output.json)
     }
 
     /// The prompts and the texts.
-    fn ask(&self) -> anyhow::Result<Asked> {
+    fn ask(&self) -> anyhow::Result<AboutSubjects> {
         let subjects = match &self.subjects {
             Some(path) => Subjects::read(path)?,
             None => Subjects::bundled()?,
@@ -196,7 +196,7 @@ impl AttributesArgs {
             true => subjects.bare(),
             false => subjects.of_prompts(read_prompts(self.prompts.as_deref())?, missing)?,
         };
-        Ok(Asked {
+        Ok(AboutSubjects {
             subjects,
             prompts,
             stop_words: StopWords::bundled(),
@@ -228,33 +228,38 @@ impl AttributesArgs {
     fn info(
         &self,
         config: &Config,
-        ready: &Ready,
-        asked: &Asked,
+        inputs: &RunInputs,
+        about: &AboutSubjects,
         layers: LayerWindow,
     ) -> anyhow::Result<RunInfo> {
         let mut settings = serde_json::to_value(self)?;
         settings["rate_layers"] = json!(layers);
         settings["stop_words"] = json!({
-            "words": asked.stop_words.len(),
-            "sha256": asked.stop_words.sha256,
+            "words": about.stop_words.len(),
+            "sha256": about.stop_words.sha256,
         });
         let mut info = run_info(
             "attributes",
             settings,
-            &ready.located,
+            &inputs.located,
             config,
             Some(&self.compute),
             &self.class,
         )?;
-        self.treatments.conditions.describe(&mut info, ready)?;
+        self.treatments.conditions.describe(&mut info, inputs)?;
         info.texts = vec![PromptSetInfo {
-            name: asked.subjects.name.clone(),
-            sha256: asked.subjects.sha256.clone(),
+            name: about.subjects.name.clone(),
+            sha256: about.subjects.sha256.clone(),
         }];
         Ok(info)
     }
 
-    fn print(&self, measured: &Measured, ready: &Ready, asked: &Asked) -> anyhow::Result<()> {
+    fn print(
+        &self,
+        measured: &Measured,
+        inputs: &RunInputs,
+        about: &AboutSubjects,
+    ) -> anyhow::Result<()> {
         let Measured {
             plan,
             rates,
@@ -274,37 +279,37 @@ impl AttributesArgs {
         outln!(
             "{}: {}; {}, {} draws, fold {}",
             self.model.model,
-            self.asked_in_words(counts, asked),
+            self.asked_in_words(counts, about),
             self.treatments.conditions.in_words(),
             self.draws,
             self.class.fold
         );
-        ready.print_reference(rates.reference);
+        inputs.print_reference(rates.reference);
         print_attributes(effects, *layers, plan.versus());
         print_sentences(effects, self.settings(), counts);
         Ok(())
     }
 
-    fn asked_in_words(&self, counts: &Counts, asked: &Asked) -> String {
+    fn asked_in_words(&self, counts: &Counts, about: &AboutSubjects) -> String {
         let subjects = format!(
             "{} subjects of {}",
             count(counts.subjects),
-            asked.subjects.name
+            about.subjects.name
         );
         match self.bare {
             true => format!("{subjects}, each alone"),
             false => format!(
                 "{} prompts of {}, cut after their subjects, {subjects}",
                 count(counts.prompts),
-                asked.prompts.prompts.name
+                about.prompts.prompts.name
             ),
         }
     }
 }
 
 /// The files of a run, by name.
-fn files(measured: &Measured, ready: &Ready) -> anyhow::Result<Vec<File>> {
-    let rates = rates_parquet(&measured.rates, &ready.prompts.prompts)?;
+fn files(measured: &Measured, inputs: &RunInputs) -> anyhow::Result<Vec<File>> {
+    let rates = rates_parquet(&measured.rates, &inputs.prompts.prompts)?;
     let effects = serde_json::to_vec_pretty(&measured.effects.effects)?;
     Ok(vec![("rates.parquet", rates), ("effects.json", effects)])
 }

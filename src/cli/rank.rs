@@ -18,7 +18,7 @@ use super::run::{Job, PartArgs};
 use super::setup::run_info;
 use super::table::count;
 use super::terminal::print_json;
-use super::treatments::{ConditionArgs, Ready};
+use super::treatments::{ConditionArgs, RunInputs};
 use crate::engine::Engine;
 use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, RankedNeuron, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
@@ -107,7 +107,7 @@ impl Rank {
         let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let prompts = read_prompts(self.prompts.as_deref())?;
-        let (checkpoint, ready) = self.conditions.prepare(
+        let (checkpoint, inputs) = self.conditions.prepare(
             &self.model,
             &self.class,
             self.neurons.as_deref(),
@@ -116,13 +116,13 @@ impl Rank {
             tokenize,
         )?;
         self.warn_of_draws();
-        job.describe(|| self.info(checkpoint.config(), &ready))?;
+        job.describe(|| self.info(checkpoint.config(), &inputs))?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let (name, plan) = self.plan(&checkpoint, &table, &ready)?;
+        let (name, plan) = self.plan(&checkpoint, &table, &inputs)?;
         let model = Model::load(checkpoint, load_options)?;
         let engine = Engine::new(&model);
-        let found = job.run(&model, |run| rank(run, &engine, &ready.batch, &plan))?;
+        let found = job.run(&model, |run| rank(run, &engine, &inputs.batch, &plan))?;
         let Some((ranking, wall_s)) = found else {
             return Ok(());
         };
@@ -133,14 +133,14 @@ impl Rank {
             ("ranking.parquet", ranking_parquet(&ranking.neurons)?),
             ("curve.json", curve),
         ];
-        let counts = self.counts(&ranking, &plan, &ready);
+        let counts = self.counts(&ranking, &plan, &inputs);
         let written = job.finish(files, counts, wall_s);
         if self.output.json {
             let json = as_json(&ranking, &name, self.evaluation());
             print_json(&json)?;
             return written.say(true);
         }
-        self.print(&ranking, &name, model.config(), &ready);
+        self.print(&ranking, &name, model.config(), &inputs);
         written.say(false)
     }
 
@@ -156,9 +156,9 @@ impl Rank {
         &self,
         checkpoint: &Checkpoint,
         table: &NeuronTable,
-        ready: &Ready,
+        inputs: &RunInputs,
     ) -> anyhow::Result<(String, RankPlan)> {
-        let sets = self.conditions.select(table, ready, &[self.query])?;
+        let sets = self.conditions.select(table, inputs, &[self.query])?;
         let names: Vec<String> = sets.iter().map(|(name, _)| name.clone()).collect();
         let treatments = sets.into_iter().map(|(name, set)| {
             let none = MatchedDraws {
@@ -170,7 +170,7 @@ impl Rank {
         let subset = PromptSubset::Known;
         let ablation = self
             .conditions
-            .plan(table, ready, treatments.collect(), subset);
+            .plan(table, inputs, treatments.collect(), subset);
         let settings = RankSettings {
             top: self.top,
             draws: self.draws,
@@ -184,18 +184,20 @@ impl Rank {
     }
 
     /// `run.json` but for the counts.
-    fn info(&self, config: &Config, ready: &Ready) -> anyhow::Result<RunInfo> {
+    fn info(&self, config: &Config, inputs: &RunInputs) -> anyhow::Result<RunInfo> {
         let settings = serde_json::to_value(self)?;
         let compute = Some(&self.compute);
-        let located = &ready.located;
+        let located = &inputs.located;
         let mut info = run_info("rank", settings, located, config, compute, &self.class)?;
-        self.conditions.describe(&mut info, ready)?;
+        self.conditions.describe(&mut info, inputs)?;
         Ok(info)
     }
 
-    fn counts(&self, ranking: &Ranking, plan: &RankPlan, ready: &Ready) -> serde_json::Value {
+    fn counts(&self, ranking: &Ranking, plan: &RankPlan, inputs: &RunInputs) -> serde_json::Value {
         let ids = |prompts: &[usize]| -> Vec<String> {
-            let prompts = prompts.iter().map(|&prompt| &ready.prompts.prompts[prompt]);
+            let prompts = prompts
+                .iter()
+                .map(|&prompt| &inputs.prompts.prompts[prompt]);
             prompts.map(|prompt| prompt.id.clone()).collect()
         };
         json!({
@@ -208,7 +210,7 @@ impl Rank {
             "alone": plan.alone(),
             "unchanged_alone": ranking.unchanged,
             "edits": ranking.changed,
-            "reference": ready.reference(ranking.reference),
+            "reference": inputs.reference(ranking.reference),
             "passes": ranking.passes,
         })
     }
@@ -223,7 +225,7 @@ impl Rank {
         }
     }
 
-    fn print(&self, ranking: &Ranking, name: &str, config: &Config, ready: &Ready) {
+    fn print(&self, ranking: &Ranking, name: &str, config: &Config, inputs: &RunInputs) {
         outln!(
             "{}: knows {} of {} facts; {} on {name}, {} neurons, fold {}",
             self.model.model,
@@ -246,7 +248,7 @@ impl Rank {
                 ranking.measured_on.len()
             ),
         }
-        ready.print_reference(ranking.reference);
+        inputs.print_reference(ranking.reference);
         print_neurons(ranking, config);
         print_curve(ranking, self.draws, self.evaluation());
     }

@@ -15,7 +15,7 @@ use super::run::{Job, PartArgs};
 use super::setup::run_info;
 use super::sweep_table::print_cells;
 use super::terminal::print_json;
-use super::treatments::{FactArgs, Ready, TreatmentArgs};
+use super::treatments::{FactArgs, RunInputs, TreatmentArgs};
 use crate::engine::Engine;
 use crate::experiment::{
     Ablation, Cell, CleanReference, Effect, KnownByRelation, LayerWindow, Outcome, SweepPlan,
@@ -104,29 +104,29 @@ impl Sweep {
         let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;
-        let (checkpoint, ready) =
+        let (checkpoint, inputs) =
             self.treatments
                 .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
         let windows = self.windows(checkpoint.config())?;
-        job.describe(|| self.info(checkpoint.config(), &ready))?;
+        job.describe(|| self.info(checkpoint.config(), &inputs))?;
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let whole = self
             .treatments
-            .plan(&table, &ready, self.draws, self.facts.subset)?;
+            .plan(&table, &inputs, self.draws, self.facts.subset)?;
         warn_of_baselines(&whole);
         let plan = SweepPlan::new(whole, &windows);
         let model = Model::load(checkpoint, load_options)?;
-        self.sweep(&model, &plan, &ready, &job)
+        self.sweep(&model, &plan, &inputs, &job)
     }
 
     /// `run.json` but for the counts.
-    fn info(&self, config: &Config, ready: &Ready) -> anyhow::Result<RunInfo> {
+    fn info(&self, config: &Config, inputs: &RunInputs) -> anyhow::Result<RunInfo> {
         let settings = serde_json::to_value(self)?;
         let compute = Some(&self.compute);
-        let located = &ready.located;
+        let located = &inputs.located;
         let mut info = run_info("sweep", settings, located, config, compute, &self.class)?;
-        self.treatments.conditions.describe(&mut info, ready)?;
+        self.treatments.conditions.describe(&mut info, inputs)?;
         Ok(info)
     }
 
@@ -150,23 +150,23 @@ impl Sweep {
         &self,
         model: &Model,
         plan: &SweepPlan,
-        ready: &Ready,
+        inputs: &RunInputs,
         job: &Job,
     ) -> anyhow::Result<()> {
         let engine = Engine::new(model);
         let found = job.run(model, |run| {
-            ablate(run, &engine, &ready.batch, &plan.ablation)
+            ablate(run, &engine, &inputs.batch, &plan.ablation)
         })?;
         let Some((ablation, wall_s)) = found else {
             return Ok(());
         };
-        let counts = counts(&ablation, plan, ready);
+        let counts = counts(&ablation, plan, inputs);
         let json = serde_json::to_value(&counts)?;
         warn_of_values_kept(&ablation.changed);
         let settings = self.treatments.conditions.bootstrap();
         let effects = ablation.effects(&plan.ablation, &settings)?;
         let outcomes: Vec<Outcome> = ablation.outcomes().collect();
-        let outcomes = outcomes_parquet(&outcomes, &ready.prompts.prompts, &ready.tokenizer)?;
+        let outcomes = outcomes_parquet(&outcomes, &inputs.prompts.prompts, &inputs.tokenizer)?;
         let files = vec![
             ("outcomes.parquet", outcomes),
             ("effects.json", serde_json::to_vec_pretty(&effects)?),
@@ -176,7 +176,7 @@ impl Sweep {
             ),
         ];
         let written = job.finish(files, json, wall_s);
-        self.print(plan, &effects, &counts, ablation.reference, ready)?;
+        self.print(plan, &effects, &counts, ablation.reference, inputs)?;
         written.say(self.output.json)
     }
 
@@ -186,7 +186,7 @@ impl Sweep {
         effects: &[Effect],
         counts: &Counts,
         reference: Option<CleanReference>,
-        ready: &Ready,
+        inputs: &RunInputs,
     ) -> anyhow::Result<()> {
         if self.output.json {
             let json = serde_json::json!({
@@ -206,7 +206,7 @@ impl Sweep {
             counts.cells.len(),
             counts.conditions,
         );
-        ready.print_reference(reference);
+        inputs.print_reference(reference);
         print_cells(plan, effects);
         Ok(())
     }
@@ -229,7 +229,7 @@ impl Sweep {
     }
 }
 
-fn counts(ablation: &Ablation, plan: &SweepPlan, ready: &Ready) -> Counts {
+fn counts(ablation: &Ablation, plan: &SweepPlan, inputs: &RunInputs) -> Counts {
     let treatments = plan.cells.iter().zip(&plan.ablation.treatments);
     let cells = treatments.map(|(cell, treatment)| CellCount {
         cell: cell.clone(),
@@ -237,18 +237,18 @@ fn counts(ablation: &Ablation, plan: &SweepPlan, ready: &Ready) -> Counts {
         shortfall: treatment.shortfall.clone(),
     });
     Counts {
-        prompts: ready.prompts.prompts.len(),
+        prompts: inputs.prompts.prompts.len(),
         known: ablation.known().len(),
         edited_prompts: ablation.edited_prompts,
         conditions: plan.ablation.len(),
         edits: ablation.changed,
-        reference: ready.reference(ablation.reference),
-        frequencies: ready
+        reference: inputs.reference(ablation.reference),
+        frequencies: inputs
             .frequencies()
             .map(|recorded| serde_json::json!(recorded)),
         passes: ablation.passes,
         cells: cells.collect(),
         absent: plan.absent.clone(),
-        known_by_relation: ablation.known_by_relation(&ready.prompts.prompts),
+        known_by_relation: ablation.known_by_relation(&inputs.prompts.prompts),
     }
 }

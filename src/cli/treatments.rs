@@ -102,7 +102,7 @@ pub struct TreatmentArgs {
 pub type Named = (String, NeuronSet);
 
 /// What a run needs besides the weights.
-pub struct Ready {
+pub struct RunInputs {
     pub prompts: PromptSet,
     pub located: LocatedModel,
     pub tokenizer: Tokenizer,
@@ -122,7 +122,7 @@ pub struct Ready {
     neurons: Option<Named>,
 }
 
-impl Ready {
+impl RunInputs {
     /// Where the values of the mode came from, for `run.json`; `clean`: from the run's own prompts.
     pub fn reference(&self, clean: Option<CleanReference>) -> Option<serde_json::Value> {
         let recorded = self.recorded.as_ref().map(|r| serde_json::json!(r));
@@ -177,7 +177,7 @@ impl ConditionArgs {
         load_options: &LoadOptions,
         prompts: PromptSet,
         tokenize: Tokenize,
-    ) -> anyhow::Result<(Checkpoint, Ready)> {
+    ) -> anyhow::Result<(Checkpoint, RunInputs)> {
         check_threshold(class.threshold)?;
         let located = find_model(&model.model)?;
         let checkpoint = open_checkpoint(&located)?;
@@ -200,7 +200,7 @@ impl ConditionArgs {
         let (mode, recorded) = self
             .edit
             .read_mode(reference.as_ref(), checkpoint.config())?;
-        let ready = Ready {
+        let inputs = RunInputs {
             prompts,
             located,
             tokenizer,
@@ -213,30 +213,35 @@ impl ConditionArgs {
             frequencies: None,
             neurons,
         };
-        Ok((checkpoint, ready))
+        Ok((checkpoint, inputs))
     }
 
     /// The neuron file, or else the neurons of each class.
     pub fn select(
         &self,
         table: &NeuronTable,
-        ready: &Ready,
+        inputs: &RunInputs,
         classes: &[ClassQuery],
     ) -> anyhow::Result<Vec<Named>> {
-        select(table, classes, ready.neurons.as_ref(), self.layers.as_ref())
+        select(
+            table,
+            classes,
+            inputs.neurons.as_ref(),
+            self.layers.as_ref(),
+        )
     }
 
     /// The edit, of these neurons, to be run on `subset`.
     pub fn plan(
         &self,
         table: &NeuronTable,
-        ready: &Ready,
+        inputs: &RunInputs,
         treatments: Vec<Treatment>,
         subset: PromptSubset,
     ) -> AblationPlan {
         AblationPlan {
             treatments,
-            mode: ready.mode.clone(),
+            mode: inputs.mode.clone(),
             positions: self.edit.positions,
             when: self.edit.when(),
             signs: self.edit.signs(table),
@@ -259,11 +264,11 @@ impl ConditionArgs {
     }
 
     /// What these arguments add to `run.json`.
-    pub fn describe(&self, info: &mut RunInfo, ready: &Ready) -> anyhow::Result<()> {
-        info.tokenizer_sha256 = Some(ready.tokenizer.sha256().to_string());
-        info.bos = Some(bos_in_words(self.bos, &ready.tokenizer)?);
+    pub fn describe(&self, info: &mut RunInfo, inputs: &RunInputs) -> anyhow::Result<()> {
+        info.tokenizer_sha256 = Some(inputs.tokenizer.sha256().to_string());
+        info.bos = Some(bos_in_words(self.bos, &inputs.tokenizer)?);
         info.seed = Some(self.seed);
-        let PromptSet { name, sha256, .. } = &ready.prompts;
+        let PromptSet { name, sha256, .. } = &inputs.prompts;
         info.prompts = Some(PromptSetInfo::new(name, sha256));
         Ok(())
     }
@@ -288,35 +293,35 @@ impl TreatmentArgs {
         load_options: &LoadOptions,
         prompts: PromptSet,
         tokenize: Tokenize,
-    ) -> anyhow::Result<(Checkpoint, Ready)> {
+    ) -> anyhow::Result<(Checkpoint, RunInputs)> {
         let neurons = self.neurons.as_deref();
         let conditions = &self.conditions;
-        let (checkpoint, mut ready) =
+        let (checkpoint, mut inputs) =
             conditions.prepare(model, class, neurons, load_options, prompts, tokenize)?;
         if self.matching == Match::LayerFrequency {
-            ready.read_frequencies(checkpoint.config())?;
+            inputs.read_frequencies(checkpoint.config())?;
         }
-        Ok((checkpoint, ready))
+        Ok((checkpoint, inputs))
     }
 
     /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`.
     pub fn plan(
         &self,
         table: &NeuronTable,
-        ready: &Ready,
+        inputs: &RunInputs,
         draws: usize,
         subset: PromptSubset,
     ) -> anyhow::Result<AblationPlan> {
-        let frequencies = ready.frequencies.as_ref().map(|(given, _)| given);
+        let frequencies = inputs.frequencies.as_ref().map(|(given, _)| given);
         let matching = self.matching.with(frequencies)?;
-        let sets = self.conditions.select(table, ready, &self.classes)?;
+        let sets = self.conditions.select(table, inputs, &self.classes)?;
         let treatments = sets.into_iter().map(|(name, set)| {
             let draws = matched_draws(table, &set, draws, self.conditions.seed, matching)
                 .with_context(|| format!("baseline of {name}"))?;
             Ok(Treatment::new(name, set, draws))
         });
         let treatments = treatments.collect::<anyhow::Result<_>>()?;
-        Ok(self.conditions.plan(table, ready, treatments, subset))
+        Ok(self.conditions.plan(table, inputs, treatments, subset))
     }
 }
 

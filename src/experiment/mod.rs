@@ -35,7 +35,7 @@ pub use outcome::{Arm, Outcome, PromptSubset};
 pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError};
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
-pub use run::{Measure, NullEdits, Pass, Ran, Run, Stage};
+pub use run::{Measure, Measured, NullEdits, Pass, Ran, Run, Stage};
 pub use score::{Score, Scorer};
 pub use sweep::{Cell, LayerWindow, SweepPlan, layer_windows};
 pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text};

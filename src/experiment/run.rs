@@ -24,7 +24,7 @@ pub trait Measure {
     /// One number or several of one unit under one condition, which the row names.
     type Row: Serialize + DeserializeOwned;
 
-    /// Runs one pass: what the edit of each of its conditions changed, and the rows of [`Pass::reported`].
+    /// Runs one pass.
     ///
     /// # Errors
     /// Those of the engine, and of what is measured.
@@ -33,7 +33,15 @@ pub trait Measure {
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<(Vec<EditCount>, Vec<Self::Row>), ExperimentError>;
+    ) -> Result<Measured<Self::Row>, ExperimentError>;
+}
+
+/// What a pass gave.
+pub struct Measured<R> {
+    /// What the edit of each condition of the pass changed.
+    pub edits: Vec<EditCount>,
+    /// The rows of [`Pass::reported`].
+    pub rows: Vec<R>,
 }
 
 /// What one pass runs.
@@ -194,7 +202,7 @@ impl<'r> Run<'r> {
                 None => self.run(stage, pass, number, measure)?,
             };
             self.done += 1;
-            let (edits, rows) = found;
+            let Measured { edits, rows } = found;
             for (condition, edit) in pass.conditions.iter().zip(edits) {
                 ran.changed[*condition] += edit;
             }
@@ -269,13 +277,18 @@ impl<'r> Run<'r> {
         &mut self,
         number: usize,
         pass: &PlannedPass,
-    ) -> Result<Option<(Vec<EditCount>, Vec<R>)>, ExperimentError> {
+    ) -> Result<Option<Measured<R>>, ExperimentError> {
         let Some(store) = &mut self.store else {
             return Ok(None);
         };
         let part = store.load(number).map_err(ExperimentError::Store)?;
         let part = part.filter(|part| part.edits.len() == pass.conditions.len());
-        Ok(part.and_then(|part| Some((part.edits.clone(), part.rows()?))))
+        Ok(part.and_then(|part| {
+            Some(Measured {
+                rows: part.rows()?,
+                edits: part.edits,
+            })
+        }))
     }
 
     fn run<M: Measure>(
@@ -284,7 +297,7 @@ impl<'r> Run<'r> {
         pass: &PlannedPass,
         number: usize,
         measure: &mut M,
-    ) -> Result<(Vec<EditCount>, Vec<M::Row>), ExperimentError> {
+    ) -> Result<Measured<M::Row>, ExperimentError> {
         let input = Pass {
             batch: &stage.batch.subset(&pass.units)?,
             members: &pass.conditions,
@@ -298,7 +311,7 @@ impl<'r> Run<'r> {
             found => found?,
         };
         if let Some(store) = &mut self.store {
-            let part = Part::new(&found.0, &found.1)?;
+            let part = Part::new(&found.edits, &found.rows)?;
             store.save(number, &part).map_err(ExperimentError::Store)?;
         }
         Ok(found)

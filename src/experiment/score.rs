@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
-use super::run::{Measure, Pass};
+use super::run::{Measure, Measured, Pass};
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
-use crate::hooks::{EditCount, ReadError};
+use crate::hooks::ReadError;
 use crate::tokens::TokenBatch;
 
 /// The numbers of one prompt under one condition.
@@ -51,7 +51,7 @@ impl Measure for FactScores {
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<(Vec<EditCount>, Vec<ScoreRow>), ExperimentError> {
+    ) -> Result<Measured<ScoreRow>, ExperimentError> {
         let mut scorer = Scorer::new(pass.batch, pass.conditions.len());
         let edits = engine.run(
             pass.batch,
@@ -70,7 +70,8 @@ impl Measure for FactScores {
                 score: *score,
             })
         });
-        Ok((edits, rows.collect()))
+        let rows = rows.collect();
+        Ok(Measured { edits, rows })
     }
 }
 

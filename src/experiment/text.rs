@@ -14,7 +14,7 @@ use super::outcome::{Arm, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, ConditionRow, Conditions};
 use super::reference::{CleanReference, resolve};
-use super::run::{Measure, NullEdits, Pass, Run, Stage};
+use super::run::{Measure, Measured, NullEdits, Pass, Run, Stage};
 use super::score::{entropy, log_sum_exp};
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
 use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
@@ -211,7 +211,7 @@ impl Measure for TokenScores {
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<(Vec<EditCount>, Vec<TokenRow>), ExperimentError> {
+    ) -> Result<Measured<TokenRow>, ExperimentError> {
         let mut scorer = TokenScorer::new(pass);
         let mut scales = Scales::new(pass.conditions.len());
         let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
@@ -231,7 +231,8 @@ impl Measure for TokenScores {
                 },
             })
         });
-        Ok((edits, rows.collect()))
+        let rows = rows.collect();
+        Ok(Measured { edits, rows })
     }
 }
 

@@ -189,7 +189,7 @@ fn survives(arguments: &[&str]) {
     let [whole, killed] = ["whole", "killed"].map(|name| dir.path().join(name));
     let args = |out: &Path| -> Vec<String> {
         let out = ["--out", out.to_str().unwrap()];
-        let all = [&arguments[..], &out].concat();
+        let all = [arguments, &out].concat();
         all.into_iter().map(str::to_string).collect()
     };
     let whole_args = args(&whole);

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Asked;
+use super::AboutSubjects;
 use crate::cli::table::count;
-use crate::cli::treatments::Ready;
+use crate::cli::treatments::RunInputs;
 use crate::experiment::AblationPlan;
 use crate::experiment::attributes::{AttributeWords, Attributes};
 use crate::hooks::EditCount;
@@ -64,11 +64,11 @@ impl Counts {
     pub fn new(
         rates: &Attributes,
         plan: &AblationPlan,
-        ready: &Ready,
-        asked: &Asked,
+        inputs: &RunInputs,
+        about: &AboutSubjects,
         words: &AttributeWords,
     ) -> Self {
-        let prompts = &asked.prompts;
+        let prompts = &about.prompts;
         let texts: BTreeSet<usize> = prompts.texts.iter().copied().collect();
         let sizes = words.text_sizes();
         let sizes: Vec<usize> = texts.iter().map(|&text| sizes[text]).collect();
@@ -80,11 +80,11 @@ impl Counts {
             prompts_without_text: prompts.without_text.len(),
             repeated_prompts: prompts.repeated.clone(),
             subjects_without_prompt: prompts.unused.clone(),
-            subjects_first: subjects_first(&ready.batch),
+            subjects_first: subjects_first(&inputs.batch),
             text_words: Spread::of(&sizes),
             conditions: plan.len(),
             edits: rates.changed,
-            reference: ready.reference(rates.reference),
+            reference: inputs.reference(rates.reference),
             passes: rates.passes,
             rates: all,
             absent_rates,
@@ -103,10 +103,10 @@ fn subjects_first(batch: &TokenBatch) -> usize {
 }
 
 /// Says what will not be run, and what is run and perhaps should not.
-pub fn warn_of_prompts(asked: &Asked, ready: &Ready) {
+pub fn warn_of_prompts(about: &AboutSubjects, inputs: &RunInputs) {
     let SubjectPrompts {
         repeated, unused, ..
-    } = &asked.prompts;
+    } = &about.prompts;
     if !repeated.is_empty() {
         notice!(
             "warning: {} of the prompts are the same as an earlier one up to the subject, and are left out: {}",
@@ -118,11 +118,14 @@ pub fn warn_of_prompts(asked: &Asked, ready: &Ready) {
         notice!(
             "warning: no prompt asks about {} subjects of {} (--bare needs none): {}",
             count(unused.len()),
-            asked.subjects.name,
+            about.subjects.name,
             some(unused)
         );
     }
-    let (first, all) = (subjects_first(&ready.batch), ready.batch.sequences().len());
+    let (first, all) = (
+        subjects_first(&inputs.batch),
+        inputs.batch.sequences().len(),
+    );
     if first > 0 {
         notice!(
             "warning: in {} of {} prompts the subject is the first and only token, whose residual is unlike all others \

@@ -8,8 +8,8 @@ use super::words::AttributeWords;
 use super::{AttributeInput, FilterOrder, RateSettings, Share};
 use crate::engine::{Engine, Progress};
 use crate::experiment::ExperimentError;
-use crate::experiment::run::{Measure, Pass};
-use crate::hooks::{EditCount, HookPoint, Observer, ReadError, Site, SiteRows};
+use crate::experiment::run::{Measure, Measured, Pass};
+use crate::hooks::{HookPoint, Observer, ReadError, Site, SiteRows};
 use crate::tokens::{Positions, TokenBatch};
 
 /// Bytes of residual rows that wait to go through the unembedding together.
@@ -42,7 +42,7 @@ impl Measure for RateMeasure<'_> {
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<(Vec<EditCount>, Vec<ShareRow>), ExperimentError> {
+    ) -> Result<Measured<ShareRow>, ExperimentError> {
         let mut reader = RateReader::new(engine, pass.batch, self.input, self.settings);
         let edits = engine.run(
             pass.batch,
@@ -63,7 +63,8 @@ impl Measure for RateMeasure<'_> {
                 share: found.share,
             })
         });
-        Ok((edits, rows.collect()))
+        let rows = rows.collect();
+        Ok(Measured { edits, rows })
     }
 }
 

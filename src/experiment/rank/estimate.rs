@@ -4,12 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ExperimentError;
 use super::super::part::Sharing;
-use super::super::run::{Measure, NullEdits, Pass, Stage};
+use super::super::run::{Measure, Measured, NullEdits, Pass, Stage};
 use super::Ranker;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{
-    Condition, EditCount, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows,
-};
+use crate::hooks::{Condition, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows};
 use crate::tokens::TokenBatch;
 
 /// Sums |post| of some neurons over the rows that targets are scored at, each prompt's rows weighing 1 together.
@@ -75,7 +73,7 @@ impl Measure for PostSizes<'_> {
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<(Vec<EditCount>, Vec<SumRow>), ExperimentError> {
+    ) -> Result<Measured<SumRow>, ExperimentError> {
         let layers = 0..self.0.n_layers();
         let mut sums: Vec<Vec<f64>> = layers.map(|l| vec![0.0; self.0.layer(l).len()]).collect();
         let mut observer = PostSums::new(pass.batch, self.0, &mut sums);
@@ -87,10 +85,10 @@ impl Measure for PostSizes<'_> {
             progress,
         )?;
         let rows = (0..).zip(sums.concat());
-        Ok((
+        Ok(Measured {
             edits,
-            rows.map(|(neuron, sum)| SumRow { neuron, sum }).collect(),
-        ))
+            rows: rows.map(|(neuron, sum)| SumRow { neuron, sum }).collect(),
+        })
     }
 }
 
