@@ -50,9 +50,9 @@ Examples:
   gatelens verify --model gemma3-270m --draws 20
   gatelens verify --null --quick
 
-Verdicts: supported and contradicted mean that the estimate lies on the claimed or on the other side with p < 0.05
-after Holm's adjustment over all tests of the run; claims about counts of all neurons have no p. Everything else is not
-distinguishable, or not testable where the model has no such neurons. A claim that fails is a result.";
+Verdicts: supported and contradicted mean that the estimate lies on the claimed or on the other side with p < 0.05 \
+after Holm's adjustment over all tests of the run; claims about counts of all neurons have no p. Everything else is \
+not distinguishable, or not testable where the model has no such neurons. A claim that fails is a result.";
 
 /// Test the causal claims of Gerstner and Schütze on a model, each against layer-matched random neurons
 ///
@@ -342,6 +342,6 @@ fn files(claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<Vec<File>> {
 fn after_help() -> String {
     let claims = CLAIMS
         .iter()
-        .map(|claim| format!("  {:<22} {}\n", claim.name, claim.sentence));
+        .map(|claim| format!("  {}\n    {}\n", claim.name, claim.sentence));
     format!("Claims:\n{}\n{AFTER_HELP}", claims.collect::<String>())
 }

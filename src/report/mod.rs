@@ -3,7 +3,6 @@
 
 mod chart;
 mod classes;
-mod columns;
 mod heat_map;
 mod html;
 mod lock;

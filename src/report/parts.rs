@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::owned::{PARTS, sha256_file};
 use super::run_info::RunInfo;
 use super::sealed::{open, seal};
-use super::table::batches;
+use super::table::read_batches;
 use super::{OutDir, ReportError};
 use crate::experiment::{Part, PartStore, Shard, StagePlan, StoreError};
 use crate::hooks::EditCount;
@@ -164,10 +164,7 @@ impl PartStore for Parts<'_> {
         let Some(mark) = mark else {
             return Ok(None); // not there, or not whole: the pass is run again
         };
-        let rows = batches(&path).map_err(unreadable)?;
-        let rows = rows
-            .collect::<Result<Vec<_>, String>>()
-            .map_err(unreadable)?;
+        let rows = read_batches(&path).map_err(unreadable)?;
         self.earlier_s = self.earlier_s.max(mark.wall_s);
         Ok(Some(Part {
             edits: mark.edits,

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::ReportError;
 use super::table::table_bytes;
 use crate::experiment::attributes::{Attributes, RateRow};
-use crate::experiment::rank::RankedNeuron;
+use crate::experiment::rank::{Cost, Exact, RankedNeuron};
 use crate::experiment::{Arm, LayerWindow, Outcome};
+use crate::hooks::Neuron;
 use crate::io_class::{Class, NeuronTable};
 use crate::prompts::Prompt;
+use crate::stats::Interval;
 use crate::tokens::Tokenizer;
 
 /// A row of `neurons.parquet`: a neuron.
@@ -168,6 +170,34 @@ pub struct RankingRow {
     pub exact_rank: Option<u32>,
     /// Prompts whose first target token is no longer the top token.
     pub facts_lost: Option<i32>,
+}
+
+impl RankingRow {
+    /// The neuron again; nothing where a row lacks a part of what exact ablation gave.
+    pub fn ranked(&self) -> Option<RankedNeuron> {
+        let interval = match (self.exact_low, self.exact_high) {
+            (Some(low), Some(high)) => Some(Interval { low, high }),
+            (None, None) => None,
+            _ => return None,
+        };
+        let exact = match self.exact {
+            None => None,
+            Some(effect) => Some(Exact {
+                cost: Cost {
+                    effect,
+                    interval,
+                    facts_lost: usize::try_from(self.facts_lost?).ok()?,
+                },
+                rank: self.exact_rank? as usize,
+            }),
+        };
+        Some(RankedNeuron {
+            neuron: Neuron::new(self.layer.into(), self.neuron as usize),
+            estimate: self.estimate,
+            estimate_rank: self.estimate_rank as usize,
+            exact,
+        })
+    }
 }
 
 /// The bytes of `neurons.parquet`.

@@ -23,8 +23,7 @@ use serde_arrow::ArrayBuilder;
 use serde_arrow::schema::{SchemaLike, TracingOptions};
 
 use super::ReportError;
-use super::columns::reading;
-pub(super) use super::columns::{batches, column, nullable_column, text_column};
+use crate::guard::guarded;
 
 /// Rows that are held in memory before they are written: a few MiB, and still large for readers.
 const ROW_GROUP: usize = 1 << 18;
@@ -279,6 +278,23 @@ pub(super) fn read_where<K: DeserializeOwned, T: DeserializeOwned>(
 
 fn rows_of<T: DeserializeOwned>(batch: &RecordBatch) -> Result<Vec<T>, String> {
     serde_arrow::from_record_batch(batch).map_err(|why| why.to_string())
+}
+
+/// Calls what reads a file; a panic of the library below, on bytes that it did not expect, is an error of the file.
+fn reading<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    guarded(read).unwrap_or_else(|why| Err(format!("it is damaged ({why})")))
+}
+
+/// All columns of a file; or why it cannot be read.
+pub(super) fn read_batches(path: &Path) -> Result<Vec<RecordBatch>, String> {
+    let file = File::open(path).map_err(|why| why.to_string())?;
+    reading(|| {
+        let reader = Builder::try_new(file).and_then(|file| file.build());
+        let reader = reader.map_err(|why| why.to_string())?;
+        reader
+            .collect::<Result<_, _>>()
+            .map_err(|why| why.to_string())
+    })
 }
 
 pub(super) type Builder = ParquetRecordBatchReaderBuilder<File>;

@@ -9,6 +9,8 @@ use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 use super::block::{Block, figure};
+use serde::Deserialize;
+
 use crate::io_class::{Class, ClassCounts, PublishedTables};
 use crate::report::ReportError;
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, SQUARE, Ticks, WIDE};
@@ -118,10 +120,12 @@ fn medians(table: &Classes, of: String) -> Block {
 }
 
 /// What a page reads of a row of `neurons.parquet`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct NeuronCosines {
-    pub layer: usize,
+    pub layer: u16,
+    #[serde(rename = "cos_gate_out")]
     pub gate_out: f32,
+    #[serde(rename = "cos_in_out")]
     pub in_out: f32,
     pub class: Class,
 }
@@ -292,7 +296,7 @@ mod tests {
         let neuron = |i: usize| {
             let is_rare = i.is_multiple_of(400);
             NeuronCosines {
-                layer: i / each,
+                layer: (i / each) as u16,
                 gate_out: if is_rare { -0.75 } else { 0.25 },
                 in_out: if is_rare { -0.75 } else { 0.5 },
                 class: if is_rare { D } else { Oo },

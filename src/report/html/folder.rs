@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use arrow_array::RecordBatch;
 use maud::Markup;
 use serde::de::DeserializeOwned;
 
 use super::block::lacking;
-use super::{activity, claims, classes, effects, losses, ranking, rates, rows, sweep};
+use super::{activity, claims, classes, effects, losses, ranking, rates, sweep};
 use crate::io_class::PUBLISHED_THRESHOLD;
 use crate::report::owned::{PLAN, RUN, damage};
-use crate::report::table::batches;
+use crate::report::rows::RankingRow;
+use crate::report::table::read_table;
 use crate::report::{ReportError, RunInfo};
 
 type Blocks = Result<Vec<Markup>, ReportError>;
@@ -43,7 +43,7 @@ impl<'a> Folder<'a> {
                 let threshold = run.threshold().unwrap_or(PUBLISHED_THRESHOLD);
                 let dots = |rows: Vec<_>| Ok(vec![classes::cosines(&rows, threshold)?]);
                 let by_layer = self.json("classes.json", |classes| classes::figures(&classes))?;
-                [by_layer, self.rows("neurons.parquet", rows::cosines, dots)?].concat()
+                [by_layer, self.rows("neurons.parquet", dots)?].concat()
             }
             "ablate" if run.texts.is_empty() => {
                 let losses = |rows: Vec<_>| match run.finished {
@@ -51,7 +51,7 @@ impl<'a> Folder<'a> {
                     // Of a stopped run some draws are missing, prompt by prompt others.
                     false => Ok(Vec::new()),
                 };
-                let lost = self.rows("outcomes.parquet", rows::prompts, losses)?;
+                let lost = self.rows("outcomes.parquet", losses)?;
                 [effects()?, lost].concat()
             }
             "ablate" => effects()?,
@@ -65,11 +65,20 @@ impl<'a> Folder<'a> {
                 self.json("effects.json", |rates: Vec<_>| rates::blocks(&rates, run))?
             }
             "rank" => {
-                let neurons = |rows: Vec<_>| Ok(vec![ranking::neurons(&rows)]);
+                let neurons = |rows: Vec<RankingRow>| {
+                    let path = self.path.join("ranking.parquet");
+                    let ranked = rows
+                        .iter()
+                        .map(RankingRow::ranked)
+                        .collect::<Option<Vec<_>>>();
+                    let why = "a row lacks a rank, an interval or the facts lost";
+                    let ranked = ranked.ok_or_else(|| damaged(&path, why))?;
+                    Ok(vec![ranking::neurons(&ranked)])
+                };
                 let curve = self.json("curve.json", |curve: Vec<_>| {
                     Ok(vec![ranking::curve(&curve, run)?])
                 })?;
-                [curve, self.rows("ranking.parquet", rows::ranked, neurons)?].concat()
+                [curve, self.rows("ranking.parquet", neurons)?].concat()
             }
             "verify" => self.json("claims.json", |claims| Ok(vec![claims::verdicts(&claims)]))?,
             other => vec![lacking(&format!(
@@ -99,24 +108,16 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// What `show` makes of the rows of a table, which are read batch by batch.
-    fn rows<T>(
+    /// What `show` makes of the rows of a table.
+    fn rows<T: DeserializeOwned>(
         &self,
         name: &str,
-        read: fn(&RecordBatch, &mut Vec<T>) -> Result<(), String>,
-        show: impl FnOnce(Vec<T>) -> Blocks,
+        show: impl FnOnce(Vec<T>) -> Result<Vec<Markup>, ReportError>,
     ) -> Blocks {
-        let Some(path) = self.present(name)? else {
-            return Ok(self.lacking(name));
-        };
-        let read_all = || {
-            let mut rows = Vec::new();
-            for batch in batches(&path)? {
-                read(&batch?, &mut rows)?;
-            }
-            Ok(rows)
-        };
-        show(read_all().map_err(|why: String| damaged(&path, why))?)
+        match self.present(name)? {
+            Some(path) => show(read_table(&path)?),
+            None => Ok(self.lacking(name)),
+        }
     }
 
     fn lacking(&self, file: &str) -> Vec<Markup> {

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use maud::Markup;
 
 use super::block::table;
+use serde::Deserialize;
+
 use crate::experiment::Arm;
 use crate::report::number::{Digits, plural};
 use crate::report::view::Columns;
 use crate::stats::mean;
 
 /// What a page reads of a row of `outcomes.parquet`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct PromptRow {
+    #[serde(rename = "prompt_id")]
     pub prompt: String,
     pub class: String,
     pub arm: Arm,

@@ -14,7 +14,6 @@ mod losses;
 mod page;
 mod ranking;
 mod rates;
-mod rows;
 mod sweep;
 
 use std::fs;
