@@ -8,7 +8,7 @@ pub use crate::experiment::record::{ActivationsRow, SummaryRow};
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use super::table::table_bytes;
+use super::table::{check_numbers, table_bytes};
 use crate::experiment::attributes::{Attributes, RateRow};
 use crate::experiment::rank::{Cost, Exact, RankedNeuron};
 use crate::experiment::{Arm, LayerWindow, Outcome};
@@ -233,10 +233,7 @@ pub fn outcomes_parquet(
     tokenizer: &Tokenizer,
 ) -> Result<Vec<u8>, ReportError> {
     const NAME: &str = "outcomes.parquet";
-    if let Some(outcome) = outcomes.iter().find(|o| o.prompt >= prompts.len()) {
-        let why = format!("there is no prompt number {}", outcome.prompt);
-        return Err(ReportError::Encode { name: NAME, why });
-    }
+    check_numbers(NAME, outcomes.iter().map(|o| o.prompt), prompts.len())?;
     let rows = outcomes.iter();
     if outcomes.iter().all(|outcome| outcome.layers.is_none()) {
         let rows = rows.map(|outcome| OutcomesRow::of(outcome, prompts, tokenizer, ()));
@@ -255,6 +252,12 @@ pub fn outcomes_parquet(
 /// # Errors
 /// A table without rows.
 pub fn rates_parquet(found: &Attributes, prompts: &[Prompt]) -> Result<Vec<u8>, ReportError> {
+    const NAME: &str = "rates.parquet";
+    check_numbers(
+        NAME,
+        found.rows().flatten().map(|row| row.prompt),
+        prompts.len(),
+    )?;
     let row = |row: RateRow<'_>| RatesRow {
         prompt_id: prompts[row.prompt].id.clone(),
         subject: prompts[row.prompt].subject.clone(),
@@ -268,7 +271,7 @@ pub fn rates_parquet(found: &Attributes, prompts: &[Prompt]) -> Result<Vec<u8>, 
         hits: row.share.hits,
         rate: row.share.rate(),
     };
-    table_bytes("rates.parquet", found.rows().flatten().map(row))
+    table_bytes(NAME, found.rows().flatten().map(row))
 }
 
 /// The bytes of `ranking.parquet`, in the order of the estimates.

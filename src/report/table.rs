@@ -194,6 +194,21 @@ impl<T: Serialize + DeserializeOwned> TableWriter<T> {
     }
 }
 
+/// Refuses rows of a unit, a prompt or a document, that is not among the `of` that are there.
+pub(super) fn check_numbers(
+    name: &'static str,
+    mut units: impl Iterator<Item = usize>,
+    of: usize,
+) -> Result<(), ReportError> {
+    match units.find(|unit| *unit >= of) {
+        None => Ok(()),
+        Some(unit) => Err(ReportError::Encode {
+            name,
+            why: format!("a row is of unit number {unit}, and there are {of}"),
+        }),
+    }
+}
+
 /// The bytes of a whole table.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use super::table::TableWriter;
+use super::table::{TableWriter, check_numbers};
 use crate::experiment::{Arm, TokenOutcome};
 use crate::prompts::Document;
 use crate::tokens::Tokenizer;
@@ -72,9 +72,10 @@ impl<'a> TextOutcomes<'a> {
     /// Appends rows.
     ///
     /// # Errors
-    /// Rows that cannot be encoded or written.
+    /// Rows that cannot be encoded or written, or of a document that is not there.
     pub fn push(&mut self, rows: &[TokenOutcome<'_>]) -> Result<(), ReportError> {
         let (documents, tokenizer) = (&self.documents, self.tokenizer);
+        check_numbers(NAME, rows.iter().map(|row| row.document), documents.len())?;
         self.table.extend(rows.iter().map(|row| TextOutcomesRow {
             document_id: documents[row.document].id.clone(),
             window: row.window as u32,
