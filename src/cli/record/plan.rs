@@ -1,17 +1,15 @@
 //! What a recording reads and keeps: all that can be wrong, found before a weight is read.
 
 use std::ops::Range;
-use std::str::FromStr;
 
 use anyhow::Context;
-use serde::{Serialize, Serializer};
 
 use super::super::inputs::{checked_batch, checked_windows, read_prompts};
 use super::super::setup::{bos_in_words, run_info, tokenizer};
-use super::Record;
+use super::args::{Record, SiteChoice};
 use crate::experiment::Treatment;
 use crate::experiment::record::RecordInput;
-use crate::hooks::{HookPoint, NeuronSet, Site};
+use crate::hooks::{HookPoint, NeuronSet};
 use crate::hub::LocatedModel;
 use crate::io_class::{
     Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, check_threshold,
@@ -21,34 +19,6 @@ use crate::model::Config;
 use crate::prompts::Documents;
 use crate::report::{CONTEXT, DensePlan, PromptSetInfo, RunInfo};
 use crate::tokens::{Tokenizer, Windowing, tokenize};
-
-/// A site of all recorded layers, or of one layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SiteChoice {
-    EveryLayer(Site),
-    One(HookPoint),
-}
-
-impl FromStr for SiteChoice {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let in_layers = Site::IN_LAYERS.iter();
-        match in_layers.copied().find(|site| site.suffix() == name) {
-            Some(site) => Ok(SiteChoice::EveryLayer(site)),
-            None => Ok(SiteChoice::One(name.parse().map_err(|e| format!("{e}"))?)),
-        }
-    }
-}
-
-impl Serialize for SiteChoice {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            SiteChoice::EveryLayer(site) => to.serialize_str(site.suffix()),
-            SiteChoice::One(point) => to.collect_str(point),
-        }
-    }
-}
 
 /// Where the input comes from, for `run.json`.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
-use super::Share;
+use super::rate::Share;
 use crate::prompts::{StopWords, SubjectText, Subjects};
 use crate::tokens::{PromptProblem, TokenError, Tokenizer, text_problem};
 
