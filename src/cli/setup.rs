@@ -10,7 +10,7 @@ use super::progress::Meter;
 use crate::hub::gguf::GgufFile;
 use crate::hub::{LocatedModel, ModelFiles, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Residency};
-use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
+use crate::report::{FileHash, ModelInfo, RunInfo, TOOL, UnfinishedRun};
 use crate::tokens::{BosPolicy, Tokenizer};
 
 /// Finds the model, fetching it if needed.
@@ -117,8 +117,7 @@ pub fn run_info(
         prompts: None,
         texts: Vec::new(),
         finished: true,
-        shard: None,
-        stages: Vec::new(),
+        unfinished: UnfinishedRun::default(),
         counts: serde_json::Value::Null,
         wall_s: 0.0,
         outputs: Vec::new(),

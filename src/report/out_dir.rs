@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use super::ReportError;
 use super::lock::{Attempt, Lock};
 use super::owned::{self, Mark, PARTS, PLAN, RUN, is_of_pass};
-use super::run_info::RunInfo;
+use super::run_info::{RunInfo, UnfinishedRun};
 use place::{move_new, real_folder};
 
 /// What becomes of a run that the folder holds.
@@ -135,6 +135,10 @@ impl OutDir {
     pub(super) fn put_plan(&self, info: &RunInfo) -> Result<(), ReportError> {
         let plan = RunInfo {
             finished: false,
+            unfinished: UnfinishedRun {
+                settings_sha256: Some(info.identity()),
+                ..info.unfinished.clone()
+            },
             ..info.clone()
         };
         self.put(Path::new(PLAN), &plan.to_json()?)
@@ -412,7 +416,9 @@ impl Drop for OutDir {
         if !matches!(Mark::read(&self.work(), RUN), Mark::Ours(_)) {
             self.clear_work();
         }
-        let is_shard = self.unfinished().is_some_and(|plan| plan.shard.is_some());
+        let is_shard = self
+            .unfinished()
+            .is_some_and(|plan| plan.unfinished.shard.is_some());
         // A shard may have nothing to do, and is through then.
         if !self.has_parts() && !is_shard {
             let _ = self.give_up();

@@ -73,7 +73,7 @@ impl Mark {
             Err(_) => return Mark::Foreign,
         };
         match serde_json::from_slice::<RunInfo>(&bytes) {
-            Ok(run) if is_ours(&run) => Mark::Ours(Box::new(run)),
+            Ok(run) if is_ours(&run) && run.is_unchanged() => Mark::Ours(Box::new(run)),
             _ => Mark::Foreign,
         }
     }
