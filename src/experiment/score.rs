@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
-use super::run::{Measure, Measured, Pass};
+use super::stage::{Measure, Measured, Pass};
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
 use crate::hooks::ReadError;
 use crate::tokens::TokenBatch;

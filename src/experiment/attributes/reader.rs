@@ -8,7 +8,7 @@ use super::rate::{FilterOrder, RateSettings, Share};
 use super::words::AttributeWords;
 use crate::engine::{Engine, Progress};
 use crate::experiment::ExperimentError;
-use crate::experiment::run::{Measure, Measured, Pass};
+use crate::experiment::stage::{Measure, Measured, Pass};
 use crate::hooks::{HookPoint, Observer, ReadError, Site, SiteRows};
 use crate::tokens::{Positions, TokenBatch};
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ExperimentError;
 use super::super::part::Sharing;
-use super::super::run::{Measure, Measured, NullEdits, Pass, Stage};
+use super::super::stage::{Measure, Measured, NullEdits, Pass, Stage};
 use super::Ranker;
 use crate::engine::{Engine, Progress};
 use crate::hooks::{Condition, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows};

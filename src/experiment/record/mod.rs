@@ -7,6 +7,7 @@
 //! the sums of the passes, in their order, are joined.
 
 mod activity;
+mod budget;
 mod class_sets;
 mod input;
 mod layer;
@@ -18,8 +19,9 @@ mod summary;
 mod view;
 
 pub use activity::{ClassActivity, SlotsRow};
+pub use budget::TOKENS_PER_PASS;
 pub use class_sets::ClassSets;
-pub use input::{InputKind, Origin, RecordInput, RecordedRow, RecordedRows, Role, TOKENS_PER_PASS};
+pub use input::{InputKind, Origin, RecordInput, RecordedRow, RecordedRows, Role};
 pub use layer::{LayerReader, LayerRows};
 pub use rows::{ActivationsRow, SummaryRow};
 pub use strongest::strongest;
@@ -28,12 +30,13 @@ pub use view::{Activity, Levels, Quantity, Scope, class_view};
 
 use std::ops::Range;
 
-use input::PassBudget;
+use budget::PassBudget;
 use layer::MlpObserver;
 
 use super::ExperimentError;
 use super::part::{PlannedPass, Sharing};
-use super::run::{Measure, Measured, NullEdits, Pass, Run, Stage};
+use super::run::Run;
+use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
 use crate::engine::{Engine, Progress};
 use crate::hooks::{Condition, Observer, ReadError};
 
@@ -141,7 +144,7 @@ impl Measure for Recorder<'_, '_, '_> {
 
     fn passes(&self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
         let input = self.plan.input;
-        Ok(input.passes(PassBudget::of(stage.engine, input)?))
+        Ok(PassBudget::of(stage.engine, input)?.passes(input))
     }
 
     fn measure(

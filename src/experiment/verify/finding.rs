@@ -8,8 +8,9 @@ use crate::stats::{Contrast, Interval, Tested};
 pub const LEVEL: f64 = 0.05;
 
 /// What the claim says of the estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Direction {
     /// Below the comparison.
     Lower,
@@ -27,11 +28,8 @@ impl Direction {
     }
 
     /// As in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Direction::Lower => "lower",
-            Direction::Higher => "higher",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
