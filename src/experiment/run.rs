@@ -187,9 +187,10 @@ impl<'r> Run<'r> {
             return measure.passes(stage);
         };
         if let Some(planned) = store.planned(number).map_err(ExperimentError::Store)? {
-            return match are_of(&planned.passes, stage) {
-                true => Ok(planned.passes),
-                false => Err(ExperimentError::OtherRun),
+            return if are_of(&planned.passes, stage) {
+                Ok(planned.passes)
+            } else {
+                Err(ExperimentError::OtherRun)
             };
         }
         let planned = StagePlan {

@@ -253,13 +253,14 @@ impl<'a> Ranking<'a> {
             layer,
             recorded: frequencies.recorded(),
         })?;
-        match shares.len() == rows.len() {
-            true => Ok(Ranking::Frequency(shares)),
-            false => Err(ClassError::OtherFrequencies {
+        if shares.len() == rows.len() {
+            Ok(Ranking::Frequency(shares))
+        } else {
+            Err(ClassError::OtherFrequencies {
                 layer,
                 frequencies: shares.len(),
                 d_mlp: rows.len(),
-            }),
+            })
         }
     }
 

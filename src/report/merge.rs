@@ -131,9 +131,10 @@ impl Shards {
                 return Err(self.absent(expected));
             }
         }
-        match self.0.len() < first.shard.count {
-            true => Err(self.absent(self.0.len())),
-            false => Ok(()),
+        if self.0.len() < first.shard.count {
+            Err(self.absent(self.0.len()))
+        } else {
+            Ok(())
         }
     }
 

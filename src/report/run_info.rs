@@ -211,13 +211,16 @@ impl RunInfo {
             .into_iter()
             .filter(|name| then.get(*name) != now.get(*name));
         let shown = |value: Option<&Value>| value.unwrap_or(&Value::Null).to_string();
-        let lines = differing.map(|name| match name.starts_with("--") {
-            true => format!(
-                "{name}: {} now, {} then",
-                shown(now.get(name)),
-                shown(then.get(name))
-            ),
-            false => name.clone(),
+        let lines = differing.map(|name| {
+            if name.starts_with("--") {
+                format!(
+                    "{name}: {} now, {} then",
+                    shown(now.get(name)),
+                    shown(then.get(name))
+                )
+            } else {
+                name.clone()
+            }
         });
         lines.collect()
     }
@@ -285,9 +288,10 @@ fn shell_line(arguments: &[String], without: &[&str]) -> String {
 /// An argument as a shell takes it.
 fn shell_word(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
-    match !argument.is_empty() && argument.chars().all(plain) {
-        true => argument.to_string(),
-        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.to_string()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
     }
 }
 

@@ -133,10 +133,13 @@ impl Finding {
     /// The p of "not in the claimed direction"; 1 where nothing was tested.
     pub fn one_sided_p(&self) -> f64 {
         match (&self.evidence, self.p()) {
-            (Basis::Tested { estimate, .. }, Some(p)) => match self.direction.holds(*estimate) {
-                true => p / 2.0,
-                false => 1.0 - p / 2.0,
-            },
+            (Basis::Tested { estimate, .. }, Some(p)) => {
+                if self.direction.holds(*estimate) {
+                    p / 2.0
+                } else {
+                    1.0 - p / 2.0
+                }
+            }
             _ => 1.0,
         }
     }

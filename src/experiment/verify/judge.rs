@@ -99,9 +99,10 @@ impl Finding {
             (Basis::Counted { holds: true, .. }, _) => Verdict::Supported,
             (Basis::Counted { holds: false, .. }, _) => Verdict::Contradicted,
             (Basis::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
-                match self.direction.holds(*estimate) {
-                    true => Verdict::Supported,
-                    false => Verdict::Contradicted,
+                if self.direction.holds(*estimate) {
+                    Verdict::Supported
+                } else {
+                    Verdict::Contradicted
                 }
             }
             (Basis::Tested { .. }, _) => Verdict::NotDistinguishable,
