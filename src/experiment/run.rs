@@ -231,11 +231,13 @@ impl<'r> Run<'r> {
     ) -> Result<Measured<M::Found>, ExperimentError> {
         let input = Pass {
             number,
+            engine: stage.engine,
+            progress: self.progress,
             batch: &stage.batch.subset(&pass.units)?,
             members: &pass.conditions,
             conditions: &pass.select(stage.conditions),
         };
-        let found = match measure.measure(&input, stage.engine, self.progress) {
+        let found = match measure.measure(&input) {
             Err(ExperimentError::Engine(EngineError::Stopped)) if self.is_kept() => {
                 let (done, of) = self.passes();
                 return Err(ExperimentError::StoppedAfter { done, of });

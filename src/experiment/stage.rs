@@ -3,8 +3,8 @@
 use super::ExperimentError;
 use super::groups::{groups, tokens_per_pass};
 use super::part::{PlannedPass, Sharing, Tables};
-use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, EditCount};
+use crate::engine::{Engine, EngineError, Progress, Readout};
+use crate::hooks::{Condition, EditCount, Observer};
 use crate::tokens::TokenBatch;
 
 /// Reads numbers off a pass: what rows of logits or sites it asks for, and what it makes of them.
@@ -25,12 +25,7 @@ pub trait Measure {
     ///
     /// # Errors
     /// Those of the engine, and of what is measured.
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Self::Found>, ExperimentError>;
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Self::Found>, ExperimentError>;
 }
 
 /// What a pass gave.
@@ -58,6 +53,10 @@ impl<F> Measured<F> {
 pub struct Pass<'p> {
     /// Its number in the run, from 0.
     pub number: usize,
+    /// Runs it.
+    pub engine: &'p Engine<'p>,
+    /// Is told how far it is.
+    pub progress: &'p dyn Progress,
     /// The units.
     pub batch: &'p TokenBatch,
     /// The conditions by their number.
@@ -67,6 +66,19 @@ pub struct Pass<'p> {
 }
 
 impl Pass<'_> {
+    /// Runs it; what the edit of each condition changed.
+    ///
+    /// # Errors
+    /// Those of the engine, and of what reads.
+    pub fn run(
+        &self,
+        observers: &mut [&mut dyn Observer],
+        readout: Option<&mut dyn Readout>,
+    ) -> Result<Vec<EditCount>, EngineError> {
+        let Pass { engine, batch, .. } = *self;
+        engine.run(batch, self.conditions, observers, readout, self.progress)
+    }
+
     /// The conditions that have rows, each by its place in the pass and its number. The clean condition is in every group
     /// of conditions; its rows are those of the first.
     pub fn reported(&self) -> impl Iterator<Item = (usize, usize)> {

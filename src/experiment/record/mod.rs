@@ -37,7 +37,7 @@ use super::ExperimentError;
 use super::part::{PlannedPass, Sharing};
 use super::run::Run;
 use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
-use crate::engine::{Engine, Progress};
+use crate::engine::Engine;
 use crate::hooks::{Condition, Observer, ReadError};
 
 /// What is known of the recorded tokens: of all, or of those of a pass.
@@ -147,14 +147,9 @@ impl Measure for Recorder<'_, '_, '_> {
         Ok(PassBudget::of(stage.engine, input)?.passes(input))
     }
 
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Self::Found>, ExperimentError> {
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Self::Found>, ExperimentError> {
         let recorded = self.plan.input.recorded(pass.batch);
-        let mut sums = self.plan.nothing_yet(engine);
+        let mut sums = self.plan.nothing_yet(pass.engine);
         let readers = match &mut self.sink {
             Some(sink) => sink
                 .begin(pass.number, &recorded)
@@ -166,7 +161,7 @@ impl Measure for Recorder<'_, '_, '_> {
         let mut mlp = MlpObserver::new(self.plan.layers.clone(), &recorded, readers_of_layers);
         let mut observers: Vec<&mut dyn Observer> = vec![&mut mlp];
         observers.extend(readers.sites);
-        let edits = engine.run(pass.batch, pass.conditions, &mut observers, None, progress)?;
+        let edits = pass.run(&mut observers, None)?;
         let files = self.sink.as_mut().map(|sink| sink.end()).transpose();
         Ok(Measured {
             edits,
