@@ -45,10 +45,13 @@ type Means = fn(u16, u32) -> (f64, [Option<f64>; 4]);
 /// A folder as `record` writes it, of `run`'s model, with these means.
 fn recorded(folder: &Path, run: &Value, means: Means) -> String {
     std::fs::create_dir_all(folder).unwrap();
-    let info = json!({
-        "command": "record", "finished": true,
-        "model": run["model"], "tokenizer_sha256": run["tokenizer_sha256"],
-    });
+    let mut info = run.clone();
+    let fields = info.as_object_mut().unwrap();
+    fields.insert("command".to_string(), json!("record"));
+    // As version 0.1.0 wrote it, without a list of files.
+    for name in ["tool", "outputs", "settings", "counts", "prompts", "texts"] {
+        fields.remove(name);
+    }
     std::fs::write(folder.join("run.json"), info.to_string()).unwrap();
     let neurons = (0..SHAPE.0).flat_map(|l| (0..SHAPE.1).map(move |n| (l, n)));
     let rows = neurons.map(|(layer, neuron)| {

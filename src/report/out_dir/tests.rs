@@ -139,8 +139,7 @@ fn an_unfinished_run_is_gone_on_with_or_given_up() {
     let path = root.path().join("run");
     let out = claim(&path, Overwrite::Refuse);
     out.begin(&info("ablate")).unwrap();
-    out.put(Path::new("parts/gatelens-00000.part"), b"1")
-        .unwrap();
+    out.put(Path::new("parts/00000.part"), b"1").unwrap();
     drop(out);
     let error = OutDir::claim(&path, Overwrite::Refuse)
         .unwrap_err()

@@ -23,8 +23,6 @@ pub use neuron::RecordedNeuron;
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::owned::{Mark, PLAN, RUN, damage, sha256_file};
 use super::record::SUMMARY;
 use super::{ReportError, RunInfo};
@@ -32,9 +30,7 @@ use super::{ReportError, RunInfo};
 /// A folder that `record` wrote.
 pub struct RecordedFolder {
     path: PathBuf,
-    run: RunJson,
-    /// With the list of its files; absent where version 0.1.0 wrote it, which had none.
-    listed: Option<RunInfo>,
+    run: RunInfo,
 }
 
 /// How a run that uses a recording reads its own input; absent is what it does not do.
@@ -57,58 +53,6 @@ pub struct Reading<'r> {
 /// Tokens of a window of text that is recorded, where nothing else is said and the model can read as many.
 pub const CONTEXT: usize = 1024;
 
-/// What is read of `run.json`.
-#[derive(Deserialize)]
-struct RunJson {
-    model: ModelJson,
-    tokenizer_sha256: String,
-    bos: Option<String>,
-    dtype: Option<String>,
-    fold: Option<String>,
-    #[serde(default)]
-    counts: CountsJson,
-    /// Runs that cannot be stopped halfway do not say.
-    finished: Option<bool>,
-    #[serde(default)]
-    settings: SettingsJson,
-    prompts: Option<SourceJson>,
-    #[serde(default)]
-    texts: Vec<SourceJson>,
-}
-
-#[derive(Deserialize)]
-struct ToolJson {
-    tool: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ModelJson {
-    files: Vec<ModelFile>,
-}
-
-#[derive(Deserialize)]
-struct ModelFile {
-    path: PathBuf,
-    sha256: String,
-}
-
-#[derive(Default, Deserialize)]
-struct SettingsJson {
-    positions: Option<String>,
-    context: Option<usize>,
-}
-
-#[derive(Default, Deserialize)]
-struct CountsJson {
-    /// The first recorded layer, and the one behind the last.
-    layers: Option<[usize; 2]>,
-}
-
-#[derive(Deserialize)]
-struct SourceJson {
-    name: String,
-}
-
 impl RecordedFolder {
     /// Reads the folder's `run.json`.
     ///
@@ -121,26 +65,17 @@ impl RecordedFolder {
             return Err(damaged(path, stopped));
         }
         let text = std::fs::read(&file).map_err(|why| damaged(&file, why))?;
-        let run: RunJson = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
-        if run.finished == Some(false) {
+        let run: RunInfo = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
+        if !run.finished {
             return Err(damaged(&file, stopped));
         }
-        let tool: ToolJson = serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
-        let listed = match tool.tool {
-            None => None,
-            Some(_) => {
-                let listed: RunInfo =
-                    serde_json::from_slice(&text).map_err(|why| damaged(&file, why))?;
-                Some(listed)
-            }
-        };
         let path = path.to_owned();
-        Ok(RecordedFolder { path, run, listed })
+        Ok(RecordedFolder { path, run })
     }
 
     /// Whether the folder is of a version that wrote no sha256 of its files: they cannot be checked.
     pub fn is_unchecked(&self) -> bool {
-        self.listed.is_none()
+        !self.run.lists_outputs()
     }
 
     /// Checks that it was recorded as the run that uses it reads its own input; see the table above. What a folder of
@@ -168,13 +103,9 @@ impl RecordedFolder {
         let bos = |bos: &str| format!("BOS {}", done(bos));
         same("BOS policy", run.bos.as_deref().map(bos), here.bos.map(bos))?;
         let dtype = |dtype: &str| format!("--dtype {dtype}");
-        same(
-            "precision",
-            run.dtype.as_deref().map(dtype),
-            here.dtype.map(dtype),
-        )?;
+        same("precision", Some(dtype(&run.dtype)), here.dtype.map(dtype))?;
         let fold = |fold: &str| format!("--fold {fold}");
-        same("fold", run.fold.as_deref().map(fold), here.fold.map(fold))?;
+        same("fold", Some(fold(&run.fold)), here.fold.map(fold))?;
         let positions = Some(self.positions()).filter(|positions| *positions != "all");
         let at = |positions: String| format!("--positions {positions}");
         same(
@@ -192,7 +123,8 @@ impl RecordedFolder {
     /// Tokens of a window of text, where texts were recorded.
     fn context(&self) -> Option<usize> {
         let texts = !self.run.texts.is_empty();
-        texts.then(|| self.run.settings.context.unwrap_or(CONTEXT))
+        let context = self.run.settings["context"].as_u64();
+        texts.then(|| context.map_or(CONTEXT, |context| context as usize))
     }
 
     /// Checks that the model's files (with their hashes) and the tokenizer are those of the recording.
@@ -213,14 +145,16 @@ impl RecordedFolder {
         let files = &self.run.model.files;
         let recorded = files.iter().map(|file| &file.sha256);
         if !recorded.eq(model.iter().map(|(_, sha256)| sha256)) {
-            let there = files.iter().map(|file| (&file.path, &file.sha256));
-            let here = model.iter().map(|(path, sha256)| (path, sha256));
+            let there = files.iter().map(|file| (file.path.clone(), &file.sha256));
+            let here = model
+                .iter()
+                .map(|(path, sha256)| (path.display().to_string(), sha256));
             return Err(other("model", hashes(there), hashes(here)));
         }
-        if self.run.tokenizer_sha256 != tokenizer_sha256 {
-            let (there, here) = (&self.run.tokenizer_sha256, tokenizer_sha256);
+        let there = self.run.tokenizer_sha256.as_deref().unwrap_or("none");
+        if there != tokenizer_sha256 {
             let sha256 = |hash: &str| format!("sha256 {hash}");
-            return Err(other("tokenizer", sha256(there), sha256(here)));
+            return Err(other("tokenizer", sha256(there), sha256(tokenizer_sha256)));
         }
         Ok(())
     }
@@ -239,7 +173,7 @@ impl RecordedFolder {
 
     /// Which of their tokens were recorded: `all`, or what `--positions` said.
     pub fn positions(&self) -> &str {
-        self.run.settings.positions.as_deref().unwrap_or("all")
+        self.run.settings["positions"].as_str().unwrap_or("all")
     }
 
     /// Of `summary.parquet`, lower-case hex.
@@ -254,16 +188,15 @@ impl RecordedFolder {
     /// A table, as the recording wrote it.
     fn table(&self, name: &str) -> Result<PathBuf, ReportError> {
         let path = self.path.join(name);
-        let damage = self.listed.as_ref().and_then(|run| damage(run, &path));
-        match damage {
+        match damage(&self.run, &path) {
             Some(why) => Err(damaged(&path, why)),
             None => Ok(path),
         }
     }
 }
 
-fn hashes<'a>(files: impl Iterator<Item = (&'a PathBuf, &'a String)>) -> String {
-    let files = files.map(|(path, sha256)| format!("{} (sha256 {sha256})", path.display()));
+fn hashes<'a>(files: impl Iterator<Item = (String, &'a String)>) -> String {
+    let files = files.map(|(path, sha256)| format!("{path} (sha256 {sha256})"));
     files.collect::<Vec<_>>().join(", ")
 }
 

@@ -1,6 +1,8 @@
 //! What `summary.parquet` has of every neuron: the means of `post` for the modes mean and mean-sign, and how often
 //! neurons fired, for random sets that fire as often.
 
+use std::ops::Range;
+
 use super::super::ReportError;
 use super::super::record::SUMMARY;
 use super::super::table::read_rows;
@@ -70,11 +72,17 @@ impl RecordedFolder {
                     take(row.neuron(), &row)?;
                 }
             }
-            let layers = self.run.counts.layers.map(|[first, end]| first..end);
-            coverage.check(layers.as_ref())?;
+            coverage.check(self.layers()?.as_ref())?;
             Ok(most)
         };
         read().map_err(|why: String| damaged(&path, why))
+    }
+
+    /// The recorded layers; absent where the recording does not say.
+    fn layers(&self) -> Result<Option<Range<usize>>, String> {
+        let layers: Option<[usize; 2]> = serde_json::from_value(self.run.counts["layers"].clone())
+            .map_err(|why| why.to_string())?;
+        Ok(layers.map(|[first, end]| first..end))
     }
 }
 
