@@ -6,7 +6,8 @@
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-use super::EngineError;
+use super::error::EngineError;
+use super::precision::Precision;
 use super::rows::Rows;
 use crate::hooks::Condition;
 
@@ -34,7 +35,7 @@ pub(super) fn check_residual(
             Some(culprit) => culprit,
             None => format!("the residual after layer {layer}"),
         },
-        edit: label(condition),
+        edit: condition.edit().map(|edit| edit.label.clone()),
         dtype: Precision::of(computed.residual.dtype()),
     })
 }
@@ -53,20 +54,13 @@ pub(super) fn check_logits(
     }
     Err(EngineError::NotFinite {
         place: "a logit".to_string(),
-        edit: label(condition),
+        edit: condition.edit().map(|edit| edit.label.clone()),
         dtype: Precision::of(dtype),
     })
 }
 
 /// Values that a thread looks at together.
 const BLOCK: usize = 1 << 14;
-
-fn label(condition: &Condition) -> Option<String> {
-    match condition {
-        Condition::Clean => None,
-        Condition::Edited(edit) => Some(edit.label.clone()),
-    }
-}
 
 /// A row whose squares overflow would leave its norm as zeros, which are finite and wrong.
 fn rows_are_finite(rows: &Tensor) -> Result<bool> {
@@ -104,39 +98,6 @@ fn culprit(layer: usize, computed: &Computed<'_>) -> Result<Option<String>> {
         }
     }
     Ok(None)
-}
-
-/// What activations are kept in, and what to do where it is too small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// To 65,504.
-    F16,
-    /// As far as f32, with fewer digits.
-    Bf16,
-    /// To 3.4e38.
-    F32,
-}
-
-impl Precision {
-    fn of(dtype: DType) -> Self {
-        match dtype {
-            DType::F16 => Precision::F16,
-            DType::BF16 => Precision::Bf16,
-            _ => Precision::F32,
-        }
-    }
-
-    /// What to do next.
-    pub(super) fn advice(self) -> &'static str {
-        match self {
-            Precision::F16 => "f16 holds numbers to 65,504 only: use --dtype f32, or bf16",
-            Precision::Bf16 => "use --dtype f32, or a milder --mode where an edit made it",
-            Precision::F32 => {
-                "the file is damaged (a weight that is not a number, or far too large), or the edit's value is too large: \
-                 get the model again, or use a milder --mode"
-            }
-        }
-    }
 }
 
 #[cfg(test)]

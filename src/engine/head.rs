@@ -3,12 +3,11 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::EngineError;
+use super::error::EngineError;
 use super::finite::check_logits;
 use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::Stream;
-use super::tail::residual_of;
 use crate::hooks::{Condition, ReadError};
 use crate::model::Model;
 
@@ -98,7 +97,7 @@ fn read_in_shares(
         for streams in streams.chunks(share.streams) {
             let residuals = streams
                 .iter()
-                .map(|s| residual_of(s, &clean, rows, prefixes));
+                .map(|s| s.residual_of(&clean, rows, prefixes));
             let residuals = residuals.collect::<candle_core::Result<Vec<_>>>()?; // each [rows, d_model]
             let logits = logits(model, &Tensor::cat(&residuals, 0)?)?;
             logits.read(|logits| {

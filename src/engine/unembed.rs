@@ -7,8 +7,9 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::error::EngineError;
 use super::rows::Rows;
-use super::{Engine, EngineError};
+use super::run::Engine;
 use crate::model::Residency;
 
 /// What residual rows go through before the unembedding.

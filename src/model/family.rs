@@ -3,8 +3,8 @@
 use super::activation::Activation;
 use super::error::ModelError;
 use super::kinds::{
-    ActivationKey, AttentionScale, Biases, EmbeddingScale, GgufQk, NormKind, NormPlaces,
-    Projections, QkNorm, SoftCaps, Windows,
+    AttentionScale, Biases, EmbeddingScale, GgufQk, NormKind, NormPlaces, Projections, QkNorm,
+    SoftCaps, Windows,
 };
 
 /// What a family's numbers were held against: Hugging Face transformers 5.23 in f32, on these weights.
@@ -43,7 +43,7 @@ pub struct Family {
     /// The activation where a file does not name one (GGUF never does).
     pub activation: Activation,
     /// The key of `config.json` that names the activation; there may be another, which transformers ignores.
-    pub activation_key: ActivationKey,
+    pub activation_key: &'static str,
     /// The kind of its norms.
     pub norm: NormKind,
     /// Where the norms are.
@@ -97,7 +97,7 @@ const BASE: Family = Family {
     needed_keys: &[],
     gguf_arch: "llama",
     activation: Activation::Silu,
-    activation_key: ActivationKey::HiddenAct,
+    activation_key: "hidden_act",
     norm: NormKind::Rms,
     norm_places: NormPlaces::Pre,
     qk_norm: QkNorm::None,
@@ -184,7 +184,7 @@ pub const FAMILIES: &[Family] = &[
         model_type: "gemma2",
         transformers_class: "Gemma2",
         gguf_arch: "gemma2",
-        activation_key: ActivationKey::HiddenActivation,
+        activation_key: "hidden_activation",
         norm_places: NormPlaces::PreAndPost,
         attention_scale: AttentionScale::QueryPreAttnScalar { layers_of_27b: 46 },
         soft_caps: SoftCaps::AttentionAndLogits,
@@ -198,7 +198,7 @@ pub const FAMILIES: &[Family] = &[
         model_type: "gemma3_text",
         transformers_class: "Gemma3",
         gguf_arch: "gemma3",
-        activation_key: ActivationKey::HiddenActivation,
+        activation_key: "hidden_activation",
         norm_places: NormPlaces::PreAndPost,
         qk_norm: QkNorm::PerHead,
         attention_scale: AttentionScale::QueryPreAttnScalar { layers_of_27b: 62 },
