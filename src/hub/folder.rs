@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::HubError;
+use super::file_error::FileError;
 use super::files::*;
 use super::plain::{plain_file_name, shown};
 use super::{folder_hint, json};
@@ -27,7 +28,7 @@ pub(super) fn read(dir: &Path) -> Result<ModelFiles, HubError> {
                  it is not computed here; merge it into the weights, or take the file out of the folder:\n  {}",
                 folder_hint::merge_line(dir)
             );
-            Err(HubError::unusable(dir, why))
+            Err(FileError::unusable(dir, why).into())
         }
         Some(weights) if missing.is_empty() => Ok(ModelFiles::Folder {
             dir: dir.to_path_buf(),
@@ -53,10 +54,10 @@ pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
 /// What the index at `path` says: tensor name -> shard. Every shard's name is that of a safetensors file beside it.
 ///
 /// # Errors
-/// [`HubError::Unusable`]: no JSON, a tensor twice, no tensors, or a name that leads elsewhere.
-pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, HubError> {
+/// [`FileError::Unusable`]: no JSON, a tensor twice, no tensors, or a name that leads elsewhere.
+pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
     let bad = |reason: String| {
-        HubError::unusable(path, format!("is not a usable index of weights: {reason}"))
+        FileError::unusable(path, format!("is not a usable index of weights: {reason}"))
     };
     let index = json::read_file(path).map_err(bad)?;
     let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else {

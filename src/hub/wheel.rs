@@ -14,6 +14,7 @@ use zip::ZipArchive;
 use super::alias::Alias;
 use super::digest::{BUFFER_BYTES, hex};
 use super::error::HubError;
+use super::file_error::FileError;
 use super::plain::plain_file_name;
 use super::progress::DownloadProgress;
 use super::scratch;
@@ -66,7 +67,7 @@ fn sources(alias: &Alias, wheels: &Path) -> Result<Vec<(PathBuf, String)>, HubEr
 }
 
 fn bad(path: &Path, reason: String) -> HubError {
-    HubError::unusable(path, format!("cannot be used: {reason}"))
+    FileError::unusable(path, format!("cannot be used: {reason}")).into()
 }
 
 /// `some-pkg==1.0` comes as `some_pkg-1.0-py3-none-any.whl`.

@@ -10,17 +10,16 @@ use super::config::Config;
 use super::config_keys::*;
 use super::error::ModelError;
 use super::family::Family;
-use super::files::damaged;
 use super::object::Object;
 use super::reading::{Reading, Shapes};
 use super::store::Format;
 use super::{hf_attention, hf_keys, hf_rope};
-use crate::hub::json;
+use crate::hub::{FileError, json};
 
 impl Config {
     /// Reads `config.json`.
     pub fn from_hf_file(path: &Path) -> Result<Config, ModelError> {
-        let value = json::read_file(path).map_err(damaged(path))?;
+        let value = json::read_file(path).map_err(|why| FileError::damaged(path, why))?;
         let folder = path.parent().unwrap_or(path);
         Config::from_hf_json(value).map_err(|why| why.in_file(folder))
     }

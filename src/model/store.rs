@@ -18,8 +18,9 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::error::ModelError;
-use super::files::{TrackedFile, damaged, open, read_at, unreadable};
+use super::files::{TrackedFile, open, read_at};
 use super::safetensors_header::{Entry, Header};
+use crate::hub::FileError;
 use crate::hub::gguf::{GgufFile, read_parts};
 
 /// Values that one thread reads at once.
@@ -95,7 +96,7 @@ impl TensorStore {
             for (name, entry) in &header.tensors {
                 if let Some(other) = store.file_of(name) {
                     let why = format!("tensor {name} stands in {} as well", other.display());
-                    return Err(damaged(path)(why));
+                    return Err(FileError::damaged(path, why).into());
                 }
                 let stored = StoredTensor {
                     file: store.files.len(),
@@ -260,7 +261,7 @@ impl TensorStore {
         let StoreFile { path, file, .. } = &self.files[stored.file];
         let mut bytes = vec![0; stored.kind.bytes(values.len()) as usize];
         let offset = stored.offset + stored.kind.bytes(first);
-        read_at(file, &mut bytes, offset).map_err(unreadable(path))?;
+        read_at(file, &mut bytes, offset).map_err(FileError::read(path))?;
         stored.kind.widen(&bytes, values)?;
         match first_not_finite(values) {
             None => Ok(()),

@@ -1,30 +1,17 @@
 //! What can go wrong between a text and its ids.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use super::gguf::GgufError;
+use crate::hub::FileError;
 use crate::prompts::{count_of, list};
 
 /// Errors of the tokens stage.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// A tokenizer or config file could not be read.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A tokenizer or config file that does not say what it should.
-    #[error("{} {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, in words that go on from its name.
-        why: String,
-    },
+    /// A tokenizer or config file that could not be read, or does not say what it should.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The tokenizers crate panicked over what a tokenizer's file says.
     #[error("the tokenizer of {source_name} cannot be used, a part of it is broken: {reason}")]
     Broken {
@@ -139,11 +126,6 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    pub(super) fn file(path: &Path, why: String) -> Self {
-        let path = path.to_owned();
-        Self::File { path, why }
-    }
-
     pub(super) fn unknown(what: &'static str, found: &str, allowed: &[&str]) -> Self {
         Self::UnknownWord {
             what,

@@ -15,7 +15,7 @@ use super::gguf;
 use super::lost::lost_part;
 use crate::guard::guarded;
 use crate::hub::gguf::GgufFile;
-use crate::hub::json;
+use crate::hub::{FileError, json};
 use crate::prompts::sha256_hex;
 
 /// The ids of a text and where each stands in it.
@@ -70,13 +70,10 @@ impl Tokenizer {
         tokenizer_config: Option<&Path>,
         config_json: Option<&Path>,
     ) -> Result<Self, TokenError> {
-        let bytes = std::fs::read(tokenizer_json).map_err(|source| TokenError::Io {
-            path: tokenizer_json.to_owned(),
-            source,
-        })?;
+        let bytes = std::fs::read(tokenizer_json).map_err(FileError::read(tokenizer_json))?;
         let bad = |why: String| {
             let why = format!("is not a tokenizer that can be read: {why}");
-            TokenError::file(tokenizer_json, why)
+            FileError::unusable(tokenizer_json, why)
         };
         json::check_keys(&bytes).map_err(|why| bad(why.to_string()))?;
         let read = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(bad)?;

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::error::GgufFileError;
 use super::header::{self, ALIGNMENT, Cursor, MAGIC};
 use super::tensors::{self, GgufTensor};
 use super::value::Value;
+use crate::hub::file_error::FileError;
 
 /// The header of one GGUF file.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl GgufFile {
     /// Reads the header of a file, which must be whole.
     ///
     /// # Errors
-    /// [`GgufFileError`] with the file, and the key or tensor at fault.
-    pub fn open(path: &Path) -> Result<GgufFile, GgufFileError> {
-        let file = File::open(path).map_err(GgufFileError::read(path))?;
+    /// [`FileError`] with the file, and the key or tensor at fault.
+    pub fn open(path: &Path) -> Result<GgufFile, FileError> {
+        let file = File::open(path).map_err(FileError::read(path))?;
         GgufFile::read(path, &mut BufReader::new(file))
     }
 
@@ -35,7 +35,7 @@ impl GgufFile {
     ///
     /// # Errors
     /// As [`GgufFile::open`].
-    pub fn read(path: &Path, stream: &mut (impl Read + Seek)) -> Result<GgufFile, GgufFileError> {
+    pub fn read(path: &Path, stream: &mut (impl Read + Seek)) -> Result<GgufFile, FileError> {
         let mut cursor = Cursor::new(path, stream)?;
         header::check_version(&mut cursor)?;
         let n_tensors = cursor.count("the number of tensors")?;

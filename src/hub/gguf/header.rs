@@ -1,11 +1,13 @@
 //! Reading a header from the first byte to the first tensor's data.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::error::GgufFileError;
+use super::twice::twice;
 use super::value::{ARRAY, Value, ValueType};
+use crate::hub::file_error::FileError;
 
 /// The first bytes of every GGUF file.
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
@@ -30,8 +32,8 @@ pub(super) struct Cursor<'a, R> {
 }
 
 impl<'a, R: Read + Seek> Cursor<'a, R> {
-    pub fn new(path: &'a Path, mut stream: R) -> Result<Self, GgufFileError> {
-        let unreadable = GgufFileError::read(path);
+    pub fn new(path: &'a Path, mut stream: R) -> Result<Self, FileError> {
+        let unreadable = FileError::read(path);
         let length = stream.seek(SeekFrom::End(0)).map_err(&unreadable)?;
         stream.rewind().map_err(&unreadable)?;
         Ok(Self {
@@ -44,16 +46,12 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
 }
 
 impl<R: Read> Cursor<'_, R> {
-    pub fn damaged(&self, what: &str, why: impl Into<String>) -> GgufFileError {
-        GgufFileError::Damaged {
-            path: self.path.to_path_buf(),
-            what: what.to_string(),
-            why: why.into(),
-        }
+    pub fn damaged(&self, what: &str, why: impl Display) -> FileError {
+        FileError::damaged(self.path, format!("{what} {why}"))
     }
 
     /// Reads `count` bytes behind those of `into`, if the file has so many; `what` is for the message.
-    fn append(&mut self, count: u64, into: &mut Vec<u8>, what: &str) -> Result<(), GgufFileError> {
+    fn append(&mut self, count: u64, into: &mut Vec<u8>, what: &str) -> Result<(), FileError> {
         let left = self.length - self.at;
         if count > left {
             let why = format!("takes {count} bytes, and {left} are left of the file");
@@ -62,32 +60,32 @@ impl<R: Read> Cursor<'_, R> {
         let start = into.len();
         into.resize(start + count as usize, 0);
         let read = self.stream.read_exact(&mut into[start..]);
-        read.map_err(GgufFileError::read(self.path))?;
+        read.map_err(FileError::read(self.path))?;
         self.at += count;
         Ok(())
     }
 
-    fn number<const N: usize>(&mut self, what: &str) -> Result<[u8; N], GgufFileError> {
+    fn number<const N: usize>(&mut self, what: &str) -> Result<[u8; N], FileError> {
         if self.length - self.at < N as u64 {
             return Err(self.damaged(what, "goes beyond the end of the file"));
         }
         let mut number = [0; N];
         let read = self.stream.read_exact(&mut number);
-        read.map_err(GgufFileError::read(self.path))?;
+        read.map_err(FileError::read(self.path))?;
         self.at += N as u64;
         Ok(number)
     }
 
-    pub fn u32(&mut self, what: &str) -> Result<u32, GgufFileError> {
+    pub fn u32(&mut self, what: &str) -> Result<u32, FileError> {
         self.number(what).map(u32::from_le_bytes)
     }
 
-    pub fn u64(&mut self, what: &str) -> Result<u64, GgufFileError> {
+    pub fn u64(&mut self, what: &str) -> Result<u64, FileError> {
         self.number(what).map(u64::from_le_bytes)
     }
 
     /// A count of entries.
-    pub fn count(&mut self, what: &str) -> Result<u64, GgufFileError> {
+    pub fn count(&mut self, what: &str) -> Result<u64, FileError> {
         let count = self.u64(what)?;
         if count > MOST_ENTRIES {
             let why = format!("is {count}; at most {MOST_ENTRIES} are read");
@@ -97,7 +95,7 @@ impl<R: Read> Cursor<'_, R> {
     }
 
     /// The name of a key or of a tensor.
-    fn name(&mut self, longest: u64, what: &str) -> Result<String, GgufFileError> {
+    fn name(&mut self, longest: u64, what: &str) -> Result<String, FileError> {
         let length = self.u64(what)?;
         if length == 0 || length > longest {
             let why = format!("has a name of {length} bytes; accepted: 1 to {longest}");
@@ -108,7 +106,7 @@ impl<R: Read> Cursor<'_, R> {
         String::from_utf8(bytes).map_err(|_| self.damaged(what, "has a name that is not UTF-8"))
     }
 
-    fn value(&mut self, key: &str) -> Result<Value, GgufFileError> {
+    fn value(&mut self, key: &str) -> Result<Value, FileError> {
         let number = self.u32(key)?;
         let is_array = number == ARRAY;
         let number = if is_array { self.u32(key)? } else { number };
@@ -138,16 +136,16 @@ impl<R: Read> Cursor<'_, R> {
     }
 
     /// A text with its length.
-    fn text(&mut self, key: &str, into: &mut Vec<u8>) -> Result<(), GgufFileError> {
+    fn text(&mut self, key: &str, into: &mut Vec<u8>) -> Result<(), FileError> {
         let length = self.u64(key)?;
         into.extend(length.to_le_bytes());
         self.append(length, into, key)
     }
 }
 
-pub(super) fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), GgufFileError> {
+pub(super) fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), FileError> {
     let path = cursor.path;
-    let refused = |why: &str| Err(GgufFileError::refused(path, why));
+    let refused = |why: &str| Err(FileError::unusable(path, why));
     if cursor.length < MAGIC.len() as u64 || cursor.number::<4>("its first bytes")? != *MAGIC {
         return refused("is no GGUF file: its first four bytes are not `GGUF`");
     }
@@ -166,13 +164,13 @@ pub(super) fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), GgufF
 pub(super) fn read_metadata<R: Read>(
     cursor: &mut Cursor<R>,
     count: u64,
-) -> Result<BTreeMap<String, Value>, GgufFileError> {
+) -> Result<BTreeMap<String, Value>, FileError> {
     let mut metadata = BTreeMap::new();
     for number in 1..=count {
         let key = cursor.name(LONGEST_KEY, &format!("key {number} of {count}"))?;
         let value = cursor.value(&key)?;
         if metadata.contains_key(&key) {
-            return Err(GgufFileError::twice(cursor.path, format!("the key {key}")));
+            return Err(twice(cursor.path, format!("the key {key}")));
         }
         metadata.insert(key, value);
     }
@@ -180,10 +178,7 @@ pub(super) fn read_metadata<R: Read>(
 }
 
 /// What the places of tensors are multiples of.
-pub(super) fn alignment(
-    path: &Path,
-    metadata: &BTreeMap<String, Value>,
-) -> Result<u64, GgufFileError> {
+pub(super) fn alignment(path: &Path, metadata: &BTreeMap<String, Value>) -> Result<u64, FileError> {
     let Some(value) = metadata.get(ALIGNMENT) else {
         return Ok(DEFAULT_ALIGNMENT);
     };
@@ -194,7 +189,7 @@ pub(super) fn alignment(
         .map(|number| number as u64)
         .filter(|n| n.is_power_of_two());
     let accepted = "a power of two, as u32";
-    number.ok_or_else(|| GgufFileError::value(path, ALIGNMENT, value, accepted))
+    number.ok_or_else(|| FileError::value(path, ALIGNMENT, value, accepted))
 }
 
 /// The file ends with the last tensor, or with the zeros that fill up to the alignment. Bytes that were put in anywhere
@@ -203,7 +198,7 @@ pub(super) fn check_end<R: Read + Seek>(
     cursor: &mut Cursor<R>,
     end: u64,
     alignment: u64,
-) -> Result<(), GgufFileError> {
+) -> Result<(), FileError> {
     let length = cursor.length;
     let damaged = |cursor: &Cursor<R>, more: &str| {
         let why = format!(
@@ -215,7 +210,7 @@ pub(super) fn check_end<R: Read + Seek>(
         return damaged(cursor, "");
     }
     let sought = cursor.stream.seek(SeekFrom::Start(end));
-    sought.map_err(GgufFileError::read(cursor.path))?;
+    sought.map_err(FileError::read(cursor.path))?;
     cursor.at = end;
     let mut rest = Vec::new();
     cursor.append(length - end, &mut rest, "the end")?;
@@ -229,7 +224,7 @@ pub(super) fn check_end<R: Read + Seek>(
 pub(super) fn read_entry<R: Read>(
     cursor: &mut Cursor<R>,
     what: &str,
-) -> Result<(String, Vec<u64>, u32, u64), GgufFileError> {
+) -> Result<(String, Vec<u64>, u32, u64), FileError> {
     let name = cursor.name(LONGEST_TENSOR_NAME, what)?;
     let what = format!("tensor {name}");
     let dims = cursor.u32(&what)?;
