@@ -160,6 +160,11 @@ impl HubConfig {
         })
     }
 
+    /// The URL of the hub as others are made of it.
+    pub(super) fn endpoint(&self) -> &str {
+        self.endpoint.trim_end_matches('/')
+    }
+
     /// The folder that holds the models of aliases.
     pub(super) fn models_dir(&self) -> Result<PathBuf, HubError> {
         let cache = self.cache.as_ref().ok_or(HubError::NoHome {
