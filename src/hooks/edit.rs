@@ -77,13 +77,14 @@ impl Edit {
         model: (usize, usize),
         batch: &TokenBatch,
     ) -> Result<(), ReferenceError> {
-        let same = |what, found| match found == model {
-            true => Ok(()),
-            false => Err(ReferenceError::OtherModel {
+        let same = |what, found| {
+            let expected = model;
+            let other = ReferenceError::OtherModel {
                 what,
                 found,
-                expected: model,
-            }),
+                expected,
+            };
+            (found == expected).then_some(()).ok_or(other)
         };
         if let SignConvention::Reference(signs) = &self.signs {
             same("reference signs", signs.shape())?;

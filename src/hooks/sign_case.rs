@@ -166,10 +166,7 @@ impl RawCase {
 
     /// The case that a neuron with the sign `sign` is in when `up` is read in reference sign: times `sign`.
     pub fn in_reference_sign(self, sign: i8) -> RawCase {
-        match sign > 0 {
-            true => self,
-            false => Self::ALL[self as usize ^ 1],
-        }
+        Self::ALL[self as usize ^ usize::from(sign <= 0)]
     }
 
     /// The sign that `post` has in the case, +1 or -1: that of `gate` times `up`.

@@ -69,23 +69,24 @@ impl Header {
         for (name, entry) in entries {
             let (first, last) = entry.data_offsets;
             if first != end {
-                let what = match first < end {
-                    true => "inside",
-                    false => "not directly after",
+                let relation = if first < end {
+                    "inside"
+                } else {
+                    "not directly after"
                 };
                 return Err(format!(
-                    "tensor {name} begins at byte {first} of the data, {what} {before}, which ends at byte {end}"
+                    "tensor {name} begins at byte {first} of the data, {relation} {before}, which ends at byte {end}"
                 ));
             }
             entry.check(name)?;
             (before, end) = (name, last);
         }
-        match end == data_bytes {
-            true => Ok(()),
-            false => Err(format!(
-                "the tensors take {end} bytes by the header, the file has {data_bytes}"
-            )),
+        if end == data_bytes {
+            return Ok(());
         }
+        Err(format!(
+            "the tensors take {end} bytes by the header, the file has {data_bytes}"
+        ))
     }
 }
 

@@ -51,10 +51,10 @@ impl Tokenizer {
         if u32::try_from(text.len()).is_err() {
             return Err(TokenError::LongText { bytes: text.len() });
         }
-        match text.len() > 2 * PIECE {
-            true => encode(self, text),
-            false => self.encode_whole(text),
+        if text.len() > 2 * PIECE {
+            return encode(self, text);
         }
+        self.encode_whole(text)
     }
 }
 
@@ -139,14 +139,11 @@ fn is_safe(tokenizer: &Tokenizer, text: &str, cut: usize) -> Result<bool, TokenE
     for beginning in 0..BEGINNINGS {
         let start = text.floor_char_boundary(cut - CONTEXT + beginning);
         let parts = tokenizer.guarded(|inner| pre_tokens(inner, &text[start..end]))?;
-        match holds(&parts, cut - start) {
-            None => {}
-            Some((part, at)) => {
-                match tokenizer.guarded(|inner| Ok(no_token_crosses(inner, part, at)))? {
-                    true => break,
-                    false => return Ok(false),
-                }
+        if let Some((part, at)) = holds(&parts, cut - start) {
+            if tokenizer.guarded(|inner| Ok(no_token_crosses(inner, part, at)))? {
+                break;
             }
+            return Ok(false);
         }
     }
     let start = text.floor_char_boundary(cut - CONTEXT);

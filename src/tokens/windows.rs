@@ -107,10 +107,10 @@ impl Cutter {
 
     fn encode(&self, document: &Document, tokenizer: &Tokenizer) -> Result<Encoded, String> {
         let encoded = tokenizer.encode(&document.text).map_err(text_problem)?;
-        match self.bos.is_some() && encoded.ids.first().copied() == self.bos {
-            true => Err(super::encode::SECOND_BOS.to_owned()),
-            false => Ok(encoded),
+        if self.bos.is_some() && encoded.ids.first().copied() == self.bos {
+            return Err(super::encode::SECOND_BOS.to_owned());
         }
+        Ok(encoded)
     }
 
     fn cut(&mut self, document: usize, encoded: &Encoded) {

@@ -44,10 +44,13 @@ impl GgufFile {
         let alignment = header::alignment(path, &metadata)?;
         let mut tensors = tensors::read_entries(&mut cursor, n_tensors)?;
         let aligned = cursor.at.checked_next_multiple_of(alignment);
-        let start = match tensors.is_empty() {
-            true => cursor.at,
-            false => aligned.ok_or_else(|| cursor.damaged(ALIGNMENT, "leads beyond the file"))?,
+        // Without tensors nothing is filled up.
+        let start = if tensors.is_empty() {
+            Some(cursor.at)
+        } else {
+            aligned
         };
+        let start = start.ok_or_else(|| cursor.damaged(ALIGNMENT, "leads beyond the file"))?;
         let end = tensors::place(&cursor, &mut tensors, start, alignment)?;
         header::check_end(&mut cursor, end, alignment)?;
         Ok(GgufFile {

@@ -214,10 +214,10 @@ pub(super) fn check_end<R: Read + Seek>(
     cursor.at = end;
     let mut rest = Vec::new();
     cursor.append(length - end, &mut rest, "the end")?;
-    match rest.iter().all(|byte| *byte == 0) {
-        true => Ok(()),
-        false => damaged(cursor, ", and the last of them are not zero"),
+    if rest.iter().any(|byte| *byte != 0) {
+        return damaged(cursor, ", and the last of them are not zero");
     }
+    Ok(())
 }
 
 /// Reads the entry of one tensor: its name, shape and type; its place in the data is returned beside it.
