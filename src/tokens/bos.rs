@@ -3,24 +3,13 @@
 use std::path::Path;
 
 use serde_json::Value;
-use strum::VariantNames;
+use strum::{Display, EnumString, VariantNames};
 
 use super::error::TokenError;
 use crate::hub::{FileError, json};
 
 /// Whether prompts are given a BOS token.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Default,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantNames,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case", parse_err_ty = TokenError, parse_err_fn = unknown)]
 pub enum BosPolicy {
     /// What the model's own tokenizer does.

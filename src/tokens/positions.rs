@@ -1,22 +1,11 @@
 //! Which tokens of a prompt an edit or an observer is limited to.
 
-use strum::VariantNames;
+use strum::{Display, EnumString, VariantNames};
 
 use super::error::TokenError;
 
 /// A choice of token positions, the same for every sequence of a batch.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Default,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantNames,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case", parse_err_ty = TokenError, parse_err_fn = unknown)]
 pub enum Positions {
     /// Every row: BOS, prompt, and the target tokens that are fed in.
