@@ -29,15 +29,17 @@ pub(super) fn check_residual(
     if rows_are_finite(computed.residual)? {
         return Ok(());
     }
-    let culprit = culprit(layer, computed)?;
-    Err(EngineError::NotFinite {
-        place: match culprit {
-            Some(culprit) => culprit,
-            None => format!("the residual after layer {layer}"),
-        },
+    let place = culprit(layer, computed)?;
+    let dtype = computed.residual.dtype();
+    Err(not_finite(place, condition, dtype))
+}
+
+fn not_finite(place: String, condition: &Condition, dtype: DType) -> EngineError {
+    EngineError::NotFinite {
+        place,
         edit: condition.edit().map(|edit| edit.label.clone()),
-        dtype: Precision::of(computed.residual.dtype()),
-    })
+        dtype: Precision::of(dtype),
+    }
 }
 
 /// Refuses logits of which one is not finite.
@@ -46,17 +48,11 @@ pub(super) fn check_logits(
     condition: &Condition,
     dtype: DType,
 ) -> std::result::Result<(), EngineError> {
-    if logits
-        .par_chunks(BLOCK)
-        .all(|block| block.iter().all(|logit| logit.is_finite()))
-    {
+    let is_finite = |block: &[f32]| block.iter().all(|logit| logit.is_finite());
+    if logits.par_chunks(BLOCK).all(is_finite) {
         return Ok(());
     }
-    Err(EngineError::NotFinite {
-        place: "a logit".to_string(),
-        edit: condition.edit().map(|edit| edit.label.clone()),
-        dtype: Precision::of(dtype),
-    })
+    Err(not_finite("a logit".to_string(), condition, dtype))
 }
 
 /// Values that a thread looks at together.
@@ -75,29 +71,23 @@ fn rows_are_finite(rows: &Tensor) -> Result<bool> {
     })
 }
 
-fn culprit(layer: usize, computed: &Computed<'_>) -> Result<Option<String>> {
+/// What of a layer is the first that is not finite.
+fn culprit(layer: usize, computed: &Computed<'_>) -> Result<String> {
     if !rows_are_finite(computed.resid_mid)? {
-        return Ok(Some(format!(
-            "the residual after the attention of layer {layer}"
-        )));
+        return Ok(format!("the residual after the attention of layer {layer}"));
     }
-    for (name, tensor) in [
-        ("gate", computed.gate),
-        ("up", computed.up),
-        ("post", computed.post),
-    ] {
-        let width = tensor.dim(1)?;
+    let Computed { gate, up, post, .. } = computed;
+    for (name, tensor) in [("gate", gate), ("up", up), ("post", post)] {
         let found = Rows::of(tensor)?.read(|values| {
-            values
-                .iter()
-                .position(|value| !value.is_finite())
-                .map(|at| (at % width, values[at]))
+            let at = values.iter().position(|value| !value.is_finite())?;
+            Some((at, values[at]))
         })?;
-        if let Some((neuron, value)) = found {
-            return Ok(Some(format!("{name} of neuron {layer}.{neuron} ({value})")));
+        if let Some((at, value)) = found {
+            let neuron = at % tensor.dim(1)?;
+            return Ok(format!("{name} of neuron {layer}.{neuron} ({value})"));
         }
     }
-    Ok(None)
+    Ok(format!("the residual after layer {layer}"))
 }
 
 #[cfg(test)]

@@ -118,11 +118,11 @@ impl<'a, 'o> Pass<'a, 'o> {
         layer: &Layer,
         stream: Stream,
     ) -> Result<Vec<Stream>, EngineError> {
-        let sharing = &stream.conditions;
+        let (sharing, at) = (&stream.conditions, |site| HookPoint::in_layer(l, site));
         let resid_mid = self.attend(l, layer, &stream)?;
         let (gate, up) = layer.gate_and_up(&resid_mid)?; // [rows, d_mlp] both
-        self.fire(HookPoint::in_layer(l, Site::Pre), sharing, &gate)?;
-        self.fire(HookPoint::in_layer(l, Site::PreLinear), sharing, &up)?;
+        self.fire(at(Site::Pre), sharing, &gate)?;
+        self.fire(at(Site::PreLinear), sharing, &up)?;
         let forks = fork(self.conditions, sharing, l);
         let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
         let shared = Shared {
@@ -133,17 +133,17 @@ impl<'a, 'o> Pass<'a, 'o> {
             gate,
             up,
         };
-        let forks = forks.into_iter();
-        forks
-            .map(|fork| self.go_on(&shared, &post_pass, fork))
-            .collect()
+        let streams = forks
+            .into_iter()
+            .map(|fork| self.go_on(&shared, &post_pass, fork));
+        streams.collect()
     }
 
     /// The residual after the attention of a layer: `[rows, d_model]`.
     fn attend(&mut self, l: usize, layer: &Layer, stream: &Stream) -> Result<Tensor, EngineError> {
-        let sharing = &stream.conditions;
+        let (sharing, at) = (&stream.conditions, |site| HookPoint::in_layer(l, site));
         let resid_pre = &stream.residual; // [rows, d_model]
-        self.fire(HookPoint::in_layer(l, Site::ResidPre), sharing, resid_pre)?;
+        self.fire(at(Site::ResidPre), sharing, resid_pre)?;
         let tail = stream.tail.as_deref();
         let rows = TokenRows {
             groups: self.prefixes.batch.groups(),
@@ -155,9 +155,9 @@ impl<'a, 'o> Pass<'a, 'o> {
         if sharing[0] == 0 {
             self.first = self.tails.are_used.then_some(keys_values);
         }
-        self.fire(HookPoint::in_layer(l, Site::AttnOut), sharing, &attn_out)?;
+        self.fire(at(Site::AttnOut), sharing, &attn_out)?;
         let resid_mid = sum(resid_pre, &attn_out)?; // [rows, d_model]
-        self.fire(HookPoint::in_layer(l, Site::ResidMid), sharing, &resid_mid)?;
+        self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
         Ok(resid_mid)
     }
 
@@ -168,23 +168,21 @@ impl<'a, 'o> Pass<'a, 'o> {
         post_pass: &PostPass,
         fork: Fork<'_>,
     ) -> Result<Stream, EngineError> {
-        let (l, resid_mid) = (shared.l, &shared.resid_mid);
+        let Shared { l, resid_mid, .. } = shared;
+        let (conditions, at) = (&fork.conditions, |site| HookPoint::in_layer(*l, site));
         let tail = shared.stream.tail.as_deref();
         let prefixes = &self.prefixes;
         let token = |row| prefixes.token(tail.map_or(row, |tail| tail.rows[row] as usize));
         let (all, count) = post_pass.post(fork.edit.as_ref(), prefixes.batch, &token)?; // [rows, d_mlp]
-        for &condition in &fork.conditions {
+        for &condition in conditions {
             self.counts[condition] += count;
         }
-        self.fire(HookPoint::in_layer(l, Site::Post), &fork.conditions, &all)?;
+        self.fire(at(Site::Post), conditions, &all)?;
         // From a stream's first edit on, the rows that it may change are enough.
-        let begun = match (&fork.edit, tail) {
-            (Some(edit), None) => {
-                let prefixes = &self.prefixes;
-                self.tails.of(edit.positions(), prefixes, all.device())?
-            }
-            _ => None,
-        };
+        let edit = fork.edit.filter(|_| tail.is_none());
+        let (tails, prefixes) = (&mut self.tails, &self.prefixes);
+        let begun = edit.map(|edit| tails.of(edit.positions(), prefixes, all.device()));
+        let begun = begun.transpose()?.flatten();
         let (post, from) = match &begun {
             Some(tail) => (
                 all.index_select(&tail.select, 0)?,
@@ -193,11 +191,7 @@ impl<'a, 'o> Pass<'a, 'o> {
             None => (all, resid_mid.clone()),
         };
         let mlp_out = shared.layer.mlp_out(&post)?; // [rows, d_model]
-        self.fire(
-            HookPoint::in_layer(l, Site::MlpOut),
-            &fork.conditions,
-            &mlp_out,
-        )?;
+        self.fire(at(Site::MlpOut), conditions, &mlp_out)?;
         let residual = sum(&from, &mlp_out)?; // [rows, d_model]
         let computed = Computed {
             resid_mid,
@@ -206,12 +200,8 @@ impl<'a, 'o> Pass<'a, 'o> {
             post: &post,
             residual: &residual,
         };
-        check_residual(l, &self.conditions[fork.conditions[0]], &computed)?;
-        self.fire(
-            HookPoint::in_layer(l, Site::ResidPost),
-            &fork.conditions,
-            &residual,
-        )?;
+        check_residual(*l, &self.conditions[conditions[0]], &computed)?;
+        self.fire(at(Site::ResidPost), conditions, &residual)?;
         Ok(Stream {
             residual,
             tail: begun.or_else(|| shared.stream.tail.clone()),
