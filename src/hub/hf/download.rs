@@ -195,14 +195,12 @@ impl<'a> Download<'a> {
                     .note(&format!("{what}: {why}; fetching it anew"));
                 continue;
             }
-            return Err(HubError::Mismatch {
-                what: named(file, self.name, self.config),
-                expected: format!("{kind} {}", metadata.etag),
-                got,
-                advice: "it was not kept; run the command again to fetch it anew, and if that does not help, \
-                         look for what changes it on the way (HF_ENDPOINT, a proxy)"
-                    .to_string(),
-            });
+            return Err(HubError::mismatch(
+                named(file, self.name, self.config),
+                [format!("{kind} {}", metadata.etag), got],
+                "it was not kept; run the command again to fetch it anew, and if that does not help, look for what \
+                 changes it on the way (HF_ENDPOINT, a proxy)",
+            ));
         }
     }
 
