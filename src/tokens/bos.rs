@@ -5,12 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 use strum::{Display, EnumString, VariantNames};
 
-use super::error::TokenError;
+use super::error::unknown_word;
 use crate::hub::{FileError, json};
 
 /// Whether prompts are given a BOS token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, EnumString, VariantNames)]
-#[strum(serialize_all = "kebab-case", parse_err_ty = TokenError, parse_err_fn = unknown)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown)]
 pub enum BosPolicy {
     /// What the model's own tokenizer does.
     #[default]
@@ -21,8 +21,8 @@ pub enum BosPolicy {
     Never,
 }
 
-fn unknown(word: &str) -> TokenError {
-    TokenError::unknown("BOS policy", word, BosPolicy::VARIANTS)
+fn unknown(word: &str) -> String {
+    unknown_word("BOS policy", word, BosPolicy::VARIANTS)
 }
 
 /// The BOS id that the files next to `tokenizer.json` name: `bos_token` of tokenizer_config.json, else

@@ -113,26 +113,12 @@ pub enum TokenError {
         /// How many prompts the batch holds.
         sequences: usize,
     },
-    /// A word on the command line is none of the accepted ones.
-    #[error("unknown {what} {found:?}; it must be one of: {allowed}")]
-    UnknownWord {
-        /// What the word stands for.
-        what: &'static str,
-        /// The word.
-        found: String,
-        /// The accepted words.
-        allowed: String,
-    },
 }
 
-impl TokenError {
-    pub(super) fn unknown(what: &'static str, found: &str, allowed: &[&str]) -> Self {
-        Self::UnknownWord {
-            what,
-            found: found.to_owned(),
-            allowed: allowed.join(", "),
-        }
-    }
+/// The error for a word on the command line that is none of the accepted ones.
+pub(super) fn unknown_word(what: &str, found: &str, allowed: &[&str]) -> String {
+    let allowed = allowed.join(", ");
+    format!("unknown {what} {found:?}; it must be one of: {allowed}")
 }
 
 /// Why one prompt cannot be used with a tokenizer.

@@ -37,10 +37,10 @@ impl GgufFile {
     /// As [`GgufFile::open`].
     pub fn read(path: &Path, stream: &mut (impl Read + Seek)) -> Result<GgufFile, FileError> {
         let mut cursor = Cursor::new(path, stream)?;
-        header::check_version(&mut cursor)?;
+        cursor.check_version()?;
         let n_tensors = cursor.count("the number of tensors")?;
         let n_keys = cursor.count("the number of keys")?;
-        let metadata = header::read_metadata(&mut cursor, n_keys)?;
+        let metadata = cursor.metadata(n_keys)?;
         let alignment = header::alignment(path, &metadata)?;
         let mut tensors = tensors::read_entries(&mut cursor, n_tensors)?;
         let aligned = cursor.at.checked_next_multiple_of(alignment);
@@ -52,7 +52,7 @@ impl GgufFile {
         };
         let start = start.ok_or_else(|| cursor.damaged(ALIGNMENT, "leads beyond the file"))?;
         let end = tensors::place(&cursor, &mut tensors, start, alignment)?;
-        header::check_end(&mut cursor, end, alignment)?;
+        cursor.check_end(end, alignment)?;
         Ok(GgufFile {
             path: path.to_path_buf(),
             metadata,

@@ -43,6 +43,27 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
             length,
         })
     }
+
+    /// The file ends with the last tensor, or with the zeros that fill up to the alignment. Bytes that were put in anywhere
+    /// show here: they push others beyond that end.
+    pub fn check_end(&mut self, end: u64, alignment: u64) -> Result<(), FileError> {
+        let length = self.length;
+        let why =
+            format!("ends at byte {end} with its last tensor, but the file has {length} bytes");
+        if length > end.checked_next_multiple_of(alignment).unwrap_or(end) {
+            return Err(self.damaged("the data", why));
+        }
+        let sought = self.stream.seek(SeekFrom::Start(end));
+        sought.map_err(FileError::read(self.path))?;
+        self.at = end;
+        let mut rest = Vec::new();
+        self.append(length - end, &mut rest, "the end")?;
+        if rest.iter().any(|byte| *byte != 0) {
+            let why = format!("{why}, and the last of them are not zero");
+            return Err(self.damaged("the data", why));
+        }
+        Ok(())
+    }
 }
 
 impl<R: Read> Cursor<'_, R> {
@@ -141,40 +162,54 @@ impl<R: Read> Cursor<'_, R> {
         into.extend(length.to_le_bytes());
         self.append(length, into, key)
     }
-}
 
-pub(super) fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), FileError> {
-    let path = cursor.path;
-    let refused = |why: &str| Err(FileError::unusable(path, why));
-    if cursor.length < MAGIC.len() as u64 || cursor.number::<4>("its first bytes")? != *MAGIC {
-        return refused("is no GGUF file: its first four bytes are not `GGUF`");
-    }
-    match cursor.u32("its version")? {
-        2 | 3 => Ok(()),
-        // llama.cpp's test: small numbers, seen from the wrong end, have nothing in their lower half.
-        version if version != 0 && version.trailing_zeros() >= 16 => refused(
-            "is a big-endian GGUF file; accepted: little-endian; convert the model again without --bigendian",
-        ),
-        version => refused(&format!(
-            "has version {version} of the GGUF format; accepted: 2, 3; convert the model again with a newer llama.cpp"
-        )),
-    }
-}
-
-pub(super) fn read_metadata<R: Read>(
-    cursor: &mut Cursor<R>,
-    count: u64,
-) -> Result<BTreeMap<String, Value>, FileError> {
-    let mut metadata = BTreeMap::new();
-    for number in 1..=count {
-        let key = cursor.name(LONGEST_KEY, &format!("key {number} of {count}"))?;
-        let value = cursor.value(&key)?;
-        if metadata.contains_key(&key) {
-            return Err(twice(cursor.path, format!("the key {key}")));
+    /// Passes over the magic and the version, which must be those that are read.
+    pub fn check_version(&mut self) -> Result<(), FileError> {
+        let path = self.path;
+        let refused = |why: &str| Err(FileError::unusable(path, why));
+        if self.length < MAGIC.len() as u64 || self.number::<4>("its first bytes")? != *MAGIC {
+            return refused("is no GGUF file: its first four bytes are not `GGUF`");
         }
-        metadata.insert(key, value);
+        match self.u32("its version")? {
+            2 | 3 => Ok(()),
+            // llama.cpp's test: small numbers, seen from the wrong end, have nothing in their lower half.
+            version if version != 0 && version.trailing_zeros() >= 16 => refused(
+                "is a big-endian GGUF file; accepted: little-endian; convert the model again without --bigendian",
+            ),
+            version => refused(&format!(
+                "has version {version} of the GGUF format; accepted: 2, 3; convert the model again with a newer llama.cpp"
+            )),
+        }
     }
-    Ok(metadata)
+
+    /// So many keys with their values.
+    pub fn metadata(&mut self, count: u64) -> Result<BTreeMap<String, Value>, FileError> {
+        let mut metadata = BTreeMap::new();
+        for number in 1..=count {
+            let key = self.name(LONGEST_KEY, &format!("key {number} of {count}"))?;
+            let value = self.value(&key)?;
+            if metadata.contains_key(&key) {
+                return Err(twice(self.path, format!("the key {key}")));
+            }
+            metadata.insert(key, value);
+        }
+        Ok(metadata)
+    }
+
+    /// The entry of one tensor: its name, shape and type, and its place in the data.
+    pub fn entry(&mut self, what: &str) -> Result<(String, Vec<u64>, u32, u64), FileError> {
+        let name = self.name(LONGEST_TENSOR_NAME, what)?;
+        let what = format!("tensor {name}");
+        let dims = self.u32(&what)?;
+        if !(1..=4).contains(&dims) {
+            return Err(self.damaged(&what, format!("has {dims} dimensions; accepted: 1 to 4")));
+        }
+        let shape = (0..dims).map(|_| self.u64(&what));
+        let mut shape = shape.collect::<Result<Vec<_>, _>>()?;
+        // The file has the innermost first.
+        shape.reverse();
+        Ok((name, shape, self.u32(&what)?, self.u64(&what)?))
+    }
 }
 
 /// What the places of tensors are multiples of.
@@ -190,51 +225,4 @@ pub(super) fn alignment(path: &Path, metadata: &BTreeMap<String, Value>) -> Resu
         .filter(|n| n.is_power_of_two());
     let accepted = "a power of two, as u32";
     number.ok_or_else(|| FileError::value(path, ALIGNMENT, value, accepted))
-}
-
-/// The file ends with the last tensor, or with the zeros that fill up to the alignment. Bytes that were put in anywhere
-/// show here: they push others beyond that end.
-pub(super) fn check_end<R: Read + Seek>(
-    cursor: &mut Cursor<R>,
-    end: u64,
-    alignment: u64,
-) -> Result<(), FileError> {
-    let length = cursor.length;
-    let damaged = |cursor: &Cursor<R>, more: &str| {
-        let why = format!(
-            "ends at byte {end} with its last tensor, but the file has {length} bytes{more}"
-        );
-        Err(cursor.damaged("the data", why))
-    };
-    if length > end.checked_next_multiple_of(alignment).unwrap_or(end) {
-        return damaged(cursor, "");
-    }
-    let sought = cursor.stream.seek(SeekFrom::Start(end));
-    sought.map_err(FileError::read(cursor.path))?;
-    cursor.at = end;
-    let mut rest = Vec::new();
-    cursor.append(length - end, &mut rest, "the end")?;
-    if rest.iter().any(|byte| *byte != 0) {
-        return damaged(cursor, ", and the last of them are not zero");
-    }
-    Ok(())
-}
-
-/// Reads the entry of one tensor: its name, shape and type; its place in the data is returned beside it.
-pub(super) fn read_entry<R: Read>(
-    cursor: &mut Cursor<R>,
-    what: &str,
-) -> Result<(String, Vec<u64>, u32, u64), FileError> {
-    let name = cursor.name(LONGEST_TENSOR_NAME, what)?;
-    let what = format!("tensor {name}");
-    let dims = cursor.u32(&what)?;
-    if !(1..=4).contains(&dims) {
-        return Err(cursor.damaged(&what, format!("has {dims} dimensions; accepted: 1 to 4")));
-    }
-    let mut shape = (0..dims)
-        .map(|_| cursor.u64(&what))
-        .collect::<Result<Vec<_>, _>>()?;
-    // The file has the innermost first.
-    shape.reverse();
-    Ok((name, shape, cursor.u32(&what)?, cursor.u64(&what)?))
 }

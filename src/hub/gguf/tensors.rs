@@ -5,7 +5,7 @@ use std::io::Read;
 
 use candle_core::quantized::GgmlDType;
 
-use super::header::{Cursor, read_entry};
+use super::header::Cursor;
 use super::twice::twice;
 use crate::hub::file_error::FileError;
 
@@ -54,8 +54,7 @@ pub(super) fn read_entries<R: Read>(
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
     for number in 1..=count {
-        let (name, shape, number, offset) =
-            read_entry(cursor, &format!("tensor {number} of {count}"))?;
+        let (name, shape, number, offset) = cursor.entry(&format!("tensor {number} of {count}"))?;
         let what = format!("tensor {name}");
         if !names.insert(name.clone()) {
             return Err(twice(cursor.path, what));
