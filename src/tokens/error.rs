@@ -136,6 +136,28 @@ impl fmt::Display for PromptProblem {
     }
 }
 
+/// All that is wrong with the prompts or documents of a file.
+#[derive(Default)]
+pub(super) struct Problems(Vec<PromptProblem>);
+
+impl Problems {
+    /// What was read of a prompt, or nothing and a note of what is wrong with it.
+    pub fn keep<T>(&mut self, id: &str, read: Result<T, String>) -> Option<T> {
+        let id = id.to_owned();
+        let note = |what| self.0.push(PromptProblem { id, what });
+        read.map_err(note).ok()
+    }
+
+    /// An error with all of them, if there are any.
+    pub fn finish(self, name: &str) -> Result<(), TokenError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let (name, problems) = (name.to_owned(), self.0);
+        Err(TokenError::Invalid { name, problems })
+    }
+}
+
 /// So much of a text is shown in a message.
 const SHOWN: usize = 40;
 

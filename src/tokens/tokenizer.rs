@@ -19,7 +19,7 @@ use crate::hub::{FileError, json};
 use crate::prompts::sha256_hex;
 
 /// The ids of a text and where each stands in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Encoded {
     /// One id per token.
     pub ids: Vec<u32>,
