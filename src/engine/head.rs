@@ -39,7 +39,7 @@ pub struct LogitBlock<'a> {
 
 /// What goes through the head together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Share {
+pub(super) struct Share {
     /// Rows of each stream.
     rows: usize,
     streams: usize,
@@ -47,7 +47,7 @@ struct Share {
 
 impl Share {
     /// As much as fits the memory beside `held` bytes.
-    fn of_memory(model: &Model, streams: &[Stream], held: u64) -> Share {
+    pub fn of_memory(model: &Model, streams: &[Stream], held: u64) -> Share {
         let config = model.config();
         let residuals = streams.iter().map(|stream| stream.residual.elem_count());
         let residual_bytes = (residuals.sum::<usize>() * model.dtype().size_in_bytes()) as u64;
@@ -67,19 +67,8 @@ impl Share {
     }
 }
 
+/// Shows a readout its rows of all streams, as much at once as a share has.
 pub(super) fn read_logits(
-    model: &Model,
-    streams: &mut [Stream],
-    prefixes: &Prefixes<'_>,
-    readout: &mut dyn Readout,
-    conditions: &[Condition],
-    held: u64,
-) -> Result<(), EngineError> {
-    let share = Share::of_memory(model, streams, held);
-    read_in_shares(model, streams, prefixes, readout, conditions, share)
-}
-
-fn read_in_shares(
     model: &Model,
     streams: &mut [Stream],
     prefixes: &Prefixes<'_>,
@@ -213,7 +202,7 @@ mod tests {
         };
         let share = share.unwrap_or_else(|| Share::of_memory(model, &streams, 0));
         let batch = TokenBatch::new(vec![Sequence::of_ids(0, (0..7).collect())]).unwrap();
-        read_in_shares(
+        read_logits(
             model,
             &mut streams,
             &Prefixes::apart(&batch),

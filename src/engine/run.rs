@@ -1,7 +1,7 @@
 //! An engine, and its one way through a model.
 
 use super::error::EngineError;
-use super::head::{self, Readout};
+use super::head::{Readout, Share, read_logits};
 use super::pass::{Pass, Past};
 use super::progress::Progress;
 use super::stream::fork;
@@ -78,15 +78,15 @@ impl<'m> Engine<'m> {
             pass.final_scale(self.model, stream)?;
         }
         if let Some(readout) = readout {
-            let held = self.held_of_activations();
+            let share = Share::of_memory(self.model, &streams, self.held_of_activations());
             let prefixes = &pass.prefixes;
-            head::read_logits(
+            read_logits(
                 self.model,
                 &mut streams,
                 prefixes,
                 readout,
                 conditions,
-                held,
+                share,
             )?;
         }
         progress.advance(HEAD_UNITS * streams.len() as u64);

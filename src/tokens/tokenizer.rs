@@ -155,15 +155,11 @@ impl Tokenizer {
         work: impl FnOnce(&tokenizers::Tokenizer) -> Result<T, tokenizers::Error>,
     ) -> Result<T, TokenError> {
         let done = guarded(|| work(&self.inner));
-        done.and_then(|done| done.map_err(|e| e.to_string()))
-            .map_err(|reason| self.broken(reason))
-    }
-
-    fn broken(&self, reason: String) -> TokenError {
-        TokenError::Broken {
+        let done = done.and_then(|done| done.map_err(|e| e.to_string()));
+        done.map_err(|reason| TokenError::Broken {
             source_name: self.source.clone(),
             reason,
-        }
+        })
     }
 
     fn encoding(
@@ -171,8 +167,7 @@ impl Tokenizer {
         text: &str,
         add_special_tokens: bool,
     ) -> Result<tokenizers::Encoding, TokenError> {
-        let encoded = guarded(|| self.inner.encode(text, add_special_tokens));
-        let encoded = encoded.map_err(|reason| self.broken(reason))?;
+        let encoded = self.guarded(|inner| Ok(inner.encode(text, add_special_tokens)))?;
         encoded.map_err(|e| TokenError::Encode {
             text: text.to_owned(),
             reason: e.to_string(),
