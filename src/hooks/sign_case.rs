@@ -171,20 +171,12 @@ impl RawCase {
 
     /// The sign that `post` has in the case, +1 or -1: that of `gate` times `up`.
     pub fn post_sign(self) -> i8 {
-        match self {
-            RawCase::GatePlusUpPlus | RawCase::GateMinusUpMinus => 1,
-            RawCase::GatePlusUpMinus | RawCase::GateMinusUpPlus => -1,
-        }
+        [1, -1, -1, 1][self as usize]
     }
 
     /// What column names end in.
     pub fn suffix(self) -> &'static str {
-        match self {
-            RawCase::GatePlusUpPlus => "gp_up",
-            RawCase::GatePlusUpMinus => "gp_um",
-            RawCase::GateMinusUpPlus => "gm_up",
-            RawCase::GateMinusUpMinus => "gm_um",
-        }
+        ["gp_up", "gp_um", "gm_up", "gm_um"][self as usize]
     }
 }
 
