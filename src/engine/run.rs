@@ -163,13 +163,11 @@ fn check_neurons(edit: &Edit, config: &Config) -> Result<(), EngineError> {
 
 /// An edit that changed no value in a whole experiment is an error, not a null result.
 pub fn check_edits(conditions: &[Condition], counts: &[EditCount]) -> Result<(), EngineError> {
-    let edits = conditions.iter().map(Condition::edit).zip(counts);
-    let null = edits.filter_map(|(edit, count)| Some((edit?, count)));
-    let mut null = null.filter(|(_, count)| count.changed == 0);
-    null.next().map_or(Ok(()), |(edit, count)| {
-        Err(EngineError::NullEdit {
-            label: edit.label.clone(),
-            count: *count,
-        })
-    })
+    for (condition, count) in conditions.iter().zip(counts) {
+        if let Some(edit) = condition.edit().filter(|_| count.changed == 0) {
+            let (label, count) = (edit.label.clone(), *count);
+            return Err(EngineError::NullEdit { label, count });
+        }
+    }
+    Ok(())
 }

@@ -79,8 +79,7 @@ fn wait_asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         })
     });
     after.or_else(|| {
-        let fields = text("ratelimit")?.split(';').map(str::trim);
-        let fields: Vec<&str> = fields.collect();
+        let fields: Vec<&str> = text("ratelimit")?.split(';').map(str::trim).collect();
         let until = fields.iter().find_map(|field| field.strip_prefix("t="))?;
         fields.contains(&"r=0").then(|| seconds(until)).flatten()
     })
