@@ -6,7 +6,8 @@ pub trait Progress {
     fn start(&self, what: &str, units: u64);
     /// Some more units are done.
     fn advance(&self, units: u64);
-    /// Whether the run should end, with [`EngineError::Stopped`](super::EngineError::Stopped); asked after each layer of each stream.
+    /// Whether the run should end, with [`EngineError::Stopped`](super::EngineError::Stopped); asked after each layer of
+    /// each stream.
     fn stop_requested(&self) -> bool {
         false
     }
