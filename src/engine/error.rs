@@ -1,6 +1,6 @@
 //! What can go wrong while a model runs.
 
-use super::finite::Precision;
+use super::precision::Precision;
 use crate::hooks::{EditCount, ReadError, ReferenceError};
 use crate::model::ModelError;
 use crate::tokens::TokenError;

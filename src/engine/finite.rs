@@ -6,7 +6,8 @@
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-use super::EngineError;
+use super::error::EngineError;
+use super::precision::Precision;
 use super::rows::Rows;
 use crate::hooks::Condition;
 
@@ -28,15 +29,17 @@ pub(super) fn check_residual(
     if rows_are_finite(computed.residual)? {
         return Ok(());
     }
-    let culprit = culprit(layer, computed)?;
-    Err(EngineError::NotFinite {
-        place: match culprit {
-            Some(culprit) => culprit,
-            None => format!("the residual after layer {layer}"),
-        },
-        edit: label(condition),
-        dtype: Precision::of(computed.residual.dtype()),
-    })
+    let place = culprit(layer, computed)?;
+    let dtype = computed.residual.dtype();
+    Err(not_finite(place, condition, dtype))
+}
+
+fn not_finite(place: String, condition: &Condition, dtype: DType) -> EngineError {
+    EngineError::NotFinite {
+        place,
+        edit: condition.edit().map(|edit| edit.label.clone()),
+        dtype: Precision::of(dtype),
+    }
 }
 
 /// Refuses logits of which one is not finite.
@@ -45,28 +48,15 @@ pub(super) fn check_logits(
     condition: &Condition,
     dtype: DType,
 ) -> std::result::Result<(), EngineError> {
-    if logits
-        .par_chunks(BLOCK)
-        .all(|block| block.iter().all(|logit| logit.is_finite()))
-    {
+    let is_finite = |block: &[f32]| block.iter().all(|logit| logit.is_finite());
+    if logits.par_chunks(BLOCK).all(is_finite) {
         return Ok(());
     }
-    Err(EngineError::NotFinite {
-        place: "a logit".to_string(),
-        edit: label(condition),
-        dtype: Precision::of(dtype),
-    })
+    Err(not_finite("a logit".to_string(), condition, dtype))
 }
 
 /// Values that a thread looks at together.
 const BLOCK: usize = 1 << 14;
-
-fn label(condition: &Condition) -> Option<String> {
-    match condition {
-        Condition::Clean => None,
-        Condition::Edited(edit) => Some(edit.label.clone()),
-    }
-}
 
 /// A row whose squares overflow would leave its norm as zeros, which are finite and wrong.
 fn rows_are_finite(rows: &Tensor) -> Result<bool> {
@@ -81,62 +71,23 @@ fn rows_are_finite(rows: &Tensor) -> Result<bool> {
     })
 }
 
-fn culprit(layer: usize, computed: &Computed<'_>) -> Result<Option<String>> {
+/// What of a layer is the first that is not finite.
+fn culprit(layer: usize, computed: &Computed<'_>) -> Result<String> {
     if !rows_are_finite(computed.resid_mid)? {
-        return Ok(Some(format!(
-            "the residual after the attention of layer {layer}"
-        )));
+        return Ok(format!("the residual after the attention of layer {layer}"));
     }
-    for (name, tensor) in [
-        ("gate", computed.gate),
-        ("up", computed.up),
-        ("post", computed.post),
-    ] {
-        let width = tensor.dim(1)?;
+    let Computed { gate, up, post, .. } = computed;
+    for (name, tensor) in [("gate", gate), ("up", up), ("post", post)] {
         let found = Rows::of(tensor)?.read(|values| {
-            values
-                .iter()
-                .position(|value| !value.is_finite())
-                .map(|at| (at % width, values[at]))
+            let at = values.iter().position(|value| !value.is_finite())?;
+            Some((at, values[at]))
         })?;
-        if let Some((neuron, value)) = found {
-            return Ok(Some(format!("{name} of neuron {layer}.{neuron} ({value})")));
+        if let Some((at, value)) = found {
+            let neuron = at % tensor.dim(1)?;
+            return Ok(format!("{name} of neuron {layer}.{neuron} ({value})"));
         }
     }
-    Ok(None)
-}
-
-/// What activations are kept in, and what to do where it is too small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// To 65,504.
-    F16,
-    /// As far as f32, with fewer digits.
-    Bf16,
-    /// To 3.4e38.
-    F32,
-}
-
-impl Precision {
-    fn of(dtype: DType) -> Self {
-        match dtype {
-            DType::F16 => Precision::F16,
-            DType::BF16 => Precision::Bf16,
-            _ => Precision::F32,
-        }
-    }
-
-    /// What to do next.
-    pub(super) fn advice(self) -> &'static str {
-        match self {
-            Precision::F16 => "f16 holds numbers to 65,504 only: use --dtype f32, or bf16",
-            Precision::Bf16 => "use --dtype f32, or a milder --mode where an edit made it",
-            Precision::F32 => {
-                "the file is damaged (a weight that is not a number, or far too large), or the edit's value is too large: \
-                 get the model again, or use a milder --mode"
-            }
-        }
-    }
+    Ok(format!("the residual after layer {layer}"))
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::EngineError;
+use super::error::EngineError;
 use super::finite::check_logits;
 use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::Stream;
-use super::tail::residual_of;
 use crate::hooks::{Condition, ReadError};
 use crate::model::Model;
 
@@ -40,7 +39,7 @@ pub struct LogitBlock<'a> {
 
 /// What goes through the head together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Share {
+pub(super) struct Share {
     /// Rows of each stream.
     rows: usize,
     streams: usize,
@@ -48,7 +47,7 @@ struct Share {
 
 impl Share {
     /// As much as fits the memory beside `held` bytes.
-    fn of_memory(model: &Model, streams: &[Stream], held: u64) -> Share {
+    pub fn of_memory(model: &Model, streams: &[Stream], held: u64) -> Share {
         let config = model.config();
         let residuals = streams.iter().map(|stream| stream.residual.elem_count());
         let residual_bytes = (residuals.sum::<usize>() * model.dtype().size_in_bytes()) as u64;
@@ -68,19 +67,8 @@ impl Share {
     }
 }
 
+/// Shows a readout its rows of all streams, as much at once as a share has.
 pub(super) fn read_logits(
-    model: &Model,
-    streams: &mut [Stream],
-    prefixes: &Prefixes<'_>,
-    readout: &mut dyn Readout,
-    conditions: &[Condition],
-    held: u64,
-) -> Result<(), EngineError> {
-    let share = Share::of_memory(model, streams, held);
-    read_in_shares(model, streams, prefixes, readout, conditions, share)
-}
-
-fn read_in_shares(
     model: &Model,
     streams: &mut [Stream],
     prefixes: &Prefixes<'_>,
@@ -98,7 +86,7 @@ fn read_in_shares(
         for streams in streams.chunks(share.streams) {
             let residuals = streams
                 .iter()
-                .map(|s| residual_of(s, &clean, rows, prefixes));
+                .map(|s| s.residual_of(&clean, rows, prefixes));
             let residuals = residuals.collect::<candle_core::Result<Vec<_>>>()?; // each [rows, d_model]
             let logits = logits(model, &Tensor::cat(&residuals, 0)?)?;
             logits.read(|logits| {
@@ -214,7 +202,7 @@ mod tests {
         };
         let share = share.unwrap_or_else(|| Share::of_memory(model, &streams, 0));
         let batch = TokenBatch::new(vec![Sequence::of_ids(0, (0..7).collect())]).unwrap();
-        read_in_shares(
+        read_logits(
             model,
             &mut streams,
             &Prefixes::apart(&batch),

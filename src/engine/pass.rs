@@ -3,41 +3,145 @@
 use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
 
-use super::EngineError;
+use super::error::EngineError;
 use super::finite::{Computed, check_residual};
 use super::post::PostPass;
 use super::prefixes::Prefixes;
+use super::progress::Progress;
 use super::rows::{Rows, sum};
-use super::stream::{Stream, fork};
+use super::stream::{Fork, Stream, fork};
 use super::tail::Tails;
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
 use crate::model::{Activation, AttentionTables, KeysValues, Layer, Model, TokenRows};
+use crate::tokens::TokenBatch;
+
+/// What earlier tokens of a text left behind.
+pub(super) struct Past {
+    /// One per layer.
+    pub caches: Vec<KvCache>,
+    /// How many tokens there were.
+    pub tokens: usize,
+}
+
+impl Past {
+    /// How many tokens came before.
+    pub fn tokens_of(past: Option<&Past>) -> usize {
+        past.map_or(0, |past| past.tokens)
+    }
+}
 
 /// The state of one run.
 pub(super) struct Pass<'a, 'o> {
     pub prefixes: Prefixes<'a>,
-    pub tails: Tails,
+    tails: Tails,
     /// Keys and values of the first stream in the layer that is worked on.
-    pub first: Option<KeysValues>,
-    pub conditions: &'a [Condition],
-    pub observers: &'a mut [&'o mut dyn Observer],
-    pub tables: AttentionTables,
-    pub activation: Activation,
-    pub counts: Vec<EditCount>,
+    first: Option<KeysValues>,
+    conditions: &'a [Condition],
+    observers: &'a mut [&'o mut dyn Observer],
+    tables: AttentionTables,
+    activation: Activation,
+    counts: Vec<EditCount>,
+    /// Where the batch continues a text.
+    past: Option<&'a mut Past>,
 }
 
-impl Pass<'_, '_> {
+/// A stream in one layer, up to where its conditions may differ.
+struct Shared<'s> {
+    l: usize,
+    layer: &'s Layer,
+    stream: &'s Stream,
+    resid_mid: Tensor, // [rows, d_model]
+    gate: Tensor,      // [rows, d_mlp]
+    up: Tensor,        // [rows, d_mlp]
+}
+
+impl<'a, 'o> Pass<'a, 'o> {
+    pub fn new(
+        model: &Model,
+        batch: &'a TokenBatch,
+        conditions: &'a [Condition],
+        observers: &'a mut [&'o mut dyn Observer],
+        past: Option<&'a mut Past>,
+    ) -> Result<Self, EngineError> {
+        let (config, device) = (model.config(), model.device());
+        let before = Past::tokens_of(past.as_deref());
+        // A single site is shown for all tokens, and the rows of a kept text are in its caches.
+        let is_plain = observers.is_empty() && past.is_none();
+        Ok(Self {
+            prefixes: match past {
+                // What came before is of one sequence.
+                Some(_) => Prefixes::apart(batch),
+                None => Prefixes::new(batch, conditions, device)?,
+            },
+            tails: Tails::new(is_plain && conditions.first() == Some(&Condition::Clean)),
+            first: None,
+            conditions,
+            observers,
+            tables: AttentionTables::new(config, batch.groups(), before, model.dtype(), device)?,
+            activation: config.activation,
+            counts: vec![EditCount::default(); conditions.len()],
+            past,
+        })
+    }
+
+    /// All conditions from the embedding to the last layer, in one stream at first.
+    pub fn through_layers(
+        &mut self,
+        model: &Model,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Stream>, EngineError> {
+        let mut streams = vec![Stream {
+            residual: model.embed(&self.prefixes.ids())?, // [rows, d_model]
+            tail: None,
+            conditions: (0..self.conditions.len()).collect(),
+        }];
+        for (l, layer) in model.layers()?.enumerate() {
+            let layer = layer?;
+            let mut after = Vec::with_capacity(streams.len());
+            for stream in streams {
+                let forks = self.through_layer(l, &layer, stream)?;
+                progress.advance(1 + forks.len() as u64);
+                if progress.stop_requested() {
+                    return Err(EngineError::Stopped);
+                }
+                after.extend(forks);
+            }
+            streams = after;
+        }
+        Ok(streams)
+    }
+
     /// One layer for one stream: what is shared once, then one continuation per different edit.
-    pub fn through_layer(
+    fn through_layer(
         &mut self,
         l: usize,
         layer: &Layer,
         stream: Stream,
-        cache: Option<&mut KvCache>,
     ) -> Result<Vec<Stream>, EngineError> {
-        let sharing = &stream.conditions;
-        let at = |site| HookPoint::in_layer(l, site);
+        let (sharing, at) = (&stream.conditions, |site| HookPoint::in_layer(l, site));
+        let resid_mid = self.attend(l, layer, &stream)?;
+        let (gate, up) = layer.gate_and_up(&resid_mid)?; // [rows, d_mlp] both
+        self.fire(at(Site::Pre), sharing, &gate)?;
+        self.fire(at(Site::PreLinear), sharing, &up)?;
+        let forks = fork(self.conditions, sharing, l);
+        let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
+        let shared = Shared {
+            l,
+            layer,
+            stream: &stream,
+            resid_mid,
+            gate,
+            up,
+        };
+        let streams = forks
+            .into_iter()
+            .map(|fork| self.go_on(&shared, &post_pass, fork));
+        streams.collect()
+    }
 
+    /// The residual after the attention of a layer: `[rows, d_model]`.
+    fn attend(&mut self, l: usize, layer: &Layer, stream: &Stream) -> Result<Tensor, EngineError> {
+        let (sharing, at) = (&stream.conditions, |site| HookPoint::in_layer(l, site));
         let resid_pre = &stream.residual; // [rows, d_model]
         self.fire(at(Site::ResidPre), sharing, resid_pre)?;
         let tail = stream.tail.as_deref();
@@ -46,6 +150,7 @@ impl Pass<'_, '_> {
             shared: tail.map_or(self.prefixes.tensors(), |tail| Some(&tail.shared)),
             others: tail.and(self.first.as_ref()),
         };
+        let cache = self.past.as_mut().map(|past| &mut past.caches[l]);
         let (attn_out, keys_values) = layer.attn_out(resid_pre, rows, &self.tables, cache)?; // [rows, d_model]
         if sharing[0] == 0 {
             self.first = self.tails.are_used.then_some(keys_values);
@@ -53,56 +158,63 @@ impl Pass<'_, '_> {
         self.fire(at(Site::AttnOut), sharing, &attn_out)?;
         let resid_mid = sum(resid_pre, &attn_out)?; // [rows, d_model]
         self.fire(at(Site::ResidMid), sharing, &resid_mid)?;
+        Ok(resid_mid)
+    }
 
-        let (gate, up) = layer.gate_and_up(&resid_mid)?; // [rows, d_mlp] both
-        self.fire(at(Site::Pre), sharing, &gate)?;
-        self.fire(at(Site::PreLinear), sharing, &up)?;
-
-        let forks = fork(self.conditions, sharing, l);
-        let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
-        let mut streams = Vec::with_capacity(forks.len());
-        for fork in forks {
-            let prefixes = &self.prefixes;
-            let token = |row| prefixes.token(tail.map_or(row, |tail| tail.rows[row] as usize));
-            let (post, count) = post_pass.post(fork.edit.as_ref(), prefixes.batch, &token)?; // [rows, d_mlp]
-            for &condition in &fork.conditions {
-                self.counts[condition] += count;
-            }
-            self.fire(at(Site::Post), &fork.conditions, &post)?;
-            // From a stream's first edit on, the rows that it may change are enough.
-            let begun = match (&fork.edit, tail) {
-                (Some(edit), None) => {
-                    self.tails
-                        .of(edit.positions(), &self.prefixes, post.device())?
-                }
-                _ => None,
-            };
-            let (post, from) = match &begun {
-                Some(tail) => (
-                    post.index_select(&tail.select, 0)?,
-                    resid_mid.index_select(&tail.select, 0)?,
-                ),
-                None => (post, resid_mid.clone()),
-            };
-            let mlp_out = layer.mlp_out(&post)?; // [rows, d_model]
-            self.fire(at(Site::MlpOut), &fork.conditions, &mlp_out)?;
-            let residual = sum(&from, &mlp_out)?; // [rows, d_model]
-            let computed = Computed {
-                resid_mid: &resid_mid,
-                gate: &gate,
-                up: &up,
-                post: &post,
-                residual: &residual,
-            };
-            check_residual(l, &self.conditions[fork.conditions[0]], &computed)?;
-            self.fire(at(Site::ResidPost), &fork.conditions, &residual)?;
-            streams.push(Stream {
-                residual,
-                tail: begun.or_else(|| stream.tail.clone()),
-                conditions: fork.conditions,
-            });
+    /// The conditions of one fork from the gated activation to the end of the layer.
+    fn go_on(
+        &mut self,
+        shared: &Shared<'_>,
+        post_pass: &PostPass,
+        fork: Fork<'_>,
+    ) -> Result<Stream, EngineError> {
+        let Shared { l, resid_mid, .. } = shared;
+        let (conditions, at) = (&fork.conditions, |site| HookPoint::in_layer(*l, site));
+        let tail = shared.stream.tail.as_deref();
+        let prefixes = &self.prefixes;
+        let token = |row| prefixes.token(tail.map_or(row, |tail| tail.rows[row] as usize));
+        let (all, count) = post_pass.post(fork.edit.as_ref(), prefixes.batch, &token)?; // [rows, d_mlp]
+        for &condition in conditions {
+            self.counts[condition] += count;
         }
-        Ok(streams)
+        self.fire(at(Site::Post), conditions, &all)?;
+        // From a stream's first edit on, the rows that it may change are enough.
+        let edit = fork.edit.filter(|_| tail.is_none());
+        let (tails, prefixes) = (&mut self.tails, &self.prefixes);
+        let begun = edit.map(|edit| tails.of(edit.positions(), prefixes, all.device()));
+        let begun = begun.transpose()?.flatten();
+        let (post, from) = match &begun {
+            Some(tail) => (
+                all.index_select(&tail.select, 0)?,
+                resid_mid.index_select(&tail.select, 0)?,
+            ),
+            None => (all, resid_mid.clone()),
+        };
+        let mlp_out = shared.layer.mlp_out(&post)?; // [rows, d_model]
+        self.fire(at(Site::MlpOut), conditions, &mlp_out)?;
+        let residual = sum(&from, &mlp_out)?; // [rows, d_model]
+        let computed = Computed {
+            resid_mid,
+            gate: &shared.gate,
+            up: &shared.up,
+            post: &post,
+            residual: &residual,
+        };
+        check_residual(*l, &self.conditions[conditions[0]], &computed)?;
+        self.fire(at(Site::ResidPost), conditions, &residual)?;
+        Ok(Stream {
+            residual,
+            tail: begun.or_else(|| shared.stream.tail.clone()),
+            conditions: fork.conditions,
+        })
+    }
+
+    /// What each condition's edit changed; a text that goes on has the batch's tokens behind it.
+    pub fn finish(self) -> Vec<EditCount> {
+        if let Some(past) = self.past {
+            past.tokens += self.prefixes.batch.tokens();
+        }
+        self.counts
     }
 
     pub fn final_scale(&mut self, model: &Model, stream: &Stream) -> Result<(), EngineError> {

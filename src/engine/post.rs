@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::EngineError;
+use super::error::EngineError;
 use super::rows::Rows;
 use crate::hooks::{BatchEdit, EditCount, LayerEdit};
 use crate::model::Activation;

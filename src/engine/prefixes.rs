@@ -44,10 +44,7 @@ impl<'b> Prefixes<'b> {
     /// The rows of `batch` under `conditions`.
     pub fn new(batch: &'b TokenBatch, conditions: &[Condition], device: &Device) -> Result<Self> {
         let mut positions: Vec<Positions> = Vec::new();
-        for condition in conditions {
-            let Condition::Edited(edit) = condition else {
-                continue;
-            };
+        for edit in conditions.iter().filter_map(Condition::edit) {
             // Resampling gives each prompt values of another.
             if matches!(edit.mode, Mode::Resample(_)) {
                 return Ok(Self::apart(batch));

@@ -3,8 +3,10 @@
 
 use candle_nn::kv_cache::KvCache;
 
+use super::error::EngineError;
 use super::head::{LogitBlock, Readout};
-use super::{Engine, EngineError};
+use super::pass::Past;
+use super::run::Engine;
 use crate::hooks::{Condition, EditCount, ReadError};
 use crate::tokens::{Positions, Sequence, TokenBatch};
 
@@ -13,14 +15,6 @@ const TOKENS: usize = 2;
 
 /// Tokens that a cache has room for at first, and grows by.
 const ROOM: usize = 256;
-
-/// What earlier tokens left behind.
-pub(super) struct Past {
-    /// One per layer.
-    pub caches: Vec<KvCache>,
-    /// How many tokens there were.
-    pub tokens: usize,
-}
 
 /// A text that grows.
 pub struct Session<'e, 'm> {

@@ -2,19 +2,43 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Result, Tensor};
 
+use super::prefixes::Prefixes;
 use super::tail::Tail;
 use crate::hooks::{Condition, LayerEdit};
 
 /// A residual with the conditions that share it.
 pub(super) struct Stream {
-    /// `[rows, d_model]`: a row for each token, or for all that begin alike ([`Prefixes`](super::prefixes::Prefixes)).
+    /// `[rows, d_model]`: a row for each token, or for all that begin alike ([`Prefixes`]).
     pub residual: Tensor,
     /// The rows alone that its edits may have changed; `None`: all.
     pub tail: Option<Arc<Tail>>,
     /// Indices of the conditions, ascending.
     pub conditions: Vec<usize>,
+}
+
+impl Stream {
+    /// The residual rows of some tokens: `[tokens, d_model]`. `clean` is the residual of the first stream.
+    pub fn residual_of(
+        &self,
+        clean: &Tensor,
+        tokens: &[usize],
+        prefixes: &Prefixes<'_>,
+    ) -> Result<Tensor> {
+        let place = |token: &usize| match &self.tail {
+            Some(tail) => tail.of_token[*token],
+            None => prefixes.row(*token) as u32,
+        };
+        let places: Vec<u32> = tokens.iter().map(place).collect();
+        let own = &self.residual;
+        let are_own = places.iter().all(|place| (*place as usize) < own.dims()[0]);
+        let places = Tensor::new(places, own.device())?;
+        if are_own {
+            return own.index_select(&places, 0);
+        }
+        Tensor::cat(&[own, clean], 0)?.index_select(&places, 0)
+    }
 }
 
 /// One continuation of a stream after a layer's `post`.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use candle_core::{Device, Result, Tensor};
 
 use super::prefixes::Prefixes;
-use super::stream::Stream;
 use crate::model::SharedRows;
 use crate::tokens::Positions;
 
@@ -24,7 +23,7 @@ pub(super) struct Tail {
     /// Where attention finds queries, keys and values: own rows, then all of the clean stream.
     pub shared: SharedRows,
     /// Of each token: its place among own rows, then all of the clean stream.
-    of_token: Vec<u32>,
+    pub of_token: Vec<u32>,
 }
 
 /// The tails of a run, made as streams fork.
@@ -107,26 +106,5 @@ impl Tail {
             rows,
             of_token,
         }))
-    }
-}
-
-/// The residual rows of some tokens: `[tokens, d_model]`. `clean` is the residual of the first stream.
-pub(super) fn residual_of(
-    stream: &Stream,
-    clean: &Tensor,
-    tokens: &[usize],
-    prefixes: &Prefixes<'_>,
-) -> Result<Tensor> {
-    let place = |token: &usize| match &stream.tail {
-        Some(tail) => tail.of_token[*token],
-        None => prefixes.row(*token) as u32,
-    };
-    let places: Vec<u32> = tokens.iter().map(place).collect();
-    let own = &stream.residual;
-    let are_own = places.iter().all(|place| (*place as usize) < own.dims()[0]);
-    let places = Tensor::new(places, own.device())?;
-    match are_own {
-        true => own.index_select(&places, 0),
-        false => Tensor::cat(&[own, clean], 0)?.index_select(&places, 0),
     }
 }

@@ -6,23 +6,16 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
+use strum::{Display, EnumString, IntoStaticStr};
 
+use super::error::EngineError;
 use super::rows::Rows;
-use super::{Engine, EngineError};
+use super::run::Engine;
 use crate::model::Residency;
 
 /// What residual rows go through before the unembedding.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Display, EnumString, IntoStaticStr,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_lens)]

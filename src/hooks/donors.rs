@@ -140,10 +140,10 @@ impl Donors {
             return Err(ReferenceError::NoDonor { prompt });
         }
         let mut rows = self.rows(batch).into_iter().zip(batch.mask(positions));
-        match rows.any(|(row, edited)| edited && row.is_none()) {
-            true => Err(ReferenceError::DonorPositions { positions }),
-            false => Ok(()),
+        if rows.any(|(row, edited)| edited && row.is_none()) {
+            return Err(ReferenceError::DonorPositions { positions });
         }
+        Ok(())
     }
 }
 

@@ -77,13 +77,14 @@ impl Edit {
         model: (usize, usize),
         batch: &TokenBatch,
     ) -> Result<(), ReferenceError> {
-        let same = |what, found| match found == model {
-            true => Ok(()),
-            false => Err(ReferenceError::OtherModel {
+        let same = |what, found| {
+            let expected = model;
+            let other = ReferenceError::OtherModel {
                 what,
                 found,
-                expected: model,
-            }),
+                expected,
+            };
+            (found == expected).then_some(()).ok_or(other)
         };
         if let SignConvention::Reference(signs) = &self.signs {
             same("reference signs", signs.shape())?;
@@ -121,22 +122,26 @@ impl From<Edit> for Condition {
 }
 
 impl Condition {
-    /// What this condition edits in layer `layer`, if anything.
-    pub(crate) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
+    /// The edit, if there is one.
+    pub fn edit(&self) -> Option<&Edit> {
         match self {
             Condition::Clean => None,
-            Condition::Edited(edit) => {
-                let neurons = edit.neurons.layer(layer);
-                (!neurons.is_empty()).then_some(LayerEdit {
-                    layer,
-                    neurons,
-                    mode: &edit.mode,
-                    positions: edit.positions,
-                    when: edit.when,
-                    signs: &edit.signs,
-                })
-            }
+            Condition::Edited(edit) => Some(edit),
         }
+    }
+
+    /// What this condition edits in layer `layer`, if anything.
+    pub(crate) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
+        let edit = self.edit()?;
+        let neurons = edit.neurons.layer(layer);
+        (!neurons.is_empty()).then_some(LayerEdit {
+            layer,
+            neurons,
+            mode: &edit.mode,
+            positions: edit.positions,
+            when: edit.when,
+            signs: &edit.signs,
+        })
     }
 }
 

@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::model::Config;
-use crate::prompts::{NotText, Place, Problem, Unreadable, content, list, read_text};
+use crate::prompts::{Place, Problem, Unreadable, content, list, read_text};
 
 /// One MLP neuron, `layer.neuron` (DESIGN 2); `"3.17"` is neuron 17 of layer 3.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -96,22 +96,9 @@ pub enum NeuronError {
         /// The file, or whatever the text came from.
         source_name: String,
     },
-    /// The file is not text.
-    #[error("the neuron file {} {what}", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        what: NotText,
-    },
-    /// The file could not be read.
-    #[error("cannot read the neuron file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The file could not be read, or is not text.
+    #[error(transparent)]
+    File(#[from] Unreadable),
 }
 
 /// A set of neurons: per layer sorted indices, each once.
@@ -171,12 +158,9 @@ impl NeuronSet {
     /// Reads a neuron file: one `layer.neuron` per line, `#` starts a comment, blank lines are skipped.
     ///
     /// # Errors
-    /// [`NeuronError::Read`] when the file cannot be read, otherwise as [`NeuronSet::parse`].
+    /// [`NeuronError::File`] when the file cannot be read, otherwise as [`NeuronSet::parse`].
     pub fn read(path: &Path, n_layers: usize, d_mlp: usize) -> Result<Self, NeuronError> {
-        let text = read_text(path).map_err(|why| match (path.to_owned(), why) {
-            (path, Unreadable::Io(source)) => NeuronError::Read { path, source },
-            (path, Unreadable::NotText(what)) => NeuronError::NotText { path, what },
-        })?;
+        let text = read_text(path, "neuron", "")?;
         Self::parse(&text, &path.display().to_string(), n_layers, d_mlp)
     }
 

@@ -166,28 +166,17 @@ impl RawCase {
 
     /// The case that a neuron with the sign `sign` is in when `up` is read in reference sign: times `sign`.
     pub fn in_reference_sign(self, sign: i8) -> RawCase {
-        match sign > 0 {
-            true => self,
-            false => Self::ALL[self as usize ^ 1],
-        }
+        Self::ALL[self as usize ^ usize::from(sign <= 0)]
     }
 
     /// The sign that `post` has in the case, +1 or -1: that of `gate` times `up`.
     pub fn post_sign(self) -> i8 {
-        match self {
-            RawCase::GatePlusUpPlus | RawCase::GateMinusUpMinus => 1,
-            RawCase::GatePlusUpMinus | RawCase::GateMinusUpPlus => -1,
-        }
+        [1, -1, -1, 1][self as usize]
     }
 
     /// What column names end in.
     pub fn suffix(self) -> &'static str {
-        match self {
-            RawCase::GatePlusUpPlus => "gp_up",
-            RawCase::GatePlusUpMinus => "gp_um",
-            RawCase::GateMinusUpPlus => "gm_up",
-            RawCase::GateMinusUpMinus => "gm_um",
-        }
+        ["gp_up", "gp_um", "gm_up", "gm_um"][self as usize]
     }
 }
 

@@ -3,23 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use strum::VariantArray;
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::model::Config;
 
 /// A tensor of the forward pass that observers may read.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 pub enum Site {
     /// The residual stream before the layer, `[tokens, d_model]`.
     #[strum(serialize = "hook_resid_pre")]

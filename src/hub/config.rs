@@ -117,10 +117,7 @@ impl HubConfig {
         let xdg = vars
             .path(&["XDG_CACHE_HOME"])
             .or_else(|| home.map(|home| home.join(".cache")));
-        let local = match cfg!(windows) {
-            true => vars.path(&["LOCALAPPDATA"]),
-            false => None,
-        };
+        let local = vars.path(&["LOCALAPPDATA"]).filter(|_| cfg!(windows));
         let hf_home = vars
             .path(&["HF_HOME"])
             .or_else(|| xdg.as_ref().map(|base| base.join("huggingface")));
@@ -145,9 +142,10 @@ impl HubConfig {
             endpoint: vars
                 .endpoint("HF_ENDPOINT")?
                 .unwrap_or(DEFAULT_ENDPOINT.to_string()),
-            network: match vars.truth(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])? {
-                true => Network::CacheOnly,
-                false => Network::Allowed,
+            network: if vars.truth(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])? {
+                Network::CacheOnly
+            } else {
+                Network::Allowed
             },
             patience: Patience {
                 answer: vars.seconds("HF_HUB_ETAG_TIMEOUT", patience.answer)?,
@@ -158,6 +156,11 @@ impl HubConfig {
             proxies: Proxies::from_vars(&vars)?,
             pythons: vec!["python3".into(), "python".into()],
         })
+    }
+
+    /// The URL of the hub as others are made of it.
+    pub(super) fn endpoint(&self) -> &str {
+        self.endpoint.trim_end_matches('/')
     }
 
     /// The folder that holds the models of aliases.

@@ -70,10 +70,10 @@ pub(super) fn compare(path: &Path, etag: &str) -> Result<HashCheck, HubError> {
         40 => ("git hash", git_blob(path)?),
         _ => return Ok(HashCheck::Unknown),
     };
-    Ok(match got.eq_ignore_ascii_case(etag) {
-        true => HashCheck::Match,
-        false => HashCheck::Mismatch(kind, got),
-    })
+    if got.eq_ignore_ascii_case(etag) {
+        return Ok(HashCheck::Match);
+    }
+    Ok(HashCheck::Mismatch(kind, got))
 }
 
 /// Whether `text` has the shape of a sha256 in hex.

@@ -1,10 +1,11 @@
 //! What can go wrong between a model's name and its files.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::alias::ALIASES;
-use super::gguf::GgufFileError;
+use super::file_error::FileError;
 
 /// Why a model's files could not be found or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +24,6 @@ pub enum HubError {
         reason: String,
     },
 
-    /// The name is a path, and nothing is there.
-    #[error("{} does not exist (looked in {})", path.display(), base.display())]
-    PathMissing {
-        /// The path as given.
-        path: PathBuf,
-        /// The folder that it was read relative to.
-        base: PathBuf,
-    },
-
     /// A folder lacks files that a model needs.
     #[error("{} is not a whole model; missing: {}{hint}", dir.display(), missing.join(", "))]
     FolderIncomplete {
@@ -41,15 +33,6 @@ pub enum HubError {
         missing: Vec<String>,
         /// What to do instead, or nothing.
         hint: String,
-    },
-
-    /// A file or folder that is there and cannot be used.
-    #[error("{} {why}", path.display())]
-    Unusable {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why, and what to do, in words that go on from its name.
-        why: String,
     },
 
     /// A variable of the environment has a value that cannot be used.
@@ -132,9 +115,9 @@ pub enum HubError {
     #[error("the hub at {0}")]
     Refused(String),
 
-    /// A GGUF file whose parts are not all there.
+    /// A file or folder that cannot be used.
     #[error(transparent)]
-    Gguf(#[from] GgufFileError),
+    File(#[from] FileError),
 
     /// The hub said something of a file that cannot be true, or that is not safe to act on.
     #[error(
@@ -163,6 +146,20 @@ pub enum HubError {
 }
 
 impl HubError {
+    /// Bytes that are not the expected ones.
+    pub(super) fn mismatch(
+        what: impl Display,
+        [expected, got]: [String; 2],
+        advice: impl Into<String>,
+    ) -> Self {
+        Self::Mismatch {
+            what: what.to_string(),
+            expected,
+            got,
+            advice: advice.into(),
+        }
+    }
+
     /// For `map_err`: an I/O error with what was tried on which path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
@@ -171,11 +168,6 @@ impl HubError {
             path,
             source,
         }
-    }
-
-    pub(super) fn unusable(path: &Path, why: impl Into<String>) -> Self {
-        let (path, why) = (path.to_path_buf(), why.into());
-        Self::Unusable { path, why }
     }
 }
 

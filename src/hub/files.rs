@@ -37,18 +37,16 @@ pub enum ModelFiles {
 impl ModelFiles {
     /// Configuration, tokenizer and its configuration, where they are files of their own.
     pub(crate) fn beside_weights(&self) -> Vec<&Path> {
-        match self {
-            ModelFiles::Gguf(_) => Vec::new(),
-            ModelFiles::Folder {
-                config,
-                tokenizer,
-                tokenizer_config,
-                ..
-            } => [config, tokenizer]
-                .into_iter()
-                .chain(tokenizer_config)
-                .map(PathBuf::as_path)
-                .collect(),
-        }
+        let ModelFiles::Folder {
+            config,
+            tokenizer,
+            tokenizer_config,
+            ..
+        } = self
+        else {
+            return Vec::new();
+        };
+        let beside = [config, tokenizer].into_iter().chain(tokenizer_config);
+        beside.map(PathBuf::as_path).collect()
     }
 }

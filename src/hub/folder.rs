@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::HubError;
+use super::file_error::FileError;
 use super::files::*;
 use super::plain::{plain_file_name, shown};
 use super::{folder_hint, json};
@@ -27,7 +28,7 @@ pub(super) fn read(dir: &Path) -> Result<ModelFiles, HubError> {
                  it is not computed here; merge it into the weights, or take the file out of the folder:\n  {}",
                 folder_hint::merge_line(dir)
             );
-            Err(HubError::unusable(dir, why))
+            Err(FileError::unusable(dir, why).into())
         }
         Some(weights) if missing.is_empty() => Ok(ModelFiles::Folder {
             dir: dir.to_path_buf(),
@@ -53,10 +54,10 @@ pub(super) fn shards(path: &Path) -> Result<BTreeSet<String>, HubError> {
 /// What the index at `path` says: tensor name -> shard. Every shard's name is that of a safetensors file beside it.
 ///
 /// # Errors
-/// [`HubError::Unusable`]: no JSON, a tensor twice, no tensors, or a name that leads elsewhere.
-pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, HubError> {
+/// [`FileError::Unusable`]: no JSON, a tensor twice, no tensors, or a name that leads elsewhere.
+pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
     let bad = |reason: String| {
-        HubError::unusable(path, format!("is not a usable index of weights: {reason}"))
+        FileError::unusable(path, format!("is not a usable index of weights: {reason}"))
     };
     let index = json::read_file(path).map_err(bad)?;
     let Some(map) = index.get("weight_map").and_then(|map| map.as_object()) else {
@@ -80,17 +81,14 @@ pub fn weight_map(path: &Path) -> Result<BTreeMap<String, String>, HubError> {
 /// One file, or what the index lists, or shards whose names count them; `None` without any of these.
 fn weight_names(dir: &Path) -> Result<Option<WeightNames>, HubError> {
     let index = dir.join(INDEX);
-    if dir.join(WEIGHTS).is_file() {
-        let names = BTreeSet::from([WEIGHTS.to_string()]);
-        Ok(Some(WeightNames { names, index: None }))
+    let (names, index) = if dir.join(WEIGHTS).is_file() {
+        (Some(BTreeSet::from([WEIGHTS.to_string()])), None)
     } else if index.is_file() {
-        let names = shards(&index)?;
-        let index = Some(index);
-        Ok(Some(WeightNames { names, index }))
+        (Some(shards(&index)?), Some(index))
     } else {
-        let names = counted_shards(&folder_hint::file_names(dir));
-        Ok(names.map(|names| WeightNames { names, index: None }))
-    }
+        (counted_shards(&folder_hint::file_names(dir)), None)
+    };
+    Ok(names.map(|names| WeightNames { names, index }))
 }
 
 /// All shards of a set of which some are there, `model-00001-of-00003.safetensors` and so on; `None` where there is no
@@ -113,22 +111,17 @@ fn counted_shards(files: &[String]) -> Option<BTreeSet<String>> {
 }
 
 fn missing_files(dir: &Path, weights: Option<&WeightNames>) -> Vec<String> {
-    let wanted = [CONFIG, TOKENIZER].into_iter();
     let is_missing = |name: &str| !dir.join(name).is_file();
-    let mut missing: Vec<String> = wanted
-        .filter(|name| is_missing(name))
-        .map(str::to_string)
-        .collect();
-    if let Some(WeightNames { names, index }) = weights {
-        let by = match index {
-            Some(_) => format!(" (named by {INDEX})"),
-            None => String::new(),
-        };
-        let names = names.iter().filter(|name| is_missing(name));
-        missing.extend(names.map(|name| format!("{name}{by}")));
-    }
-    if weights.is_none() {
-        missing.push(format!("{WEIGHTS} (or {INDEX} and its shards)"));
+    let mut missing = vec![CONFIG.to_string(), TOKENIZER.to_string()];
+    missing.retain(|name| is_missing(name));
+    match weights {
+        Some(WeightNames { names, index }) => {
+            let by = index.as_ref().map(|_| format!(" (named by {INDEX})"));
+            let by = by.unwrap_or_default();
+            let names = names.iter().filter(|name| is_missing(name));
+            missing.extend(names.map(|name| format!("{name}{by}")));
+        }
+        None => missing.push(format!("{WEIGHTS} (or {INDEX} and its shards)")),
     }
     missing
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::HubError;
+use super::identity::identity;
 use super::progress::DownloadProgress;
 
 /// Holds the lock file at `path` until the returned file is dropped; says so where another process has it.
@@ -41,16 +42,9 @@ pub(super) fn hold(
     }
 }
 
-#[cfg(unix)]
 fn is_still_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
     match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(found)) => (held.dev(), held.ino()) == (found.dev(), found.ino()),
+        (Ok(held), Ok(found)) => identity(&held) == identity(&found),
         _ => false,
     }
-}
-
-#[cfg(not(unix))]
-fn is_still_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }

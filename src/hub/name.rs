@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::alias::{ALIASES, Alias};
 use super::error::HubError;
+use super::file_error::FileError;
 use super::gguf;
 use super::plain::{plain_file_name, shown};
 
@@ -55,7 +56,7 @@ pub(super) fn parse(model: &str) -> Result<ModelName, HubError> {
         return existing_file(path);
     }
     if looks_like_a_path(model) {
-        return Err(missing_path(path));
+        return Err(missing_path(path).into());
     }
     hub_name(model)
         .map(ModelName::Hub)
@@ -71,7 +72,7 @@ fn existing_file(path: &Path) -> Result<ModelName, HubError> {
     }
     let why = "is neither a GGUF file nor a folder; for a safetensors model, give the folder that holds it with \
                config.json and tokenizer.json";
-    Err(HubError::unusable(path, why))
+    Err(FileError::unusable(path, why).into())
 }
 
 /// Whether a name that exists nowhere on disk was meant as a path all the same.
@@ -85,11 +86,10 @@ fn looks_like_a_path(model: &str) -> bool {
     path.is_absolute() || model.ends_with('/') || dotted || short_gguf || in_a_folder
 }
 
-fn missing_path(path: &Path) -> HubError {
-    HubError::PathMissing {
-        path: path.to_path_buf(),
-        base: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
-    }
+fn missing_path(path: &Path) -> FileError {
+    let base = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let why = format!("does not exist (looked in {})", base.display());
+    FileError::unusable(path, why)
 }
 
 /// Reads a hub name, or says what is wrong with it.
@@ -201,7 +201,7 @@ mod tests {
         ] {
             let error = parse(name).unwrap_err();
             assert!(
-                matches!(error, HubError::PathMissing { .. }),
+                matches!(error, HubError::File(FileError::Unusable { .. })),
                 "{name}: {error}"
             );
             assert!(

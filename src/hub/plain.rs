@@ -68,10 +68,10 @@ fn is_hex(text: &str) -> bool {
 /// A token without the white space around it and the line ends in it; `None` if nothing is left.
 pub(super) fn token(text: &str) -> Result<Option<String>, &'static str> {
     let token = text.replace(['\r', '\n'], "").trim().to_string();
-    match token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(Some(token).filter(|token| !token.is_empty())),
-        false => Err("a token is made of letters, digits and `_`, and this has other characters"),
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a token is made of letters, digits and `_`, and this has other characters");
     }
+    Ok(Some(token).filter(|token| !token.is_empty()))
 }
 
 /// A server's own words for a message: short, and without control characters.

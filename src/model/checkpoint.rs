@@ -235,17 +235,14 @@ impl Checkpoint {
     }
 
     fn model_name(&self, tensor: ModelTensor) -> &'static str {
-        use ModelTensor::{Embedding, FinalNorm, Head};
         let name = |tensor: ModelTensor| tensor.name(self.store.format());
-        match tensor {
-            FinalNorm => name(FinalNorm),
-            // A tied pair may be stored under either name.
-            Embedding | Head if self.config.tied_head => match self.store.has(name(Embedding)) {
-                false if self.store.has(name(Head)) => name(Head),
-                _ => name(Embedding),
-            },
-            own => name(own),
+        let [own, embedding, head] = [tensor, ModelTensor::Embedding, ModelTensor::Head].map(name);
+        if tensor == ModelTensor::FinalNorm || !self.config.tied_head {
+            return own;
         }
+        // A tied pair may be stored under either name.
+        let by_head = self.store.has(head) && !self.store.has(embedding);
+        if by_head { head } else { embedding }
     }
 
     /// Stored norm weight to gain.

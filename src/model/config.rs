@@ -24,14 +24,6 @@ impl AttentionSpec {
     }
 }
 
-/// What a file leaves open and was taken as transformers or llama.cpp take it, and what is not known or not used, for a
-/// person.
-#[derive(Default)]
-pub(super) struct Notes {
-    pub assumed: Vec<String>,
-    pub warnings: Vec<String>,
-}
-
 /// Everything about a model's arithmetic that is not a weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

@@ -3,27 +3,11 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use crate::hub::gguf::GgufFileError;
+use crate::hub::FileError;
 
 /// What can be wrong with a model's files.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// A file that could not be opened or read.
-    #[error("cannot read {}: {why}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
-    /// A file that is not what its name says, or that ends too early.
-    #[error("{} is damaged or incomplete: {why}; fetch it again", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        why: String,
-    },
     /// A file that is another one than when the model was opened.
     #[error(
         "{} was changed while it was in use: what was computed may mix two models; run again when it stays as it is",
@@ -80,9 +64,9 @@ pub enum ModelError {
         /// What is wrong.
         why: Box<ModelError>,
     },
-    /// A GGUF file that cannot be read, or parts that do not belong together.
+    /// A file that cannot be read, is damaged, or does not belong to the others.
     #[error(transparent)]
-    Gguf(#[from] GgufFileError),
+    File(#[from] FileError),
     /// An error of the tensor library.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

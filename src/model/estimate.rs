@@ -139,10 +139,10 @@ impl MemoryPlan {
             streamed_bytes,
         } = self.estimate;
         let streamed = streamed_bytes + activations.max(FEWEST_ACTIVATION_BYTES);
-        match streamed < resident_bytes + ACTIVATION_BYTES {
-            true => streamed,
-            false => resident_bytes + activations.max(ACTIVATION_BYTES),
+        if streamed < resident_bytes + ACTIVATION_BYTES {
+            return streamed;
         }
+        resident_bytes + activations.max(ACTIVATION_BYTES)
     }
 }
 

@@ -3,8 +3,8 @@
 use super::activation::Activation;
 use super::error::ModelError;
 use super::kinds::{
-    ActivationKey, AttentionScale, Biases, EmbeddingScale, GgufQk, NormKind, NormPlaces,
-    Projections, QkNorm, SoftCaps, Windows,
+    AttentionScale, Biases, EmbeddingScale, GgufQk, NormKind, NormPlaces, Projections, QkNorm,
+    SoftCaps, Windows,
 };
 
 /// What a family's numbers were held against: Hugging Face transformers 5.23 in f32, on these weights.
@@ -43,7 +43,7 @@ pub struct Family {
     /// The activation where a file does not name one (GGUF never does).
     pub activation: Activation,
     /// The key of `config.json` that names the activation; there may be another, which transformers ignores.
-    pub activation_key: ActivationKey,
+    pub activation_key: &'static str,
     /// The kind of its norms.
     pub norm: NormKind,
     /// Where the norms are.
@@ -97,7 +97,7 @@ const BASE: Family = Family {
     needed_keys: &[],
     gguf_arch: "llama",
     activation: Activation::Silu,
-    activation_key: ActivationKey::HiddenAct,
+    activation_key: "hidden_act",
     norm: NormKind::Rms,
     norm_places: NormPlaces::Pre,
     qk_norm: QkNorm::None,
@@ -114,6 +114,23 @@ const BASE: Family = Family {
     checks: &[],
 };
 
+/// What differs from `base` in its names alone. Most families have one name in both kinds of files.
+const fn named(
+    base: Family,
+    name: &'static str,
+    models: &'static str,
+    transformers_class: &'static str,
+) -> Family {
+    Family {
+        name,
+        models,
+        model_type: name,
+        transformers_class,
+        gguf_arch: name,
+        ..base
+    }
+}
+
 const LLAMA: Family = Family {
     default_rope_theta: Some(10_000.0), // Llama 2's config.json is older than the key
     gguf_qk: GgufQk::Interleaved,
@@ -123,82 +140,55 @@ const LLAMA: Family = Family {
 
 /// Gemma: what its three generations share.
 const GEMMA: Family = Family {
-    name: "gemma",
-    models: "Gemma 1",
-    model_type: "gemma",
-    transformers_class: "Gemma",
     needed_keys: &["num_key_value_heads", "head_dim"],
-    gguf_arch: "gemma",
     activation: Activation::GeluTanh,
     norm: NormKind::RmsOnePlus,
     embedding_scale: EmbeddingScale::SqrtDModel,
     tied_by_default: true,
     checks: &[random(1e-5)],
-    ..BASE
+    ..named(BASE, "gemma", "Gemma 1", "Gemma")
 };
 
 /// Every family that this version runs.
 pub const FAMILIES: &[Family] = &[
     LLAMA,
     Family {
-        name: "mistral",
-        models: "Mistral 7B",
-        model_type: "mistral",
-        transformers_class: "Mistral",
         needed_keys: &["num_key_value_heads"],
         windows: Windows::EveryLayer {
             default: Some(4096),
         },
         gguf_qk: GgufQk::Interleaved,
         checks: &[random(1e-5)],
-        ..BASE
+        gguf_arch: "llama",
+        ..named(BASE, "mistral", "Mistral 7B", "Mistral")
     },
     Family {
-        name: "qwen2",
-        models: "Qwen 2, Qwen 2.5",
-        model_type: "qwen2",
-        transformers_class: "Qwen2",
         needed_keys: &["num_key_value_heads"],
-        gguf_arch: "qwen2",
         biases: Biases::Qkv,
         windows: Windows::FromLayer,
         checks: &[random(2e-5)],
-        ..BASE
+        ..named(BASE, "qwen2", "Qwen 2, Qwen 2.5", "Qwen2")
     },
     Family {
-        name: "qwen3",
-        models: "Qwen 3 (dense)",
-        model_type: "qwen3",
-        transformers_class: "Qwen3",
         needed_keys: &["num_key_value_heads", "head_dim"],
-        gguf_arch: "qwen3",
         qk_norm: QkNorm::PerHead,
         windows: Windows::FromLayer,
         checks: &[random(1e-5)],
-        ..BASE
+        ..named(BASE, "qwen3", "Qwen 3 (dense)", "Qwen3")
     },
     GEMMA,
     Family {
-        name: "gemma2",
-        models: "Gemma 2",
-        model_type: "gemma2",
-        transformers_class: "Gemma2",
-        gguf_arch: "gemma2",
-        activation_key: ActivationKey::HiddenActivation,
+        activation_key: "hidden_activation",
         norm_places: NormPlaces::PreAndPost,
         attention_scale: AttentionScale::QueryPreAttnScalar { layers_of_27b: 46 },
         soft_caps: SoftCaps::AttentionAndLogits,
         windows: Windows::AllButEvery(2),
         checks: &[random(1e-5)],
-        ..GEMMA
+        ..named(GEMMA, "gemma2", "Gemma 2", "Gemma2")
     },
     Family {
-        name: "gemma3",
-        models: "Gemma 3 (text)",
         model_type: "gemma3_text",
-        transformers_class: "Gemma3",
-        gguf_arch: "gemma3",
-        activation_key: ActivationKey::HiddenActivation,
+        activation_key: "hidden_activation",
         norm_places: NormPlaces::PreAndPost,
         qk_norm: QkNorm::PerHead,
         attention_scale: AttentionScale::QueryPreAttnScalar { layers_of_27b: 62 },
@@ -206,40 +196,25 @@ pub const FAMILIES: &[Family] = &[
         windows: Windows::AllButEvery(6),
         local_rope_theta: Some(10_000.0),
         checks: &[real("Gemma 3 270M", 5e-5), random(5e-5)],
-        ..GEMMA
+        ..named(GEMMA, "gemma3", "Gemma 3 (text)", "Gemma3")
     },
     Family {
-        name: "olmo",
-        models: "OLMo",
-        model_type: "olmo",
-        transformers_class: "Olmo",
-        gguf_arch: "olmo",
         norm: NormKind::LayerNorm,
         gguf_qk: GgufQk::Interleaved,
         checks: &[random(2e-5)],
-        ..BASE
+        ..named(BASE, "olmo", "OLMo", "Olmo")
     },
     Family {
-        name: "olmo2",
-        models: "OLMo 2",
-        model_type: "olmo2",
-        transformers_class: "Olmo2",
-        gguf_arch: "olmo2",
         norm_places: NormPlaces::Post,
         qk_norm: QkNorm::WholeWidth,
         checks: &[random(2e-5)],
-        ..BASE
+        ..named(BASE, "olmo2", "OLMo 2", "Olmo2")
     },
     Family {
-        name: "phi3",
-        models: "Phi-3, Phi-3.5, Phi-4",
-        model_type: "phi3",
-        transformers_class: "Phi3",
-        gguf_arch: "phi3",
         projections: Projections::Fused,
         windows: Windows::EveryLayer { default: None },
         checks: &[random(3e-5)],
-        ..BASE
+        ..named(BASE, "phi3", "Phi-3, Phi-3.5, Phi-4", "Phi3")
     },
 ];
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::error::ModelError;
+use crate::hub::{FileError, identity};
 
 /// What tells a file from its later self: its bytes, when it was changed, and its device and number, which another file
 /// of the same name does not share. A change of its bytes shows in one of these.
@@ -14,28 +15,17 @@ fn stamp(metadata: &Metadata) -> Stamp {
     (metadata.len(), metadata.modified().ok(), identity(metadata))
 }
 
-#[cfg(unix)]
-fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
-    None
-}
-
 /// A file as it was when the model was opened.
 #[derive(Debug)]
 pub(super) struct TrackedFile {
-    path: PathBuf,
+    pub path: PathBuf,
     stamp: Stamp,
 }
 
 impl TrackedFile {
     /// Notes the file's size and time.
-    pub fn new(path: &Path) -> Result<TrackedFile, ModelError> {
-        let metadata = std::fs::metadata(path).map_err(unreadable(path))?;
+    pub fn new(path: &Path) -> Result<TrackedFile, FileError> {
+        let metadata = std::fs::metadata(path).map_err(FileError::read(path))?;
         Ok(TrackedFile {
             path: path.to_path_buf(),
             stamp: stamp(&metadata),
@@ -44,32 +34,27 @@ impl TrackedFile {
 
     /// Whether the open `file` is the noted one.
     pub fn check_open(&self, file: &File) -> Result<(), ModelError> {
-        let metadata = file.metadata().map_err(unreadable(&self.path))?;
+        let metadata = file.metadata().map_err(FileError::read(&self.path))?;
         self.check(&metadata)
     }
 
     /// Whether what now has the file's name is the noted file.
     pub fn check_named(&self) -> Result<(), ModelError> {
-        let metadata = std::fs::metadata(&self.path).map_err(unreadable(&self.path))?;
+        let metadata = std::fs::metadata(&self.path).map_err(FileError::read(&self.path))?;
         self.check(&metadata)
     }
 
     fn check(&self, metadata: &Metadata) -> Result<(), ModelError> {
-        match stamp(metadata) == self.stamp {
-            true => Ok(()),
-            false => Err(ModelError::Changed {
-                path: self.path.clone(),
-            }),
+        if stamp(metadata) == self.stamp {
+            return Ok(());
         }
+        let path = self.path.clone();
+        Err(ModelError::Changed { path })
     }
 }
 
-pub(super) fn open(path: &Path) -> Result<File, ModelError> {
-    File::open(path).map_err(unreadable(path))
-}
-
-pub(super) fn length(path: &Path, file: &File) -> Result<u64, ModelError> {
-    Ok(file.metadata().map_err(unreadable(path))?.len())
+pub(super) fn open(path: &Path) -> Result<File, FileError> {
+    File::open(path).map_err(FileError::read(path))
 }
 
 #[cfg(unix)]
@@ -88,28 +73,6 @@ pub(super) fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std
         offset += read as u64;
     }
     Ok(())
-}
-
-pub(super) fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ModelError {
-    let path = path.to_path_buf();
-    move |why| ModelError::Read {
-        path: path.clone(),
-        why,
-    }
-}
-
-/// The first line alone: candle's errors may carry a backtrace.
-pub(super) fn damaged<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> ModelError {
-    let path = path.to_path_buf();
-    move |error| ModelError::Damaged {
-        path: path.clone(),
-        why: error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_string(),
-    }
 }
 
 #[cfg(test)]

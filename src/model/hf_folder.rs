@@ -5,34 +5,26 @@ use std::path::Path;
 
 use super::config::Config;
 use super::error::ModelError;
-use super::files::damaged;
 use super::store::TensorStore;
-use crate::hub;
+use crate::hub::{self, FileError};
 
 /// What an index says: tensor name -> shard.
 pub(super) type WeightMap = BTreeMap<String, String>;
 
 /// Every tensor of the index is in the shard that it names.
-pub(super) fn check_index(index: &Path, store: &TensorStore) -> Result<WeightMap, ModelError> {
-    let bad = damaged::<String>(index);
-    let map = hub::weight_map(index).map_err(|why| bad(why.to_string()))?;
+pub(super) fn check_index(index: &Path, store: &TensorStore) -> Result<WeightMap, FileError> {
+    let map = hub::weight_map(index).map_err(|why| FileError::damaged(index, why.to_string()))?;
     for (tensor, shard) in &map {
         let there = store.file_of(tensor).and_then(Path::file_name);
-        match there {
-            Some(there)
-                if there.to_str() == Path::new(shard).file_name().and_then(|n| n.to_str()) => {}
-            Some(there) => {
-                return Err(bad(format!(
-                    "it says that tensor {tensor} is in {shard}, and it is in {}",
-                    there.display()
-                )));
-            }
-            None => {
-                return Err(bad(format!(
-                    "it says that tensor {tensor} is in {shard}, which does not have it"
-                )));
-            }
-        }
+        let why = match there {
+            Some(there) if Path::new(shard).file_name() == Some(there) => continue,
+            Some(there) => format!("is in {shard}, and it is in {}", there.display()),
+            None => format!("is in {shard}, which does not have it"),
+        };
+        return Err(FileError::damaged(
+            index,
+            format!("it says that tensor {tensor} {why}"),
+        ));
     }
     Ok(map)
 }
@@ -42,37 +34,25 @@ pub(super) fn check_listed(
     index: &Path,
     map: &WeightMap,
     store: &TensorStore,
-) -> Result<(), ModelError> {
-    let mut unlisted: Vec<&str> = store
-        .names()
-        .filter(|name| !map.contains_key(*name))
-        .collect();
-    unlisted.sort_unstable();
-    match unlisted.first() {
-        Some(name) => Err(damaged(index)(format!(
-            "it does not list tensor {name}, which is in one of its shards"
-        ))),
-        None => Ok(()),
-    }
+) -> Result<(), FileError> {
+    let unlisted = store.names().filter(|name| !map.contains_key(*name));
+    unlisted.min().map_or(Ok(()), |name| {
+        let why = format!("it does not list tensor {name}, which is in one of its shards");
+        Err(FileError::damaged(index, why))
+    })
 }
 
 /// The number of layers is that of the layers whose tensors are there.
 pub(super) fn check_layers(config: &Config, store: &TensorStore) -> Result<(), ModelError> {
     let (said, there) = (config.n_layers(), store.layers("model.layers."));
-    match said == there || there == 0 {
-        true => Ok(()),
-        false => {
-            let accepted = format!(
-                "{there}, the number of layers whose tensors (model.layers.N) the weight files have"
-            );
-            Err(ModelError::value(
-                "config.json",
-                "num_hidden_layers",
-                said,
-                &accepted,
-            ))
-        }
+    if said == there || there == 0 {
+        return Ok(());
     }
+    let accepted = format!(
+        "{there}, the number of layers whose tensors (model.layers.N) the weight files have"
+    );
+    let key = "num_hidden_layers";
+    Err(ModelError::value("config.json", key, said, &accepted))
 }
 
 /// What was chosen where a folder has the weights twice, or shards without an index.

@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use super::config::Notes;
 use super::config_keys::*;
 use super::error::ModelError;
 use super::family::Family;
 use super::kinds::Projections;
 use super::object::{Object, shown};
+use super::reading::Reading;
 use super::rope::{RopeScaling, RopeSpec};
 
 pub(super) const GLOBAL: &str = "full_attention";
@@ -55,35 +55,32 @@ impl Kind {
 
 /// The rotation of one layer type, from whichever dialect the file speaks.
 pub(super) fn read(
-    top: &Object,
+    reading: &mut Reading,
     layer_type: &'static str,
-    family: &Family,
     width: usize,
-    notes: &mut Notes,
 ) -> Result<RopeSpec, ModelError> {
+    let (top, family) = (&reading.keys, reading.family);
     let entry = entry(top, layer_type, family)?;
-    let in_entry = entry.as_ref().map(|entry| entry.number(&ROPE_BASE));
     let outside = match family.local_rope_theta.filter(|_| layer_type == LOCAL) {
         Some(default) => Some(top.number(&LOCAL_ROPE_BASE)?.unwrap_or(default)),
         None => top.number(&ROPE_BASE)?,
     };
+    let inside = entry.as_ref().map(|entry| entry.number(&ROPE_BASE));
     let theta = match (
-        in_entry.transpose()?.flatten().or(outside),
+        inside.transpose()?.flatten().or(outside),
         family.default_rope_theta,
     ) {
         (None, Some(default)) => {
-            notes.assumed.push(top.absent(ROPE_BASE.json, default));
+            reading.assume(ROPE_BASE.json, default);
             default
         }
         (theta, _) => top.need("rope_theta (or rope_parameters)", theta)?,
     };
+    let scaling = entry.map(|entry| scaling(reading, &entry, width));
     Ok(RopeSpec {
         theta,
         width,
-        scaling: match &entry {
-            Some(entry) => scaling(top, entry, family, width, notes)?,
-            None => RopeScaling::None,
-        },
+        scaling: scaling.unwrap_or(Ok(RopeScaling::None))?,
     })
 }
 
@@ -112,15 +109,10 @@ fn entry(top: &Object, layer_type: &str, family: &Family) -> Result<Option<Objec
         .map(Some)
 }
 
-fn scaling(
-    top: &Object,
-    entry: &Object,
-    family: &Family,
-    width: usize,
-    notes: &mut Notes,
-) -> Result<RopeScaling, ModelError> {
-    let kind = kind(entry, family)?;
-    check_keys(entry, kind, notes)?;
+fn scaling(reading: &mut Reading, entry: &Object, width: usize) -> Result<RopeScaling, ModelError> {
+    let kind = kind(entry, reading.family)?;
+    check_keys(reading, entry, kind)?;
+    let top = &reading.keys;
     match kind {
         Kind::Default => Ok(RopeScaling::None),
         Kind::Linear => Ok(RopeScaling::Linear {
@@ -172,11 +164,17 @@ fn longrope(top: &Object, entry: &Object, width: usize) -> Result<RopeScaling, M
     })
 }
 
+/// What a file says of rotations, in either dialect.
+fn ropes(top: &Object) -> Result<impl Iterator<Item = Object>, ModelError> {
+    let [newer, older] = ["rope_parameters", "rope_scaling"].map(|key| top.object(key));
+    Ok(newer?.into_iter().chain(older?))
+}
+
 /// The length of the first training of a model with LongRoPE; transformers lets the outer key win.
 fn original_positions(top: &Object) -> Result<Option<usize>, ModelError> {
     let mut found = top.count(&ORIGINAL_POSITIONS)?;
-    for rope in ["rope_parameters", "rope_scaling"] {
-        if let (None, Some(rope)) = (found, top.object(rope)?) {
+    for rope in ropes(top)? {
+        if found.is_none() {
             found = rope.count(&ORIGINAL_POSITIONS)?;
         }
     }
@@ -187,16 +185,10 @@ fn original_positions(top: &Object) -> Result<Option<usize>, ModelError> {
 /// computed here.
 pub(super) fn max_positions(top: &Object) -> Result<usize, ModelError> {
     let longest = top.needed_count(&MAX_POSITIONS)?;
-    let mut is_longrope = false;
-    for rope in ["rope_parameters", "rope_scaling"] {
-        is_longrope |= top
-            .object(rope)?
-            .is_some_and(|rope| rope.value("short_factor").is_some());
+    if ropes(top)?.any(|rope| rope.value("short_factor").is_some()) {
+        return Ok(original_positions(top)?.unwrap_or(longest));
     }
-    match is_longrope {
-        true => Ok(original_positions(top)?.unwrap_or(longest)),
-        false => Ok(longest),
-    }
+    Ok(longest)
 }
 
 /// The kind that an object names, by the newer key or the older one, which must not disagree.
@@ -206,39 +198,35 @@ fn kind(entry: &Object, family: &Family) -> Result<Kind, ModelError> {
         Projections::Fused => "default, longrope",
         Projections::Separate => "default, linear, llama3, longrope",
     };
-    let mut kinds = Vec::new();
-    for key in ["rope_type", "type"] {
-        if let Some(name) = entry.text(key)? {
-            let known = Kind::from_str(&name).ok();
-            let known = known.filter(|_| name == "su" || is_among(&name, accepted));
-            kinds.push((
-                known.ok_or_else(|| entry.refused(key, &name, accepted))?,
-                name,
-            ));
-        }
-    }
-    match &kinds[..] {
-        [(newer, _), (older, name)] if newer != older => {
+    let named = |key| {
+        let Some(name) = entry.text(key)? else {
+            return Ok(None);
+        };
+        let known = Kind::from_str(&name).ok();
+        let known = known.filter(|_| name == "su" || is_among(&name, accepted));
+        let refused = || entry.refused(key, &name, accepted);
+        known.map(Some).ok_or_else(refused)
+    };
+    match (named("rope_type")?, named("type")?) {
+        (Some(newer), Some(older)) if newer != older => {
+            let name = entry.text("type")?.unwrap_or_default();
             Err(entry.refused("type", name, "that of rope_type"))
         }
-        [(kind, _), ..] => Ok(*kind),
-        [] => match SCALING_KEYS
-            .split(", ")
-            .find(|key| entry.value(key).is_some())
-        {
-            // transformers would take the default, and a person meant something else.
-            Some(key) => entry.need(&format!("rope_type, beside {key}"), None),
-            None => Ok(Kind::Default),
-        },
+        (Some(kind), _) | (None, Some(kind)) => Ok(kind),
+        (None, None) => {
+            let mut scaling_keys = SCALING_KEYS.split(", ");
+            match scaling_keys.find(|key| entry.value(key).is_some()) {
+                // transformers would take the default, and a person meant something else.
+                Some(key) => entry.need(&format!("rope_type, beside {key}"), None),
+                None => Ok(Kind::Default),
+            }
+        }
     }
 }
 
 /// Refuses keys of rotations that are not computed; warns of those that this kind does not use.
-fn check_keys(entry: &Object, kind: Kind, notes: &mut Notes) -> Result<(), ModelError> {
-    for key in entry.keys() {
-        let Some(value) = entry.value(key) else {
-            continue;
-        };
+fn check_keys(reading: &mut Reading, entry: &Object, kind: Kind) -> Result<(), ModelError> {
+    for (key, value) in entry.values() {
         if is_among(key, COMMON_KEYS) || is_among(key, kind.keys()) {
             continue;
         }
@@ -249,8 +237,8 @@ fn check_keys(entry: &Object, kind: Kind, notes: &mut Notes) -> Result<(), Model
         let path = entry.path(key);
         let warning =
             format!("config.json: {path} has no effect beside this rope_type, as in transformers");
-        if !notes.warnings.contains(&warning) {
-            notes.warnings.push(warning);
+        if !reading.warnings.contains(&warning) {
+            reading.warnings.push(warning);
         }
     }
     Ok(())

@@ -112,22 +112,10 @@ pub enum Windows {
     FromLayer,
 }
 
-/// Where `config.json` names the activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActivationKey {
-    /// `hidden_act`.
-    HiddenAct,
-    /// `hidden_activation` (Gemma 2 and 3).
-    HiddenActivation,
-}
-
-impl ActivationKey {
-    /// The key.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            ActivationKey::HiddenAct => "hidden_act",
-            ActivationKey::HiddenActivation => "hidden_activation",
-        }
+impl Windows {
+    /// Of so many layers each but every `period`-th; period 0 is llama.cpp's for windows everywhere.
+    pub(super) fn all_but_every(period: usize, n_layers: usize) -> Vec<bool> {
+        (1..=n_layers).map(|l| !l.is_multiple_of(period)).collect()
     }
 }
 

@@ -35,9 +35,10 @@ impl LayerReader<'_> {
     /// `None` where this family has no such norm.
     pub fn norm(&self, tensor: LayerTensor) -> Result<Option<Norm>, ModelError> {
         let config = self.config();
-        let gain = match tensor.has_ones_for_gain(config) {
-            true => Some(Tensor::ones(config.d_model, self.dtype, self.device)?),
-            false => self.read_if_there(tensor)?,
+        let gain = if tensor.has_ones_for_gain(config) {
+            Some(Tensor::ones(config.d_model, self.dtype, self.device)?)
+        } else {
+            self.read_if_there(tensor)?
         };
         Ok(gain.map(|gain| Norm::new(gain, config.norm_eps, config.family.norm)))
     }

@@ -30,6 +30,7 @@ mod norm;
 mod object;
 mod other_tensors;
 mod read_ahead;
+mod reading;
 mod rope;
 mod safetensors_header;
 mod softcap;

@@ -53,6 +53,11 @@ impl LoadOptions {
         };
         MemoryPlan::new(&estimate, limit)
     }
+
+    /// A tensor as it is held.
+    fn place(&self, tensor: &Tensor) -> candle_core::Result<Tensor> {
+        tensor.to_dtype(self.dtype)?.to_device(&self.device)
+    }
 }
 
 /// A gated decoder.
@@ -87,13 +92,12 @@ impl Model {
     /// Chooses the residency by the memory limit, refuses a limit that is too small, and reads what stays resident.
     pub fn load(checkpoint: Checkpoint, options: LoadOptions) -> Result<Model, ModelError> {
         let plan = options.plan(checkpoint.config())?;
-        let place = |t: Tensor| t.to_dtype(options.dtype)?.to_device(&options.device);
         let config = checkpoint.config();
         let gain = match config.family.norm {
             NormKind::LayerNorm => Tensor::ones(config.d_model, DType::F32, &Device::Cpu)?,
             _ => checkpoint.model_tensor(ModelTensor::FinalNorm)?,
         };
-        let final_norm = Norm::new(place(gain)?, config.norm_eps, config.family.norm);
+        let final_norm = Norm::new(options.place(&gain)?, config.norm_eps, config.family.norm);
         let layer = |l| -> Result<Arc<Layer>, ModelError> {
             let layer = Layer::load(&checkpoint, l, options.dtype, &options.device)?;
             Ok(Arc::new(layer.by_inputs()?))
@@ -105,7 +109,7 @@ impl Model {
                 layers: (0..config.n_layers())
                     .map(layer)
                     .collect::<Result<_, _>>()?,
-                head: place(checkpoint.model_tensor(ModelTensor::Head)?)?,
+                head: options.place(&checkpoint.model_tensor(ModelTensor::Head)?)?,
             }),
         };
         Ok(Model {
@@ -162,9 +166,9 @@ impl Model {
         if let Some(weights) = &self.resident {
             return Ok(InOrder::Held(weights.layers.clone().into_iter()));
         }
-        let (checkpoint, dtype, device) = self.source();
+        let (checkpoint, options) = (self.checkpoint.clone(), self.options.clone());
         InOrder::read_ahead(self.config().n_layers(), move |l| {
-            Layer::load(&checkpoint, l, dtype, &device).map(Arc::new)
+            Layer::load(&checkpoint, l, options.dtype, &options.device).map(Arc::new)
         })
     }
 
@@ -176,7 +180,7 @@ impl Model {
                 vec![HeadBlock { first: 0, weights }].into_iter(),
             ));
         }
-        let (checkpoint, dtype, device) = self.source();
+        let (checkpoint, options) = (self.checkpoint.clone(), self.options.clone());
         let vocab_size = self.config().vocab_size;
         let blocks = vocab_size.div_ceil(self.head_rows());
         // Blocks of nearly equal size: none is much narrower than the others.
@@ -184,7 +188,7 @@ impl Model {
         InOrder::read_ahead(blocks, move |block| {
             let first = bound(block);
             let weights = checkpoint.vocabulary_rows(ModelTensor::Head, first..bound(block + 1))?;
-            let weights = weights.to_dtype(dtype)?.to_device(&device)?;
+            let weights = options.place(&weights)?;
             Ok(HeadBlock { first, weights })
         })
     }
@@ -199,14 +203,10 @@ impl Model {
         (rows as usize).clamp(FEWEST_HEAD_ROWS, config.vocab_size.max(FEWEST_HEAD_ROWS))
     }
 
-    fn source(&self) -> (Checkpoint, DType, Device) {
-        (self.checkpoint.clone(), self.dtype(), self.device().clone())
-    }
-
     /// Token embeddings as the first layer sees them, `[ids, d_model]`.
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
         let rows = self.checkpoint.embedding_rows(ids)?;
-        let rows = rows.to_dtype(self.dtype())?.to_device(self.device())?;
+        let rows = self.options.place(&rows)?;
         // Gemma multiplies by the square root rounded to the model's precision.
         let scale =
             Tensor::new(self.config().embedding_scale(), self.device())?.to_dtype(self.dtype())?;

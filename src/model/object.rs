@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 
-use super::config_keys::{HEAD_DIM, Key, N_KV_HEADS, WIDEST_HEAD};
+use super::config_keys::{HEAD_DIM, Key, LONGEST_INPUT, N_KV_HEADS, Range, WIDEST_HEAD};
 use super::error::ModelError;
 use super::store::Format;
 
@@ -16,7 +16,7 @@ const SHOWN: usize = 60;
 /// An object and the way to it.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
-    format: Format,
+    pub format: Format,
     /// The family that needs its keys; unknown until it is read.
     pub family: &'static str,
     /// `rope_scaling.` for the keys of that object, `llama.` for those of a GGUF file.
@@ -51,6 +51,12 @@ impl Object {
         self.entries.keys().map(String::as_str)
     }
 
+    /// The keys whose value is not null, with it.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let values = self.entries.iter().filter(|(_, value)| !value.is_null());
+        values.map(|(key, value)| (key.as_str(), value))
+    }
+
     /// Whether the key is there, be it with null.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
@@ -73,15 +79,26 @@ impl Object {
         self.read(key, read, &accepted)
     }
 
+    /// A length that may be 0.
+    pub fn length(&self, key: &str) -> Result<Option<usize>, ModelError> {
+        self.whole(key, 0..=LONGEST_INPUT)
+    }
+
     pub fn count(&self, key: &Key) -> Result<Option<usize>, ModelError> {
-        self.whole(self.own(key), key.least as usize..=key.most as usize)
+        let Range { least, most, .. } = key.range;
+        self.whole(self.own(key), least as usize..=most as usize)
     }
 
     pub fn number(&self, key: &Key) -> Result<Option<f64>, ModelError> {
-        let fits = |number: &f64| (key.least..=key.most).contains(number);
+        let Range {
+            least,
+            most,
+            accepted,
+        } = key.range;
+        let fits = |number: &f64| (least..=most).contains(number);
         let (read, accepted): (fn(&Value) -> _, _) = match self.format {
-            Format::Safetensors => (Value::as_f64, key.accepted.to_string()),
-            Format::Gguf => (float, format!("{}, as f32", key.accepted)),
+            Format::Safetensors => (Value::as_f64, accepted.to_string()),
+            Format::Gguf => (float, format!("{accepted}, as f32")),
         };
         let key = self.own(key);
         let Some(value) = self.value(key) else {
@@ -94,10 +111,10 @@ impl Object {
         found.map(Some)
     }
 
-    /// A number of a GGUF file that has 0 where there is none.
-    pub fn number_but_zero(&self, key: &Key) -> Result<Option<f64>, ModelError> {
-        match self.value(self.own(key)).and_then(float) {
-            Some(0.0) => Ok(None),
+    /// A number that may be none, which GGUF files say with 0.
+    pub fn number_if_any(&self, key: &Key) -> Result<Option<f64>, ModelError> {
+        match (self.format, self.value(self.own(key)).and_then(float)) {
+            (Format::Gguf, Some(0.0)) => Ok(None),
             _ => self.number(key),
         }
     }
@@ -105,13 +122,15 @@ impl Object {
     /// Refuses a number that the family does not compute with.
     pub fn none(&self, key: &Key) -> Result<(), ModelError> {
         let key = self.own(key);
-        match (self.value(key), self.format) {
-            (None, _) => Ok(()),
-            (Some(value), Format::Gguf) if float(value) == Some(0.0) => Ok(()),
-            (Some(value), Format::Gguf) => {
-                Err(self.refused(key, shown(value), "0, or no such key"))
+        let (zero, accepted) = match self.format {
+            Format::Safetensors => (None, "null"),
+            Format::Gguf => (Some(0.0), "0, or no such key"),
+        };
+        match self.value(key) {
+            Some(value) if zero.is_none() || float(value) != zero => {
+                Err(self.refused(key, shown(value), accepted))
             }
-            (Some(value), Format::Safetensors) => Err(self.refused(key, shown(value), "null")),
+            _ => Ok(()),
         }
     }
 
@@ -176,10 +195,10 @@ impl Object {
             "empty" => ([json!([]), json!({})].contains(value), "an empty one"),
             _ => (false, "null"),
         };
-        match is_neutral {
-            true => Ok(()),
-            false => Err(self.refused(key, shown(value), &format!("{accepted}, or no such key"))),
+        if is_neutral {
+            return Ok(());
         }
+        Err(self.refused(key, shown(value), &format!("{accepted}, or no such key")))
     }
 
     /// The error for a value that is not accepted.

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::value::{Error as DtypeError, StrDeserializer};
 use serde::de::{Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 
-use super::error::ModelError;
-use super::files::{damaged, length, read_at, unreadable};
+use super::files::read_at;
+use crate::hub::FileError;
 use crate::hub::json::twice;
 
 /// Bytes of a file before its header: the header's length.
@@ -43,14 +43,15 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads and checks the header. The file must have the length that the header says.
-    pub fn read(path: &Path, file: &File) -> Result<Header, ModelError> {
-        let length = length(path, file)?;
+    pub fn read(path: &Path, file: &File) -> Result<Header, FileError> {
+        let length = file.metadata().map_err(FileError::read(path))?.len();
         let (text, start) = header_text(path, file, length)?;
         let tensors = serde_json::from_slice::<Tensors>(&text);
         let Tensors(tensors) =
-            tensors.map_err(|why| damaged(path)(format!("its header: {why}")))?;
+            tensors.map_err(|why| FileError::damaged(path, format!("its header: {why}")))?;
         let header = Header { tensors, start };
-        header.check(length - start).map_err(damaged(path))?;
+        let checked = header.check(length - start);
+        checked.map_err(|why| FileError::damaged(path, why))?;
         Ok(header)
     }
 
@@ -68,23 +69,24 @@ impl Header {
         for (name, entry) in entries {
             let (first, last) = entry.data_offsets;
             if first != end {
-                let what = match first < end {
-                    true => "inside",
-                    false => "not directly after",
+                let relation = if first < end {
+                    "inside"
+                } else {
+                    "not directly after"
                 };
                 return Err(format!(
-                    "tensor {name} begins at byte {first} of the data, {what} {before}, which ends at byte {end}"
+                    "tensor {name} begins at byte {first} of the data, {relation} {before}, which ends at byte {end}"
                 ));
             }
             entry.check(name)?;
             (before, end) = (name, last);
         }
-        match end == data_bytes {
-            true => Ok(()),
-            false => Err(format!(
-                "the tensors take {end} bytes by the header, the file has {data_bytes}"
-            )),
+        if end == data_bytes {
+            return Ok(());
         }
+        Err(format!(
+            "the tensors take {end} bytes by the header, the file has {data_bytes}"
+        ))
     }
 }
 
@@ -121,23 +123,27 @@ impl Entry {
 }
 
 /// The header's bytes, and where the data begin.
-fn header_text(path: &Path, file: &File, length: u64) -> Result<(Vec<u8>, u64), ModelError> {
+fn header_text(path: &Path, file: &File, length: u64) -> Result<(Vec<u8>, u64), FileError> {
     if length < LENGTH_BYTES {
-        return Err(damaged(path)(format!(
-            "{length} bytes are no safetensors file"
-        )));
+        return Err(FileError::damaged(
+            path,
+            format!("{length} bytes are no safetensors file"),
+        ));
     }
     let mut bytes = [0; LENGTH_BYTES as usize];
-    read_at(file, &mut bytes, 0).map_err(unreadable(path))?;
+    read_at(file, &mut bytes, 0).map_err(FileError::read(path))?;
     let header_bytes = u64::from_le_bytes(bytes);
     let most = MAX_HEADER_BYTES.min(length - LENGTH_BYTES);
     if header_bytes > most {
-        return Err(damaged(path)(format!(
-            "its header has {header_bytes} bytes by its first 8 bytes, and at most {most} can be"
-        )));
+        return Err(FileError::damaged(
+            path,
+            format!(
+                "its header has {header_bytes} bytes by its first 8 bytes, and at most {most} can be"
+            ),
+        ));
     }
     let mut text = vec![0; header_bytes as usize];
-    read_at(file, &mut text, LENGTH_BYTES).map_err(unreadable(path))?;
+    read_at(file, &mut text, LENGTH_BYTES).map_err(FileError::read(path))?;
     Ok((text, LENGTH_BYTES + header_bytes))
 }
 

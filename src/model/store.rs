@@ -18,8 +18,9 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::error::ModelError;
-use super::files::{TrackedFile, damaged, open, read_at, unreadable};
+use super::files::{TrackedFile, open, read_at};
 use super::safetensors_header::{Entry, Header};
+use crate::hub::FileError;
 use crate::hub::gguf::{GgufFile, read_parts};
 
 /// Values that one thread reads at once.
@@ -55,7 +56,6 @@ struct StoredTensor {
 
 /// An open file, and what it was when its header was read.
 struct StoreFile {
-    path: PathBuf,
     file: File,
     tracked: TrackedFile,
 }
@@ -65,12 +65,7 @@ impl StoreFile {
         let tracked = TrackedFile::new(path)?;
         let file = open(path)?;
         tracked.check_open(&file)?;
-        let path = path.to_path_buf();
-        Ok(StoreFile {
-            path,
-            file,
-            tracked,
-        })
+        Ok(StoreFile { file, tracked })
     }
 }
 
@@ -95,7 +90,7 @@ impl TensorStore {
             for (name, entry) in &header.tensors {
                 if let Some(other) = store.file_of(name) {
                     let why = format!("tensor {name} stands in {} as well", other.display());
-                    return Err(damaged(path)(why));
+                    return Err(FileError::damaged(path, why).into());
                 }
                 let stored = StoredTensor {
                     file: store.files.len(),
@@ -112,7 +107,7 @@ impl TensorStore {
 
     /// The file that holds a tensor.
     pub fn file_of(&self, name: &str) -> Option<&Path> {
-        Some(&self.files[self.tensors.get(name)?.file].path)
+        Some(&self.files[self.tensors.get(name)?.file].tracked.path)
     }
 
     /// Whether the files that have these names now are those whose headers were read.
@@ -257,15 +252,15 @@ impl TensorStore {
         first: usize,
         values: &mut [f32],
     ) -> Result<(), ModelError> {
-        let StoreFile { path, file, .. } = &self.files[stored.file];
+        let StoreFile { file, tracked } = &self.files[stored.file];
         let mut bytes = vec![0; stored.kind.bytes(values.len()) as usize];
         let offset = stored.offset + stored.kind.bytes(first);
-        read_at(file, &mut bytes, offset).map_err(unreadable(path))?;
+        read_at(file, &mut bytes, offset).map_err(FileError::read(&tracked.path))?;
         stored.kind.widen(&bytes, values)?;
         match first_not_finite(values) {
             None => Ok(()),
             Some(place) => Err(ModelError::NotFinite {
-                path: path.clone(),
+                path: tracked.path.clone(),
                 name: name.to_string(),
                 row: (first + place) / stored.width().max(1),
                 column: (first + place) % stored.width().max(1),
@@ -276,19 +271,14 @@ impl TensorStore {
     }
 
     fn get(&self, name: &str) -> Result<&StoredTensor, ModelError> {
-        match self.tensors.get(name) {
-            None => Err(ModelError::Unfit(format!(
-                "the checkpoint has no tensor {name}"
-            ))),
-            Some(stored) => match &stored.kind {
-                Kind::Unread(dtype) => Err(ModelError::Unfit(format!(
-                    "tensor {name} is stored as {dtype}; read are F32, F16 and BF16{}",
-                    stored_type_hint(dtype)
-                ))
-                .in_file(&self.files[stored.file].path)),
-                _ => Ok(stored),
-            },
-        }
+        let absent = || ModelError::Unfit(format!("the checkpoint has no tensor {name}"));
+        let stored = self.tensors.get(name).ok_or_else(absent)?;
+        let Kind::Unread(dtype) = &stored.kind else {
+            return Ok(stored);
+        };
+        let hint = stored_type_hint(dtype);
+        let why = format!("tensor {name} is stored as {dtype}; read are F32, F16 and BF16{hint}");
+        Err(ModelError::Unfit(why).in_file(&self.files[stored.file].tracked.path))
     }
 }
 

@@ -1,9 +1,9 @@
 //! What can be wrong with the files of this stage.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::file::{NotText, Unreadable, read_text};
+use super::file::{Unreadable, read_text};
 
 /// Where a record stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -51,26 +51,9 @@ pub struct FileKind {
 /// Why prompts, subjects or texts could not be read, or subjects not be asked about.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
-    /// The file could not be opened or read.
-    #[error("cannot read the {} file {}{}", kind.file, path.display(), kind.hint)]
-    Io {
-        /// What should stand in it.
-        kind: &'static FileKind,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file is not text.
-    #[error("the {} file {} {what}", kind.file, path.display())]
-    NotText {
-        /// What should stand in it.
-        kind: &'static FileKind,
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        what: NotText,
-    },
+    /// The file could not be read, or is not text.
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// The file holds no record at all.
     #[error("{name} holds no {}", kind.lacks)]
     Empty {
@@ -135,12 +118,8 @@ pub enum PromptError {
 
 impl FileKind {
     /// The text of such a file.
-    pub(super) fn read(&'static self, path: &Path) -> Result<String, PromptError> {
-        let kind = self;
-        read_text(path).map_err(|why| match (path.to_owned(), why) {
-            (path, Unreadable::Io(source)) => PromptError::Io { kind, path, source },
-            (path, Unreadable::NotText(what)) => PromptError::NotText { kind, path, what },
-        })
+    pub(super) fn read(&self, path: &Path) -> Result<String, Unreadable> {
+        read_text(path, self.file, self.hint)
     }
 }
 

@@ -4,7 +4,7 @@
 //! refused with the place of the first byte that is none.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why bytes are not text. It reads on from the file's name: "prompts.jsonl is UTF-16 text, ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,22 +26,51 @@ pub enum NotText {
     },
 }
 
-/// Why a text file could not be read.
-#[derive(Debug)]
+/// Why a text file could not be read; `kind` is what should stand in it.
+#[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// The system's reason.
-    Io(io::Error),
-    /// What it is instead of text.
-    NotText(NotText),
+    /// It could not be opened or read.
+    #[error("cannot read the {kind} file {}{hint}", path.display())]
+    Io {
+        /// What should stand in it.
+        kind: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What to do, or nothing.
+        hint: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It is not text.
+    #[error("the {kind} file {} {what}", path.display())]
+    NotText {
+        /// What should stand in it.
+        kind: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: NotText,
+    },
 }
 
-/// The text of a file, byte for byte, so that its hash is the file's; [`content`] is what to parse.
+/// The text of a file, byte for byte, so that its hash is the file's; [`content`] is what to parse. `kind` and `hint` are
+/// for messages.
 ///
 /// # Errors
 /// A file that cannot be read or is not UTF-8.
-pub fn read_text(path: &Path) -> Result<String, Unreadable> {
-    let bytes = std::fs::read(path).map_err(Unreadable::Io)?;
-    text_of(bytes).map_err(Unreadable::NotText)
+pub fn read_text(
+    path: &Path,
+    kind: &'static str,
+    hint: &'static str,
+) -> Result<String, Unreadable> {
+    let bytes = std::fs::read(path).map_err(|source| Unreadable::Io {
+        kind,
+        path: path.to_owned(),
+        hint,
+        source,
+    })?;
+    let path = path.to_owned();
+    text_of(bytes).map_err(|what| Unreadable::NotText { kind, path, what })
 }
 
 /// A text without the byte order mark that some editors put in front of UTF-8.

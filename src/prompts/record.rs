@@ -153,12 +153,12 @@ fn hole(template: &str, field: &str) -> Result<Option<usize>, String> {
 
 fn absent(prompt: &str, subject: &str) -> String {
     let [lower, wanted] = [prompt, subject].map(str::to_lowercase);
-    match lower.contains(&wanted) {
-        true => format!(
+    if lower.contains(&wanted) {
+        return format!(
             "the subject {subject:?} stands in the prompt {prompt:?} with other capitals; write it as it stands there"
-        ),
-        false => format!("the subject {subject:?} does not occur in the prompt {prompt:?}"),
+        );
     }
+    format!("the subject {subject:?} does not occur in the prompt {prompt:?}")
 }
 
 fn keep<T>(value: Result<T, String>, flaws: &mut Vec<String>) -> Option<T> {
@@ -178,10 +178,10 @@ pub(super) fn text_at(record: &Value, path: &str) -> Result<String, String> {
     let text = text
         .as_str()
         .ok_or(format!("the field `{path}` must be a string"))?;
-    match text.trim().is_empty() {
-        true => Err(empty(path)),
-        false => Ok(text.to_owned()),
+    if text.trim().is_empty() {
+        return Err(empty(path));
     }
+    Ok(text.to_owned())
 }
 
 /// What is wrong with a field that holds nothing but white space.

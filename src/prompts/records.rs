@@ -18,10 +18,10 @@ pub(super) fn is_named_json(name: &str) -> bool {
 /// The records of JSON Lines or of a JSON array, each with its place; a part that is not JSON is an `Err` in its place.
 pub(super) fn records(text: &str) -> Vec<(Place, Result<Value, String>)> {
     let text = content(text);
-    match text.trim_start().starts_with('[') {
-        true => array_items(text),
-        false => lines(text).collect(),
+    if text.trim_start().starts_with('[') {
+        return array_items(text);
     }
+    lines(text).collect()
 }
 
 /// The records of JSON Lines; blank lines are skipped.
@@ -106,9 +106,9 @@ impl<T> Checked<T> {
                 problems,
             });
         }
-        match self.good.is_empty() {
-            true => Err(PromptError::Empty { kind, name }),
-            false => Ok(self.good),
+        if self.good.is_empty() {
+            return Err(PromptError::Empty { kind, name });
         }
+        Ok(self.good)
     }
 }

@@ -29,10 +29,10 @@ impl StopWords {
 
     /// Whether a word, in lower case, is on the list. A typographic apostrophe counts as a plain one.
     pub fn contains(&self, word: &str) -> bool {
-        match word.contains('\u{2019}') {
-            true => self.words.contains(word.replace('\u{2019}', "'").as_str()),
-            false => self.words.contains(word),
+        if word.contains('\u{2019}') {
+            return self.words.contains(word.replace('\u{2019}', "'").as_str());
         }
+        self.words.contains(word)
     }
 
     /// How many words.

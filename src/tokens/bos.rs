@@ -3,25 +3,14 @@
 use std::path::Path;
 
 use serde_json::Value;
-use strum::VariantNames;
+use strum::{Display, EnumString, VariantNames};
 
-use super::error::TokenError;
-use crate::hub::json;
+use super::error::unknown_word;
+use crate::hub::{FileError, json};
 
 /// Whether prompts are given a BOS token.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Default,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantNames,
-)]
-#[strum(serialize_all = "kebab-case", parse_err_ty = TokenError, parse_err_fn = unknown)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown)]
 pub enum BosPolicy {
     /// What the model's own tokenizer does.
     #[default]
@@ -32,8 +21,8 @@ pub enum BosPolicy {
     Never,
 }
 
-fn unknown(word: &str) -> TokenError {
-    TokenError::unknown("BOS policy", word, BosPolicy::VARIANTS)
+fn unknown(word: &str) -> String {
+    unknown_word("BOS policy", word, BosPolicy::VARIANTS)
 }
 
 /// The BOS id that the files next to `tokenizer.json` name: `bos_token` of tokenizer_config.json, else
@@ -42,7 +31,7 @@ pub(super) fn bos_from_files(
     tokenizer: &tokenizers::Tokenizer,
     tokenizer_config: Option<&Path>,
     config: Option<&Path>,
-) -> Result<Option<u32>, TokenError> {
+) -> Result<Option<u32>, FileError> {
     let accepted = "a word in quotes, an object with a word `content`, or null";
     if let Some(path) = tokenizer_config
         && let Some(text) = read(path, "bos_token", accepted, bos_text)?
@@ -61,9 +50,9 @@ pub(super) fn bos_from_files(
     Ok(None)
 }
 
-fn unknown_bos(path: &Path, token: impl std::fmt::Display) -> TokenError {
+fn unknown_bos(path: &Path, token: impl std::fmt::Display) -> FileError {
     let why = "but the tokenizer has no such token; the files belong to different models";
-    TokenError::file(path, format!("names {token} as the BOS token, {why}"))
+    FileError::unusable(path, format!("names {token} as the BOS token, {why}"))
 }
 
 /// The value of a key, where it is there and not null.
@@ -72,14 +61,13 @@ fn read<T>(
     key: &str,
     accepted: &str,
     read: impl Fn(&Value) -> Option<T>,
-) -> Result<Option<T>, TokenError> {
-    let not_json = |why| TokenError::file(path, format!("is not JSON that can be read: {why}"));
+) -> Result<Option<T>, FileError> {
+    let not_json = |why| FileError::unusable(path, format!("is not JSON that can be read: {why}"));
     let file = json::read_file(path).map_err(not_json)?;
     let value = file.get(key).filter(|value| !value.is_null());
     let wrong = |value: &Value| {
         let shown: String = value.to_string().chars().take(60).collect();
-        let why = format!("has {key} = {shown}, which is not supported; accepted: {accepted}");
-        TokenError::file(path, why)
+        FileError::value(path, key, shown, accepted)
     };
     value
         .map(|value| read(value).ok_or_else(|| wrong(value)))

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::batch::{Sequence, TokenBatch};
-use super::{BosPolicy, PromptProblem, TokenError, Tokenizer};
+use super::error::Problems;
+use super::{BosPolicy, Encoded, TokenError, Tokenizer};
 use crate::prompts::{Prompt, PromptSet};
 
 /// What is wrong with a text that would begin with two BOS tokens.
-pub(super) const SECOND_BOS: &str = "its text already begins with the BOS token, which would stand there twice; \
+const SECOND_BOS: &str = "its text already begins with the BOS token, which would stand there twice; \
      remove it from the text or pass --bos never";
 
 /// Encodes prompts and targets, and finds the subjects' tokens.
@@ -58,23 +59,13 @@ fn batch(
 ) -> Result<TokenBatch, TokenError> {
     let bos = tokenizer.bos_for(bos)?;
     let mut sequences = Vec::with_capacity(set.prompts.len());
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     for (index, prompt) in set.prompts.iter().enumerate() {
         let encoded = without_target(index, prompt, tokenizer, bos);
-        match encoded.and_then(|encoded| finish(encoded, prompt)) {
-            Ok(sequence) => sequences.push(sequence),
-            Err(what) => problems.push(PromptProblem {
-                id: prompt.id.clone(),
-                what,
-            }),
-        }
+        let sequence = encoded.and_then(|encoded| finish(encoded, prompt));
+        sequences.extend(problems.keep(&prompt.id, sequence));
     }
-    if !problems.is_empty() {
-        return Err(TokenError::Invalid {
-            name: set.name.clone(),
-            problems,
-        });
-    }
+    problems.finish(&set.name)?;
     TokenBatch::new(sequences)
 }
 
@@ -85,12 +76,8 @@ fn without_target(
     tokenizer: &Tokenizer,
     bos: Option<u32>,
 ) -> Result<Sequence, String> {
-    let encoded = tokenizer
-        .encode(&prompt.prompt)
-        .map_err(|e| e.to_string())?;
-    if bos.is_some() && encoded.ids.first().copied() == bos {
-        return Err(SECOND_BOS.to_owned());
-    }
+    let encoded = tokenizer.encode(&prompt.prompt);
+    let encoded = encoded.map_err(|e| e.to_string())?.behind(bos)?;
     let subject = subject_tokens(prompt, &encoded.offsets)
         .ok_or_else(|| format!("the subject {:?} has no tokens", prompt.subject))?;
     let front = usize::from(bos.is_some());
@@ -98,6 +85,16 @@ fn without_target(
         subject: subject.start + front..subject.end + front,
         ..Sequence::of_text(index, bos, &encoded.ids, &encoded.offsets)
     })
+}
+
+impl Encoded {
+    /// The same, to be put behind a BOS token if there is one: the text must not begin with another.
+    pub(super) fn behind(self, bos: Option<u32>) -> Result<Self, String> {
+        if bos.is_some() && self.ids.first().copied() == bos {
+            return Err(SECOND_BOS.to_owned());
+        }
+        Ok(self)
+    }
 }
 
 impl Sequence {

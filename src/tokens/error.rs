@@ -1,30 +1,17 @@
 //! What can go wrong between a text and its ids.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use super::gguf::GgufError;
+use crate::hub::FileError;
 use crate::prompts::{count_of, list};
 
 /// Errors of the tokens stage.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// A tokenizer or config file could not be read.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A tokenizer or config file that does not say what it should.
-    #[error("{} {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, in words that go on from its name.
-        why: String,
-    },
+    /// A tokenizer or config file that could not be read, or does not say what it should.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The tokenizers crate panicked over what a tokenizer's file says.
     #[error("the tokenizer of {source_name} cannot be used, a part of it is broken: {reason}")]
     Broken {
@@ -126,31 +113,12 @@ pub enum TokenError {
         /// How many prompts the batch holds.
         sequences: usize,
     },
-    /// A word on the command line is none of the accepted ones.
-    #[error("unknown {what} {found:?}; it must be one of: {allowed}")]
-    UnknownWord {
-        /// What the word stands for.
-        what: &'static str,
-        /// The word.
-        found: String,
-        /// The accepted words.
-        allowed: String,
-    },
 }
 
-impl TokenError {
-    pub(super) fn file(path: &Path, why: String) -> Self {
-        let path = path.to_owned();
-        Self::File { path, why }
-    }
-
-    pub(super) fn unknown(what: &'static str, found: &str, allowed: &[&str]) -> Self {
-        Self::UnknownWord {
-            what,
-            found: found.to_owned(),
-            allowed: allowed.join(", "),
-        }
-    }
+/// The error for a word on the command line that is none of the accepted ones.
+pub(super) fn unknown_word(what: &str, found: &str, allowed: &[&str]) -> String {
+    let allowed = allowed.join(", ");
+    format!("unknown {what} {found:?}; it must be one of: {allowed}")
 }
 
 /// Why one prompt cannot be used with a tokenizer.
@@ -165,6 +133,28 @@ pub struct PromptProblem {
 impl fmt::Display for PromptProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.id, self.what)
+    }
+}
+
+/// All that is wrong with the prompts or documents of a file.
+#[derive(Default)]
+pub(super) struct Problems(Vec<PromptProblem>);
+
+impl Problems {
+    /// What was read of a prompt, or nothing and a note of what is wrong with it.
+    pub fn keep<T>(&mut self, id: &str, read: Result<T, String>) -> Option<T> {
+        let id = id.to_owned();
+        let note = |what| self.0.push(PromptProblem { id, what });
+        read.map_err(note).ok()
+    }
+
+    /// An error with all of them, if there are any.
+    pub fn finish(self, name: &str) -> Result<(), TokenError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let (name, problems) = (name.to_owned(), self.0);
+        Err(TokenError::Invalid { name, problems })
     }
 }
 

@@ -51,25 +51,28 @@ impl Tokenizer {
         if u32::try_from(text.len()).is_err() {
             return Err(TokenError::LongText { bytes: text.len() });
         }
-        match text.len() > 2 * PIECE {
-            true => encode(self, text),
-            false => self.encode_whole(text),
+        if text.len() > 2 * PIECE {
+            return encode(self, text);
         }
+        self.encode_whole(text)
+    }
+}
+
+impl Encoded {
+    /// Puts what follows in the text behind.
+    fn append(&mut self, next: Encoded) {
+        self.ids.extend(next.ids);
+        self.offsets.extend(next.offsets);
     }
 }
 
 /// The tokens of a text that is longer than a piece.
 fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Encoded, TokenError> {
-    let mut encoded = Encoded {
-        ids: Vec::new(),
-        offsets: Vec::new(),
-    };
+    let mut encoded = Encoded::default();
     let mut start = 0;
     while start < text.len() {
         let end = next_cut(tokenizer, text, start)?;
-        let piece = between(tokenizer, text, CONTEXT, start..end)?;
-        encoded.ids.extend(piece.ids);
-        encoded.offsets.extend(piece.offsets);
+        encoded.append(between(tokenizer, text, CONTEXT, start..end)?);
         start = end;
     }
     Ok(encoded)
@@ -139,26 +142,18 @@ fn is_safe(tokenizer: &Tokenizer, text: &str, cut: usize) -> Result<bool, TokenE
     for beginning in 0..BEGINNINGS {
         let start = text.floor_char_boundary(cut - CONTEXT + beginning);
         let parts = tokenizer.guarded(|inner| pre_tokens(inner, &text[start..end]))?;
-        match holds(&parts, cut - start) {
-            None => {}
-            Some((part, at)) => {
-                match tokenizer.guarded(|inner| Ok(no_token_crosses(inner, part, at)))? {
-                    true => break,
-                    false => return Ok(false),
-                }
+        if let Some((part, at)) = holds(&parts, cut - start) {
+            if tokenizer.guarded(|inner| Ok(no_token_crosses(inner, part, at)))? {
+                break;
             }
+            return Ok(false);
         }
     }
     let start = text.floor_char_boundary(cut - CONTEXT);
-    let around = tokenizer.encode_whole(&text[start..end])?;
-    let before = tokenizer.encode_whole(&text[start..cut])?;
-    let behind = between(tokenizer, text, CONTEXT / 8, cut..end)?;
-    let shift = start as u32;
-    let behind_offsets = behind.offsets.iter();
-    let behind_offsets = behind_offsets.map(|r| r.start - shift..r.end - shift);
-    let offsets = before.offsets.iter().cloned().chain(behind_offsets);
-    Ok(around.ids == [before.ids, behind.ids].concat()
-        && around.offsets.iter().cloned().eq(offsets))
+    let around = between(tokenizer, text, 0, start..end)?;
+    let mut parts = between(tokenizer, text, 0, start..cut)?;
+    parts.append(between(tokenizer, text, CONTEXT / 8, cut..end)?);
+    Ok(around == parts)
 }
 
 /// The part that a place of the text lies inside of, and its place there.

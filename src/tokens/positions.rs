@@ -1,23 +1,12 @@
 //! Which tokens of a prompt an edit or an observer is limited to.
 
-use strum::VariantNames;
+use strum::{Display, EnumString, VariantNames};
 
-use super::error::TokenError;
+use super::error::unknown_word;
 
 /// A choice of token positions, the same for every sequence of a batch.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Default,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantNames,
-)]
-#[strum(serialize_all = "kebab-case", parse_err_ty = TokenError, parse_err_fn = unknown)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown)]
 pub enum Positions {
     /// Every row: BOS, prompt, and the target tokens that are fed in.
     #[default]
@@ -30,8 +19,8 @@ pub enum Positions {
     Last,
 }
 
-fn unknown(word: &str) -> TokenError {
-    TokenError::unknown("positions", word, Positions::VARIANTS)
+fn unknown(word: &str) -> String {
+    unknown_word("positions", word, Positions::VARIANTS)
 }
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ use super::gguf;
 use super::lost::lost_part;
 use crate::guard::guarded;
 use crate::hub::gguf::GgufFile;
-use crate::hub::json;
+use crate::hub::{FileError, json};
 use crate::prompts::sha256_hex;
 
 /// The ids of a text and where each stands in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Encoded {
     /// One id per token.
     pub ids: Vec<u32>,
@@ -70,13 +70,10 @@ impl Tokenizer {
         tokenizer_config: Option<&Path>,
         config_json: Option<&Path>,
     ) -> Result<Self, TokenError> {
-        let bytes = std::fs::read(tokenizer_json).map_err(|source| TokenError::Io {
-            path: tokenizer_json.to_owned(),
-            source,
-        })?;
+        let bytes = std::fs::read(tokenizer_json).map_err(FileError::read(tokenizer_json))?;
         let bad = |why: String| {
             let why = format!("is not a tokenizer that can be read: {why}");
-            TokenError::file(tokenizer_json, why)
+            FileError::unusable(tokenizer_json, why)
         };
         json::check_keys(&bytes).map_err(|why| bad(why.to_string()))?;
         let read = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(bad)?;
@@ -158,15 +155,11 @@ impl Tokenizer {
         work: impl FnOnce(&tokenizers::Tokenizer) -> Result<T, tokenizers::Error>,
     ) -> Result<T, TokenError> {
         let done = guarded(|| work(&self.inner));
-        done.and_then(|done| done.map_err(|e| e.to_string()))
-            .map_err(|reason| self.broken(reason))
-    }
-
-    fn broken(&self, reason: String) -> TokenError {
-        TokenError::Broken {
+        let done = done.and_then(|done| done.map_err(|e| e.to_string()));
+        done.map_err(|reason| TokenError::Broken {
             source_name: self.source.clone(),
             reason,
-        }
+        })
     }
 
     fn encoding(
@@ -174,8 +167,7 @@ impl Tokenizer {
         text: &str,
         add_special_tokens: bool,
     ) -> Result<tokenizers::Encoding, TokenError> {
-        let encoded = guarded(|| self.inner.encode(text, add_special_tokens));
-        let encoded = encoded.map_err(|reason| self.broken(reason))?;
+        let encoded = self.guarded(|inner| Ok(inner.encode(text, add_special_tokens)))?;
         encoded.map_err(|e| TokenError::Encode {
             text: text.to_owned(),
             reason: e.to_string(),

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::batch::Sequence;
-use super::error::text_problem;
-use super::{BosPolicy, Encoded, PromptProblem, TokenError, Tokenizer};
-use crate::prompts::{Document, Documents};
+use super::error::{Problems, text_problem};
+use super::{BosPolicy, Encoded, TokenError, Tokenizer};
+use crate::prompts::Documents;
 
 /// A part of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,25 +62,18 @@ pub fn windows(
     cutter.check()?;
     let mut first = 0;
     for file in files {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         for (index, document) in (first..).zip(&file.documents) {
             if cutter.left == 0 {
                 break;
             }
-            match cutter.encode(document, tokenizer) {
-                Ok(encoded) => cutter.cut(index, &encoded),
-                Err(what) => problems.push(PromptProblem {
-                    id: document.id.clone(),
-                    what,
-                }),
+            let encoded = tokenizer.encode(&document.text).map_err(text_problem);
+            let encoded = encoded.and_then(|encoded| encoded.behind(cutter.bos));
+            if let Some(encoded) = problems.keep(&document.id, encoded) {
+                cutter.cut(index, &encoded);
             }
         }
-        if !problems.is_empty() {
-            return Err(TokenError::Invalid {
-                name: file.name.clone(),
-                problems,
-            });
-        }
+        problems.finish(&file.name)?;
         first += file.documents.len();
     }
     Ok(cutter.windows)
@@ -103,14 +96,6 @@ impl Cutter {
             });
         }
         Ok(())
-    }
-
-    fn encode(&self, document: &Document, tokenizer: &Tokenizer) -> Result<Encoded, String> {
-        let encoded = tokenizer.encode(&document.text).map_err(text_problem)?;
-        match self.bos.is_some() && encoded.ids.first().copied() == self.bos {
-            true => Err(super::encode::SECOND_BOS.to_owned()),
-            false => Ok(encoded),
-        }
     }
 
     fn cut(&mut self, document: usize, encoded: &Encoded) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gatelens::engine::{Engine, EngineError};
 use gatelens::hooks::{Condition, Edit, Neuron, NeuronSet};
-use gatelens::hub::locate;
+use gatelens::hub::{FileError, locate};
 use gatelens::io_class::{Fold, NeuronTable};
 use gatelens::model::{Checkpoint, LoadOptions, Model, ModelError, Residency};
 use gatelens::tokens::TokenBatch;
@@ -105,7 +105,9 @@ fn a_file_that_shrinks_during_a_run_is_an_error_that_names_it() {
     assert!(
         matches!(
             error,
-            EngineError::Model(ModelError::Read { .. } | ModelError::Changed { .. })
+            EngineError::Model(
+                ModelError::File(FileError::Read { .. }) | ModelError::Changed { .. }
+            )
         ),
         "{error}"
     );

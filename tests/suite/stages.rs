@@ -194,6 +194,7 @@ fn no_two_files_import_each_other() {
         "model/",
         "io_class/",
         "hooks/",
+        "engine/",
         "stats/",
         "experiment/",
         "report/",

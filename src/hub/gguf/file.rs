@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::error::GgufFileError;
 use super::header::{self, ALIGNMENT, Cursor, MAGIC};
 use super::tensors::{self, GgufTensor};
 use super::value::Value;
+use crate::hub::file_error::FileError;
 
 /// The header of one GGUF file.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl GgufFile {
     /// Reads the header of a file, which must be whole.
     ///
     /// # Errors
-    /// [`GgufFileError`] with the file, and the key or tensor at fault.
-    pub fn open(path: &Path) -> Result<GgufFile, GgufFileError> {
-        let file = File::open(path).map_err(GgufFileError::read(path))?;
+    /// [`FileError`] with the file, and the key or tensor at fault.
+    pub fn open(path: &Path) -> Result<GgufFile, FileError> {
+        let file = File::open(path).map_err(FileError::read(path))?;
         GgufFile::read(path, &mut BufReader::new(file))
     }
 
@@ -35,21 +35,24 @@ impl GgufFile {
     ///
     /// # Errors
     /// As [`GgufFile::open`].
-    pub fn read(path: &Path, stream: &mut (impl Read + Seek)) -> Result<GgufFile, GgufFileError> {
+    pub fn read(path: &Path, stream: &mut (impl Read + Seek)) -> Result<GgufFile, FileError> {
         let mut cursor = Cursor::new(path, stream)?;
-        header::check_version(&mut cursor)?;
+        cursor.check_version()?;
         let n_tensors = cursor.count("the number of tensors")?;
         let n_keys = cursor.count("the number of keys")?;
-        let metadata = header::read_metadata(&mut cursor, n_keys)?;
+        let metadata = cursor.metadata(n_keys)?;
         let alignment = header::alignment(path, &metadata)?;
         let mut tensors = tensors::read_entries(&mut cursor, n_tensors)?;
         let aligned = cursor.at.checked_next_multiple_of(alignment);
-        let start = match tensors.is_empty() {
-            true => cursor.at,
-            false => aligned.ok_or_else(|| cursor.damaged(ALIGNMENT, "leads beyond the file"))?,
+        // Without tensors nothing is filled up.
+        let start = if tensors.is_empty() {
+            Some(cursor.at)
+        } else {
+            aligned
         };
+        let start = start.ok_or_else(|| cursor.damaged(ALIGNMENT, "leads beyond the file"))?;
         let end = tensors::place(&cursor, &mut tensors, start, alignment)?;
-        header::check_end(&mut cursor, end, alignment)?;
+        cursor.check_end(end, alignment)?;
         Ok(GgufFile {
             path: path.to_path_buf(),
             metadata,

@@ -1,11 +1,13 @@
 //! Reading a header from the first byte to the first tensor's data.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::error::GgufFileError;
+use super::twice::twice;
 use super::value::{ARRAY, Value, ValueType};
+use crate::hub::file_error::FileError;
 
 /// The first bytes of every GGUF file.
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
@@ -30,8 +32,8 @@ pub(super) struct Cursor<'a, R> {
 }
 
 impl<'a, R: Read + Seek> Cursor<'a, R> {
-    pub fn new(path: &'a Path, mut stream: R) -> Result<Self, GgufFileError> {
-        let unreadable = GgufFileError::read(path);
+    pub fn new(path: &'a Path, mut stream: R) -> Result<Self, FileError> {
+        let unreadable = FileError::read(path);
         let length = stream.seek(SeekFrom::End(0)).map_err(&unreadable)?;
         stream.rewind().map_err(&unreadable)?;
         Ok(Self {
@@ -41,19 +43,36 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
             length,
         })
     }
+
+    /// The file ends with the last tensor, or with the zeros that fill up to the alignment. Bytes that were put in anywhere
+    /// show here: they push others beyond that end.
+    pub fn check_end(&mut self, end: u64, alignment: u64) -> Result<(), FileError> {
+        let length = self.length;
+        let why =
+            format!("ends at byte {end} with its last tensor, but the file has {length} bytes");
+        if length > end.checked_next_multiple_of(alignment).unwrap_or(end) {
+            return Err(self.damaged("the data", why));
+        }
+        let sought = self.stream.seek(SeekFrom::Start(end));
+        sought.map_err(FileError::read(self.path))?;
+        self.at = end;
+        let mut rest = Vec::new();
+        self.append(length - end, &mut rest, "the end")?;
+        if rest.iter().any(|byte| *byte != 0) {
+            let why = format!("{why}, and the last of them are not zero");
+            return Err(self.damaged("the data", why));
+        }
+        Ok(())
+    }
 }
 
 impl<R: Read> Cursor<'_, R> {
-    pub fn damaged(&self, what: &str, why: impl Into<String>) -> GgufFileError {
-        GgufFileError::Damaged {
-            path: self.path.to_path_buf(),
-            what: what.to_string(),
-            why: why.into(),
-        }
+    pub fn damaged(&self, what: &str, why: impl Display) -> FileError {
+        FileError::damaged(self.path, format!("{what} {why}"))
     }
 
     /// Reads `count` bytes behind those of `into`, if the file has so many; `what` is for the message.
-    fn append(&mut self, count: u64, into: &mut Vec<u8>, what: &str) -> Result<(), GgufFileError> {
+    fn append(&mut self, count: u64, into: &mut Vec<u8>, what: &str) -> Result<(), FileError> {
         let left = self.length - self.at;
         if count > left {
             let why = format!("takes {count} bytes, and {left} are left of the file");
@@ -62,32 +81,32 @@ impl<R: Read> Cursor<'_, R> {
         let start = into.len();
         into.resize(start + count as usize, 0);
         let read = self.stream.read_exact(&mut into[start..]);
-        read.map_err(GgufFileError::read(self.path))?;
+        read.map_err(FileError::read(self.path))?;
         self.at += count;
         Ok(())
     }
 
-    fn number<const N: usize>(&mut self, what: &str) -> Result<[u8; N], GgufFileError> {
+    fn number<const N: usize>(&mut self, what: &str) -> Result<[u8; N], FileError> {
         if self.length - self.at < N as u64 {
             return Err(self.damaged(what, "goes beyond the end of the file"));
         }
         let mut number = [0; N];
         let read = self.stream.read_exact(&mut number);
-        read.map_err(GgufFileError::read(self.path))?;
+        read.map_err(FileError::read(self.path))?;
         self.at += N as u64;
         Ok(number)
     }
 
-    pub fn u32(&mut self, what: &str) -> Result<u32, GgufFileError> {
+    pub fn u32(&mut self, what: &str) -> Result<u32, FileError> {
         self.number(what).map(u32::from_le_bytes)
     }
 
-    pub fn u64(&mut self, what: &str) -> Result<u64, GgufFileError> {
+    pub fn u64(&mut self, what: &str) -> Result<u64, FileError> {
         self.number(what).map(u64::from_le_bytes)
     }
 
     /// A count of entries.
-    pub fn count(&mut self, what: &str) -> Result<u64, GgufFileError> {
+    pub fn count(&mut self, what: &str) -> Result<u64, FileError> {
         let count = self.u64(what)?;
         if count > MOST_ENTRIES {
             let why = format!("is {count}; at most {MOST_ENTRIES} are read");
@@ -97,7 +116,7 @@ impl<R: Read> Cursor<'_, R> {
     }
 
     /// The name of a key or of a tensor.
-    fn name(&mut self, longest: u64, what: &str) -> Result<String, GgufFileError> {
+    fn name(&mut self, longest: u64, what: &str) -> Result<String, FileError> {
         let length = self.u64(what)?;
         if length == 0 || length > longest {
             let why = format!("has a name of {length} bytes; accepted: 1 to {longest}");
@@ -108,7 +127,7 @@ impl<R: Read> Cursor<'_, R> {
         String::from_utf8(bytes).map_err(|_| self.damaged(what, "has a name that is not UTF-8"))
     }
 
-    fn value(&mut self, key: &str) -> Result<Value, GgufFileError> {
+    fn value(&mut self, key: &str) -> Result<Value, FileError> {
         let number = self.u32(key)?;
         let is_array = number == ARRAY;
         let number = if is_array { self.u32(key)? } else { number };
@@ -138,52 +157,63 @@ impl<R: Read> Cursor<'_, R> {
     }
 
     /// A text with its length.
-    fn text(&mut self, key: &str, into: &mut Vec<u8>) -> Result<(), GgufFileError> {
+    fn text(&mut self, key: &str, into: &mut Vec<u8>) -> Result<(), FileError> {
         let length = self.u64(key)?;
         into.extend(length.to_le_bytes());
         self.append(length, into, key)
     }
-}
 
-pub(super) fn check_version<R: Read>(cursor: &mut Cursor<R>) -> Result<(), GgufFileError> {
-    let path = cursor.path;
-    let refused = |why: &str| Err(GgufFileError::refused(path, why));
-    if cursor.length < MAGIC.len() as u64 || cursor.number::<4>("its first bytes")? != *MAGIC {
-        return refused("is no GGUF file: its first four bytes are not `GGUF`");
-    }
-    match cursor.u32("its version")? {
-        2 | 3 => Ok(()),
-        // llama.cpp's test: small numbers, seen from the wrong end, have nothing in their lower half.
-        version if version != 0 && version.trailing_zeros() >= 16 => refused(
-            "is a big-endian GGUF file; accepted: little-endian; convert the model again without --bigendian",
-        ),
-        version => refused(&format!(
-            "has version {version} of the GGUF format; accepted: 2, 3; convert the model again with a newer llama.cpp"
-        )),
-    }
-}
-
-pub(super) fn read_metadata<R: Read>(
-    cursor: &mut Cursor<R>,
-    count: u64,
-) -> Result<BTreeMap<String, Value>, GgufFileError> {
-    let mut metadata = BTreeMap::new();
-    for number in 1..=count {
-        let key = cursor.name(LONGEST_KEY, &format!("key {number} of {count}"))?;
-        let value = cursor.value(&key)?;
-        if metadata.contains_key(&key) {
-            return Err(GgufFileError::twice(cursor.path, format!("the key {key}")));
+    /// Passes over the magic and the version, which must be those that are read.
+    pub fn check_version(&mut self) -> Result<(), FileError> {
+        let path = self.path;
+        let refused = |why: &str| Err(FileError::unusable(path, why));
+        if self.length < MAGIC.len() as u64 || self.number::<4>("its first bytes")? != *MAGIC {
+            return refused("is no GGUF file: its first four bytes are not `GGUF`");
         }
-        metadata.insert(key, value);
+        match self.u32("its version")? {
+            2 | 3 => Ok(()),
+            // llama.cpp's test: small numbers, seen from the wrong end, have nothing in their lower half.
+            version if version != 0 && version.trailing_zeros() >= 16 => refused(
+                "is a big-endian GGUF file; accepted: little-endian; convert the model again without --bigendian",
+            ),
+            version => refused(&format!(
+                "has version {version} of the GGUF format; accepted: 2, 3; convert the model again with a newer llama.cpp"
+            )),
+        }
     }
-    Ok(metadata)
+
+    /// So many keys with their values.
+    pub fn metadata(&mut self, count: u64) -> Result<BTreeMap<String, Value>, FileError> {
+        let mut metadata = BTreeMap::new();
+        for number in 1..=count {
+            let key = self.name(LONGEST_KEY, &format!("key {number} of {count}"))?;
+            let value = self.value(&key)?;
+            if metadata.contains_key(&key) {
+                return Err(twice(self.path, format!("the key {key}")));
+            }
+            metadata.insert(key, value);
+        }
+        Ok(metadata)
+    }
+
+    /// The entry of one tensor: its name, shape and type, and its place in the data.
+    pub fn entry(&mut self, what: &str) -> Result<(String, Vec<u64>, u32, u64), FileError> {
+        let name = self.name(LONGEST_TENSOR_NAME, what)?;
+        let what = format!("tensor {name}");
+        let dims = self.u32(&what)?;
+        if !(1..=4).contains(&dims) {
+            return Err(self.damaged(&what, format!("has {dims} dimensions; accepted: 1 to 4")));
+        }
+        let shape = (0..dims).map(|_| self.u64(&what));
+        let mut shape = shape.collect::<Result<Vec<_>, _>>()?;
+        // The file has the innermost first.
+        shape.reverse();
+        Ok((name, shape, self.u32(&what)?, self.u64(&what)?))
+    }
 }
 
 /// What the places of tensors are multiples of.
-pub(super) fn alignment(
-    path: &Path,
-    metadata: &BTreeMap<String, Value>,
-) -> Result<u64, GgufFileError> {
+pub(super) fn alignment(path: &Path, metadata: &BTreeMap<String, Value>) -> Result<u64, FileError> {
     let Some(value) = metadata.get(ALIGNMENT) else {
         return Ok(DEFAULT_ALIGNMENT);
     };
@@ -194,52 +224,5 @@ pub(super) fn alignment(
         .map(|number| number as u64)
         .filter(|n| n.is_power_of_two());
     let accepted = "a power of two, as u32";
-    number.ok_or_else(|| GgufFileError::value(path, ALIGNMENT, value, accepted))
-}
-
-/// The file ends with the last tensor, or with the zeros that fill up to the alignment. Bytes that were put in anywhere
-/// show here: they push others beyond that end.
-pub(super) fn check_end<R: Read + Seek>(
-    cursor: &mut Cursor<R>,
-    end: u64,
-    alignment: u64,
-) -> Result<(), GgufFileError> {
-    let length = cursor.length;
-    let damaged = |cursor: &Cursor<R>, more: &str| {
-        let why = format!(
-            "ends at byte {end} with its last tensor, but the file has {length} bytes{more}"
-        );
-        Err(cursor.damaged("the data", why))
-    };
-    if length > end.checked_next_multiple_of(alignment).unwrap_or(end) {
-        return damaged(cursor, "");
-    }
-    let sought = cursor.stream.seek(SeekFrom::Start(end));
-    sought.map_err(GgufFileError::read(cursor.path))?;
-    cursor.at = end;
-    let mut rest = Vec::new();
-    cursor.append(length - end, &mut rest, "the end")?;
-    match rest.iter().all(|byte| *byte == 0) {
-        true => Ok(()),
-        false => damaged(cursor, ", and the last of them are not zero"),
-    }
-}
-
-/// Reads the entry of one tensor: its name, shape and type; its place in the data is returned beside it.
-pub(super) fn read_entry<R: Read>(
-    cursor: &mut Cursor<R>,
-    what: &str,
-) -> Result<(String, Vec<u64>, u32, u64), GgufFileError> {
-    let name = cursor.name(LONGEST_TENSOR_NAME, what)?;
-    let what = format!("tensor {name}");
-    let dims = cursor.u32(&what)?;
-    if !(1..=4).contains(&dims) {
-        return Err(cursor.damaged(&what, format!("has {dims} dimensions; accepted: 1 to 4")));
-    }
-    let mut shape = (0..dims)
-        .map(|_| cursor.u64(&what))
-        .collect::<Result<Vec<_>, _>>()?;
-    // The file has the innermost first.
-    shape.reverse();
-    Ok((name, shape, cursor.u32(&what)?, cursor.u64(&what)?))
+    number.ok_or_else(|| FileError::value(path, ALIGNMENT, value, accepted))
 }

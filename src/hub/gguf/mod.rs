@@ -5,14 +5,13 @@
 //! one behind the other from the first to the end of the file, as llama.cpp's reader (`gguf.cpp`) has it. What the
 //! keys mean is for the stages of tokens and model to say.
 
-mod error;
 mod file;
 mod header;
 mod split;
 mod tensors;
+mod twice;
 mod value;
 
-pub use error::GgufFileError;
 pub use file::{GgufFile, has_magic};
 pub use split::{name_of_whole, parts, read_parts, split_siblings};
 pub use tensors::GgufTensor;

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::error::GgufFileError;
 use super::file::GgufFile;
+use super::twice::twice;
+use crate::hub::file_error::FileError;
 
 const NUMBER: &str = "split.no";
 const COUNT: &str = "split.count";
@@ -50,7 +51,7 @@ fn part_name(name: &str) -> Option<(&str, usize)> {
 ///
 /// # Errors
 /// A part whose name does not say which it is, and parts that are not beside it.
-pub fn parts(path: &Path) -> Result<Vec<PathBuf>, GgufFileError> {
+pub fn parts(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     let whole = || vec![path.to_path_buf()];
     let Ok(file) = GgufFile::open(path) else {
         return Ok(whole());
@@ -61,7 +62,7 @@ pub fn parts(path: &Path) -> Result<Vec<PathBuf>, GgufFileError> {
     };
     let name = path.file_name().and_then(|name| name.to_str());
     let names = split_siblings(name.unwrap_or_default());
-    let refused = |why| Err(GgufFileError::refused(path, why));
+    let refused = |why| Err(FileError::unusable(path, why));
     if names.len() != count {
         return refused(format!(
             "is one of {count} parts (split.count), and its name must say which, so that the others are found: \
@@ -88,7 +89,7 @@ pub fn parts(path: &Path) -> Result<Vec<PathBuf>, GgufFileError> {
 ///
 /// # Errors
 /// As [`GgufFile::open`], and parts that do not belong together.
-pub fn read_parts(paths: &[PathBuf]) -> Result<Vec<GgufFile>, GgufFileError> {
+pub fn read_parts(paths: &[PathBuf]) -> Result<Vec<GgufFile>, FileError> {
     let files: Vec<GgufFile> = paths
         .iter()
         .map(|path| GgufFile::open(path))
@@ -102,28 +103,32 @@ pub fn read_parts(paths: &[PathBuf]) -> Result<Vec<GgufFile>, GgufFileError> {
     Ok(files)
 }
 
+fn or_absent(said: Option<usize>) -> String {
+    said.map_or("absent".to_string(), |said| said.to_string())
+}
+
 impl GgufFile {
     /// A whole number among the keys that say how a model was split.
-    fn split_value(&self, key: &'static str) -> Result<Option<usize>, GgufFileError> {
+    fn split_value(&self, key: &'static str) -> Result<Option<usize>, FileError> {
         let Some(value) = self.metadata.get(key) else {
             return Ok(None);
         };
         let number = value.integer().and_then(|n| usize::try_from(n).ok());
         let number = number.filter(|n| *n <= usize::from(u16::MAX));
         let accepted = format!("a whole number to {}", u16::MAX);
-        let wrong = || GgufFileError::value(&self.path, key, value, &accepted);
+        let wrong = || FileError::value(&self.path, key, value, &accepted);
         number.map(Some).ok_or_else(wrong)
     }
 
-    fn foreign(&self, why: String) -> GgufFileError {
+    fn foreign(&self, why: String) -> FileError {
         let why = format!(
             "does not belong to the other parts: {why}; fetch all parts of one model again"
         );
-        GgufFileError::refused(&self.path, why)
+        FileError::unusable(&self.path, why)
     }
 
     /// That this is part `number` of `files`, and says nothing else than the first.
-    fn check_part(&self, number: usize, files: &[GgufFile]) -> Result<(), GgufFileError> {
+    fn check_part(&self, number: usize, files: &[GgufFile]) -> Result<(), FileError> {
         let count = self.split_value(COUNT)?.unwrap_or(1).max(1);
         if count != files.len() {
             let found = files.len();
@@ -134,7 +139,7 @@ impl GgufFile {
         }
         let said = self.split_value(NUMBER)?;
         if said != Some(number) {
-            let said = said.map_or("absent".to_string(), |said| said.to_string());
+            let said = or_absent(said);
             return Err(self.foreign(format!("its {NUMBER} is {said}, not {number}")));
         }
         let first = files.first().unwrap_or(self);
@@ -150,20 +155,20 @@ impl GgufFile {
     }
 
     /// That the parts have the tensors that they should have together, each once.
-    fn check_tensors(&self, files: &[GgufFile]) -> Result<(), GgufFileError> {
+    fn check_tensors(&self, files: &[GgufFile]) -> Result<(), FileError> {
         let mut names = HashSet::new();
         for file in files {
             for tensor in &file.tensors {
                 if !names.insert(tensor.name.as_str()) {
                     let what = format!("tensor {}, also in another part,", tensor.name);
-                    return Err(GgufFileError::twice(&file.path, what));
+                    return Err(twice(&file.path, what));
                 }
             }
         }
         match self.split_value(TENSORS)? {
             Some(said) if said == names.len() => Ok(()),
             said => {
-                let said = said.map_or("absent".to_string(), |said| said.to_string());
+                let said = or_absent(said);
                 let found = names.len();
                 Err(self.foreign(format!("{TENSORS} is {said}, and all parts have {found}")))
             }

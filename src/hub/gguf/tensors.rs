@@ -5,8 +5,9 @@ use std::io::Read;
 
 use candle_core::quantized::GgmlDType;
 
-use super::error::{GgufFileError, READ_TYPES};
-use super::header::{Cursor, read_entry};
+use super::header::Cursor;
+use super::twice::twice;
+use crate::hub::file_error::FileError;
 
 /// One tensor of a GGUF file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct GgufTensor {
     /// How many they are.
     pub bytes: u64,
 }
+
+/// The storage types that are read, for messages.
+const READ_TYPES: &str =
+    "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
 
 /// The storage types by their numbers in a file.
 const TYPES: &str = "F32 F16 Q4_0 Q4_1 Q4_2 Q4_3 Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ2_XXS IQ2_XS IQ3_XXS \
@@ -45,22 +50,21 @@ fn storage_type(number: u32) -> Result<GgmlDType, String> {
 pub(super) fn read_entries<R: Read>(
     cursor: &mut Cursor<R>,
     count: u64,
-) -> Result<Vec<GgufTensor>, GgufFileError> {
+) -> Result<Vec<GgufTensor>, FileError> {
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
     for number in 1..=count {
-        let (name, shape, number, offset) =
-            read_entry(cursor, &format!("tensor {number} of {count}"))?;
+        let (name, shape, number, offset) = cursor.entry(&format!("tensor {number} of {count}"))?;
         let what = format!("tensor {name}");
         if !names.insert(name.clone()) {
-            return Err(GgufFileError::twice(cursor.path, what));
+            return Err(twice(cursor.path, what));
         }
         let dtype = storage_type(number).map_err(|found| {
             let why = format!(
                 "has {what} stored as {found}, which is not read; accepted: {READ_TYPES}; use a file of one of these \
                  types, or the model's safetensors folder"
             );
-            GgufFileError::refused(cursor.path, why)
+            FileError::unusable(cursor.path, why)
         })?;
         let bytes = size(&shape, dtype).map_err(|why| cursor.damaged(&what, why))?;
         tensors.push(GgufTensor {
@@ -98,7 +102,7 @@ pub(super) fn place<R: Read>(
     tensors: &mut [GgufTensor],
     start: u64,
     alignment: u64,
-) -> Result<u64, GgufFileError> {
+) -> Result<u64, FileError> {
     let (mut next, mut end) = (0u64, start);
     for tensor in tensors {
         let what = format!("tensor {}", tensor.name);

@@ -202,10 +202,8 @@ impl fmt::Display for Value {
         }
         if let Some(text) = self.text() {
             let shown: String = text.chars().take(SHOWN_CHARS).collect();
-            return match shown.len() == text.len() {
-                true => write!(f, "{shown:?}"),
-                false => write!(f, "{shown:?}..."),
-            };
+            let more = if shown.len() < text.len() { "..." } else { "" };
+            return write!(f, "{shown:?}{more}");
         }
         let number = self.integer().map(|number| number.to_string());
         let number = number.or_else(|| self.float().map(|number| number.to_string()));

@@ -109,15 +109,11 @@ impl RepoCache {
         let up = "../".repeat(2 + file.matches('/').count());
         let name = blob.file_name().unwrap_or_default();
         let target = Path::new(&up).join("blobs").join(name);
-        match symlink(&target, &pointer) {
-            Ok(()) => Ok(pointer),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(pointer),
-            Err(_) => {
-                let moved = fs::rename(blob, &pointer);
-                moved.map_err(HubError::io("write", &pointer))?;
-                Ok(pointer)
-            }
+        let linked = symlink(&target, &pointer);
+        if linked.is_err_and(|error| error.kind() != ErrorKind::AlreadyExists) {
+            fs::rename(blob, &pointer).map_err(HubError::io("write", &pointer))?;
         }
+        Ok(pointer)
     }
 
     /// Waits until no other process, `huggingface_hub` included, writes this blob; `None` on a file system without

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::cache::RepoCache;
 use super::transfer::{Transfer, TransferError};
-use crate::hub::config::{HubConfig, Patience};
+use crate::hub::config::HubConfig;
 use crate::hub::digest::{self, HashCheck};
 use crate::hub::error::HubError;
 use crate::hub::files::{CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS};
 use crate::hub::name::HubName;
-use crate::hub::net::{COMMIT, Client, Follow, Method, RequestError, Retries, text, url};
+use crate::hub::net::{COMMIT, Client, Method, RequestError, Retries, text, url};
 use crate::hub::plain::{self, shown};
 use crate::hub::progress::DownloadProgress;
 use crate::hub::{folder, gguf};
@@ -47,11 +47,16 @@ struct Metadata {
 /// One model on its way from the hub to the cache.
 pub(super) struct Download<'a> {
     name: &'a HubName,
+    config: &'a HubConfig,
     client: Client,
     cache: &'a RepoCache,
-    endpoint: &'a str,
-    patience: Patience,
     progress: &'a dyn DownloadProgress,
+}
+
+/// A file as messages name it, with its repository and hub.
+fn named(file: &str, name: &HubName, config: &HubConfig) -> String {
+    let hub = url::safe(config.endpoint());
+    format!("{file} of {} from {hub}", name.label())
 }
 
 impl<'a> Download<'a> {
@@ -61,17 +66,15 @@ impl<'a> Download<'a> {
         cache: &'a RepoCache,
         progress: &'a dyn DownloadProgress,
     ) -> Result<Self, HubError> {
-        let endpoint = config.endpoint.trim_end_matches('/');
         let client = Client::new(config).map_err(|error| HubError::Transfer {
-            what: format!("anything of {} from {}", name.label(), url::safe(endpoint)),
+            what: named("anything", name, config),
             reason: error.reason,
         })?;
         Ok(Self {
             name,
+            config,
             client,
             cache,
-            endpoint,
-            patience: config.patience,
             progress,
         })
     }
@@ -176,12 +179,11 @@ impl<'a> Download<'a> {
                 .map_err(HubError::io("read", &part))?
                 .len();
             let resumed = length > 0;
-            let tries = Retries::new(self.patience, self.progress);
-            match transfer.run(&mut opened, tries) {
-                Ok(()) => {}
-                Err(TransferError::Disk(error)) => return Err(error),
-                Err(TransferError::Net(error)) => return Err(self.transfer_error(file, error)),
-            }
+            let brought = transfer.run(&mut opened, self.tries());
+            brought.map_err(|error| match error {
+                TransferError::Disk(error) => error,
+                TransferError::Net(error) => self.transfer_error(file, error),
+            })?;
             drop(opened);
             let HashCheck::Mismatch(kind, got) = digest::compare(&part, &metadata.etag)? else {
                 return fs::rename(&part, blob).map_err(HubError::io("write", blob));
@@ -193,14 +195,12 @@ impl<'a> Download<'a> {
                     .note(&format!("{what}: {why}; fetching it anew"));
                 continue;
             }
-            return Err(HubError::Mismatch {
-                what: format!("{file} of {} from {}", self.name.label(), url::safe(self.endpoint)),
-                expected: format!("{kind} {}", metadata.etag),
-                got,
-                advice: "it was not kept; run the command again to fetch it anew, and if that does not help, \
-                         look for what changes it on the way (HF_ENDPOINT, a proxy)"
-                    .to_string(),
-            });
+            return Err(HubError::mismatch(
+                named(file, self.name, self.config),
+                [format!("{kind} {}", metadata.etag), got],
+                "it was not kept; run the command again to fetch it anew, and if that does not help, look for what \
+                 changes it on the way (HF_ENDPOINT, a proxy)",
+            ));
         }
     }
 
@@ -208,27 +208,27 @@ impl<'a> Download<'a> {
     fn metadata(&self, revision: &str, file: &str) -> Result<Option<Metadata>, HubError> {
         let address = self.url(revision, file);
         let what = format!("{}/{file}", self.name.repo);
-        let mut tries = Retries::new(self.patience, self.progress);
-        loop {
-            let answer = self.client.send(Method::Head, &address, Follow::ToCommit);
-            let error = match answer {
-                Ok(answer) => match answer.status().as_u16() {
-                    404 => return Ok(None),
-                    status @ (401 | 403) => return Err(self.refused(status)),
-                    200..=399 => {
-                        return self
-                            .understand(revision, file, &answer)
-                            .map(Some)
-                            .map_err(|reason| self.bad_answer(file, reason));
-                    }
-                    status => RequestError::status(status, answer.headers()),
-                },
-                Err(error) => error,
-            };
-            tries
-                .again(&what, error)
-                .map_err(|error| self.transfer_error(file, error))?;
+        let asked = self.tries().through(&what, || {
+            let answer = self.client.send(Method::Head, &address)?;
+            match answer.status().as_u16() {
+                200..=399 | 401 | 403 | 404 => Ok(answer),
+                status => Err(RequestError::status(status, answer.headers())),
+            }
+        });
+        let answer = asked.map_err(|error| self.transfer_error(file, error))?;
+        match answer.status().as_u16() {
+            404 => Ok(None),
+            status @ (401 | 403) => Err(self.refused(status)),
+            _ => {
+                let understood = self.understand(revision, file, &answer);
+                let bad = |reason| self.bad_answer(file, reason);
+                understood.map(Some).map_err(bad)
+            }
         }
+    }
+
+    fn tries(&self) -> Retries<'a> {
+        Retries::new(self.config.patience, self.progress)
     }
 
     /// Checks all that the answer says before anything is done with it.
@@ -255,11 +255,8 @@ impl<'a> Download<'a> {
             .ok_or_else(|| format!("the ETag `{}` is no hash (hex digits alone)", shown(etag)))?;
         let own_length = Some("content-length").filter(|_| !answer.status().is_redirection());
         let size = said("x-linked-size").or_else(|| own_length.and_then(said));
-        let size = match size.map(|size| size.trim().parse::<u64>()) {
-            None => None,
-            Some(Ok(size)) => Some(size),
-            Some(Err(_)) => return Err("it gives a size that is no number".to_string()),
-        };
+        let size = size.map(|size| size.trim().parse::<u64>()).transpose();
+        let size = size.map_err(|_| "it gives a size that is no number")?;
         match (size, most_bytes(file)) {
             (Some(size), Some(most)) if size > most => Err(format!(
                 "it announces {size} bytes, and such a file may have {most}"
@@ -276,7 +273,7 @@ impl<'a> Download<'a> {
     fn url(&self, revision: &str, file: &str) -> String {
         format!(
             "{}/{}/resolve/{}/{}",
-            self.endpoint,
+            self.config.endpoint(),
             self.name.repo,
             utf8_percent_encode(revision, IN_PATH),
             utf8_percent_encode(file, IN_PATHS)
@@ -285,7 +282,7 @@ impl<'a> Download<'a> {
 
     /// The hub and the repository, as messages name them.
     fn names(&self) -> (String, String) {
-        (url::safe(self.endpoint), self.name.label())
+        (url::safe(self.config.endpoint()), self.name.label())
     }
 
     fn refused(&self, status: u16) -> HubError {
@@ -304,9 +301,8 @@ impl<'a> Download<'a> {
     }
 
     fn transfer_error(&self, file: &str, error: RequestError) -> HubError {
-        let (endpoint, repo) = self.names();
         HubError::Transfer {
-            what: format!("{file} of {repo} from {endpoint}"),
+            what: named(file, self.name, self.config),
             reason: error.reason,
         }
     }
@@ -320,14 +316,11 @@ impl<'a> Download<'a> {
             more => format!(" and {more} more"),
         };
         ggufs.truncate(HINT_FILES);
-        let hint = match ggufs.is_empty() {
-            true => String::new(),
-            false => format!(
-                "; it has GGUF files, to be given as {}/FILE: {}{more}",
-                self.name.repo,
-                ggufs.join(", ")
-            ),
-        };
+        let mut hint = String::new();
+        if !ggufs.is_empty() {
+            let (repo, files) = (&self.name.repo, ggufs.join(", "));
+            hint = format!("; it has GGUF files, to be given as {repo}/FILE: {files}{more}");
+        }
         let (endpoint, repo) = self.names();
         HubError::Refused(format!(
             "{endpoint} has no {file} in {repo}; check the name and the revision{hint}"
@@ -338,14 +331,11 @@ impl<'a> Download<'a> {
     fn listing(&self) -> Option<Vec<String>> {
         let address = format!(
             "{}/api/models/{}/revision/{}",
-            self.endpoint,
+            self.config.endpoint(),
             self.name.repo,
             utf8_percent_encode(self.name.revision(), IN_PATH)
         );
-        let answer = self
-            .client
-            .send(Method::Get(0), &address, Follow::All)
-            .ok()?;
+        let answer = self.client.send(Method::Get(0), &address).ok()?;
         let mut text = Vec::new();
         let mut body = self.client.body(answer).take(SMALL_BYTES);
         body.read_to_end(&mut text).ok()?;

@@ -77,7 +77,7 @@ fn check_small(files: &ModelFiles) -> Result<(), HubError> {
         if let Some((blob, hash)) = named_blob(path)
             && let HashCheck::Mismatch(kind, got) = digest::compare(&blob, &hash)?
         {
-            return Err(damaged(path, &blob, &format!("{kind} {hash}"), got));
+            return Err(damaged(path, &blob, [format!("{kind} {hash}"), got]));
         }
     }
     Ok(())
@@ -87,21 +87,15 @@ fn check_small(files: &ModelFiles) -> Result<(), HubError> {
 pub(super) fn check_known(path: &Path, sha256: &str) -> Result<(), HubError> {
     match named_blob(path) {
         Some((blob, hash)) if digest::is_sha256(&hash) && !hash.eq_ignore_ascii_case(sha256) => {
-            let expected = format!("sha256 {hash}");
-            Err(damaged(path, &blob, &expected, sha256.to_string()))
+            let hashes = [format!("sha256 {hash}"), sha256.to_string()];
+            Err(damaged(path, &blob, hashes))
         }
         _ => Ok(()),
     }
 }
 
-fn damaged(path: &Path, blob: &Path, expected: &str, got: String) -> HubError {
-    HubError::Mismatch {
-        what: path.display().to_string(),
-        expected: expected.to_string(),
-        got,
-        advice: format!(
-            "delete {} and run the command again to fetch it anew",
-            blob.display()
-        ),
-    }
+fn damaged(path: &Path, blob: &Path, expected_got: [String; 2]) -> HubError {
+    let blob = blob.display();
+    let advice = format!("delete {blob} and run the command again to fetch it anew");
+    HubError::mismatch(path.display(), expected_got, advice)
 }

@@ -10,7 +10,7 @@ use ureq::http::{Response, header};
 
 use crate::hub::digest::BUFFER_BYTES;
 use crate::hub::error::HubError;
-use crate::hub::net::{Client, Follow, Method, RequestError, Retries, text};
+use crate::hub::net::{Client, Method, RequestError, Retries, text};
 use crate::hub::progress::DownloadProgress;
 
 /// A try that brought so much counts as one that got on.
@@ -54,19 +54,16 @@ impl Transfer<'_> {
         }
         self.progress.advance(got);
         let mut reported = got;
-        loop {
-            let before = got;
-            let end = self.attempt(part, &mut got, &mut reported);
-            match end {
-                Ok(()) => break,
-                Err(TransferError::Disk(error)) => return Err(TransferError::Disk(error)),
-                Err(TransferError::Net(error)) => {
-                    if got >= before + PROGRESS_BYTES {
-                        tries.renew();
-                    }
-                    tries.again(self.what, error).map_err(TransferError::Net)?;
-                }
+        let mut before = got;
+        while let Err(end) = self.attempt(part, &mut got, &mut reported) {
+            let TransferError::Net(error) = end else {
+                return Err(end);
+            };
+            if got >= before + PROGRESS_BYTES {
+                tries.renew();
             }
+            tries.again(self.what, error)?;
+            before = got;
         }
         // The rename must not reach the disk before the bytes do.
         part.sync_all().map_err(self.disk("write"))?;
@@ -84,7 +81,7 @@ impl Transfer<'_> {
         if self.size == Some(*got) {
             return Ok(());
         }
-        let answer = self.client.send(Method::Get(*got), self.url, Follow::All)?;
+        let answer = self.client.send(Method::Get(*got), self.url)?;
         let announced = match answer.status().as_u16() {
             200 => {
                 *got = self.restart(part)?;
@@ -131,12 +128,11 @@ impl Transfer<'_> {
             Some(whole) => (whole, "it announced"),
             None => (self.most, "such a file may have"),
         };
-        match got > most {
-            false => Ok(()),
-            true => Err(RequestError::permanent(format!(
-                "it sends more than the {most} bytes that {said}"
-            ))),
+        if got <= most {
+            return Ok(());
         }
+        let reason = format!("it sends more than the {most} bytes that {said}");
+        Err(RequestError::permanent(reason))
     }
 
     /// The size of the whole file, if anything told it; refused if two answers disagree, or if it is too large.
@@ -145,24 +141,21 @@ impl Transfer<'_> {
         answer: &Response<Body>,
         announced: Option<u64>,
     ) -> Result<Option<u64>, RequestError> {
-        match text(answer.headers(), header::CONTENT_ENCODING.as_str()) {
-            None | Some("" | "identity") => {}
-            Some(_) => {
-                return Err(RequestError::permanent(
-                    "it sends the file compressed, which was not asked for",
-                ));
+        let encoding = text(answer.headers(), header::CONTENT_ENCODING.as_str());
+        let reason = match (self.size, announced) {
+            _ if !matches!(encoding, None | Some("" | "identity")) => {
+                "it sends the file compressed, which was not asked for".to_string()
             }
-        }
-        match (self.size, announced) {
-            (Some(size), Some(now)) if size != now => Err(RequestError::permanent(format!(
-                "it announced a file of {size} bytes and now sends one of {now}"
-            ))),
-            (None, Some(now)) if now > self.most => Err(RequestError::permanent(format!(
-                "it sends {now} bytes, and such a file may have {}",
-                self.most
-            ))),
-            (size, now) => Ok(size.or(now)),
-        }
+            (Some(size), Some(now)) if size != now => {
+                format!("it announced a file of {size} bytes and now sends one of {now}")
+            }
+            (None, Some(now)) if now > self.most => {
+                let most = self.most;
+                format!("it sends {now} bytes, and such a file may have {most}")
+            }
+            (size, now) => return Ok(size.or(now)),
+        };
+        Err(RequestError::permanent(reason))
     }
 
     fn restart(&self, part: &mut File) -> Result<u64, TransferError> {

@@ -1,6 +1,8 @@
 //! Requests to the hub. Redirects are followed here rather than by the HTTP crate: the token goes to the hub's own
 //! address alone, and a file's hash and size stand in the answer that redirects.
 
+use std::io::ErrorKind::{NotADirectory, NotFound};
+
 use ureq::http::{HeaderMap, Request, Response, Uri, header};
 use ureq::{Agent, Body, BodyReader};
 
@@ -20,19 +22,11 @@ pub(in crate::hub) const COMMIT: &str = "x-repo-commit";
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::hub) enum Method {
-    /// What the server says of a file.
+    /// What the server says of a file: from the first answer that tells the commit, even if it sends us on to another
+    /// server.
     Head,
     /// A file, from this byte on.
     Get(u64),
-}
-
-/// How far redirects are followed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::hub) enum Follow {
-    /// To the end.
-    All,
-    /// Until an answer tells the commit, even if it sends us on to another server.
-    ToCommit,
 }
 
 /// Asks the hub.
@@ -96,12 +90,8 @@ impl Client {
     }
 
     /// The answer to one request, whatever its status, after redirects.
-    pub fn send(
-        &self,
-        method: Method,
-        url: &str,
-        follow: Follow,
-    ) -> Result<Response<Body>, RequestError> {
+    pub fn send(&self, method: Method, url: &str) -> Result<Response<Body>, RequestError> {
+        let refused = |why: String| Err(RequestError::permanent(why));
         let mut uri = url::parse(url).map_err(RequestError::permanent)?;
         let mut token = self.token.as_deref();
         let mut seen = vec![uri.clone()];
@@ -116,22 +106,20 @@ impl Client {
                 RequestError::permanent(format!("it redirects to an unusable address: {reason}"))
             })?;
             let leaves = url::origin(&next) != url::origin(&uri);
-            if leaves && follow == Follow::ToCommit && answer.headers().contains_key(COMMIT) {
+            if leaves && method == Method::Head && answer.headers().contains_key(COMMIT) {
                 return Ok(answer);
             }
             if url::origin(&uri).scheme == "https" && url::origin(&next).scheme != "https" {
-                return Err(RequestError::permanent(format!(
+                return refused(format!(
                     "it redirects from https to http ({}), where anyone could read and change the file",
                     url::safe(&next.to_string())
-                )));
+                ));
             }
             if seen.contains(&next) {
-                return Err(RequestError::permanent("it redirects in a circle"));
+                return refused("it redirects in a circle".to_string());
             }
             if seen.len() > MAX_REDIRECTS {
-                return Err(RequestError::permanent(format!(
-                    "it redirects more than {MAX_REDIRECTS} times"
-                )));
+                return refused(format!("it redirects more than {MAX_REDIRECTS} times"));
             }
             seen.push(next.clone());
             uri = next;
@@ -182,21 +170,15 @@ fn token_in_file(config: &HubConfig) -> Result<Option<String>, RequestError> {
     let Some(path) = &config.token_file else {
         return Ok(None);
     };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
-        Err(error) => {
-            let reason = format!(
-                "the file with the token, {}, cannot be read: {error}",
-                path.display()
-            );
-            return Err(RequestError::permanent(reason));
-        }
+    let file = path.display();
+    let token = match std::fs::read_to_string(path) {
+        Ok(text) => plain::token(&text).map_err(|why| format!("{file} holds no token: {why}")),
+        Err(why) if matches!(why.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(why) => Err(format!(
+            "the file with the token, {file}, cannot be read: {why}"
+        )),
     };
-    plain::token(&text).map_err(|reason| {
-        RequestError::permanent(format!("{} holds no token: {reason}", path.display()))
-    })
+    token.map_err(RequestError::permanent)
 }
 
 /// Where an answer sends us.
@@ -205,9 +187,8 @@ fn redirect(answer: &Response<Body>) -> Result<Option<&str>, RequestError> {
         return Ok(None);
     }
     let location = text(answer.headers(), header::LOCATION.as_str());
-    let location = location
-        .ok_or_else(|| RequestError::permanent("it redirects, and does not say where to"))?;
-    Ok(Some(location))
+    let nowhere = || RequestError::permanent("it redirects, and does not say where to");
+    location.map(Some).ok_or_else(nowhere)
 }
 
 /// A header's value, if it is text.

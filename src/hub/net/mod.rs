@@ -6,6 +6,6 @@ mod retry;
 mod throughput;
 pub(super) mod url;
 
-pub(super) use client::{COMMIT, Client, Follow, Method, text};
+pub(super) use client::{COMMIT, Client, Method, text};
 pub use proxies::Proxies;
 pub(super) use retry::{RequestError, Retries};

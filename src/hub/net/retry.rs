@@ -8,43 +8,32 @@ use ureq::http::HeaderMap;
 use crate::hub::config::Patience;
 use crate::hub::progress::DownloadProgress;
 
-/// Whether another try may help.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::hub) enum Retry {
-    /// It would come out the same.
-    Never,
-    /// After a pause, at least as long as the server asks for.
-    After(Option<Duration>),
-}
-
 /// A request that failed.
 #[derive(Debug)]
 pub(in crate::hub) struct RequestError {
     /// In words, with what to do where that is known.
     pub reason: String,
-    pub again: Retry,
+    /// The pause that the server asks for before another try; `None`: it would come out the same.
+    pub again: Option<Duration>,
 }
 
 impl RequestError {
     pub fn permanent(reason: impl Into<String>) -> Self {
-        let (reason, again) = (reason.into(), Retry::Never);
+        let (reason, again) = (reason.into(), None);
         Self { reason, again }
     }
 
     pub fn transient(reason: impl Into<String>) -> Self {
-        let (reason, again) = (reason.into(), Retry::After(None));
+        let (reason, again) = (reason.into(), Some(Duration::ZERO));
         Self { reason, again }
     }
 
     /// What a status says that is no success.
     pub fn status(status: u16, headers: &HeaderMap) -> Self {
-        let reason = format!("it answered with HTTP status {status}");
-        match status {
-            408 | 429 | 500..=599 => Self {
-                reason,
-                again: Retry::After(wait_asked(headers, SystemTime::now())),
-            },
-            _ => Self::permanent(reason),
+        let wait = || wait_asked(headers, SystemTime::now()).unwrap_or_default();
+        Self {
+            reason: format!("it answered with HTTP status {status}"),
+            again: matches!(status, 408 | 429 | 500..=599).then(wait),
         }
     }
 }
@@ -90,8 +79,7 @@ fn wait_asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         })
     });
     after.or_else(|| {
-        let fields = text("ratelimit")?.split(';').map(str::trim);
-        let fields: Vec<&str> = fields.collect();
+        let fields: Vec<&str> = text("ratelimit")?.split(';').map(str::trim).collect();
         let until = fields.iter().find_map(|field| field.strip_prefix("t="))?;
         fields.contains(&"r=0").then(|| seconds(until)).flatten()
     })
@@ -113,6 +101,20 @@ impl<'a> Retries<'a> {
         }
     }
 
+    /// Does some work until it is through, or until another try is of no use.
+    pub fn through<T>(
+        mut self,
+        what: &str,
+        work: impl Fn() -> Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
+        loop {
+            match work() {
+                Ok(done) => return Ok(done),
+                Err(error) => self.again(what, error)?,
+            }
+        }
+    }
+
     /// The last try got on; the count begins anew.
     pub fn renew(&mut self) {
         self.made = 0;
@@ -120,7 +122,7 @@ impl<'a> Retries<'a> {
 
     /// Pauses before the next try; gives `error` back, with the number of tries, if there is to be none.
     pub fn again(&mut self, what: &str, error: RequestError) -> Result<(), RequestError> {
-        let Retry::After(asked) = error.again else {
+        let Some(asked) = error.again else {
             return Err(error);
         };
         if self.made >= self.patience.retries {
@@ -128,10 +130,8 @@ impl<'a> Retries<'a> {
             return Err(RequestError::permanent(reason));
         }
         let grown = self.patience.first_pause * 2u32.saturating_pow(self.made);
-        let pause = asked
-            .unwrap_or_default()
-            .max(grown.min(self.patience.longest_pause));
-        if asked.is_some_and(|asked| asked > self.patience.longest_wait) {
+        let pause = asked.max(grown.min(self.patience.longest_pause));
+        if asked > self.patience.longest_wait {
             return Err(RequestError::permanent(format!(
                 "{}, and asks to be left alone for {} s; run the command again after that",
                 error.reason,
@@ -192,11 +192,11 @@ mod tests {
         let last = tries.again("x", passing()).unwrap_err();
         assert_eq!(
             (last.reason.as_str(), last.again),
-            ("it broke (tried 3 times)", Retry::Never)
+            ("it broke (tried 3 times)", None)
         );
         tries.renew();
         let mut long = passing();
-        long.again = Retry::After(Some(Duration::from_secs(3600)));
+        long.again = Some(Duration::from_secs(3600));
         let last = tries.again("x", long).unwrap_err();
         assert!(last.reason.contains("3600 s"), "{}", last.reason);
         assert!(tries.again("x", RequestError::permanent("no")).is_err());

@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use crate::model::config_keys::{LONGEST_INPUT, WINDOW, WINDOW_PATTERN};
+use crate::model::config_keys::{WINDOW, WINDOW_PATTERN};
 use crate::model::error::ModelError;
 use crate::model::kinds::Windows;
-
-use super::metadata::Metadata;
+use crate::model::reading::Reading;
 
 /// llama.cpp's window of Gemma 2, for the first files, which have none.
 const GEMMA2_WINDOW: usize = 4096;
@@ -14,30 +13,27 @@ const GEMMA2_WINDOW: usize = 4096;
 const NO_WINDOW_IN_FILE: &str = "GGUF files of Mistral do not hold the sliding window: none, as in llama.cpp; \
     prompts longer than the window (4,096 tokens in Mistral 7B v0.1) differ from transformers";
 
-/// The window of the layers that have one; 0 and absence both say that there is none.
-pub(super) fn window(metadata: &mut Metadata) -> Result<Option<usize>, ModelError> {
-    let arch = metadata.family.gguf_arch;
-    let name = metadata.header.metadata.get("general.name");
-    let name = name.and_then(|name| name.text()).unwrap_or_default();
+/// The window of the layers that have one; 0 and absence both say that there is none. `name` is the model's.
+pub(super) fn window(reading: &mut Reading, name: &str) -> Result<Option<usize>, ModelError> {
+    let arch = reading.family.gguf_arch;
     if arch == "llama" && name.to_lowercase().contains("mistral") {
-        metadata.notes.assumed.push(NO_WINDOW_IN_FILE.to_string());
+        reading.assumed.push(NO_WINDOW_IN_FILE.to_string());
     }
     let key = WINDOW.gguf;
-    let window = metadata.keys.whole(key, 0..=LONGEST_INPUT)?;
-    match (metadata.family.windows, window) {
+    match (reading.family.windows, reading.keys.length(key)?) {
         // Gemma 2 has its windows in any case.
-        (Windows::AllButEvery(2), Some(0)) => Err(metadata.keys.refused(key, 0, "at least 1")),
+        (Windows::AllButEvery(2), Some(0)) => Err(reading.keys.refused(key, 0, "at least 1")),
         (_, Some(0)) => Ok(None),
         (Windows::Never | Windows::FromLayer, Some(window)) => {
             let accepted = format!("0, or no such key, in the architecture {arch}");
-            Err(metadata.keys.refused(key, window, &accepted))
+            Err(reading.keys.refused(key, window, &accepted))
         }
         (Windows::AllButEvery(2), None) => {
-            metadata.assume(key, GEMMA2_WINDOW);
+            reading.assume(key, GEMMA2_WINDOW);
             Ok(Some(GEMMA2_WINDOW))
         }
         (Windows::AllButEvery(_), None) => {
-            metadata.assume(key, "no windows");
+            reading.assume(key, "no windows");
             Ok(None)
         }
         (_, window) => Ok(window),
@@ -46,30 +42,25 @@ pub(super) fn window(metadata: &mut Metadata) -> Result<Option<usize>, ModelErro
 
 /// The pattern's key holds a period, or one flag per layer; in a period of n the last layer has no window.
 pub(super) fn windowed_layers(
-    metadata: &Metadata,
+    reading: &Reading,
     n_layers: usize,
     window: Option<usize>,
 ) -> Result<Vec<bool>, ModelError> {
-    let (keys, key) = (&metadata.keys, WINDOW_PATTERN.gguf);
-    let period = match (metadata.family.windows, keys.value(key)) {
+    let (keys, key) = (&reading.keys, WINDOW_PATTERN.gguf);
+    let period = match (reading.family.windows, keys.value(key)) {
         _ if window.is_none() => return Ok(vec![false; n_layers]),
         (Windows::AllButEvery(period), None) => period,
         (Windows::AllButEvery(_), Some(Value::Array(flags))) => {
             let flag = |flag: &Value| flag.as_bool().or(Some(flag.as_i64()? != 0));
             let flags: Option<Vec<bool>> = flags.iter().map(flag).collect();
+            let accepted = format!("a period, or {n_layers} flags");
             return flags
                 .filter(|flags| flags.len() == n_layers)
-                .ok_or_else(|| {
-                    let accepted = format!("a period, or {n_layers} flags");
-                    keys.refused(key, "an array", &accepted)
-                });
+                .ok_or_else(|| keys.refused(key, "an array", &accepted));
         }
-        (Windows::AllButEvery(_), Some(_)) => keys.whole(key, 0..=LONGEST_INPUT)?.unwrap_or(0),
+        (Windows::AllButEvery(_), Some(_)) => keys.length(key)?.unwrap_or(0),
         (_, None) => return Ok(vec![true; n_layers]),
         (_, Some(value)) => return Err(keys.refused(key, value, "no such key")),
     };
-    // Period 0 is llama.cpp's for windows everywhere.
-    Ok((1..=n_layers)
-        .map(|l| period == 0 || l % period != 0)
-        .collect())
+    Ok(Windows::all_but_every(period, n_layers))
 }

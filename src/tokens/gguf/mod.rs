@@ -77,9 +77,10 @@ pub fn assumed_of_gguf(metadata: &BTreeMap<String, Value>) -> Vec<String> {
     let Ok(adds_bos) = adds_bos(&metadata) else {
         return Vec::new();
     };
-    let bos = match adds_bos {
-        true => "a BOS token before each text",
-        false => "no BOS token before a text",
+    let bos = if adds_bos {
+        "a BOS token before each text"
+    } else {
+        "no BOS token before a text"
     };
     let mut taken = vec![("add_bos_token", bos)];
     if metadata.text("model").is_ok_and(|kind| kind == "llama") {

@@ -51,10 +51,9 @@ pub(super) fn build(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Toke
 
 fn normalizer(prefixed: bool) -> Result<NormalizerWrapper, GgufError> {
     let spaces = Replace::new(" ", SPACE).map_err(build_error)?;
-    Ok(match prefixed {
-        true => Normalizers::new(vec![Prepend::new(SPACE.to_owned()).into(), spaces.into()]).into(),
-        false => spaces.into(),
-    })
+    let prefix = prefixed.then(|| Prepend::new(SPACE.to_owned()).into());
+    let steps = prefix.into_iter().chain([spaces.into()]);
+    Ok(Normalizers::new(steps.collect()).into())
 }
 
 fn decoder(prefixed: bool) -> Result<DecoderWrapper, GgufError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatelens::hub::HubError;
+use gatelens::hub::{FileError, HubError};
 use tempfile::TempDir;
 
 use super::server::{Fault, Hub};
@@ -383,6 +383,9 @@ fn a_servers_own_words_are_cut_and_escaped() {
     );
     hub.recover();
     let error = locate("org/odd", &config).unwrap_err();
-    assert!(matches!(error, HubError::Unusable { .. }), "{error}");
+    assert!(
+        matches!(error, HubError::File(FileError::Unusable { .. })),
+        "{error}"
+    );
     assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
 }

@@ -1,0 +1,36 @@
+//! What activations are kept in.
+
+use candle_core::DType;
+
+/// What activations are kept in, and what to do where it is too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// To 65,504.
+    F16,
+    /// As far as f32, with fewer digits.
+    Bf16,
+    /// To 3.4e38.
+    F32,
+}
+
+impl Precision {
+    pub(super) fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::F16 => Precision::F16,
+            DType::BF16 => Precision::Bf16,
+            _ => Precision::F32,
+        }
+    }
+
+    /// What to do next.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Precision::F16 => "f16 holds numbers to 65,504 only: use --dtype f32, or bf16",
+            Precision::Bf16 => "use --dtype f32, or a milder --mode where an edit made it",
+            Precision::F32 => {
+                "the file is damaged (a weight that is not a number, or far too large), or the edit's value is too large: \
+                 get the model again, or use a milder --mode"
+            }
+        }
+    }
+}

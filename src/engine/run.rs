@@ -1,0 +1,173 @@
+//! An engine, and its one way through a model.
+
+use super::error::EngineError;
+use super::head::{Readout, Share, read_logits};
+use super::pass::{Pass, Past};
+use super::progress::Progress;
+use super::stream::fork;
+use crate::hooks::{Condition, Edit, EditCount, Observer};
+use crate::model::{Config, Model};
+use crate::tokens::TokenBatch;
+
+/// Units that the head counts for, per stream.
+const HEAD_UNITS: u64 = 2;
+
+/// Runs a model.
+pub struct Engine<'m> {
+    pub(super) model: &'m Model,
+    /// Bytes of the model's memory that the caller holds.
+    pub(super) held: u64,
+}
+
+impl<'m> Engine<'m> {
+    /// An engine for `model`.
+    pub fn new(model: &'m Model) -> Self {
+        Self { model, held: 0 }
+    }
+
+    /// The same engine, where the caller holds `bytes` more of the memory.
+    pub fn beside(&self, bytes: u64) -> Self {
+        Self {
+            model: self.model,
+            held: self.held + bytes,
+        }
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &'m Config {
+        self.model.config()
+    }
+
+    /// Runs `batch` under `conditions`. Observers see the sites they want, `readout` the logits at
+    /// its rows, stream by stream in the order of each stream's first condition. Returns what each
+    /// condition's edit changed, for [`check_edits`].
+    ///
+    /// # Errors
+    /// Inputs that do not fit the model, its files, numbers that are not finite, [`EngineError::Stopped`], and the first
+    /// error of an observer or of the readout ([`EngineError::Reader`]), which stops the run at once.
+    pub fn run(
+        &self,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        observers: &mut [&mut dyn Observer],
+        readout: Option<&mut dyn Readout>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<EditCount>, EngineError> {
+        self.forward(batch, conditions, observers, readout, progress, None)
+    }
+
+    /// [`run`](Self::run), where the batch may continue a text that came before.
+    pub(super) fn forward(
+        &self,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        observers: &mut [&mut dyn Observer],
+        readout: Option<&mut dyn Readout>,
+        progress: &dyn Progress,
+        past: Option<&mut Past>,
+    ) -> Result<Vec<EditCount>, EngineError> {
+        self.check(batch, conditions, Past::tokens_of(past.as_deref()))?;
+        let rows = batch.tokens();
+        let asked = readout.iter().flat_map(|readout| readout.rows()).max();
+        if let Some(&row) = asked.filter(|row| **row >= rows) {
+            return Err(EngineError::NoRow { row, rows });
+        }
+        let mut pass = Pass::new(self.model, batch, conditions, observers, past)?;
+        let mut streams = pass.through_layers(self.model, progress)?;
+        for stream in &streams {
+            pass.final_scale(self.model, stream)?;
+        }
+        if let Some(readout) = readout {
+            let share = Share::of_memory(self.model, &streams, self.held_of_activations());
+            let prefixes = &pass.prefixes;
+            read_logits(
+                self.model,
+                &mut streams,
+                prefixes,
+                readout,
+                conditions,
+                share,
+            )?;
+        }
+        progress.advance(HEAD_UNITS * streams.len() as u64);
+        Ok(pass.finish())
+    }
+
+    /// The units that one run under `conditions` reports, from the places where its streams fork.
+    pub fn work_units(&self, conditions: &[Condition]) -> u64 {
+        let mut streams: Vec<Vec<usize>> = vec![(0..conditions.len()).collect()];
+        let mut units = 0;
+        for l in 0..self.model.config().n_layers() {
+            let after: Vec<_> = streams
+                .iter()
+                .flat_map(|sharing| fork(conditions, sharing, l))
+                .collect();
+            units += (streams.len() + after.len()) as u64;
+            streams = after.into_iter().map(|fork| fork.conditions).collect();
+        }
+        units + HEAD_UNITS * streams.len() as u64
+    }
+
+    fn check(
+        &self,
+        batch: &TokenBatch,
+        conditions: &[Condition],
+        before: usize,
+    ) -> Result<(), EngineError> {
+        let config = self.model.config();
+        let (tokens, max) = (before + batch.longest(), config.max_positions);
+        if tokens > max {
+            return Err(EngineError::TooLong { tokens, max });
+        }
+        let ids = batch
+            .sequences()
+            .iter()
+            .flat_map(|s| s.ids.iter().chain(&s.target));
+        if let Some(&id) = ids.max().filter(|id| **id as usize >= config.vocab_size) {
+            return Err(EngineError::Vocabulary {
+                id,
+                vocab_size: config.vocab_size,
+            });
+        }
+        let mut edits = conditions.iter().filter_map(Condition::edit);
+        edits.try_for_each(|edit| {
+            check_neurons(edit, config)?;
+            let model = (config.n_layers(), config.d_mlp);
+            let failed = |source| EngineError::Reference {
+                label: edit.label.clone(),
+                source,
+            };
+            edit.check_reference(model, batch).map_err(failed)
+        })
+    }
+}
+
+fn check_neurons(edit: &Edit, config: &Config) -> Result<(), EngineError> {
+    let layers = edit.neurons.n_layers();
+    let (found, expected) = if layers != config.n_layers() {
+        (format!("{layers} layers"), config.n_layers())
+    } else if let Some(index) = edit.neurons.widest().filter(|index| *index >= config.d_mlp) {
+        (
+            format!("at least {} neurons a layer", index + 1),
+            config.d_mlp,
+        )
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::OtherModel {
+        label: edit.label.clone(),
+        found,
+        expected: expected.to_string(),
+    })
+}
+
+/// An edit that changed no value in a whole experiment is an error, not a null result.
+pub fn check_edits(conditions: &[Condition], counts: &[EditCount]) -> Result<(), EngineError> {
+    for (condition, count) in conditions.iter().zip(counts) {
+        if let Some(edit) = condition.edit().filter(|_| count.changed == 0) {
+            let (label, count) = (edit.label.clone(), *count);
+            return Err(EngineError::NullEdit { label, count });
+        }
+    }
+    Ok(())
+}
