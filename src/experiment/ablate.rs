@@ -96,17 +96,12 @@ impl Ablation {
     }
 
     /// One record per prompt and condition: clean first, then condition by condition.
-    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome<'_>> {
         let of_conditions = self.scores.iter().zip(&self.conditions.rows);
         of_conditions.flat_map(|(scores, condition)| {
             scores.iter().map(|(prompt, score)| Outcome {
                 prompt: *prompt,
-                class: condition.class.clone(),
-                arm: condition.arm,
-                draw: condition.draw,
-                mode: condition.mode.clone(),
-                neurons: condition.neurons,
-                layers: condition.layers,
+                condition,
                 known: self.known.contains(prompt),
                 score: *score,
             })

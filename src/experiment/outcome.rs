@@ -37,14 +37,12 @@ fn no_subset(text: &str) -> String {
     format!("`{text}` is no subset of prompts; accepted: known, all")
 }
 
-/// One prompt under one condition; a row of `outcomes.parquet`.
+/// What the tables say of a condition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// Index of the prompt in its set.
-    pub prompt: usize,
+pub struct ConditionRow {
     /// Name of the class or neuron file; empty for clean.
     pub class: String,
-    /// The condition's part.
+    /// Its part in the comparison.
     pub arm: Arm,
     /// Which baseline draw, from 0; 0 in the other arms.
     pub draw: u32,
@@ -52,8 +50,17 @@ pub struct Outcome {
     pub mode: String,
     /// How many neurons were edited.
     pub neurons: u32,
-    /// The window of layers that the class was restricted to, if any.
+    /// The window of layers that the class is restricted to, if any.
     pub layers: Option<LayerWindow>,
+}
+
+/// One prompt under one condition; a row of `outcomes.parquet`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome<'a> {
+    /// Index of the prompt in its set.
+    pub prompt: usize,
+    /// The condition.
+    pub condition: &'a ConditionRow,
     /// Whether the clean model's top-1 is the first target token.
     pub known: bool,
     /// The numbers.

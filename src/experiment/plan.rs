@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::evidence::Versus;
-use super::outcome::{Arm, PromptSubset};
+use super::outcome::{Arm, ConditionRow, PromptSubset};
 use super::window::LayerWindow;
 use crate::hooks::{Condition, Edit, Mode, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
@@ -62,23 +62,6 @@ pub struct AblationPlan {
     pub subset: PromptSubset,
     /// Of the choice of donors, where values are resampled.
     pub seed: u64,
-}
-
-/// What the tables say of a condition.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ConditionRow {
-    /// Name of the class or neuron file; empty for clean.
-    pub class: String,
-    /// Its part in the comparison.
-    pub arm: Arm,
-    /// Which baseline draw, from 0; 0 in the other arms.
-    pub draw: u32,
-    /// The edit's mode; empty for clean.
-    pub mode: String,
-    /// How many neurons were edited.
-    pub neurons: u32,
-    /// The window of layers that the class is restricted to, if any.
-    pub layers: Option<LayerWindow>,
 }
 
 /// The conditions of a plan by their number, 0 the clean one.

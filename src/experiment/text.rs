@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::ExperimentError;
 use super::effects::{Arms, Effect, adjust};
 use super::metric::{Metric, TEXT_METRICS, of_text};
-use super::outcome::{Arm, PromptSubset};
+use super::outcome::{ConditionRow, PromptSubset};
 use super::part::Sharing;
-use super::plan::{AblationPlan, ConditionRow, Conditions};
+use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
 use super::run::Run;
 use super::score::{TokenScore, entropy, log_sum_exp};
@@ -46,16 +46,8 @@ pub struct TokenOutcome<'a> {
     pub position: usize,
     /// The token that follows.
     pub token: u32,
-    /// Name of the class or neuron file, empty for clean.
-    pub class: &'a str,
-    /// The arm.
-    pub arm: Arm,
-    /// The baseline draw.
-    pub draw: u32,
-    /// The edit's mode, empty for clean.
-    pub mode: &'a str,
-    /// Edited neurons.
-    pub neurons: u32,
+    /// The condition.
+    pub condition: &'a ConditionRow,
     /// The prediction.
     pub score: TokenScore,
 }
@@ -169,11 +161,7 @@ fn outcome<'a>(
         window: window.number,
         position,
         token: *window.sequence.ids.get(position + 1)?,
-        class: &condition.class,
-        arm: condition.arm,
-        draw: condition.draw,
-        mode: &condition.mode,
-        neurons: condition.neurons,
+        condition,
         score: row.score,
     })
 }

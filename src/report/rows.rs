@@ -80,7 +80,7 @@ macro_rules! outcome_rows {
 
         impl $name {
             fn of(
-                outcome: &Outcome,
+                outcome: &Outcome<'_>,
                 prompts: &[Prompt],
                 tokenizer: &Tokenizer,
                 ($($more,)*): ($($kind,)*),
@@ -88,11 +88,11 @@ macro_rules! outcome_rows {
                 let score = &outcome.score;
                 Self {
                     prompt_id: prompts[outcome.prompt].id.clone(),
-                    class: outcome.class.clone(),
-                    arm: outcome.arm,
-                    draw: outcome.draw,
-                    mode: outcome.mode.clone(),
-                    neurons: outcome.neurons,
+                    class: outcome.condition.class.clone(),
+                    arm: outcome.condition.arm,
+                    draw: outcome.condition.draw,
+                    mode: outcome.condition.mode.clone(),
+                    neurons: outcome.condition.neurons,
                     target_logprob: score.target_logprob,
                     first_logprob: score.first_logprob,
                     first_rank: score.first_rank,
@@ -228,19 +228,23 @@ pub fn neurons_parquet(table: &NeuronTable) -> Result<Vec<u8>, ReportError> {
 /// # Errors
 /// A table without rows, or an outcome of a prompt that is not among `prompts`.
 pub fn outcomes_parquet(
-    outcomes: &[Outcome],
+    outcomes: &[Outcome<'_>],
     prompts: &[Prompt],
     tokenizer: &Tokenizer,
 ) -> Result<Vec<u8>, ReportError> {
     const NAME: &str = "outcomes.parquet";
     check_numbers(NAME, outcomes.iter().map(|o| o.prompt), prompts.len())?;
     let rows = outcomes.iter();
-    if outcomes.iter().all(|outcome| outcome.layers.is_none()) {
+    if outcomes
+        .iter()
+        .all(|outcome| outcome.condition.layers.is_none())
+    {
         let rows = rows.map(|outcome| OutcomesRow::of(outcome, prompts, tokenizer, ()));
         return table_bytes(NAME, rows);
     }
     let rows = rows.map(|outcome| {
-        let layer = |layer: fn(LayerWindow) -> usize| outcome.layers.map(|w| layer(w) as u16);
+        let layer =
+            |layer: fn(LayerWindow) -> usize| outcome.condition.layers.map(|w| layer(w) as u16);
         let layers = (layer(|w| w.first), layer(|w| w.last));
         SweepOutcomesRow::of(outcome, prompts, tokenizer, layers)
     });
@@ -262,11 +266,11 @@ pub fn rates_parquet(found: &Attributes, prompts: &[Prompt]) -> Result<Vec<u8>, 
         prompt_id: prompts[row.prompt].id.clone(),
         subject: prompts[row.prompt].subject.clone(),
         layer: row.layer as u16,
-        class: row.class.to_string(),
-        arm: row.arm,
-        draw: row.draw,
-        mode: row.mode.to_string(),
-        neurons: row.neurons,
+        class: row.condition.class.clone(),
+        arm: row.condition.arm,
+        draw: row.condition.draw,
+        mode: row.condition.mode.clone(),
+        neurons: row.condition.neurons,
         kept: row.share.kept,
         hits: row.share.hits,
         rate: row.share.rate(),

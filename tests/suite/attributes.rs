@@ -166,8 +166,14 @@ fn treatment(class: &str, neurons: NeuronSet, sets: Vec<NeuronSet>) -> Treatment
 fn by_key(found: &Attributes) -> BTreeMap<(String, String, u32, usize, usize), Share> {
     let rows = found.rows().flatten();
     rows.map(|row| {
-        let arm = row.arm.to_string();
-        let key = (row.class.to_string(), arm, row.draw, row.prompt, row.layer);
+        let arm = row.condition.arm.to_string();
+        let key = (
+            row.condition.class.to_string(),
+            arm,
+            row.condition.draw,
+            row.prompt,
+            row.layer,
+        );
         (key, row.share)
     })
     .collect()
@@ -210,7 +216,7 @@ fn rates_of_the_real_models_equal_those_from_transformers() {
             let found = asked.rates(&model, &plan, settings(order, 50, lens));
             for row in found.rows().flatten() {
                 let subject = &asked.subjects.subjects[row.prompt].subject;
-                let key = format!("{subject}, {}, {lens}, {order}", row.arm);
+                let key = format!("{subject}, {}, {lens}, {order}", row.condition.arm);
                 let of = |column: usize| golden["rates"][&key][column][row.layer].as_f64().unwrap();
                 let expected = Share {
                     kept: of(0) as u32,
@@ -371,7 +377,7 @@ fn a_rate_is_what_a_plain_run_and_a_product_by_hand_say() {
                 4 * 3 * model.config().n_layers()
             );
             for row in found.rows().flatten() {
-                let condition = match (row.arm, row.class) {
+                let condition = match (row.condition.arm, row.condition.class.as_str()) {
                     (Arm::Clean, _) => 0,
                     (Arm::Class, "class") => 1,
                     (Arm::Baseline, _) => 2,

@@ -105,7 +105,9 @@ fn plan(
 
 /// The log-probability of each prompt's target under the edit.
 fn logprobs(ablation: &Ablation) -> Vec<f64> {
-    let edited = ablation.outcomes().filter(|o| o.arm == Arm::Class);
+    let edited = ablation
+        .outcomes()
+        .filter(|o| o.condition.arm == Arm::Class);
     edited.map(|outcome| outcome.score.target_logprob).collect()
 }
 

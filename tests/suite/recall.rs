@@ -109,7 +109,11 @@ fn an_outcome_is_what_the_logits_say() {
         for (i, sequence) in batch.sequences().iter().enumerate() {
             let outcome = ablation
                 .outcomes()
-                .find(|o| o.prompt == sequence.prompt && o.arm == arm && o.draw == draw)
+                .find(|o| {
+                    o.prompt == sequence.prompt
+                        && o.condition.arm == arm
+                        && o.condition.draw == draw
+                })
                 .unwrap();
             let steps = batch.target_rows(i).zip(&sequence.target);
             let expected: f64 = steps
@@ -137,7 +141,10 @@ fn an_outcome_is_what_the_logits_say() {
             assert!(score.kl_nats >= 0.0);
         }
     }
-    for outcome in ablation.outcomes().filter(|o| o.arm == Arm::Clean) {
+    for outcome in ablation
+        .outcomes()
+        .filter(|o| o.condition.arm == Arm::Clean)
+    {
         assert_eq!(outcome.score.kl_nats, 0.0);
         assert_eq!(outcome.known, outcome.score.first_rank == 1);
     }

@@ -59,7 +59,7 @@ fn every_token_of_every_family_equals_transformers() {
         let mut check = |row: &TokenOutcome<'_>| {
             let (p, k) = (row.document, row.position);
             let name = format!("{} document {p} position {k}", variant.name);
-            let prefix = match row.arm {
+            let prefix = match row.condition.arm {
                 Arm::Clean => format!("p{p}"),
                 _ => format!("p{p}.ablated"),
             };
@@ -87,7 +87,7 @@ fn every_token_of_every_family_equals_transformers() {
                 (surely..=perhaps).contains(&better),
                 "{name}: rank {better}"
             );
-            if row.arm == Arm::Clean {
+            if row.condition.arm == Arm::Clean {
                 let entropy = f64::from(golden.rows(&format!("p{p}.entropy"))[k][0]);
                 let scale = f64::from(golden.rows(&format!("p{p}.ln_final.hook_scale"))[k][0]);
                 worst = worst.max((row.score.entropy_nats - entropy).abs());

@@ -23,7 +23,7 @@ pub use words::AttributeWords;
 use reader::{RateMeasure, RateReader};
 
 use super::ExperimentError;
-use super::outcome::Arm;
+use super::outcome::ConditionRow;
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
@@ -39,16 +39,8 @@ pub struct RateRow<'a> {
     pub prompt: usize,
     /// The layer.
     pub layer: usize,
-    /// Name of the class or neuron file; empty for clean.
-    pub class: &'a str,
-    /// The condition's part.
-    pub arm: Arm,
-    /// Which baseline draw, from 0; 0 in the other arms.
-    pub draw: u32,
-    /// The edit's mode; empty for clean.
-    pub mode: &'a str,
-    /// How many neurons were edited.
-    pub neurons: u32,
+    /// The condition.
+    pub condition: &'a ConditionRow,
     /// The tokens.
     pub share: Share,
 }
@@ -73,7 +65,7 @@ impl Attributes {
     /// The rows of `rates.parquet`, condition by condition; in each by prompt, then by layer.
     pub fn rows(&self) -> impl Iterator<Item = Vec<RateRow<'_>>> {
         let conditions = self.conditions.rows.iter().zip(&self.shares);
-        conditions.map(|(planned, shares)| {
+        conditions.map(|(condition, shares)| {
             let by_prompt = shares.iter().enumerate();
             let rows = by_prompt.flat_map(|(prompt, shares)| {
                 shares
@@ -82,11 +74,7 @@ impl Attributes {
                     .map(move |(layer, &share)| RateRow {
                         prompt,
                         layer,
-                        class: &planned.class,
-                        arm: planned.arm,
-                        draw: planned.draw,
-                        mode: &planned.mode,
-                        neurons: planned.neurons,
+                        condition,
                         share,
                     })
             });
