@@ -39,28 +39,28 @@ pub struct LogitBlock<'a> {
 
 /// What goes through the head together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct HeadShare {
     /// Rows of each stream.
     rows: usize,
     streams: usize,
 }
 
-impl Share {
+impl HeadShare {
     /// As much as fits the memory beside `held` bytes.
-    pub fn of_memory(model: &Model, streams: &[Stream], held: u64) -> Share {
+    pub fn of_memory(model: &Model, streams: &[Stream], held: u64) -> HeadShare {
         let config = model.config();
         let residuals = streams.iter().map(|stream| stream.residual.elem_count());
         let residual_bytes = (residuals.sum::<usize>() * model.dtype().size_in_bytes()) as u64;
         // The logits, a block's part of them, and the row before and after its norm.
         let per_row = 4 * (config.vocab_size + model.head_rows() + 2 * config.d_model) as u64;
         let fit = model.logit_bytes(residual_bytes + held) / per_row;
-        Share::of_rows(fit as usize, streams.len())
+        HeadShare::of_rows(fit as usize, streams.len())
     }
 
     /// Where `fit` rows of logits fit: as many rows of all streams, and room for the copy that a
     /// reader may keep; where not one row of all streams does, a row of as many streams.
-    fn of_rows(fit: usize, streams: usize) -> Share {
-        Share {
+    fn of_rows(fit: usize, streams: usize) -> HeadShare {
+        HeadShare {
             rows: (fit / (streams + 1)).max(1),
             streams: fit.saturating_sub(1).clamp(1, streams.max(1)),
         }
@@ -74,7 +74,7 @@ pub(super) fn read_logits(
     prefixes: &Prefixes<'_>,
     readout: &mut dyn Readout,
     conditions: &[Condition],
-    share: Share,
+    share: HeadShare,
 ) -> Result<(), EngineError> {
     let vocab_size = model.config().vocab_size;
     streams.sort_by_key(|stream| stream.conditions[0]);
@@ -180,7 +180,7 @@ mod tests {
         Model::load(Checkpoint::open(&files).unwrap(), options).unwrap()
     }
 
-    fn read(model: &Model, share: Option<Share>) -> Bits {
+    fn read(model: &Model, share: Option<HeadShare>) -> Bits {
         let d_model = model.config().d_model;
         let mut streams: Vec<Stream> = (0..3)
             .map(|s| {
@@ -200,7 +200,7 @@ mod tests {
             seen: vec![],
             bits: vec![],
         };
-        let share = share.unwrap_or_else(|| Share::of_memory(model, &streams, 0));
+        let share = share.unwrap_or_else(|| HeadShare::of_memory(model, &streams, 0));
         let batch = TokenBatch::new(vec![Sequence::of_ids(0, (0..7).collect())]).unwrap();
         read_logits(
             model,
@@ -227,7 +227,7 @@ mod tests {
         let expected = read(&resident, None).bits;
         assert_eq!(expected.len(), 15);
         for fit in 0..25 {
-            let share = Some(Share::of_rows(fit, 3));
+            let share = Some(HeadShare::of_rows(fit, 3));
             assert!(read(&resident, share).bits == expected, "{share:?}");
             assert!(read(&streamed, share).bits == expected, "{share:?}");
         }
@@ -235,10 +235,10 @@ mod tests {
 
     #[test]
     fn all_streams_go_together_where_a_row_of_each_fits() {
-        let share = |rows, streams| Share { rows, streams };
-        assert_eq!(Share::of_rows(100, 4), share(20, 4));
-        assert_eq!(Share::of_rows(5, 4), share(1, 4));
-        assert_eq!(Share::of_rows(3, 4), share(1, 2));
-        assert_eq!(Share::of_rows(0, 4), share(1, 1));
+        let share = |rows, streams| HeadShare { rows, streams };
+        assert_eq!(HeadShare::of_rows(100, 4), share(20, 4));
+        assert_eq!(HeadShare::of_rows(5, 4), share(1, 4));
+        assert_eq!(HeadShare::of_rows(3, 4), share(1, 2));
+        assert_eq!(HeadShare::of_rows(0, 4), share(1, 1));
     }
 }

@@ -16,7 +16,6 @@ mod error;
 mod finite;
 mod head;
 mod memory;
-mod pass;
 mod post;
 mod precision;
 mod prefixes;
@@ -27,6 +26,7 @@ mod session;
 mod stream;
 mod tail;
 mod unembed;
+mod walk;
 
 pub use error::EngineError;
 pub use head::{LogitBlock, Readout};

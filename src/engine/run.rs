@@ -1,10 +1,10 @@
 //! An engine, and its one way through a model.
 
 use super::error::EngineError;
-use super::head::{Readout, Share, read_logits};
-use super::pass::{Pass, Past};
+use super::head::{HeadShare, Readout, read_logits};
 use super::progress::Progress;
 use super::stream::fork;
+use super::walk::{Past, Walk};
 use crate::hooks::{Condition, Edit, EditCount, Observer};
 use crate::model::{Config, Model};
 use crate::tokens::TokenBatch;
@@ -72,14 +72,14 @@ impl<'m> Engine<'m> {
         if let Some(&row) = asked.filter(|row| **row >= rows) {
             return Err(EngineError::NoRow { row, rows });
         }
-        let mut pass = Pass::new(self.model, batch, conditions, observers, past)?;
-        let mut streams = pass.through_layers(self.model, progress)?;
+        let mut walk = Walk::new(self.model, batch, conditions, observers, past)?;
+        let mut streams = walk.through_layers(self.model, progress)?;
         for stream in &streams {
-            pass.final_scale(self.model, stream)?;
+            walk.final_scale(self.model, stream)?;
         }
         if let Some(readout) = readout {
-            let share = Share::of_memory(self.model, &streams, self.held_of_activations());
-            let prefixes = &pass.prefixes;
+            let share = HeadShare::of_memory(self.model, &streams, self.held_of_activations());
+            let prefixes = &walk.prefixes;
             read_logits(
                 self.model,
                 &mut streams,
@@ -90,7 +90,7 @@ impl<'m> Engine<'m> {
             )?;
         }
         progress.advance(HEAD_UNITS * streams.len() as u64);
-        Ok(pass.finish())
+        Ok(walk.finish())
     }
 
     /// The units that one run under `conditions` reports, from the places where its streams fork.

@@ -5,8 +5,8 @@ use candle_nn::kv_cache::KvCache;
 
 use super::error::EngineError;
 use super::head::{LogitBlock, Readout};
-use super::pass::Past;
 use super::run::Engine;
+use super::walk::Past;
 use crate::hooks::{Condition, EditCount, ReadError};
 use crate::tokens::{Positions, Sequence, TokenBatch};
 

@@ -217,7 +217,7 @@ impl Reached<'_> {
 }
 
 /// What becomes of it.
-enum Outcome {
+enum NewValue {
     Becomes(f32),
     /// It stays: `gate` or `up` is exactly 0.
     NoSign,
@@ -225,10 +225,10 @@ enum Outcome {
     NoReference,
 }
 
-impl From<Option<f32>> for Outcome {
+impl From<Option<f32>> for NewValue {
     #[inline(always)]
     fn from(value: Option<f32>) -> Self {
-        value.map_or(Outcome::NoReference, Outcome::Becomes)
+        value.map_or(NewValue::NoReference, NewValue::Becomes)
     }
 }
 
@@ -236,7 +236,7 @@ impl BatchEdit<'_> {
     /// Edits the `post` `[d_mlp]` of row `token` of the batch, given its `gate` and `up` `[d_mlp]`.
     #[inline]
     pub fn edit_row(&self, token: usize, gate: &[f32], up: &[f32], post: &mut [f32]) -> EditCount {
-        use Outcome::Becomes;
+        use NewValue::Becomes;
         if self.mask.as_ref().is_some_and(|mask| !mask[token]) {
             return EditCount::default();
         }
@@ -258,7 +258,7 @@ impl BatchEdit<'_> {
             Mode::MeanBySign(means) => {
                 let means = self.of_layer(means);
                 self.each(row, |at| match RawCase::of(at.gate(), at.up()) {
-                    None => Outcome::NoSign,
+                    None => NewValue::NoSign,
                     Some(case) => {
                         let mean = means.get(at.neuron);
                         mean.and_then(|m| m.by_sign[case as usize]).into()
@@ -287,7 +287,7 @@ impl BatchEdit<'_> {
     fn each(
         &self,
         row: (&[f32], &[f32], &mut [f32]),
-        outcome: impl Fn(Reached<'_>) -> Outcome,
+        outcome: impl Fn(Reached<'_>) -> NewValue,
     ) -> EditCount {
         if self.edit.when.is_any() {
             self.where_holds(row, |_| true, outcome)
@@ -307,7 +307,7 @@ impl BatchEdit<'_> {
         &self,
         (gates, ups, post): (&[f32], &[f32], &mut [f32]),
         holds: impl Fn(Reached<'_>) -> bool,
-        outcome: impl Fn(Reached<'_>) -> Outcome,
+        outcome: impl Fn(Reached<'_>) -> NewValue,
     ) -> EditCount {
         let mut count = EditCount::default();
         for &neuron in self.edit.neurons {
@@ -324,12 +324,12 @@ impl BatchEdit<'_> {
             }
             count.touched += 1;
             match outcome(reached) {
-                Outcome::Becomes(edited) => {
+                NewValue::Becomes(edited) => {
                     count.changed += u64::from(edited != *post);
                     *post = edited;
                 }
-                Outcome::NoSign => count.no_sign += 1,
-                Outcome::NoReference => count.no_reference += 1,
+                NewValue::NoSign => count.no_sign += 1,
+                NewValue::NoReference => count.no_reference += 1,
             }
         }
         count

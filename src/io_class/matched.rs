@@ -234,19 +234,19 @@ fn check_set(table: &NeuronTable, class: &NeuronSet) -> Result<(), ClassError> {
 }
 
 /// What the neurons of a layer are ranked by.
-enum Ranking<'a> {
+enum RankedBy<'a> {
     NormOut(&'a [NeuronRow]),
     Frequency(&'a [f64]),
 }
 
-impl<'a> Ranking<'a> {
+impl<'a> RankedBy<'a> {
     fn new(
         layer: usize,
         rows: &'a [NeuronRow],
         matching: Matching<'a>,
     ) -> Result<Self, ClassError> {
         let Matching::LayerFrequency(frequencies) = matching else {
-            return Ok(Ranking::NormOut(rows));
+            return Ok(RankedBy::NormOut(rows));
         };
         let shares = frequencies.layer(layer);
         let shares = shares.ok_or_else(|| ClassError::LayerNotRecorded {
@@ -254,7 +254,7 @@ impl<'a> Ranking<'a> {
             recorded: frequencies.recorded(),
         })?;
         if shares.len() == rows.len() {
-            Ok(Ranking::Frequency(shares))
+            Ok(RankedBy::Frequency(shares))
         } else {
             Err(ClassError::OtherFrequencies {
                 layer,
@@ -266,8 +266,8 @@ impl<'a> Ranking<'a> {
 
     fn key(&self, index: u32) -> f64 {
         match self {
-            Ranking::NormOut(rows) => f64::from(rows[index as usize].norm_out),
-            Ranking::Frequency(shares) => shares[index as usize],
+            RankedBy::NormOut(rows) => f64::from(rows[index as usize].norm_out),
+            RankedBy::Frequency(shares) => shares[index as usize],
         }
     }
 
@@ -278,8 +278,8 @@ impl<'a> Ranking<'a> {
         let below = candidates.partition_point(|&other| self.key(other) < key);
         let equal = candidates[below..].partition_point(|&other| self.key(other) <= key);
         match self {
-            Ranking::NormOut(_) => below,
-            Ranking::Frequency(_) => below + equal / 2,
+            RankedBy::NormOut(_) => below,
+            RankedBy::Frequency(_) => below + equal / 2,
         }
     }
 }
@@ -287,7 +287,7 @@ impl<'a> Ranking<'a> {
 /// One layer's neurons, parted into class and candidates.
 struct Pool<'a> {
     layer: usize,
-    ranking: Ranking<'a>,
+    ranking: RankedBy<'a>,
     class: &'a [u32],
     outside: Vec<u32>, // in the order of the ranking, then by index
 }
@@ -299,7 +299,7 @@ impl<'a> Pool<'a> {
         class: &'a [u32],
         matching: Matching<'a>,
     ) -> Result<Self, ClassError> {
-        let ranking = Ranking::new(layer, rows, matching)?;
+        let ranking = RankedBy::new(layer, rows, matching)?;
         let indices = (0u32..).zip(rows).map(|(index, _)| index);
         let mut outside: Vec<u32> = indices
             .filter(|index| class.binary_search(index).is_err())

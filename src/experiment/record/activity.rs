@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::class_sets::{ClassSets, LayerSets};
 use super::input::{RecordedRows, Role};
-use super::layer::{LayerReader, LayerRows};
+use super::layer::{LayerRows, MlpReader};
 use crate::hooks::ReadError;
 
 /// Blocks of consecutive units, the bootstrap's units: each unit one, as long as there are no more.
@@ -151,7 +151,7 @@ impl<'s> ClassActivity<'s> {
     }
 }
 
-impl LayerReader for ClassActivity<'_> {
+impl MlpReader for ClassActivity<'_> {
     fn read(&mut self, rows: &LayerRows<'_>, recorded: &RecordedRows) -> Result<(), ReadError> {
         let layer = &self.sets.layers[rows.layer];
         let chunks = self.chunks(recorded);

@@ -30,7 +30,7 @@ impl LayerRows<'_> {
 }
 
 /// Reads the layers of a pass as the engine goes through them.
-pub trait LayerReader {
+pub trait MlpReader {
     /// Sees one layer.
     ///
     /// # Errors
@@ -44,14 +44,14 @@ pub(super) struct MlpObserver<'a, 'r> {
     recorded: &'a RecordedRows,
     gate: Vec<f32>,
     up: Vec<f32>,
-    readers: Vec<&'r mut dyn LayerReader>,
+    readers: Vec<&'r mut dyn MlpReader>,
 }
 
 impl<'a, 'r> MlpObserver<'a, 'r> {
     pub fn new(
         layers: Range<usize>,
         recorded: &'a RecordedRows,
-        readers: Vec<&'r mut dyn LayerReader>,
+        readers: Vec<&'r mut dyn MlpReader>,
     ) -> Self {
         Self {
             layers,

@@ -1,7 +1,7 @@
 //! Recording: what every neuron does while the model reads, in bounded memory.
 //!
 //! [`RecordInput`] says what is read and numbers the tokens. [`record`] runs it in passes; on the way through the layers
-//! every [`LayerReader`] sees `gate`, `up` and `post` of a layer together and takes what it needs: the [`Summary`] of
+//! every [`MlpReader`] sees `gate`, `up` and `post` of a layer together and takes what it needs: the [`Summary`] of
 //! every neuron and the [`ClassActivity`] of every class are the recording's own, and those of a [`RecordSink`] (`report`'s
 //! files) come along. Nothing is kept of a token's activations but what they add to sums and to the lists of the strongest;
 //! the sums of the passes, in their order, are joined.
@@ -22,7 +22,7 @@ pub use activity::{ClassActivity, SlotsRow};
 pub use budget::TOKENS_PER_PASS;
 pub use class_sets::ClassSets;
 pub use input::{InputKind, Origin, RecordInput, RecordedRow, RecordedRows, Role};
-pub use layer::{LayerReader, LayerRows};
+pub use layer::{LayerRows, MlpReader};
 pub use rows::{ActivationsRow, SummaryRow};
 pub use strongest::strongest;
 pub use summary::{GroupRow, Summary, TOP_TOKENS, TopTokens};
@@ -63,7 +63,7 @@ pub struct RecordPlan<'a> {
 #[derive(Default)]
 pub struct Readers<'r> {
     /// Of whole layers.
-    pub layers: Vec<&'r mut dyn LayerReader>,
+    pub layers: Vec<&'r mut dyn MlpReader>,
     /// Of single sites.
     pub sites: Vec<&'r mut dyn Observer>,
 }
@@ -106,7 +106,7 @@ pub fn record<'a>(
         sharing: Sharing::Shared,
         null_edits: NullEdits::Counted,
     };
-    let mut recorder = Recorder { plan, sink };
+    let mut recorder = RecordMeasure { plan, sink };
     let ran = run.measure(&stage, &mut recorder, &mut |(groups, slots)| {
         let joined = whole.summary.join(&groups);
         joined
@@ -134,12 +134,12 @@ impl Recording<'_> {
 }
 
 /// Measures the sums of a pass.
-struct Recorder<'r, 'a, 's> {
+struct RecordMeasure<'r, 'a, 's> {
     plan: &'r RecordPlan<'a>,
     sink: Option<&'s mut dyn RecordSink>,
 }
 
-impl Measure for Recorder<'_, '_, '_> {
+impl Measure for RecordMeasure<'_, '_, '_> {
     type Found = (Vec<GroupRow>, Vec<SlotsRow>);
 
     fn passes(&self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
@@ -156,7 +156,7 @@ impl Measure for Recorder<'_, '_, '_> {
                 .map_err(ExperimentError::Store)?,
             None => Readers::default(),
         };
-        let own: [&mut dyn LayerReader; 2] = [&mut sums.summary, &mut sums.activity];
+        let own: [&mut dyn MlpReader; 2] = [&mut sums.summary, &mut sums.activity];
         let readers_of_layers = own.into_iter().chain(readers.layers).collect();
         let mut mlp = MlpObserver::new(self.plan.layers.clone(), &recorded, readers_of_layers);
         let mut observers: Vec<&mut dyn Observer> = vec![&mut mlp];

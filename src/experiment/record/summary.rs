@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::input::{RecordedRow, RecordedRows};
-use super::layer::{LayerReader, LayerRows};
+use super::layer::{LayerRows, MlpReader};
 use super::moments::{Chunk, LANES, Moments};
 use super::rows::SummaryRow;
 use crate::hooks::{Neuron, RawCase, ReadError};
@@ -202,7 +202,7 @@ impl LayerSummary {
     }
 }
 
-impl LayerReader for Summary {
+impl MlpReader for Summary {
     fn read(&mut self, rows: &LayerRows<'_>, recorded: &RecordedRows) -> Result<(), ReadError> {
         let layer = &mut self.of_layer[rows.layer - self.layers.start];
         let before = layer.tokens;

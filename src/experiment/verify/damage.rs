@@ -7,7 +7,7 @@ use super::super::metric::Metric;
 use super::super::run::Run;
 use super::against::of;
 use super::finding::LEVEL;
-use super::needs::{Needs, Recall, Text};
+use super::needs::{ClaimRuns, Recall, Text};
 use super::sets::{Group, Member};
 use crate::hooks::Mode;
 use crate::stats::contrast;
@@ -39,7 +39,7 @@ pub(super) enum Matched {
 
 /// The factor at which a set costs as much loss as its draws at zero ablation do.
 pub(super) fn equal_damage(
-    needs: &Needs<'_>,
+    runs: &ClaimRuns<'_>,
     run: &mut Run<'_>,
     member: Member,
     (text, recall): (&Text, &Recall),
@@ -47,11 +47,11 @@ pub(super) fn equal_damage(
     let measured = text
         .arms(member, Metric::LOSS)
         .zip(recall.arms(member, &Metric::TARGET_LOGPROB));
-    let (Some((loss, target)), Some(set)) = (measured, needs.sets.treatment(member)) else {
+    let (Some((loss, target)), Some(set)) = (measured, runs.sets.treatment(member)) else {
         return Ok(Matched::NoDamage);
     };
     let (clean, whole, draws) = (of(&loss.clean), of(&loss.class), of(&loss.draws.concat()));
-    let excess = contrast(&loss.class, &loss.draws, &needs.settings.bootstrap)?;
+    let excess = contrast(&loss.class, &loss.draws, &runs.settings.bootstrap)?;
     if whole <= draws || excess.p.is_none_or(|p| p >= LEVEL) {
         return Ok(Matched::NoDamage);
     }
@@ -63,7 +63,7 @@ pub(super) fn equal_damage(
     let (mut factor, mut at) = (f64::NAN, f64::NAN);
     for _ in 0..STEPS {
         factor = (low + high) / 2.0;
-        let scaled = needs.text(run, alone.clone(), Mode::Multiply(factor as f32))?;
+        let scaled = runs.text(run, alone.clone(), Mode::Multiply(factor as f32))?;
         let loss = scaled.and_then(|scaled| scaled.arms(member, Metric::LOSS));
         at = loss.map_or(f64::NAN, |loss| of(&loss.class));
         if (at - draws).abs() < NEAR * (whole - clean).abs() {
@@ -76,9 +76,9 @@ pub(super) fn equal_damage(
             high = factor
         }
     }
-    let known = needs.input.facts.subset(&recall.known())?;
+    let known = runs.input.facts.subset(&recall.known())?;
     let mode = Mode::Multiply(factor as f32);
-    let edited = needs.recall(run, &known, alone, mode)?;
+    let edited = runs.recall(run, &known, alone, mode)?;
     let class = edited.and_then(|edited| edited.arms(member, &Metric::TARGET_LOGPROB));
     Ok(class.map_or(Matched::NoDamage, |edited| {
         Matched::Found(EqualDamage {

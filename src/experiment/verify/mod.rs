@@ -26,7 +26,7 @@ pub use steps::Step;
 use super::ExperimentError;
 use super::run::Run;
 use crate::engine::Engine;
-use needs::Needs;
+use needs::ClaimRuns;
 use sets::Sets;
 
 /// Tests the claims.
@@ -40,13 +40,13 @@ pub fn verify(
 ) -> Result<Vec<ClaimTest>, ExperimentError> {
     let sets = Sets::new(input.table, settings)?;
     let engine = Engine::new(input.model);
-    let needs = Needs {
+    let runs = ClaimRuns {
         engine: &engine,
         input,
         settings,
         sets: &sets,
     };
-    let results = results::gather(&needs, run)?;
+    let results = results::gather(&runs, run)?;
     let mut findings = Vec::new();
     for claim in &settings.claims {
         let found = (claim.judge)(&results)?;
@@ -63,11 +63,11 @@ pub fn plan_steps(
     input: &VerifyInput<'_>,
     settings: &VerifySettings,
 ) -> Result<Vec<Step>, ExperimentError> {
-    let needs = Needs {
+    let runs = ClaimRuns {
         engine: &Engine::new(input.model),
         input,
         settings,
         sets: &Sets::new(input.table, settings)?,
     };
-    Ok(steps::steps(&needs))
+    Ok(steps::steps(&runs))
 }

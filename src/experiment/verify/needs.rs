@@ -43,7 +43,7 @@ pub(super) enum Need {
 pub(super) const SIGNS: [&str; 4] = ["gate-,post+", "gate-,post-", "gate+,post+", "gate+,post-"];
 
 /// What the claims of a run need together.
-pub(super) struct Needs<'a> {
+pub(super) struct ClaimRuns<'a> {
     pub engine: &'a Engine<'a>,
     pub input: &'a VerifyInput<'a>,
     pub settings: &'a VerifySettings,
@@ -83,7 +83,7 @@ impl Text {
     }
 }
 
-impl<'a> Needs<'a> {
+impl<'a> ClaimRuns<'a> {
     pub fn has(&self, need: Need) -> bool {
         let mut claims = self.settings.claims.iter();
         claims.any(|claim| claim.needs.contains(&need))

@@ -7,7 +7,7 @@ use super::super::record::Activity;
 use super::super::run::Run;
 use super::damage::{Matched, equal_damage};
 use super::input::{VerifyInput, VerifySettings};
-use super::needs::{Need, Needs, Recall, Text};
+use super::needs::{ClaimRuns, Need, Recall, Text};
 use super::sets::{ENRICHMENT, Group, Member, Sets};
 use crate::hooks::Mode;
 use crate::io_class::Class;
@@ -30,33 +30,33 @@ pub(super) struct Results<'a> {
 
 /// Runs all of it; first what depends on nothing else.
 pub(super) fn gather<'a>(
-    needs: &Needs<'a>,
+    runs: &ClaimRuns<'a>,
     run: &mut Run<'_>,
 ) -> Result<Results<'a>, ExperimentError> {
-    let frequencies = needs.frequencies(run, &needs.classes(Need::Frequency));
+    let frequencies = runs.frequencies(run, &runs.classes(Need::Frequency));
     let frequencies = run.unless_elsewhere(frequencies)?.unwrap_or_default();
-    let attributes = needs.attributes(run);
+    let attributes = runs.attributes(run);
     let attributes = run.unless_elsewhere(attributes)?.flatten();
-    let text = needs.text(run, needs.text_group(), Mode::Zero);
+    let text = runs.text(run, runs.text_group(), Mode::Zero);
     let text = run.unless_elsewhere(text)?.flatten();
-    let recall = needs.recall(run, needs.input.facts, needs.recall_group(), Mode::Zero);
+    let recall = runs.recall(run, runs.input.facts, runs.recall_group(), Mode::Zero);
     let recall = run.unless_elsewhere(recall)?.flatten();
-    let sign_cases = needs.sign_cases(run);
+    let sign_cases = runs.sign_cases(run);
     let sign_cases = run.unless_elsewhere(sign_cases)?.unwrap_or_default();
-    let mean = needs.mean(run);
+    let mean = runs.mean(run);
     let mean = run.unless_elsewhere(mean)?.flatten();
     run.all_here()?;
     let mut damage = Vec::new();
-    if let (true, Some(text), Some(recall)) = (needs.has(Need::EqualDamage), &text, &recall) {
-        for member in needs.sets.members(&ENRICHMENT) {
-            let matched = equal_damage(needs, run, member, (text, recall))?;
+    if let (true, Some(text), Some(recall)) = (runs.has(Need::EqualDamage), &text, &recall) {
+        for member in runs.sets.members(&ENRICHMENT) {
+            let matched = equal_damage(runs, run, member, (text, recall))?;
             damage.push((member, matched));
         }
     }
     Ok(Results {
-        input: needs.input,
-        settings: needs.settings,
-        sets: needs.sets,
+        input: runs.input,
+        settings: runs.settings,
+        sets: runs.sets,
         frequencies,
         attributes,
         recall,

@@ -2,7 +2,7 @@
 
 use super::super::plan::Treatment;
 use super::damage::STEPS;
-use super::needs::{Need, Needs, SIGNS};
+use super::needs::{ClaimRuns, Need, SIGNS};
 use super::sets::ENRICHMENT;
 use crate::hooks::{Condition, Edit, NeuronSet};
 use crate::io_class::Class;
@@ -17,8 +17,8 @@ pub struct Step {
 }
 
 /// What the needs will run, counted before it begins; of a bisection as many runs as it may take.
-pub(super) fn steps(needs: &Needs<'_>) -> Vec<Step> {
-    let windows = needs.input.windows.iter();
+pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
+    let windows = runs.input.windows.iter();
     let text: u64 = windows.map(|w| w.sequence.ids.len() as u64).sum();
     let mut steps = Vec::new();
     let mut add = |what: String, work: u64| {
@@ -26,12 +26,12 @@ pub(super) fn steps(needs: &Needs<'_>) -> Vec<Step> {
             steps.push(Step { what, work });
         }
     };
-    if !needs.classes(Need::Frequency).is_empty() {
+    if !runs.classes(Need::Frequency).is_empty() {
         let what = format!("gate frequencies on {text} tokens of text");
-        add(what, work(needs, text, &[]));
+        add(what, work(runs, text, &[]));
     }
-    if let (true, Some(subjects)) = (needs.has(Need::Attributes), &needs.input.subjects) {
-        let treatments = needs.sets.group(&ENRICHMENT).treatments;
+    if let (true, Some(subjects)) = (runs.has(Need::Attributes), &runs.input.subjects) {
+        let treatments = runs.sets.group(&ENRICHMENT).treatments;
         let prompts = subjects.batch.sequences().len();
         let what = format!(
             "attribute rates of {prompts} prompts, {} conditions",
@@ -40,45 +40,45 @@ pub(super) fn steps(needs: &Needs<'_>) -> Vec<Step> {
         let tokens = subjects.batch.tokens() as u64;
         add(
             what,
-            work(needs, tokens, &treatments) + lens_work(needs, prompts, count(&treatments)),
+            work(runs, tokens, &treatments) + lens_work(runs, prompts, count(&treatments)),
         );
     }
-    let on_text = needs.text_group().treatments;
+    let on_text = runs.text_group().treatments;
     if !on_text.is_empty() {
         let what = format!("{} conditions on {text} tokens of text", count(&on_text));
-        add(what, work(needs, text, &on_text));
+        add(what, work(runs, text, &on_text));
     }
-    let on_facts = needs.recall_group().treatments;
+    let on_facts = runs.recall_group().treatments;
     if !on_facts.is_empty() {
-        let facts = needs.input.facts;
+        let facts = runs.input.facts;
         let known = format!("the known ones of {} facts", facts.sequences().len());
         let what = format!("{} conditions on {known}", count(&on_facts));
-        add(what, work(needs, facts.tokens() as u64, &on_facts));
+        add(what, work(runs, facts.tokens() as u64, &on_facts));
     }
-    if needs.has(Need::EqualDamage) {
+    if runs.has(Need::EqualDamage) {
         let alone = on_facts.iter().map(Treatment::alone);
-        let each: u64 = alone.map(|alone| work(needs, text, &[alone])).sum();
+        let each: u64 = alone.map(|alone| work(runs, text, &[alone])).sum();
         let runs = STEPS * on_facts.len();
         add(
             format!("up to {runs} runs for equal damage"),
             STEPS as u64 * each,
         );
     }
-    if let (true, Some(set)) = (needs.has(Need::SignCases), needs.sets.get(Class::Depletion)) {
-        let once = work(needs, text, std::slice::from_ref(&set.treatment));
+    if let (true, Some(set)) = (runs.has(Need::SignCases), runs.sets.get(Class::Depletion)) {
+        let once = work(runs, text, std::slice::from_ref(&set.treatment));
         let what = "depletion by sign case, and its mean ablation".to_string();
         add(what, (SIGNS.len() as u64 + 1) * once);
     }
     steps
 }
 
-fn work(needs: &Needs<'_>, tokens: u64, treatments: &[Treatment]) -> u64 {
-    tokens * needs.engine.work_units(&conditions(treatments))
+fn work(runs: &ClaimRuns<'_>, tokens: u64, treatments: &[Treatment]) -> u64 {
+    tokens * runs.engine.work_units(&conditions(treatments))
 }
 
 /// Every layer goes through the unembedding, at a row a prompt.
-fn lens_work(needs: &Needs<'_>, prompts: usize, conditions: usize) -> u64 {
-    let config = needs.engine.config();
+fn lens_work(runs: &ClaimRuns<'_>, prompts: usize, conditions: usize) -> u64 {
+    let config = runs.engine.config();
     let (d_model, vocab) = (config.d_model as u64, config.vocab_size as u64);
     let rows = prompts as u64 * 2 * config.n_layers() as u64;
     rows * (vocab * d_model / config.layer_parameters().max(1)) * conditions as u64

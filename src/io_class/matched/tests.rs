@@ -229,7 +229,7 @@ fn those_that_fire_equally_often_are_partners_of_each_other() {
 #[test]
 fn a_neuron_stands_amid_those_that_fire_as_often() {
     let shares = [0.5, 0.1, 0.2, 0.2, 0.2, 0.2, 0.05, 0.3, 0.9, 0.2];
-    let ranking = Ranking::Frequency(&shares);
+    let ranking = RankedBy::Frequency(&shares);
     let candidates = [1, 2, 3, 4, 5, 0];
     let places = [6, 9, 7, 8, 1].map(|neuron| ranking.place(neuron, &candidates));
     assert_eq!(places, [0, 3, 5, 6, 0]);
@@ -239,7 +239,7 @@ fn a_neuron_stands_amid_those_that_fire_as_often() {
         .iter()
         .map(|&norm| row(Class::OrthogonalOutput, 0.0, norm as f32))
         .collect();
-    assert_eq!(Ranking::NormOut(&rows).place(9, &candidates), 1);
+    assert_eq!(RankedBy::NormOut(&rows).place(9, &candidates), 1);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) use tables::{SUMMARY, TOP_TOKENS};
 use super::owned::name_of_pass;
 use super::{OutDir, ReportError};
 use crate::experiment::record::{
-    LayerReader, Readers, RecordInput, RecordSink, RecordedRows, Recording,
+    MlpReader, Readers, RecordInput, RecordSink, RecordedRows, Recording,
 };
 use crate::hooks::{Observer, ReadError};
 use crate::io_class::NeuronTable;
@@ -112,9 +112,7 @@ impl RecordSink for RecordFiles<'_> {
         let layers = self.activations.iter_mut();
         let sites = self.tensors.iter_mut();
         Ok(Readers {
-            layers: layers
-                .map(|writer| writer as &mut dyn LayerReader)
-                .collect(),
+            layers: layers.map(|writer| writer as &mut dyn MlpReader).collect(),
             sites: sites.map(|writer| writer as &mut dyn Observer).collect(),
         })
     }

@@ -10,7 +10,7 @@ use super::super::table::TableWriter;
 use super::rows::{TokensRow, TopTokensRow};
 use super::text::{CharCounter, context_of};
 use crate::experiment::record::{
-    ActivationsRow, LayerReader, LayerRows, RecordInput, RecordedRows, Recording, strongest,
+    ActivationsRow, LayerRows, MlpReader, RecordInput, RecordedRows, Recording, strongest,
 };
 use crate::hooks::ReadError;
 use crate::io_class::NeuronTable;
@@ -85,7 +85,7 @@ pub(super) fn join_activations(passes: &[PathBuf], folder: &Path) -> Result<(), 
     whole.close().map(drop)
 }
 
-impl LayerReader for ActivationsWriter<'_> {
+impl MlpReader for ActivationsWriter<'_> {
     fn read(&mut self, rows: &LayerRows<'_>, recorded: &RecordedRows) -> Result<(), ReadError> {
         let classes = &self.classes.layers[rows.layer];
         let found = strongest(rows, recorded, classes, self.top);

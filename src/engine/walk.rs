@@ -31,7 +31,7 @@ impl Past {
 }
 
 /// The state of one run.
-pub(super) struct Pass<'a, 'o> {
+pub(super) struct Walk<'a, 'o> {
     pub prefixes: Prefixes<'a>,
     tails: Tails,
     /// Keys and values of the first stream in the layer that is worked on.
@@ -55,7 +55,7 @@ struct Shared<'s> {
     up: Tensor,        // [rows, d_mlp]
 }
 
-impl<'a, 'o> Pass<'a, 'o> {
+impl<'a, 'o> Walk<'a, 'o> {
     pub fn new(
         model: &Model,
         batch: &'a TokenBatch,
