@@ -191,7 +191,8 @@ fn a_reference_of_something_else_is_refused_with_both_sides() {
         "{error}"
     );
 
-    let stopped = json!({"model": run["model"], "tokenizer_sha256": "", "finished": false});
+    let mut stopped = json(&folder.join("run.json"));
+    stopped["finished"] = false.into();
     std::fs::write(folder.join("run.json"), stopped.to_string()).unwrap();
     let error = fail_ablation(
         &dir,
