@@ -1,53 +1,52 @@
 //! The integration tests, one binary. `common` finds the models: real ones by their aliases (fetched
 //! on first use), tiny random ones under `tests/goldens`.
 //!
-//! All take about 6.5 minutes on two cores (`cargo test --release --test suite`). Most of it are runs that are killed
-//! (`stopping`, `shards`, `record`), pages in a browser (`reports`), changed files (`mutations`) and the real models
-//! (`golden`, `goldens`, `recall`, `sweep`, `attributes`).
+//! All take about 5 to 7 minutes on two cores (`cargo test --release --test suite`). Seconds are those of a file alone
+//! (`cargo test --release --test suite FILE::`), measured while other programs ran.
 //!
-//! | file | what it holds |
-//! |---|---|
-//! | arguments | Numbers and choices that a command cannot take: refused at once, by their flag and with what is allowed |
-//! | attributes | The attribute rate against transformers and torch |
-//! | cli | The command as a person or a program meets it: outputs, files, and what goes wrong |
-//! | common | Models, goldens and runs that several tests share |
-//! | configs | What is derived from the `config.json` of real models, as the hub has them and as transformers 5 saves them again |
-//! | edits | Every edit on a model of two layers, against plain loops; and on neurons whose w_in and w_out are both turned around, which shows the convention of signs |
-//! | encoding | Texts -> ids: normalizers against transformers |
-//! | engine | One expectation through every path of the engine |
-//! | families | Every family against Hugging Face transformers, on random checkpoints of odd shapes |
-//! | finite | Numbers that are not finite are an error that names where they came up, in every command that runs a model |
-//! | frequencies | Random sets that fire as often as the class: from a recording to the draws and to `run.json` |
-//! | generate | Writing text: with and without kept keys and values, greedily and by sampling, clean and edited; and what each setting of the sampling does |
-//! | gguf_files | GGUF files as they come: other names, other parts, other versions, and damaged ones |
-//! | gguf_keys | The keys of GGUF metadata: what each changes, what is refused by name, what is said of those that are absent or unknown |
-//! | golden | Golden numbers of Hugging Face transformers |
-//! | goldens | The two real models against Hugging Face transformers and torch |
-//! | hf_folders | Folders of safetensors that are not as they should be: configurations with values that have no meaning or are not computed, damaged headers, indexes that disagree with their shards, folders of other kinds, files that change |
-//! | hub | Models from the Hugging Face hub, played by a small server on loopback |
-//! | loading | Weights from every kind of file: precisions, shards, quantizations, parts of tensors |
-//! | memory | Models that are read from their files as a run reaches them, and limits on memory |
-//! | mutations | Whole files with other bytes, some thousand for each reader, always the same ones: what a reader makes of them is an error that names the file, or what the undamaged file gives |
-//! | neuron | `neuron` from a recorded folder, against the run over the same texts |
+//! | file | s | what it holds |
+//! |---|--:|---|
+//! | arguments | < 1 | Numbers and choices that a command cannot take: refused at once, by their flag and with what is allowed |
+//! | attributes | 16 | The attribute rate against transformers and torch |
+//! | cli | 19 | The command as a person or a program meets it: outputs, files, and what goes wrong |
+//! | common |  | Models, goldens and runs that several tests share |
+//! | configs | < 1 | What is derived from the `config.json` of real models, as the hub has them and as transformers 5 saves them again |
+//! | edits | 1 | Every edit on a model of two layers, against plain loops; and on neurons whose w_in and w_out are both turned around, which shows the convention of signs |
+//! | encoding | 10 | Texts -> ids: normalizers against transformers |
+//! | engine | 5 | One expectation through every path of the engine |
+//! | families | 2 | Every family against Hugging Face transformers, on random checkpoints of odd shapes |
+//! | finite | < 1 | Numbers that are not finite are an error that names where they came up, in every command that runs a model |
+//! | frequencies | 13 | Random sets that fire as often as the class: from a recording to the draws and to `run.json` |
+//! | generate | 13 | Writing text: with and without kept keys and values, greedily and by sampling, clean and edited; and what each setting of the sampling does |
+//! | gguf_files | 4 | GGUF files as they come: other names, other parts, other versions, and damaged ones |
+//! | gguf_keys | < 1 | The keys of GGUF metadata: what each changes, what is refused by name, what is said of those that are absent or unknown |
+//! | golden |  | Golden numbers of Hugging Face transformers |
+//! | goldens | 25 | The two real models against Hugging Face transformers and torch |
+//! | hf_folders | < 1 | Folders of safetensors that are not as they should be: configurations with values that have no meaning or are not computed, damaged headers, indexes that disagree with their shards, folders of other kinds, files that change |
+//! | hub | 6 | Models from the Hugging Face hub, played by a small server on loopback |
+//! | loading | < 1 | Weights from every kind of file: precisions, shards, quantizations, parts of tensors |
+//! | memory | < 1 | Models that are read from their files as a run reaches them, and limits on memory |
+//! | mutations | 57 | Whole files with other bytes, some thousand for each reader, always the same ones: what a reader makes of them is an error that names the file, or what the undamaged file gives |
+//! | neuron | < 1 | `neuron` from a recorded folder, against the run over the same texts |
 //! | oracle | candle_transformers' own models on the same weights: a second opinion, written by others in the same library, that reads the files by itself |
-//! | out_folders | The folder of `--out`: its forms, its lock, a disk or a limit that is full, and files of a run that were changed |
-//! | prompt_files | Files that a person writes, through the commands: encodings, prompt formats, where the subject stands, neuron lists |
-//! | published | Chance levels against numpy, and `classify` on models that carry the name and shape of a published one |
-//! | rank | The ranking: a neuron that decides the answer is found, every number is that of plain loops or of `ablate`, and what cannot be ranked is said |
-//! | recall | The experiment on real facts: what is known, and that an outcome is what the logits say |
-//! | record | What `record` writes, against plain runs of the same prompts |
-//! | references | Edits that take values from a reference, as a person meets them: the heading, `run.json`, the folder of means, and what is refused |
-//! | reports | `report`: a page for every kind of run folder, opened in a browser |
-//! | schemas | The tables as one file that a person can read: every column of every table, with its type and what it is |
-//! | shards | Runs in shards: joined, they give the files of one run to the last bit, and what does not belong together is refused by name |
-//! | stages | The data goes one way: a stage imports only stages above it in `lib.rs`, and no two files import each other |
-//! | stopping | Runs that are ended, by Ctrl-C or by `kill -9` at any moment: what is finished is kept, and the run that goes on gives what one run gives, to the last bit |
-//! | sweep | The sweep: a cell is what an ablation of its layers alone gives, and cells that there are not are named |
-//! | terminal | What a terminal shows of texts that are written side by side |
-//! | text | The metrics of running text against transformers' numbers at every position |
-//! | tokenizers | The tokenizers built from the real models' GGUF metadata, against the ids that llama.cpp gives |
-//! | two_layer | A llama of two layers, small enough to compute in plain loops: the oracle of the edits |
-//! | verify | The claims on models of which the truth is known, and the control with shuffled labels |
+//! | out_folders | 18 | The folder of `--out`: its forms, its lock, a disk or a limit that is full, and files of a run that were changed |
+//! | prompt_files | < 1 | Files that a person writes, through the commands: encodings, prompt formats, where the subject stands, neuron lists |
+//! | published | 19 | Chance levels against numpy, and `classify` on models that carry the name and shape of a published one |
+//! | rank | 12 | The ranking: a neuron that decides the answer is found, every number is that of plain loops or of `ablate`, and what cannot be ranked is said |
+//! | recall | 80 | The experiment on real facts: what is known, and that an outcome is what the logits say |
+//! | record | 22 | What `record` writes, against plain runs of the same prompts |
+//! | references | 23 | Edits that take values from a reference, as a person meets them: the heading, `run.json`, the folder of means, and what is refused |
+//! | reports | 13 | `report`: a page for every kind of run folder, opened in a browser |
+//! | schemas | < 1 | The tables as one file that a person can read: every column of every table, with its type and what it is |
+//! | shards | 85 | Runs in shards: joined, they give the files of one run to the last bit, and what does not belong together is refused by name |
+//! | stages | < 1 | The data goes one way: a stage imports only stages above it in `lib.rs`, and no two files import each other |
+//! | stopping | 66 | Runs that are ended, by Ctrl-C or by `kill -9` at any moment: what is finished is kept, and the run that goes on gives what one run gives, to the last bit |
+//! | sweep | 12 | The sweep: a cell is what an ablation of its layers alone gives, and cells that there are not are named |
+//! | terminal | 22 | What a terminal shows of texts that are written side by side |
+//! | text | < 1 | The metrics of running text against transformers' numbers at every position |
+//! | tokenizers | 2 | The tokenizers built from the real models' GGUF metadata, against the ids that llama.cpp gives |
+//! | two_layer | < 1 | A llama of two layers, small enough to compute in plain loops: the oracle of the edits |
+//! | verify | 20 | The claims on models of which the truth is known, and the control with shuffled labels |
 
 mod arguments;
 mod attributes;
