@@ -1,26 +1,25 @@
 //! `ablate`: switch classes off and measure what that costs.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
-use super::ablate_text::{TextArgs, Texts};
-use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
-use super::edit_args::warn_of_values_kept;
-use super::effects_table::{print_effects, print_relations, warn_of_baselines};
+use super::ablate_text::TextArgs;
+use super::args::ModelArg;
+use super::edits::Edits;
+use super::effects_table::{print_effects, print_relations};
+use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
-use super::run::{Job, PartArgs};
-use super::setup::run_info;
-use super::terminal::print_json;
-use super::treatments::{FactArgs, RunInputs, TreatmentArgs};
+use super::reference::warn_of_values_kept;
+use super::treatments::{FactArgs, TreatmentArgs};
 use crate::engine::Engine;
-use crate::experiment::{Ablation, AblationPlan, KnownByRelation, Outcome, ablate};
-use crate::io_class::NeuronTable;
-use crate::model::{Config, Model};
+use crate::experiment::{AblationPlan, Outcome, ablate};
+use crate::model::Model;
+use crate::prompts::PromptSet;
 use crate::report::{RunInfo, outcomes_parquet};
-use crate::tokens::tokenize;
+use crate::tokens::{TokenBatch, tokenize};
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
 ///
@@ -49,157 +48,91 @@ pub struct Ablate {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    class: ClassArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: OutputArgs,
+    run: RunArgs,
 }
 
 impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let mut job = Job::claim(&self.output, &self.part, start)?;
-        let load_options = self.compute.load_options()?;
         let prompts = self.facts.read()?;
-        let (checkpoint, inputs) =
-            self.treatments
-                .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
+        let mut command = LongCommand::open("ablate", &self.model, &self.run)?;
+        let edits = self.treatments.read(&command)?;
+        let batch = command.batch(tokenize, &prompts)?;
+        let texts = self.text.read(&command, &edits)?;
+        match &texts {
+            Some(texts) => command.describe(&self, None, texts.info())?,
+            None => command.describe(&self, Some(&prompts), Vec::new())?,
+        }
 
-        let asks_for_text = !self.text.text.is_empty();
-        let texts = asks_for_text.then(|| self.text.read(&self.treatments, &inputs));
-        let texts = texts.transpose()?;
-        job.describe(|| {
-            let mut info = self.info(checkpoint.config(), &inputs)?;
-            if let Some(texts) = &texts {
-                texts.describe(&mut info);
-            }
-            Ok(info)
-        })?;
-
-        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let (draws, subset) = (self.draws, self.facts.subset);
-        let plan = self.treatments.plan(&table, &inputs, draws, subset)?;
-        warn_of_baselines(&plan);
-        let model = Model::load(checkpoint, load_options)?;
-        match texts {
-            Some(texts) => self.ablate_texts(&texts, &model, &plan, &inputs, &job),
-            None => self.ablate_facts(&model, &plan, &inputs, &job),
-        }
-    }
-
-    fn ablate_texts(
-        &self,
-        texts: &Texts,
-        model: &Model,
-        plan: &AblationPlan,
-        inputs: &RunInputs,
-        job: &Job,
-    ) -> anyhow::Result<()> {
-        let Some((ablation, effects, written)) = texts.ablate(model, plan, inputs, job)? else {
-            return Ok(());
+        let plan = self.treatments.plan(&command, &edits, draws, subset)?;
+        let model = command.opened.load()?;
+        let Some(texts) = texts else {
+            return self.ablate_facts(&command, &model, (&prompts, &batch), &plan, &edits);
         };
-        if self.output.json {
-            print_json(&effects)?;
-            return written.say(true);
-        }
         let what = format!(
-            "{}: {}, {} draws, fold {},",
+            "{}: {}, {draws} draws, fold {},",
             self.model.model,
-            self.treatments.conditions.in_words(),
-            self.draws,
-            self.class.fold
+            self.treatments.edit.in_words(),
+            self.run.class.fold
         );
-        texts.print(&what, &ablation, &effects, inputs);
-        written.say(false)
+        texts.ablate(&command, &model, &plan, &edits, &what)
     }
 
     fn ablate_facts(
         &self,
+        command: &LongCommand<'_>,
         model: &Model,
+        (set, batch): (&PromptSet, &TokenBatch),
         plan: &AblationPlan,
-        inputs: &RunInputs,
-        job: &Job,
+        edits: &Edits<'_>,
     ) -> anyhow::Result<()> {
-        let engine = Engine::new(model);
-        let found = job.run(model, |run| ablate(run, &engine, &inputs.batch, plan))?;
+        let (engine, job) = (Engine::new(model), &command.job);
+        let found = job.run(model, |run| ablate(run, &engine, batch, plan))?;
         let Some((ablation, wall_s)) = found else {
             return Ok(());
         };
-        let prompts = &inputs.prompts.prompts;
+        let (prompts, known) = (&set.prompts, ablation.known().len());
         let relations = ablation.known_by_relation(prompts);
-        let outcomes: Vec<Outcome> = ablation.outcomes().collect();
-        let outcomes = outcomes_parquet(&outcomes, prompts, &inputs.tokenizer)?;
-        let counts = counts(&ablation, plan, &relations, inputs);
         warn_of_values_kept(&ablation.changed);
-        let effects = ablation.effects(plan, &self.treatments.conditions.bootstrap())?;
-        let json = serde_json::to_vec_pretty(&effects)?;
-        let files = vec![("outcomes.parquet", outcomes), ("effects.json", json)];
-        let written = job.finish(files, counts, wall_s);
-        if self.output.json {
-            let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
-            print_json(&json)?;
-            return written.say(true);
-        }
-        print_relations(&relations);
-        self.print_heading(&ablation, prompts.len());
-        inputs.print_reference(ablation.reference);
-        print_effects(&effects, self.facts.subset);
-        written.say(false)
+        let effects = ablation.effects(plan, &self.run.bootstrap())?;
+        let treatments = || plan.treatments.iter();
+        let neurons = treatments().map(|t| (&t.class, t.neurons.len()));
+        let shortfall = treatments().map(|t| (&t.class, &t.shortfall));
+        let counts = json!({
+            "prompts": prompts.len(),
+            "known": known,
+            "edited_prompts": ablation.edited_prompts,
+            "conditions": plan.len(),
+            "edits": ablation.changed,
+            "reference": edits.reference_json(ablation.reference),
+            "frequencies": edits.frequencies_json(),
+            "passes": ablation.passes,
+            "neurons": neurons.collect::<BTreeMap<_, _>>(),
+            "shortfall": shortfall.collect::<BTreeMap<_, _>>(),
+            "known_by_relation": relations,
+        });
+        let files = |_: &RunInfo| {
+            let outcomes: Vec<Outcome> = ablation.outcomes().collect();
+            let outcomes = outcomes_parquet(&outcomes, prompts, &command.opened.tokenizer)?;
+            let json = serde_json::to_vec_pretty(&effects)?;
+            Ok(vec![("outcomes.parquet", outcomes), ("effects.json", json)])
+        };
+        let json = json!({"effects": effects, "known_by_relation": relations});
+        command.finish(wall_s, counts, files, &json, || {
+            print_relations(&relations);
+            outln!(
+                "\n{}: knows {known} of {} facts; {} on {} prompts, {} draws, fold {}",
+                self.model.model,
+                prompts.len(),
+                self.treatments.edit.in_words(),
+                ablation.edited_prompts,
+                self.draws,
+                self.run.class.fold
+            );
+            edits.print_references(ablation.reference);
+            print_effects(&effects, self.facts.subset);
+        })
     }
-
-    /// `run.json` but for the counts.
-    fn info(&self, config: &Config, inputs: &RunInputs) -> anyhow::Result<RunInfo> {
-        let settings = serde_json::to_value(self)?;
-        let mut info = run_info(
-            "ablate",
-            settings,
-            &inputs.located,
-            config,
-            Some(&self.compute),
-            &self.class,
-        )?;
-        self.treatments.conditions.describe(&mut info, inputs)?;
-        Ok(info)
-    }
-
-    fn print_heading(&self, ablation: &Ablation, prompts: usize) {
-        outln!(
-            "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
-            self.model.model,
-            ablation.known().len(),
-            self.treatments.conditions.in_words(),
-            ablation.edited_prompts,
-            self.draws,
-            self.class.fold
-        );
-    }
-}
-
-fn counts(
-    ablation: &Ablation,
-    plan: &AblationPlan,
-    relations: &[KnownByRelation],
-    inputs: &RunInputs,
-) -> serde_json::Value {
-    serde_json::json!({
-        "prompts": inputs.prompts.prompts.len(),
-        "known": ablation.known().len(),
-        "edited_prompts": ablation.edited_prompts,
-        "conditions": plan.len(),
-        "edits": ablation.changed,
-        "reference": inputs.reference(ablation.reference),
-        "frequencies": inputs.frequencies(),
-        "passes": ablation.passes,
-        "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
-        "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),
-        "known_by_relation": relations,
-    })
 }

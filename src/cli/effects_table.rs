@@ -1,11 +1,8 @@
 //! What an ablation prints for a person.
 
 use super::table::{ABSENT, Digits, table_of};
-use crate::experiment::{AblationPlan, Effect, KnownByRelation, Metric, PromptSubset};
+use crate::experiment::{Effect, KnownByRelation, Metric, PromptSubset};
 use crate::report::view::of_effect;
-
-/// Below this many draws the p against the baseline is too small too often (see `stats::contrast`).
-pub const FEWEST_DRAWS: usize = 5;
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
 pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
@@ -90,21 +87,4 @@ fn relation(r: &KnownByRelation) -> String {
         "{name:<22} {:>3} of {:>3} {percent:>3} %",
         r.known, r.prompts
     )
-}
-
-/// Prints what makes a baseline weaker than it should be.
-pub fn warn_of_baselines(plan: &AblationPlan) {
-    for treatment in &plan.treatments {
-        for shortfall in &treatment.shortfall {
-            notice!("warning: {}: {shortfall}", treatment.class);
-        }
-        let draws = treatment.baseline.len();
-        if draws < FEWEST_DRAWS {
-            notice!(
-                "warning: {}: {draws} draws are few: below {FEWEST_DRAWS} the interval and p against the baseline \
-                 are absent or too optimistic",
-                treatment.class
-            );
-        }
-    }
 }

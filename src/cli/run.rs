@@ -239,12 +239,7 @@ impl Job {
         }
     }
 
-    /// Writes the files of a finished run, where there is a folder.
-    pub fn finish(&self, files: Vec<File>, counts: Value, wall_s: f64) -> Written {
-        self.finish_with(|_| Ok(files), counts, wall_s)
-    }
-
-    /// The same where a file needs what `run.json` says.
+    /// Writes the files of a finished run, where there is a folder; they may need what `run.json` says.
     pub fn finish_with(
         &self,
         files: impl FnOnce(&RunInfo) -> anyhow::Result<Vec<File>>,
@@ -262,14 +257,6 @@ impl Job {
         };
         let placed = files(&info).and_then(|files| Ok(out.commit(&files, &info)?));
         Written(placed.map(Some).map_err(|error| with_parts(error, out)))
-    }
-
-    /// Something that went wrong before the files were complete.
-    pub fn failed(&self, error: anyhow::Error) -> Written {
-        Written(Err(match &self.out {
-            Some(out) => with_parts(error, out),
-            None => error,
-        }))
     }
 
     /// `run.json` but for the counts.

@@ -5,13 +5,57 @@ use std::path::PathBuf;
 use anyhow::Context;
 use indicatif::BinaryBytes;
 
-use super::args::{ClassArgs, ComputeArgs};
+use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::progress::Meter;
 use crate::hub::gguf::GgufFile;
 use crate::hub::{LocatedModel, ModelFiles, locate};
-use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Residency};
+use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Model, ModelError, Residency};
 use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
 use crate::tokens::{BosPolicy, Tokenizer};
+
+/// A model of which all is known but its weights.
+pub struct Opened {
+    pub located: LocatedModel,
+    pub checkpoint: Checkpoint,
+    pub tokenizer: Tokenizer,
+    pub options: LoadOptions,
+}
+
+impl Opened {
+    /// Finds the model, fetching it if needed, and sets up what it will be run with.
+    pub fn new(model: &ModelArg, compute: &ComputeArgs) -> anyhow::Result<Self> {
+        let options = compute.load_options()?;
+        let located = find_model(&model.model)?;
+        Ok(Self {
+            checkpoint: open_checkpoint(&located)?,
+            tokenizer: tokenizer(&located)?,
+            located,
+            options,
+        })
+    }
+
+    /// The same for a model that is going to be run: it must fit the memory.
+    pub fn to_run(model: &ModelArg, compute: &ComputeArgs) -> anyhow::Result<Self> {
+        let opened = Self::new(model, compute)?;
+        opened.check_memory()?;
+        Ok(opened)
+    }
+
+    /// Refuses a model that does not fit the memory.
+    pub fn check_memory(&self) -> anyhow::Result<()> {
+        check_memory(&self.options, self.config())
+    }
+
+    /// Layers, widths, and everything else that decides the arithmetic.
+    pub fn config(&self) -> &Config {
+        self.checkpoint.config()
+    }
+
+    /// Reads the weights.
+    pub fn load(&self) -> Result<Model, ModelError> {
+        Model::load(self.checkpoint.clone(), self.options.clone())
+    }
+}
 
 /// Finds the model, fetching it if needed.
 pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {

@@ -1,10 +1,12 @@
 //! What the attribute rate prints for a person.
 
-use super::counts::{Counts, Spread};
+use crate::cli::about_subjects::AboutSubjects;
 use crate::cli::effects_table::print_rates;
 use crate::cli::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::engine::Lens;
-use crate::experiment::attributes::{AttributeEffect, AttributeEffects, FilterOrder, RateSettings};
+use crate::experiment::attributes::{
+    AttributeEffect, AttributeEffects, FilterOrder, RateSettings, Spread,
+};
 use crate::experiment::{Evidence, LayerWindow, Versus};
 
 /// Classes side by side in the table by layer, so that it fits 100 columns.
@@ -106,8 +108,8 @@ pub fn warn_of_floor(found: &AttributeEffects, settings: RateSettings) {
     }
 }
 
-/// What the numbers are, and what is not in them.
-pub fn print_sentences(found: &AttributeEffects, settings: RateSettings, counts: &Counts) {
+/// What the numbers are.
+pub fn print_settings(settings: RateSettings) {
     let RateSettings { top, lens, .. } = settings;
     let filter = "stop words and tokens of at most 2 characters";
     let order = match settings.filter_order {
@@ -124,21 +126,29 @@ pub fn print_sentences(found: &AttributeEffects, settings: RateSettings, counts:
         }
     };
     outln!("{lens}; at the subject's last token, after each layer.");
+}
+
+/// How long the texts are that tokens are looked for in.
+pub fn print_text_words(about: &AboutSubjects) {
     let Spread {
         least,
         median,
         most,
-    } = counts.text_words;
+    } = about.words.text_sizes(about.texts());
     outln!("A text has {least} to {most} distinct words (median {median}).");
-    print_absent(found, counts);
 }
 
-fn print_absent(found: &AttributeEffects, counts: &Counts) {
-    if counts.absent_rates > 0 {
+/// What is not in the numbers.
+pub fn print_left_out(
+    found: &AttributeEffects,
+    (rates, absent): (usize, usize),
+    without_text: usize,
+) {
+    if absent > 0 {
         outln!(
             "{} of {} rates are absent: nothing was left of their tokens.",
-            count(counts.absent_rates),
-            count(counts.rates)
+            count(absent),
+            count(rates)
         );
     }
     let means = found.effects.iter().filter(|effect| effect.layer.is_none());
@@ -149,10 +159,10 @@ fn print_absent(found: &AttributeEffects, counts: &Counts) {
             count(effect.left_out)
         );
     }
-    if counts.prompts_without_text > 0 {
+    if without_text > 0 {
         outln!(
             "{} more prompts are left out: their subjects have no text.",
-            count(counts.prompts_without_text)
+            count(without_text)
         );
     }
 }

@@ -1,11 +1,13 @@
 //! A neuron in a run over prompts or texts.
 
-use super::super::inputs::{checked_batch, checked_windows, read_prompts};
-use super::NeuronArgs;
-use super::seen::{Occurrence, Seen, Values, visible};
+use std::path::{Path, PathBuf};
+
+use super::where_it_fires::{Occurrence, Values, WhereItFires, visible};
+use crate::cli::inputs::{checked_batch, checked_windows, read_prompts};
+use crate::cli::setup::Opened;
 use crate::experiment::{Firing, NeuronActivity};
 use crate::prompts::Documents;
-use crate::tokens::{Sequence, TokenBatch, Tokenizer, Window, Windowing, tokenize};
+use crate::tokens::{BosPolicy, Sequence, TokenBatch, Tokenizer, Window, Windowing, tokenize};
 
 /// Bytes of a text that are shown on each side of a token.
 const CONTEXT: usize = 48;
@@ -20,16 +22,14 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    pub fn read(
-        args: &NeuronArgs,
-        tokenizer: &Tokenizer,
-        vocab_size: usize,
+    /// Facts, each with its target.
+    pub fn of_prompts(
+        path: Option<&Path>,
+        opened: &Opened,
+        bos: BosPolicy,
     ) -> anyhow::Result<Texts> {
-        if !args.text.is_empty() {
-            return Self::of_documents(args, tokenizer, vocab_size);
-        }
-        let set = read_prompts(args.prompts.as_deref())?;
-        let batch = checked_batch(tokenize, &set, tokenizer, args.bos, vocab_size)?;
+        let (set, vocab_size) = (read_prompts(path)?, opened.config().vocab_size);
+        let batch = checked_batch(tokenize, &set, &opened.tokenizer, bos, vocab_size)?;
         let sources = set.prompts.into_iter().map(|prompt| {
             let text = format!("{} {}", prompt.prompt, prompt.target);
             (prompt.id, text)
@@ -37,18 +37,14 @@ impl Texts {
         Ok(Self::new(set.name, sources.collect(), batch))
     }
 
-    fn of_documents(
-        args: &NeuronArgs,
-        tokenizer: &Tokenizer,
-        vocab_size: usize,
+    /// Texts in windows.
+    pub fn of_documents(
+        paths: &[PathBuf],
+        opened: &Opened,
+        cut: Windowing,
     ) -> anyhow::Result<Texts> {
-        let files = Documents::read_all(&args.text)?;
-        let cut = Windowing {
-            bos: args.bos,
-            context: args.context,
-            max_tokens: None,
-        };
-        let windows = checked_windows(&files, tokenizer, cut, vocab_size)?;
+        let (files, vocab_size) = (Documents::read_all(paths)?, opened.config().vocab_size);
+        let windows = checked_windows(&files, &opened.tokenizer, cut, vocab_size)?;
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         let documents: Vec<_> = files.iter().flat_map(|file| &file.documents).collect();
         let source = |window: &Window| {
@@ -57,11 +53,8 @@ impl Texts {
         };
         let sources = windows.iter().map(source).collect();
         let sequences = windows.into_iter().map(|window| window.sequence).collect();
-        Ok(Self::new(
-            names.join(", "),
-            sources,
-            TokenBatch::new(sequences)?,
-        ))
+        let batch = TokenBatch::new(sequences)?;
+        Ok(Self::new(names.join(", "), sources, batch))
     }
 
     fn new(name: String, sources: Vec<(String, String)>, batch: TokenBatch) -> Texts {
@@ -76,10 +69,15 @@ impl Texts {
     }
 
     /// What a run over them showed, with the `top` strongest tokens.
-    pub fn seen(self, activity: &NeuronActivity, top: usize, tokenizer: &Tokenizer) -> Seen {
+    pub fn seen(
+        self,
+        activity: &NeuronActivity,
+        top: usize,
+        tokenizer: &Tokenizer,
+    ) -> WhereItFires {
         let strongest = activity.strongest(top).into_iter();
         let strongest = strongest.map(|firing| self.occurrence(firing, tokenizer));
-        Seen {
+        WhereItFires {
             statistics: activity.statistics(),
             strongest: strongest.collect(),
             recorded: None,

@@ -15,7 +15,7 @@ mod words;
 pub use effects::{
     Adjustment, AttributeEffect, AttributeEffects, attribute_effects, default_layers,
 };
-pub use words::AttributeWords;
+pub use words::{AttributeWords, Spread};
 
 use std::fmt;
 use std::num::NonZeroUsize;

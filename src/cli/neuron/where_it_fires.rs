@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::super::table::{count, number_table};
-use super::super::terminal::Paint;
+use crate::cli::table::{ABSENT, count, number_table};
+use crate::cli::terminal::Paint;
 use crate::experiment::{Firing, FiringStatistics, SignCaseSummary};
 use crate::printable::printable;
 
 /// What is known of where a neuron fires.
-pub(super) struct Seen {
+pub(super) struct WhereItFires {
     /// The names of the texts.
     pub texts: String,
     /// Where they were recorded; `None`: they were read now.
@@ -59,7 +59,7 @@ impl Values {
     }
 }
 
-impl Seen {
+impl WhereItFires {
     /// Prints the sign cases, also in reference sign where the neuron's `sign` makes that another, and the strongest
     /// tokens.
     pub fn print(&self, sign: i8) {
@@ -142,7 +142,7 @@ impl Seen {
 
 /// The mean and the strongest post of a case.
 fn posts(case: SignCaseSummary) -> [String; 2] {
-    let number = |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:+.4}"));
+    let number = |value: Option<f64>| value.map_or(ABSENT.to_string(), |v| format!("{v:+.4}"));
     [
         number(case.mean_post),
         number(case.strongest_post.map(f64::from)),
