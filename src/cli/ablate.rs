@@ -1,25 +1,17 @@
 //! `ablate`: switch classes off and measure what that costs.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
 use super::ablate_text::TextArgs;
 use super::args::ModelArg;
-use super::edits::Edits;
-use super::effects_table::{print_effects, print_relations};
+use super::effects_table::print_effects;
+use super::facts::{Answers, FactArgs};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
-use super::reference::warn_of_values_kept;
-use super::treatments::{FactArgs, TreatmentArgs};
-use crate::engine::Engine;
-use crate::experiment::{AblationPlan, Outcome, ablate};
-use crate::model::Model;
-use crate::prompts::PromptSet;
-use crate::report::{RunInfo, outcomes_parquet};
-use crate::tokens::{TokenBatch, tokenize};
+use super::treatments::{TreatmentArgs, counts};
+use crate::tokens::tokenize;
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
 ///
@@ -55,84 +47,37 @@ impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let prompts = self.facts.read()?;
+        let facts = self.facts.read()?;
         let mut command = LongCommand::open("ablate", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
-        let batch = command.batch(tokenize, &prompts)?;
+        let batch = command.batch(tokenize, &facts)?;
         let texts = self.text.read(&command, &edits)?;
         match &texts {
             Some(texts) => command.describe(&self, None, texts.info())?,
-            None => command.describe(&self, Some(&prompts), Vec::new())?,
+            None => command.describe(&self, Some(&facts), Vec::new())?,
         }
 
         let (draws, subset) = (self.draws, self.facts.subset);
         let plan = self.treatments.plan(&command, &edits, draws, subset)?;
-        let model = command.opened.load()?;
-        let Some(texts) = texts else {
-            return self.ablate_facts(&command, &model, (&prompts, &batch), &plan, &edits);
-        };
-        let what = format!(
-            "{}: {}, {draws} draws, fold {},",
-            self.model.model,
-            self.treatments.edit.in_words(),
-            self.run.class.fold
-        );
-        texts.ablate(&command, &model, &plan, &edits, &what)
-    }
-
-    fn ablate_facts(
-        &self,
-        command: &LongCommand<'_>,
-        model: &Model,
-        (set, batch): (&PromptSet, &TokenBatch),
-        plan: &AblationPlan,
-        edits: &Edits<'_>,
-    ) -> anyhow::Result<()> {
-        let (engine, job) = (Engine::new(model), &command.job);
-        let found = job.run(model, |run| ablate(run, &engine, batch, plan))?;
-        let Some((ablation, wall_s)) = found else {
+        let (model, edit) = (&self.model.model, self.treatments.edit.in_words());
+        let fold = self.run.class.fold;
+        if let Some(texts) = texts {
+            let what = format!("{model}: {edit}, {draws} draws, fold {fold},");
+            return texts.ablate(&command, &plan, &edits, &what);
+        }
+        let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan)? else {
             return Ok(());
         };
-        let (prompts, known) = (&set.prompts, ablation.known().len());
-        let relations = ablation.known_by_relation(prompts);
-        warn_of_values_kept(&ablation.changed);
-        let effects = ablation.effects(plan, &self.run.bootstrap())?;
-        let treatments = || plan.treatments.iter();
-        let neurons = treatments().map(|t| (&t.class, t.neurons.len()));
-        let shortfall = treatments().map(|t| (&t.class, &t.shortfall));
-        let counts = json!({
-            "prompts": prompts.len(),
-            "known": known,
-            "edited_prompts": ablation.edited_prompts,
-            "conditions": plan.len(),
-            "edits": ablation.changed,
-            "reference": edits.reference_json(ablation.reference),
-            "frequencies": edits.frequencies_json(),
-            "passes": ablation.passes,
-            "neurons": neurons.collect::<BTreeMap<_, _>>(),
-            "shortfall": shortfall.collect::<BTreeMap<_, _>>(),
-            "known_by_relation": relations,
-        });
-        let files = |_: &RunInfo| {
-            let outcomes: Vec<Outcome> = ablation.outcomes().collect();
-            let outcomes = outcomes_parquet(&outcomes, prompts, &command.opened.tokenizer)?;
-            let json = serde_json::to_vec_pretty(&effects)?;
-            Ok(vec![("outcomes.parquet", outcomes), ("effects.json", json)])
-        };
-        let json = json!({"effects": effects, "known_by_relation": relations});
-        command.finish(wall_s, counts, files, &json, || {
-            print_relations(&relations);
-            outln!(
-                "\n{}: knows {known} of {} facts; {} on {} prompts, {} draws, fold {}",
-                self.model.model,
-                prompts.len(),
-                self.treatments.edit.in_words(),
-                ablation.edited_prompts,
-                self.draws,
-                self.run.class.fold
+        let counts = answers.counts(&edits, counts(&plan));
+        let files = |_: &_| answers.files(&command.opened.tokenizer);
+        command.finish(answers.wall_s, counts, files, &answers.json(json!({})), || {
+            let [all, known] = answers.known();
+            let heading = format!(
+                "{model}: knows {known} of {all} facts; {edit} on {} prompts, {draws} draws, fold {fold}",
+                answers.ablation.edited_prompts
             );
-            edits.print_references(ablation.reference);
-            print_effects(&effects, self.facts.subset);
+            answers.print_heading(&heading, &edits);
+            print_effects(&answers.effects, subset);
         })
     }
 }

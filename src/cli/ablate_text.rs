@@ -15,7 +15,6 @@ use super::reference::warn_of_values_kept;
 use super::table::count;
 use crate::engine::Engine;
 use crate::experiment::{AblationPlan, TokenOutcome, ablate_text};
-use crate::model::Model;
 use crate::prompts::{Document, Documents};
 use crate::report::{OutDir, PromptSetInfo, RunInfo, TextOutcomes};
 use crate::tokens::{Window, Windowing};
@@ -78,7 +77,6 @@ impl Texts {
     pub fn ablate(
         &self,
         command: &LongCommand<'_>,
-        model: &Model,
         plan: &AblationPlan,
         edits: &Edits<'_>,
         what: &str,
@@ -97,8 +95,9 @@ impl Texts {
             }
             Ok(())
         };
-        let (engine, windows) = (Engine::new(model), &self.windows);
-        let found = command.job.run(model, |run| {
+        let model = command.opened.load()?;
+        let (engine, windows) = (Engine::new(&model), &self.windows);
+        let found = command.job.run(&model, |run| {
             ablate_text(run, &engine, windows, plan, &mut sink)
         })?;
         let Some((ablation, wall_s)) = found else {

@@ -39,41 +39,41 @@ impl AboutSubjects {
     pub fn texts(&self) -> BTreeSet<usize> {
         self.prompts.texts.iter().copied().collect()
     }
+}
 
-    /// How many prompts hold nothing but one token.
-    pub fn subjects_first(&self) -> usize {
-        let sequences = self.batch.sequences().iter();
-        sequences.filter(|s| s.prompt_len == 1).count()
+/// How many prompts hold nothing but one token.
+pub fn subjects_first(batch: &TokenBatch) -> usize {
+    let sequences = batch.sequences().iter();
+    sequences.filter(|s| s.prompt_len == 1).count()
+}
+
+/// Says what will not be run, and what is run and perhaps should not; `subjects` names the file of texts.
+pub fn warn_of_prompts(prompts: &SubjectPrompts, batch: &TokenBatch, subjects: &str) {
+    let SubjectPrompts {
+        repeated, unused, ..
+    } = prompts;
+    if !repeated.is_empty() {
+        notice!(
+            "warning: {} of the prompts are the same as an earlier one up to the subject, and are left out: {}",
+            count(repeated.len()),
+            some(repeated)
+        );
     }
-
-    /// Says what will not be run, and what is run and perhaps should not; `subjects` names their file.
-    pub fn warn(&self, subjects: &str) {
-        let SubjectPrompts {
-            repeated, unused, ..
-        } = &self.prompts;
-        if !repeated.is_empty() {
-            notice!(
-                "warning: {} of the prompts are the same as an earlier one up to the subject, and are left out: {}",
-                count(repeated.len()),
-                some(repeated)
-            );
-        }
-        if !unused.is_empty() {
-            notice!(
-                "warning: no prompt asks about {} subjects of {subjects} (--bare needs none): {}",
-                count(unused.len()),
-                some(unused)
-            );
-        }
-        let first = self.subjects_first();
-        if first > 0 {
-            notice!(
-                "warning: in {} of {} prompts the subject is the first and only token, whose residual is unlike all \
-                 others in many models; --bos always puts a token before it",
-                count(first),
-                count(self.batch.sequences().len())
-            );
-        }
+    if !unused.is_empty() {
+        notice!(
+            "warning: no prompt asks about {} subjects of {subjects} (--bare needs none): {}",
+            count(unused.len()),
+            some(unused)
+        );
+    }
+    let first = subjects_first(batch);
+    if first > 0 {
+        notice!(
+            "warning: in {} of {} prompts the subject is the first and only token, whose residual is unlike all others \
+             in many models; --bos always puts a token before it",
+            count(first),
+            count(batch.sequences().len())
+        );
     }
 }
 

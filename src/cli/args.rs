@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use candle_core::{DType, Device};
-use clap::{Args, ValueEnum};
+use candle_core::Device;
+use clap::Args;
+use clap::builder::PossibleValue;
 use serde::Serialize;
 
 use super::numbers;
@@ -35,23 +36,20 @@ pub struct ComputeArgs {
     #[arg(long, value_name = "N", value_parser = numbers::threads, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Precision of weights and activations; results to publish need f32.
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub dtype: Precision,
+    #[arg(long, default_value = "f32", value_parser = precisions())]
+    pub dtype: String,
     /// cpu, cuda:N or metal (the last two need gatelens built with that feature).
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
 
-/// A floating-point type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32 bit.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// IEEE half.
-    F16,
+fn precisions() -> [PossibleValue; 3] {
+    let kinds = [
+        ("f32", "32 bit"),
+        ("bf16", "bfloat16"),
+        ("f16", "IEEE half"),
+    ];
+    kinds.map(|(name, what)| PossibleValue::new(name).help(what))
 }
 
 impl ComputeArgs {
@@ -62,13 +60,8 @@ impl ComputeArgs {
                 .num_threads(at_most_cores(threads, "--threads"))
                 .build_global()?;
         }
-        let dtype = match self.dtype {
-            Precision::F32 => DType::F32,
-            Precision::Bf16 => DType::BF16,
-            Precision::F16 => DType::F16,
-        };
         Ok(LoadOptions {
-            dtype,
+            dtype: self.dtype.parse()?,
             device: self.device()?,
             max_memory: self.max_memory,
         })

@@ -2,7 +2,6 @@
 
 mod table;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use self::table::{
     print_attributes, print_left_out, print_settings, print_text_words, warn_of_floor,
 };
-use super::about_subjects::AboutSubjects;
+use super::about_subjects::{AboutSubjects, subjects_first, warn_of_prompts};
 use super::args::{ModelArg, as_text, parse_layers};
 use super::edits::Edits;
 use super::inputs::read_prompts;
@@ -23,7 +22,7 @@ use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
-use super::treatments::TreatmentArgs;
+use super::treatments::{self, TreatmentArgs, merged};
 use crate::engine::{Engine, Lens};
 use crate::experiment::attributes::{
     AttributeWords, Attributes, FilterOrder, RateSettings, attribute_effects, attributes,
@@ -107,13 +106,14 @@ impl AttributesArgs {
         let mut command = LongCommand::open("attributes", &self.model, &self.run)?;
         let (tokenizer, config) = (&command.opened.tokenizer, command.opened.config());
         let layers = self.rate_layers(config.n_layers())?;
+        let edits = self.treatments.read(&command)?;
+        let batch = command.batch(tokenize_to_subject, &prompts.prompts)?;
+        warn_of_prompts(&prompts, &batch, &subjects.name);
         let about = AboutSubjects {
-            batch: command.batch(tokenize_to_subject, &prompts.prompts)?,
+            batch,
             words: AttributeWords::new(tokenizer, config.vocab_size, &stop_words, &subjects)?,
             prompts,
         };
-        let edits = self.treatments.read(&command)?;
-        about.warn(&subjects.name);
         let mut settings = serde_json::to_value(&self)?;
         settings["rate_layers"] = json!(layers);
         settings["stop_words"] = json!({"words": stop_words.len(), "sha256": stop_words.sha256});
@@ -219,16 +219,13 @@ fn counts(
     found: &Attributes,
 ) -> Value {
     let (rates, absent_rates) = found.counts();
-    let treatments = || plan.treatments.iter();
-    let neurons = treatments().map(|t| (&t.class, t.neurons.len()));
-    let shortfall = treatments().map(|t| (&t.class, &t.shortfall));
-    json!({
+    let counts = json!({
         "prompts": about.prompts.texts.len(),
         "subjects": about.texts().len(),
         "prompts_without_text": about.prompts.without_text.len(),
         "repeated_prompts": about.prompts.repeated,
         "subjects_without_prompt": about.prompts.unused,
-        "subjects_first": about.subjects_first(),
+        "subjects_first": subjects_first(&about.batch),
         "text_words": about.words.text_sizes(about.texts()),
         "conditions": plan.len(),
         "edits": found.changed,
@@ -236,7 +233,6 @@ fn counts(
         "passes": found.passes,
         "rates": rates,
         "absent_rates": absent_rates,
-        "neurons": neurons.collect::<BTreeMap<_, _>>(),
-        "shortfall": shortfall.collect::<BTreeMap<_, _>>(),
-    })
+    });
+    merged(counts, treatments::counts(plan))
 }

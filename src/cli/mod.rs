@@ -12,6 +12,7 @@ mod classify;
 mod edit_args;
 mod edits;
 mod effects_table;
+mod facts;
 mod fetch;
 mod generate;
 mod inputs;

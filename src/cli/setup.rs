@@ -150,9 +150,7 @@ pub fn run_info(
             files: files.collect(),
         },
         tokenizer_sha256: None,
-        dtype: compute.map_or("f32".to_string(), |c| {
-            format!("{:?}", c.dtype).to_lowercase()
-        }),
+        dtype: compute.map_or("f32".to_string(), |c| c.dtype.clone()),
         device: compute.map_or("cpu".to_string(), |c| c.device.clone()),
         assumed: [checkpoint.assumed.as_slice(), &checkpoint.warnings].concat(),
         fold: class.fold.to_string(),

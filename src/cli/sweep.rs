@@ -7,16 +7,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::ModelArg;
-use super::effects_table::print_relations;
+use super::facts::{Answers, FactArgs};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
-use super::reference::warn_of_values_kept;
 use super::sweep_table::print_cells;
-use super::treatments::{FactArgs, TreatmentArgs};
-use crate::engine::Engine;
-use crate::experiment::{LayerWindow, Outcome, SweepPlan, ablate, layer_windows};
+use super::treatments::TreatmentArgs;
+use crate::experiment::{LayerWindow, SweepPlan, layer_windows};
 use crate::model::Config;
-use crate::report::{RunInfo, heat_map_svg, outcomes_parquet};
+use crate::report::heat_map_svg;
 use crate::tokens::tokenize;
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
@@ -59,62 +57,37 @@ impl Sweep {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let set = self.facts.read()?;
+        let facts = self.facts.read()?;
         let mut command = LongCommand::open("sweep", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
-        let batch = command.batch(tokenize, &set)?;
+        let batch = command.batch(tokenize, &facts)?;
         let windows = self.windows(command.opened.config())?;
-        command.describe(&self, Some(&set), Vec::new())?;
+        command.describe(&self, Some(&facts), Vec::new())?;
 
         let (draws, subset) = (self.draws, self.facts.subset);
         let whole = self.treatments.plan(&command, &edits, draws, subset)?;
         let plan = SweepPlan::new(whole, &windows);
-        let model = command.opened.load()?;
-        let engine = Engine::new(&model);
-        let found = command
-            .job
-            .run(&model, |run| ablate(run, &engine, &batch, &plan.ablation))?;
-        let Some((ablation, wall_s)) = found else {
+        let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan.ablation)? else {
             return Ok(());
         };
-        warn_of_values_kept(&ablation.changed);
-        let effects = ablation.effects(&plan.ablation, &self.run.bootstrap())?;
-        let relations = ablation.known_by_relation(&set.prompts);
-        let (prompts, known) = (set.prompts.len(), ablation.known().len());
-        let counts = json!({
-            "prompts": prompts,
-            "known": known,
-            "edited_prompts": ablation.edited_prompts,
-            "conditions": plan.ablation.len(),
-            "edits": ablation.changed,
-            "reference": edits.reference_json(ablation.reference),
-            "frequencies": edits.frequencies_json(),
-            "passes": ablation.passes,
-            "cells": cells_json(&plan),
-            "absent": plan.absent,
-            "known_by_relation": relations,
-        });
-        let title = self.title(ablation.edited_prompts);
-        let files = |_: &RunInfo| {
-            let outcomes: Vec<Outcome> = ablation.outcomes().collect();
-            let outcomes = outcomes_parquet(&outcomes, &set.prompts, &command.opened.tokenizer)?;
-            Ok(vec![
-                ("outcomes.parquet", outcomes),
-                ("effects.json", serde_json::to_vec_pretty(&effects)?),
-                ("heat_map.svg", heat_map_svg(&plan, &effects, &title)?),
-            ])
+        let title = self.title(answers.ablation.edited_prompts);
+        let particular = json!({"cells": cells_json(&plan), "absent": plan.absent});
+        let counts = answers.counts(&edits, particular);
+        let files = |_: &_| {
+            let map = heat_map_svg(&plan, &answers.effects, &title)?;
+            let mut files = answers.files(&command.opened.tokenizer)?;
+            files.push(("heat_map.svg", map));
+            Ok(files)
         };
-        let json =
-            json!({"effects": effects, "absent": plan.absent, "known_by_relation": relations});
-        command.finish(wall_s, counts, files, &json, || {
-            print_relations(&relations);
-            outln!(
-                "\n{title}\n{known} of {prompts} facts are known; {} cells, {} conditions",
-                plan.cells.len(),
-                plan.ablation.len(),
+        let json = answers.json(json!({"absent": plan.absent}));
+        command.finish(answers.wall_s, counts, files, &json, || {
+            let [all, known] = answers.known();
+            let (cells, conditions) = (plan.cells.len(), plan.ablation.len());
+            let heading = format!(
+                "{title}\n{known} of {all} facts are known; {cells} cells, {conditions} conditions"
             );
-            edits.print_references(ablation.reference);
-            print_cells(&plan, &effects);
+            answers.print_heading(&heading, &edits);
+            print_cells(&plan, &answers.effects);
         })
     }
 

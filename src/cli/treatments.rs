@@ -1,39 +1,19 @@
-//! What `ablate`, `sweep` and `attributes` share: which neurons are edited and how, and what they are compared with.
+//! What `ablate`, `sweep` and `attributes` compare: classes that are edited, and random sets of the same kind.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::args::as_text;
 use super::edit_args::EditArgs;
 use super::edits::Edits;
-use super::inputs::read_prompts;
 use super::long_command::LongCommand;
 use crate::experiment::{AblationPlan, PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, Match, matched_draws};
-use crate::prompts::{PromptError, PromptSet};
-
-/// Which facts are asked, and on which of them the edits run.
-#[derive(Args, Serialize)]
-pub struct FactArgs {
-    /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
-    /// with the fields of known_1000 or CounterFact [default: the bundled facts].
-    #[arg(long, value_name = "FILE")]
-    prompts: Option<PathBuf>,
-    /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
-    #[arg(long, default_value = "known", value_name = "known|all")]
-    #[serde(serialize_with = "as_text")]
-    pub subset: PromptSubset,
-}
-
-impl FactArgs {
-    /// The prompts.
-    pub fn read(&self) -> Result<PromptSet, PromptError> {
-        read_prompts(self.prompts.as_deref())
-    }
-}
 
 /// Which neurons are edited, how, and what random ones they are compared with.
 #[derive(Args, Serialize)]
@@ -114,6 +94,25 @@ impl TreatmentArgs {
         treatments.iter().for_each(warn_of_baseline);
         Ok(edits.plan(&table, treatments, subset, seed))
     }
+}
+
+/// How many neurons the classes have, and which of their baselines have fewer, for `run.json`.
+pub fn counts(plan: &AblationPlan) -> Value {
+    let treatments = || plan.treatments.iter();
+    let neurons = treatments().map(|t| (&t.class, t.neurons.len()));
+    let shortfall = treatments().map(|t| (&t.class, &t.shortfall));
+    json!({
+        "neurons": neurons.collect::<BTreeMap<_, _>>(),
+        "shortfall": shortfall.collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// The fields of both objects.
+pub fn merged(mut object: Value, other: Value) -> Value {
+    if let (Value::Object(fields), Value::Object(others)) = (&mut object, other) {
+        fields.extend(others);
+    }
+    object
 }
 
 fn warn_of_baseline(treatment: &Treatment) {
