@@ -16,7 +16,7 @@ use crate::report::{
 };
 
 /// Whether a run goes on.
-#[derive(Args, Serialize)]
+#[derive(Args, Default, Serialize)]
 pub struct ResumeArg {
     /// Go on with the run that was ended in --out; every other setting must be the same.
     #[arg(long, requires = "out", conflicts_with = "force")]
@@ -24,7 +24,7 @@ pub struct ResumeArg {
 }
 
 /// Whether a run goes on, and which part of it is run here.
-#[derive(Args, Serialize)]
+#[derive(Args, Default, Serialize)]
 pub struct PartArgs {
     #[command(flatten)]
     #[serde(flatten)]

@@ -149,20 +149,11 @@ pub fn run_info(
             family: checkpoint.family.name.to_string(),
             files: files.collect(),
         },
-        tokenizer_sha256: None,
         dtype: compute.map_or("f32".to_string(), |c| c.dtype.clone()),
         device: compute.map_or("cpu".to_string(), |c| c.device.clone()),
         assumed: [checkpoint.assumed.as_slice(), &checkpoint.warnings].concat(),
         fold: class.fold.to_string(),
-        bos: None,
-        seed: None,
-        prompts: None,
-        texts: Vec::new(),
         finished: true,
-        shard: None,
-        stages: Vec::new(),
-        counts: serde_json::Value::Null,
-        wall_s: 0.0,
-        outputs: Vec::new(),
+        ..RunInfo::default()
     })
 }
