@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::ablate_text::TextArgs;
+use super::ablate_text::{TextArgs, ablate_texts};
 use super::args::ModelArg;
 use super::effects_table::print_effects;
 use super::facts::{Answers, FactArgs};
@@ -63,7 +63,7 @@ impl Ablate {
         let fold = self.run.class.fold;
         if let Some(texts) = texts {
             let what = format!("{model}: {edit}, {draws} draws, fold {fold},");
-            return texts.ablate(&command, &plan, &edits, &what);
+            return ablate_texts(&texts, &command, &plan, &edits, &what);
         }
         let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan)? else {
             return Ok(());

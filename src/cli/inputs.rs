@@ -1,9 +1,11 @@
 //! Prompts and texts as every command reads them: with warnings of what is doubtful, and checked against the model before its
 //! weights are read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::setup::Opened;
 use crate::prompts::{Document, Documents, PromptError, PromptSet, first_few};
+use crate::report::PromptSetInfo;
 use crate::tokens::{
     BosPolicy, Sequence, SpecialInText, TokenBatch, TokenError, Tokenizer, Window, Windowing,
     check_vocabulary, special_tokens, windows,
@@ -48,6 +50,40 @@ pub fn checked_windows(
     let sequences: Vec<&Sequence> = windows.iter().map(|window| &window.sequence).collect();
     check(sequences, id, tokenizer, vocab_size)?;
     Ok(windows)
+}
+
+/// Texts in windows of tokens that the model has.
+pub struct Texts {
+    pub files: Vec<Documents>,
+    pub windows: Vec<Window>,
+}
+
+impl Texts {
+    /// Reads and cuts files.
+    pub fn read(paths: &[PathBuf], opened: &Opened, cut: Windowing) -> anyhow::Result<Self> {
+        let (files, vocab_size) = (Documents::read_all(paths)?, opened.config().vocab_size);
+        let windows = checked_windows(&files, &opened.tokenizer, cut, vocab_size)?;
+        Ok(Self { files, windows })
+    }
+
+    /// The names of the files.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// All documents, as the windows number them.
+    pub fn documents(&self) -> Vec<&Document> {
+        self.files.iter().flat_map(|file| &file.documents).collect()
+    }
+
+    /// What was read, for `run.json`.
+    pub fn info(&self) -> Vec<PromptSetInfo> {
+        let files = self.files.iter();
+        files
+            .map(|file| PromptSetInfo::new(&file.name, &file.sha256))
+            .collect()
+    }
 }
 
 fn check<'a, 'b>(

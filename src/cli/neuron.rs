@@ -1,7 +1,7 @@
 //! `neuron`: one neuron's case.
 
 mod recorded;
-mod texts;
+mod searched;
 mod weights;
 mod where_it_fires;
 
@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::texts::Texts;
+use self::searched::Searched;
 use self::weights::{columns, print_lens, print_weights};
 use self::where_it_fires::WhereItFires;
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
+use super::inputs::Texts;
 use super::numbers;
 use super::progress::Meter;
 use super::reference::open_recording;
@@ -113,14 +114,14 @@ impl NeuronArgs {
     fn look(&self, opened: &Opened) -> anyhow::Result<WhereItFires> {
         opened.check_memory()?;
         let texts = if self.text.is_empty() {
-            Texts::of_prompts(self.prompts.as_deref(), opened, self.bos)?
+            Searched::of_prompts(self.prompts.as_deref(), opened, self.bos)?
         } else {
             let cut = Windowing {
                 bos: self.bos,
                 context: self.context,
                 max_tokens: None,
             };
-            Texts::of_documents(&self.text, opened, cut)?
+            Searched::of_documents(Texts::read(&self.text, opened, cut)?)?
         };
         let model = opened.load()?;
         let meter = Meter::new();

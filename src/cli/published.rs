@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::setup::gguf_header;
 use super::table::{count, number_table};
 use crate::hub::gguf::name_of_whole;
 use crate::hub::{LocatedModel, ModelFiles};
@@ -15,6 +14,7 @@ use crate::io_class::{
     PublishedTables, Verdict,
 };
 use crate::model::Checkpoint;
+use crate::open::gguf_header;
 
 /// The paper, as a line of text names it.
 const PAPER: &str = "arXiv 2505.17936";

@@ -1,15 +1,12 @@
 //! From a model's name to what the subcommands work with.
 
-use std::path::PathBuf;
-
-use anyhow::Context;
 use indicatif::BinaryBytes;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::progress::Meter;
-use crate::hub::gguf::GgufFile;
-use crate::hub::{LocatedModel, ModelFiles, locate};
+use crate::hub::{LocatedModel, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Model, ModelError, Residency};
+use crate::open::tokenizer_of;
 use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
 use crate::tokens::{BosPolicy, Tokenizer};
 
@@ -79,26 +76,7 @@ pub fn check_memory(options: &LoadOptions, config: &Config) -> anyhow::Result<()
 
 /// The tokenizer that belongs to the model.
 pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
-    let tokenizer = match &located.files {
-        ModelFiles::Folder {
-            tokenizer,
-            tokenizer_config,
-            config,
-            ..
-        } => Tokenizer::from_files(tokenizer, tokenizer_config.as_deref(), Some(config))?,
-        ModelFiles::Gguf(parts) => {
-            let header = gguf_header(parts)?;
-            let tokenizer = Tokenizer::from_gguf(&header);
-            tokenizer.with_context(|| format!("cannot use {}", header.path.display()))?
-        }
-    };
-    Ok(tokenizer)
-}
-
-/// The header of the GGUF file that has a model's metadata: of its only part, or of the first.
-pub fn gguf_header(parts: &[PathBuf]) -> anyhow::Result<GgufFile> {
-    let first = parts.first().context("a GGUF model of no files")?;
-    Ok(GgufFile::open(first)?)
+    Ok(tokenizer_of(&located.files)?)
 }
 
 /// The model's checkpoint; says once what its files leave open, and what in them is not known here.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::about_subjects::AboutSubjects;
 use super::args::ModelArg;
-use super::inputs::{checked_windows, read_prompts};
+use super::inputs::{Texts, read_prompts};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
 use super::table::count;
@@ -19,8 +19,8 @@ use crate::experiment::attributes::AttributeWords;
 use crate::experiment::verify::{
     About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, verify,
 };
-use crate::prompts::{Documents, MissingText, PromptError, PromptSet, StopWords, Subjects};
-use crate::report::{PromptSetInfo, RunInfo, verdicts_html};
+use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
+use crate::report::{RunInfo, verdicts_html};
 use crate::tokens::{Window, Windowing, tokenize, tokenize_to_subject};
 
 /// Random sets per class, and with --quick.
@@ -87,13 +87,11 @@ impl Verify {
         // Everything that can be wrong is found before a weight is read.
         let settings = self.settings()?;
         let set = read_prompts(self.prompts.as_deref())?;
-        let documents = Documents::read(&self.text)?;
         let mut command = LongCommand::open("verify", &self.model, &self.run)?;
         let facts = command.batch(tokenize, &set)?;
-        let windows = self.windows(&command, &documents)?;
+        let texts = self.texts(&command)?;
         let subjects = self.subjects(&command, &set)?;
-        let texts = vec![PromptSetInfo::new(&documents.name, &documents.sha256)];
-        command.describe(&self, Some(&set), texts)?;
+        command.describe(&self, Some(&set), texts.info())?;
 
         let classes = command.classify()?;
         let table = if self.null {
@@ -106,8 +104,8 @@ impl Verify {
             model: &model,
             table: &table,
             facts: &facts,
-            documents: &documents,
-            windows: &windows,
+            documents: &texts.files[0],
+            windows: &texts.windows,
             subjects: subjects.as_ref().map(AboutSubjects::input),
         };
         print_plan(&input, &settings)?;
@@ -117,7 +115,7 @@ impl Verify {
         let Some((claims, wall_s)) = found else {
             return Ok(());
         };
-        let prompts = set.prompts.len();
+        let (prompts, windows) = (set.prompts.len(), &texts.windows);
         let tokens: usize = windows.iter().map(|w| w.sequence.ids.len()).sum();
         let counts = json!({"prompts": prompts, "documents": windows.len(), "text_tokens": tokens});
         let json = json!({"claims": claims});
@@ -177,27 +175,22 @@ impl Verify {
     }
 
     /// The beginnings of the documents.
-    fn windows(
-        &self,
-        command: &LongCommand<'_>,
-        documents: &Documents,
-    ) -> anyhow::Result<Vec<Window>> {
-        let config = command.opened.config();
+    fn texts(&self, command: &LongCommand<'_>) -> anyhow::Result<Texts> {
         let usual = if self.quick { QUICK_TOKENS } else { TOKENS };
+        let most = command.opened.config().max_positions;
         let cut = Windowing {
             bos: self.run.bos,
-            context: self.text_tokens.unwrap_or(usual).min(config.max_positions),
+            context: self.text_tokens.unwrap_or(usual).min(most),
             max_tokens: None,
         };
-        let (files, tokenizer) = (std::slice::from_ref(documents), &command.opened.tokenizer);
-        let windows = checked_windows(files, tokenizer, cut, config.vocab_size)?;
-        let windows = Window::first_of_each(windows);
+        let mut texts = Texts::read(std::slice::from_ref(&self.text), &command.opened, cut)?;
+        texts.windows = Window::first_of_each(texts.windows);
         anyhow::ensure!(
-            windows.len() >= 2,
+            texts.windows.len() >= 2,
             "{} is one document, and an interval needs several: separate them by a line with only ---",
-            documents.name
+            texts.names()
         );
-        Ok(windows)
+        Ok(texts)
     }
 
     /// The prompts whose subjects have a text; none of them may have.

@@ -1,19 +1,18 @@
 //! A neuron in a run over prompts or texts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::where_it_fires::{Occurrence, Values, WhereItFires, visible};
-use crate::cli::inputs::{checked_batch, checked_windows, read_prompts};
+use crate::cli::inputs::{Texts, checked_batch, read_prompts};
 use crate::cli::setup::Opened;
 use crate::experiment::{Firing, NeuronActivity};
-use crate::prompts::Documents;
-use crate::tokens::{BosPolicy, Sequence, TokenBatch, Tokenizer, Window, Windowing, tokenize};
+use crate::tokens::{BosPolicy, Sequence, TokenBatch, TokenError, Tokenizer, Window, tokenize};
 
 /// Bytes of a text that are shown on each side of a token.
 const CONTEXT: usize = 48;
 
 /// The texts that are searched.
-pub(super) struct Texts {
+pub(super) struct Searched {
     name: String,
     /// Id and text by prompt number.
     sources: Vec<(String, String)>,
@@ -21,13 +20,13 @@ pub(super) struct Texts {
     pub batch: TokenBatch,
 }
 
-impl Texts {
+impl Searched {
     /// Facts, each with its target.
     pub fn of_prompts(
         path: Option<&Path>,
         opened: &Opened,
         bos: BosPolicy,
-    ) -> anyhow::Result<Texts> {
+    ) -> anyhow::Result<Self> {
         let (set, vocab_size) = (read_prompts(path)?, opened.config().vocab_size);
         let batch = checked_batch(tokenize, &set, &opened.tokenizer, bos, vocab_size)?;
         let sources = set.prompts.into_iter().map(|prompt| {
@@ -38,29 +37,25 @@ impl Texts {
     }
 
     /// Texts in windows.
-    pub fn of_documents(
-        paths: &[PathBuf],
-        opened: &Opened,
-        cut: Windowing,
-    ) -> anyhow::Result<Texts> {
-        let (files, vocab_size) = (Documents::read_all(paths)?, opened.config().vocab_size);
-        let windows = checked_windows(&files, &opened.tokenizer, cut, vocab_size)?;
-        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        let documents: Vec<_> = files.iter().flat_map(|file| &file.documents).collect();
+    pub fn of_documents(texts: Texts) -> Result<Self, TokenError> {
+        let documents = texts.documents();
         let source = |window: &Window| {
             let document = documents[window.document];
             (document.id.clone(), document.text.clone())
         };
-        let sources = windows.iter().map(source).collect();
-        let sequences = windows.into_iter().map(|window| window.sequence).collect();
-        let batch = TokenBatch::new(sequences)?;
-        Ok(Self::new(names.join(", "), sources, batch))
+        let (name, sources) = (texts.names(), texts.windows.iter().map(source).collect());
+        let sequences = texts.windows.into_iter().map(|window| window.sequence);
+        Ok(Self::new(
+            name,
+            sources,
+            TokenBatch::new(sequences.collect())?,
+        ))
     }
 
-    fn new(name: String, sources: Vec<(String, String)>, batch: TokenBatch) -> Texts {
+    fn new(name: String, sources: Vec<(String, String)>, batch: TokenBatch) -> Self {
         let mut sequences = batch.sequences().to_vec();
         sequences.sort_by_key(|sequence| sequence.prompt);
-        Texts {
+        Self {
             name,
             sources,
             sequences,
