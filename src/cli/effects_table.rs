@@ -1,7 +1,7 @@
 //! What an ablation prints for a person.
 
 use super::table::{ABSENT, Digits, table_of};
-use crate::experiment::{Effect, KnownByRelation, Metric, PromptSubset};
+use crate::experiment::{Effect, KnownByRelation, Metric, PromptSubset, Versus};
 use crate::report::view::of_effect;
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
@@ -43,6 +43,15 @@ fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone
         outln!("\nHolm: adjusted over all {tests} tests of the run.");
         outln!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
     }
+}
+
+/// A difference with its mark, so wide that the numbers of a column stand in line.
+pub fn marked(effect: Option<&Effect>, versus: Versus, digits: Digits) -> String {
+    let difference = effect.and_then(|effect| {
+        let number = digits.signed(effect.difference(versus)?);
+        Some(format!("{number}{:<2}", effect.evidence(versus).mark()))
+    });
+    difference.unwrap_or_else(|| format!("{ABSENT}  "))
 }
 
 /// The effects on mean attribute rates, a line per class; then what the p are.

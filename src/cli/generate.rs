@@ -3,7 +3,6 @@
 mod side_by_side;
 mod writer;
 
-use std::io;
 use std::path::PathBuf;
 
 use candle_transformers::generation::Sampling;
@@ -16,14 +15,14 @@ use super::edits::Edits;
 use super::numbers;
 use super::setup::Opened;
 use super::table::count;
-use super::terminal::{Paint, output_failed, print_json};
+use super::terminal::{Paint, print_json};
 use crate::engine::Engine;
 use crate::experiment::{Choice, Generator};
 use crate::hooks::{Condition, Edit, Mode, Needs, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable};
 use crate::tokens::{BosPolicy, Positions, Sequence, Tokenizer, check_vocabulary};
 use side_by_side::{LiveTable, print_difference, print_table};
-use writer::{Text, Writer};
+use writer::{Writer, check, write_all};
 
 /// Write on from a prompt, greedily or by sampling, with or without some neurons edited
 ///
@@ -103,20 +102,20 @@ impl Generate {
         let arms = self.arms(&opened)?;
         let model = opened.load()?;
         let engine = Engine::new(&model);
-        let texts = if self.compare { 2 } else { 1 };
-        Generator::check(&engine, &prompt, self.max_tokens, texts)?;
+        Generator::check(&engine, &prompt, self.max_tokens, arms.len())?;
         let writer = |arm| {
             let choice = self.choice();
             Writer::new(&engine, arm, &prompt, choice, self.max_tokens, tokenizer)
         };
-        let writers: Vec<_> = arms.into_iter().map(writer).collect();
+        let mut writers: Vec<_> = arms.into_iter().map(writer).collect();
         if self.json {
-            let texts = finish(write_all(writers, tokenizer, |_, _| Ok(()))?)?;
-            print_json(&self.as_json(&texts))?;
+            write_all(&mut writers, tokenizer, |_, _| Ok(()))?;
+            check(&writers)?;
+            print_json(&self.as_json(&writers))?;
         } else if self.compare {
-            self.print_both(writers, tokenizer)?;
+            self.print_both(&mut writers, tokenizer)?;
         } else {
-            self.print(writers, tokenizer)?;
+            self.print(&mut writers, tokenizer)?;
         }
         Ok(model.check_unchanged()?)
     }
@@ -266,7 +265,7 @@ impl Generate {
     }
 
     /// Prints the one text as it comes.
-    fn print(&self, writers: Vec<Writer<'_, '_>>, tokenizer: &Tokenizer) -> anyhow::Result<()> {
+    fn print(&self, writers: &mut [Writer<'_, '_>], tokenizer: &Tokenizer) -> anyhow::Result<()> {
         out!("{}", Paint::Dim.on(&self.prompt));
         let written = write_all(writers, tokenizer, |new, _| {
             out!("{new}");
@@ -274,36 +273,33 @@ impl Generate {
         });
         // An error stands on a line of its own.
         outln!("");
-        finish(written?).map(|_| ())
+        written?;
+        check(writers)
     }
 
     /// Prints two texts side by side, in a terminal as they come.
     fn print_both(
         &self,
-        writers: Vec<Writer<'_, '_>>,
+        writers: &mut [Writer<'_, '_>],
         tokenizer: &Tokenizer,
     ) -> anyhow::Result<()> {
         let prompt = || outln!("{}\n", Paint::Dim.on(&self.prompt));
-        let texts = match LiveTable::new() {
-            Some(mut live) => {
-                prompt();
-                let draw = |_: &str, writers: &[Writer<'_, '_>]| live.draw(&texts(writers));
-                let written = write_all(writers, tokenizer, draw)?;
-                live.finish(&texts(&written))?;
-                finish(written)?
-            }
-            None => {
-                let written = finish(write_all(writers, tokenizer, |_, _| Ok(()))?)?;
-                prompt();
-                print_table(&written.iter().collect::<Vec<_>>());
-                written
-            }
-        };
-        print_difference(&texts, tokenizer);
+        if let Some(mut live) = LiveTable::new() {
+            prompt();
+            write_all(writers, tokenizer, |_, texts| live.draw(texts))?;
+            live.finish(writers)?;
+            check(writers)?;
+        } else {
+            write_all(writers, tokenizer, |_, _| Ok(()))?;
+            check(writers)?;
+            prompt();
+            print_table(writers);
+        }
+        print_difference(writers, tokenizer);
         Ok(())
     }
 
-    fn as_json(&self, texts: &[Text]) -> serde_json::Value {
+    fn as_json(&self, texts: &[Writer<'_, '_>]) -> serde_json::Value {
         let texts = texts
             .iter()
             .map(|text| json!({"arm": text.name, "text": text.written, "tokens": text.ids}));
@@ -313,31 +309,4 @@ impl Generate {
             "texts": texts.collect::<Vec<_>>(),
         })
     }
-}
-
-/// Writes all texts to their ends, a token of each in turn. `each` sees what a token completed, and all texts so far.
-fn write_all<'e, 'm>(
-    mut writers: Vec<Writer<'e, 'm>>,
-    tokenizer: &Tokenizer,
-    mut each: impl FnMut(&str, &[Writer<'e, 'm>]) -> io::Result<()>,
-) -> anyhow::Result<Vec<Writer<'e, 'm>>> {
-    let mut going = true;
-    while going && !output_failed() {
-        going = false;
-        for i in 0..writers.len() {
-            if let Some(new) = writers[i].next(tokenizer)? {
-                each(&new, &writers)?;
-                going = true;
-            }
-        }
-    }
-    Ok(writers)
-}
-
-fn texts<'w>(writers: &'w [Writer<'_, '_>]) -> Vec<&'w Text> {
-    writers.iter().map(|writer| &writer.text).collect()
-}
-
-fn finish(writers: Vec<Writer<'_, '_>>) -> anyhow::Result<Vec<Text>> {
-    writers.into_iter().map(Writer::finish).collect()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::table::{count, number_table};
+use super::table::{Columns, count, table_of};
 use crate::hub::gguf::name_of_whole;
 use crate::hub::{LocatedModel, ModelFiles};
 use crate::io_class::{
@@ -125,11 +125,10 @@ fn comparison_text(comparison: &Comparison, name: &ModelName, quantized: &str) -
 }
 
 fn worst_cells(comparison: &Comparison) -> String {
-    let header = ["", "layer", "published", "here", "difference"];
     let classes = comparison.largest_by_class.iter();
     let classes = classes.filter(|(_, d)| d.size() > 0).map(|(class, d)| {
         let sign = if d.found < d.published { '-' } else { '+' };
-        vec![
+        [
             class.to_string(),
             d.layer.to_string(),
             count(d.published),
@@ -138,14 +137,20 @@ fn worst_cells(comparison: &Comparison) -> String {
         ]
     });
     let median = comparison.largest_median;
-    let median = vec![
+    let signed = |number: f32| format!("{number:+.4}");
+    let median = [
         "median cos(in,out)".to_string(),
         median.layer.to_string(),
-        format!("{:+.4}", median.published),
-        format!("{:+.4}", median.found),
-        format!("{:+.4}", median.found - median.published),
+        signed(median.published),
+        signed(median.found),
+        signed(median.found - median.published),
     ];
-    number_table(&header, classes.chain([median])).to_string()
+    let mut columns = Columns::new().words("", |cells: &[String; 5]| cells[0].clone());
+    for (number, header) in (1..).zip(["layer", "published", "here", "difference"]) {
+        columns = columns.number(header, move |cells| cells[number].clone());
+    }
+    let rows: Vec<[String; 5]> = classes.chain([median]).collect();
+    table_of(&columns, &rows).to_string()
 }
 
 /// Why the model may differ; nothing where there is no reason.

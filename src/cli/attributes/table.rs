@@ -1,7 +1,7 @@
 //! What the attribute rate prints for a person.
 
 use crate::cli::about_subjects::AboutSubjects;
-use crate::cli::effects_table::print_rates;
+use crate::cli::effects_table::{marked, print_rates};
 use crate::cli::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::engine::Lens;
 use crate::experiment::attributes::{
@@ -63,22 +63,15 @@ fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
         .words("layer", usize::to_string)
         .number("clean", clean);
     for class in classes {
-        let cell = |layer: &usize| difference(of(class, *layer), versus);
+        let cell = |layer: &usize| {
+            let effect = of(class, *layer).map(|effect| &effect.effect);
+            marked(effect, versus, Digits::Points)
+        };
         columns = columns.number(&class.replace('-', "-\n"), cell);
     }
     let last = found.effects.iter().filter_map(|effect| effect.layer).max();
     let layers: Vec<usize> = (0..last.map_or(0, |last| last + 1)).collect();
     outln!("{}\n", table_of(&columns, &layers));
-}
-
-/// The difference with its mark, so wide that the numbers stand in line.
-fn difference(effect: Option<&AttributeEffect>, versus: Versus) -> String {
-    let difference = effect.and_then(|effect| {
-        let effect = &effect.effect;
-        let number = Digits::Points.signed(effect.difference(versus)?);
-        Some(format!("{number}{:<2}", effect.evidence(versus).mark()))
-    });
-    difference.unwrap_or_else(|| format!("{ABSENT}  "))
 }
 
 /// Below this clean rate there is next to nothing to lose.
