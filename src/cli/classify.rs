@@ -108,7 +108,7 @@ impl Classify {
             let neurons = ("neurons.parquet", neurons_parquet(&table)?);
             Ok(vec![neurons, ("classes.json", classes.clone())])
         };
-        let written = job.finish_with(files, counts, start.elapsed().as_secs_f64());
+        let written = job.finish(files, counts, start.elapsed().as_secs_f64());
         if self.output.json {
             print_json_text(&String::from_utf8(classes)?);
             return written.say(true);

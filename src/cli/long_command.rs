@@ -129,7 +129,7 @@ impl<'a> LongCommand<'a> {
         json: &impl Serialize,
         print: impl FnOnce(),
     ) -> anyhow::Result<()> {
-        let written = self.job.finish_with(files, counts, wall_s);
+        let written = self.job.finish(files, counts, wall_s);
         let for_machines = self.args.output.json;
         if for_machines {
             print_json(json)?;

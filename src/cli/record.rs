@@ -5,25 +5,23 @@ mod view;
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
 use super::numbers;
-use super::progress::Meter;
-use super::run::{Job, ResumeArg, Written, stopped, with_parts};
+use super::run::{Job, PartArgs};
 use super::setup::{check_memory, find_model, open_checkpoint};
-use super::stop::Stop;
 use super::terminal::print_json;
-use crate::engine::{Engine, Progress};
-use crate::experiment::record::{Activity, ClassSets, PassBudget, Recording, class_view};
-use crate::hooks::Condition;
+use crate::engine::Engine;
+use crate::experiment::record::{
+    Activity, ClassSets, RecordPlan, RecordSink, TOKENS_PER_PASS, class_view, record,
+};
 use crate::io_class::{Match, NeuronTable};
 use crate::model::Model;
-use crate::report::{RecordFiles, RunInfo, Start, expected_bytes};
+use crate::report::{RecordFiles, expected_bytes};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{BosPolicy, Positions};
 use plan::{Plan, SiteChoice};
@@ -56,8 +54,8 @@ out. Prompts that all begin with `The capital of` would fill the lists otherwise
 Memory: the id and the place of every token stay (17 bytes), and the texts. A document is tokenized as a whole, \
 which for a moment takes 100 to 250 times its size: part long texts into documents.
 
-Ctrl-C stops after the pass that is running and keeps what was recorded; what was recorded is also saved about every \
-minute, whatever ends the run. The same command with --resume goes on.";
+A pass takes about 33 thousand tokens, or what memory has room for. Whatever ends the run, what its finished passes \
+gave is kept; the same command with --resume goes on.";
 
 /// Record what every neuron does while the model reads prompts or texts
 ///
@@ -134,7 +132,7 @@ pub struct Record {
     bos: BosPolicy,
     #[command(flatten)]
     #[serde(flatten)]
-    resume: ResumeArg,
+    part: PartArgs,
     #[command(flatten)]
     #[serde(flatten)]
     class: ClassArgs,
@@ -150,116 +148,59 @@ impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        let mut job = Job::claim_whole(&self.output, &self.resume, start)?;
+        let mut job = Job::claim(&self.output, &self.part, start)?;
         let load_options = self.compute.load_options()?;
         let located = find_model(&self.model.model)?;
         let checkpoint = open_checkpoint(&located)?;
         check_memory(&load_options, checkpoint.config())?;
         let (plan, info) = self.plan(&located, checkpoint.config())?;
         job.describe(|| Ok(info))?;
-        if let Some(out) = job.out() {
-            let rows = plan.input.rows(plan.input.sequences().len());
-            let dense = plan.dense.as_ref().filter(|_| !job.goes_on());
-            out.check_space(expected_bytes(rows, plan.layers.len(), self.top, dense))?;
+        if let (Some(out), false) = (job.out(), job.goes_on()) {
+            out.check_space(self.expected_bytes(&plan))?;
         }
 
         let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let sets = ClassSets::new(self.treatments(&table, &plan.layers)?, &table);
-        let d_mlp = checkpoint.config().d_mlp;
-        let mut recording = Recording::new(plan.layers.clone(), d_mlp, &sets, &plan.input);
         let model = Model::load(checkpoint, load_options)?;
-        let stop = job.stop("stopping when this pass is through")?;
-        job.begin()?;
-        let files = self.record(&job, &plan, &table, &model, &mut recording, (&stop, start));
-        let files = match (files, job.out()) {
-            (Err(error), Some(out)) => return Err(with_parts(error, out)),
-            (files, _) => files?,
+        let dense = plan.dense.as_ref();
+        let mut files = job
+            .out()
+            .map(|out| RecordFiles::new(out, &table, self.top, dense));
+        let of_run = RecordPlan {
+            input: &plan.input,
+            layers: plan.layers.clone(),
+            sets: &sets,
         };
-        model.check_unchanged()?;
-
-        let whole = plan.input.sequences().len();
-        anyhow::ensure!(
-            recording.sequences > 0,
-            "stopped before anything was recorded"
-        );
-        if let (Some(out), true) = (job.out(), recording.sequences < whole) {
-            let input = &plan.input;
-            let (read, all) = (input.tokens(recording.sequences), input.tokens(whole));
-            return Err(stopped(&format!("{read} of {all} tokens"), out));
-        }
+        let recorded = job.run(&model, |run| {
+            let sink = files.as_mut().map(|files| files as &mut dyn RecordSink);
+            record(run, &Engine::new(&model), &of_run, sink)
+        })?;
+        let Some((recording, wall_s)) = recorded else {
+            return Ok(());
+        };
         let settings = BootstrapSettings {
             seed: self.seed,
             ..BootstrapSettings::default()
         };
         let view = class_view(&recording.activity, &settings)?;
-        let written = match (files, job.out()) {
-            (Some(files), Some(out)) => {
-                let info = RunInfo {
-                    counts: counts(&plan, recording.sequences, &sets),
-                    wall_s: job.wall_s() + files.earlier_s(),
-                    ..job
-                        .info()
-                        .cloned()
-                        .context("a folder without a description")?
-                };
-                let placed = files.finish(&mut recording, &view, &info);
-                Written::of(Some(placed.map_err(|error| with_parts(error.into(), out))))
+        let written = || {
+            if let Some(files) = &files {
+                files.finish(&recording, &plan.input, &plan.tokenizer)?;
             }
-            _ => Written::of::<anyhow::Error>(None),
+            let view = serde_json::to_vec_pretty(&view)?;
+            Ok(vec![("class_activity.json", view)])
         };
+        let written = job.finish(|_| written(), counts(&plan, &sets), wall_s);
         self.print(&view, &plan, &sets)?;
         written.say(self.output.json)
     }
 
-    /// Runs the passes, until the end or a signal. What was recorded is saved now and then, and at a signal.
-    fn record<'a>(
-        &self,
-        job: &'a Job,
-        plan: &'a Plan,
-        table: &'a NeuronTable,
-        model: &Model,
-        recording: &mut Recording<'_>,
-        (stop, start): (&Stop, Instant),
-    ) -> anyhow::Result<Option<RecordFiles<'a>>> {
-        let input = &plan.input;
-        let what = (self.top, plan.dense.as_ref());
-        let start_of = match job.goes_on() {
-            true => Start::Resumed,
-            false => Start::Anew,
-        };
-        let from = (start_of, &mut *recording);
-        let open = |out| RecordFiles::open(out, input, table, &plan.tokenizer, what, from);
-        let mut files = job.out().map(open).transpose()?;
-        let earlier_s = files.as_ref().map_or(0.0, RecordFiles::earlier_s);
-        let engine = Engine::new(model).beside(input.bytes() + recording.bytes());
-        let passes = input.passes(recording.sequences, PassBudget::of(&engine, input)?);
-        let meter = Meter::new();
-        let left = input.tokens(input.sequences().len()) - input.tokens(recording.sequences);
-        let units = passes.len() as u64 * engine.work_units(&[Condition::Clean]);
-        meter.start(&format!("{left} tokens"), units);
-        let mut saving = Saving::new();
-        let is_whole = |recording: &Recording<'_>| recording.sequences == input.sequences().len();
-        for sequences in passes {
-            let pass = input.pass(sequences)?;
-            let readers = files
-                .as_mut()
-                .map(|files| files.readers(&pass))
-                .transpose()?;
-            let (layers, sites) = readers.map_or_else(Default::default, |r| (r.layers, r.sites));
-            recording.pass(&engine, &pass, layers, sites, &meter)?;
-            let Some(files) = &mut files else { continue };
-            files.end_pass(&pass)?;
-            let stops = stop.requested() && !is_whole(recording);
-            if stops || saving.is_due() {
-                let wall_s = earlier_s + start.elapsed().as_secs_f64();
-                saving.time(|| files.checkpoint(recording, wall_s))?;
-            }
-            if stops {
-                break;
-            }
-        }
-        meter.clear();
-        Ok(files)
+    /// Bytes that the files take, those of the passes among them until they are joined.
+    fn expected_bytes(&self, plan: &Plan) -> u64 {
+        let passes = plan.input.batch().tokens().div_ceil(TOKENS_PER_PASS);
+        let copies = if passes > 1 { 2 } else { 1 };
+        let rows = plan.input.rows();
+        copies * expected_bytes(rows, plan.layers.len(), self.top, plan.dense.as_ref())
     }
 
     fn print(&self, view: &[Activity], plan: &Plan, sets: &ClassSets) -> anyhow::Result<()> {
@@ -272,7 +213,7 @@ impl Record {
             model: &self.model.model,
             units: input.units.len(),
             unit_name: input.kind.units(),
-            tokens: input.rows(input.sequences().len()),
+            tokens: input.rows(),
             layers: plan.layers.clone(),
             fold: self.class.fold,
             draws: self.draws,
@@ -282,52 +223,19 @@ impl Record {
     }
 }
 
-/// When to save what was recorded.
-struct Saving {
-    last: Instant,
-    took: Duration,
-}
-
-impl Saving {
-    /// So much is lost at most, but for what a pass takes.
-    const EVERY: Duration = Duration::from_secs(60);
-
-    /// Saving takes no more than this part of the time.
-    const SHARE: u32 = 20;
-
-    fn new() -> Self {
-        Self {
-            last: Instant::now(),
-            took: Duration::ZERO,
-        }
-    }
-
-    fn is_due(&self) -> bool {
-        self.last.elapsed() >= Self::EVERY.max(self.took * Self::SHARE)
-    }
-
-    fn time<T>(&mut self, save: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let saved = save();
-        self.last = Instant::now();
-        self.took = start.elapsed();
-        saved
-    }
-}
-
-fn counts(plan: &Plan, sequences: usize, sets: &ClassSets) -> serde_json::Value {
+fn counts(plan: &Plan, sets: &ClassSets) -> serde_json::Value {
     let input = &plan.input;
-    let whole = input.sequences().len();
+    let (sequences, tokens) = (input.sequences(), input.batch().tokens());
     let treatments = sets.treatments();
     let neurons = treatments.iter().map(|t| (&t.class, t.neurons.len()));
     let shortfall = treatments.iter().map(|t| (&t.class, &t.shortfall));
     serde_json::json!({
         "units": input.units.len(),
         "kind": input.kind.units(),
-        "sequences": {"read": sequences, "of": whole},
-        "tokens": {"read": input.tokens(sequences), "of": input.tokens(whole)},
-        "rows": input.rows(sequences),
-        "repeated_rows": input.repeated_rows(sequences),
+        "sequences": {"read": sequences, "of": sequences},
+        "tokens": {"read": tokens, "of": tokens},
+        "rows": input.rows(),
+        "repeated_rows": input.repeated_rows(),
         "layers": [plan.layers.start, plan.layers.end],
         "neurons": neurons.collect::<std::collections::BTreeMap<_, _>>(),
         "shortfall": shortfall.collect::<std::collections::BTreeMap<_, _>>(),

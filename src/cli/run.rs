@@ -9,26 +9,19 @@ use serde_json::Value;
 use super::args::OutputArgs;
 use super::progress::Meter;
 use super::stop::Stop;
+use crate::engine::EngineError;
 use crate::experiment::{ExperimentError, Run, Shard};
 use crate::model::Model;
 use crate::report::{
     OutDir, Overwrite, Parts, Placed, ReportError, RunInfo, resume_line, shard_folder,
 };
 
-/// Whether a run goes on.
-#[derive(Args, Default, Serialize)]
-pub struct ResumeArg {
-    /// Go on with the run that was ended in --out; every other setting must be the same.
-    #[arg(long, requires = "out", conflicts_with = "force")]
-    pub resume: bool,
-}
-
 /// Whether a run goes on, and which part of it is run here.
 #[derive(Args, Default, Serialize)]
 pub struct PartArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub resume: ResumeArg,
+    /// Go on with the run that was ended in --out; every other setting must be the same.
+    #[arg(long, requires = "out", conflicts_with = "force")]
+    pub resume: bool,
     /// Run a share of the passes, for several machines or jobs: I/N are those whose number is I modulo N, I from 0; slurm
     /// takes both from SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT. What each gives is kept in --out, in a folder of
     /// its own; `gatelens merge` joins them. The same command again goes on with a shard that was ended.
@@ -93,24 +86,7 @@ pub struct Written(anyhow::Result<Option<Placed>>);
 impl Job {
     /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
     pub fn claim(output: &OutputArgs, part: &PartArgs, start: Instant) -> anyhow::Result<Self> {
-        Self::claim_shard(output, &part.resume, part.shard, start)
-    }
-
-    /// The same of a run that is not shared.
-    pub fn claim_whole(
-        output: &OutputArgs,
-        resume: &ResumeArg,
-        start: Instant,
-    ) -> anyhow::Result<Self> {
-        Self::claim_shard(output, resume, None, start)
-    }
-
-    fn claim_shard(
-        output: &OutputArgs,
-        ResumeArg { resume }: &ResumeArg,
-        shard: Option<Shard>,
-        start: Instant,
-    ) -> anyhow::Result<Self> {
+        let (resume, shard) = (part.resume, part.shard);
         let mut job = Self {
             out: None,
             shard,
@@ -118,7 +94,7 @@ impl Job {
             info: None,
             start,
         };
-        let goes_on = *resume || shard.is_some();
+        let goes_on = resume || shard.is_some();
         let (Some(path), true) = (&output.out, goes_on) else {
             job.out = output.claim()?;
             return Ok(job);
@@ -135,7 +111,7 @@ impl Job {
             error => error.into(),
         })?;
         job.earlier = out.unfinished();
-        if job.earlier.is_none() && *resume {
+        if job.earlier.is_none() && resume {
             notice!("nothing was kept in {}: beginning anew", path.display());
         }
         job.out = Some(out);
@@ -181,18 +157,10 @@ impl Job {
     }
 
     /// Marks the folder as a run that is not finished, where it is not marked yet.
-    pub fn begin(&self) -> anyhow::Result<()> {
+    fn begin(&self) -> anyhow::Result<()> {
         match (&self.out, &self.info, &self.earlier) {
             (Some(out), Some(info), None) => Ok(out.begin(info)?),
             _ => Ok(()),
-        }
-    }
-
-    /// Hears Ctrl-C where something would be kept of the run; elsewhere it ends the program as usual.
-    pub fn stop(&self, notice: &'static str) -> std::io::Result<Stop> {
-        match self.out {
-            Some(_) => Stop::on_signals(notice),
-            None => Ok(Stop::default()),
         }
     }
 
@@ -203,7 +171,12 @@ impl Job {
         model: &Model,
         experiment: impl FnOnce(&mut Run<'_>) -> Result<T, ExperimentError>,
     ) -> anyhow::Result<Option<(T, f64)>> {
-        let meter = Meter::until(self.stop("stopping; the passes that are through are kept")?);
+        // Without a folder nothing would be kept, and Ctrl-C ends the program as usual.
+        let stop = match self.out {
+            Some(_) => Stop::on_signals("stopping; the passes that are through are kept")?,
+            None => Stop::default(),
+        };
+        let meter = Meter::until(stop);
         let (Some(out), Some(info)) = (&self.out, &self.info) else {
             let found = experiment(&mut Run::new(&meter))?;
             meter.clear();
@@ -220,18 +193,16 @@ impl Job {
             Err(ExperimentError::StoppedAfter { done, of }) => {
                 Err(stopped(&format!("{done} of {of} passes"), out))
             }
-            Err(ExperimentError::OtherShards { .. }) if self.shard.is_some() => {
+            Err(ExperimentError::OtherShards { .. }) | Ok(_) if self.shard.is_some() => {
                 model.check_unchanged()?;
                 say_shard(self.shard, done, of, out);
                 Ok(None)
             }
-            Err(error @ ExperimentError::Store(_)) => Err(with_parts(error.into(), out)),
+            Err(
+                error @ (ExperimentError::Store(_)
+                | ExperimentError::Engine(EngineError::Reader(_))),
+            ) => Err(with_parts(error.into(), out)),
             Err(error) => Err(error.into()),
-            Ok(_) if self.shard.is_some() => {
-                model.check_unchanged()?;
-                say_shard(self.shard, done, of, out);
-                Ok(None)
-            }
             Ok(found) => {
                 model.check_unchanged()?;
                 Ok(Some((found, parts.wall_s())))
@@ -240,7 +211,7 @@ impl Job {
     }
 
     /// Writes the files of a finished run, where there is a folder; they may need what `run.json` says.
-    pub fn finish_with(
+    pub fn finish(
         &self,
         files: impl FnOnce(&RunInfo) -> anyhow::Result<Vec<File>>,
         counts: Value,
@@ -257,16 +228,6 @@ impl Job {
         };
         let placed = files(&info).and_then(|files| Ok(out.commit(&files, &info)?));
         Written(placed.map(Some).map_err(|error| with_parts(error, out)))
-    }
-
-    /// `run.json` but for the counts.
-    pub fn info(&self) -> Option<&RunInfo> {
-        self.info.as_ref()
-    }
-
-    /// Seconds since the start.
-    pub fn wall_s(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
     }
 }
 
@@ -289,11 +250,6 @@ impl Written {
         }
         Ok(())
     }
-
-    /// Files that were committed, where there is a folder.
-    pub fn of<E: Into<anyhow::Error>>(placed: Option<Result<Placed, E>>) -> Self {
-        Self(placed.transpose().map_err(Into::into))
-    }
 }
 
 fn say_shard(shard: Option<Shard>, done: usize, of: usize, out: &OutDir) {
@@ -305,7 +261,7 @@ fn say_shard(shard: Option<Shard>, done: usize, of: usize, out: &OutDir) {
 }
 
 /// The error, with where the passes are that are through, if any are kept.
-pub fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
+fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
     if !out.has_parts() {
         return error;
     }
@@ -318,7 +274,7 @@ pub fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
 }
 
 /// The error of a run that was stopped after `what`, which is kept in `out`: how to go on.
-pub fn stopped(what: &str, out: &OutDir) -> anyhow::Error {
+fn stopped(what: &str, out: &OutDir) -> anyhow::Error {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     anyhow::anyhow!(
         "stopped after {what}, which are kept in {}. Go on with\n  {}",

@@ -32,7 +32,7 @@ pub use generate::{Choice, Generator};
 pub use metric::{METRICS, Metric, Source};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, Outcome, PromptSubset};
-pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError};
+pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError, Tables};
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use run::{Measure, Measured, NullEdits, Pass, Ran, Run, Stage};

@@ -6,12 +6,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use arrow_array::RecordBatch;
+use arrow_schema::FieldRef;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
 use serde_arrow::schema::{SchemaLike, TracingOptions};
 
-use super::ExperimentError;
 use crate::hooks::EditCount;
 
 /// Why something could not be kept, or what was kept not be read.
@@ -50,39 +49,53 @@ pub enum Sharing {
 pub struct Part {
     /// What the edit of each condition of the pass changed.
     pub edits: Vec<EditCount>,
-    /// What was measured, in one batch or several of the same columns.
-    pub rows: Vec<RecordBatch>,
+    /// What was measured; each table in one batch or several of the same columns.
+    pub tables: Vec<Vec<RecordBatch>>,
+    /// What was written while the pass ran: names of files, beside the tables.
+    pub files: Vec<String>,
 }
 
-impl Part {
-    /// Rows as they are kept.
+/// What a measure gives of a pass, as a part keeps it.
+pub trait Tables: Sized {
+    /// As tables.
     ///
     /// # Errors
-    /// [`ExperimentError::Store`] for rows that no table can hold.
-    pub fn new<R: Serialize + DeserializeOwned>(
-        edits: &[EditCount],
-        rows: &[R],
-    ) -> Result<Self, ExperimentError> {
-        let failed = |why: serde_arrow::Error| ExperimentError::Store(why.into());
-        let fields = Vec::<arrow_schema::FieldRef>::from_type::<R>(TracingOptions::default());
-        let fields = fields.map_err(failed)?;
-        Ok(Self {
-            edits: edits.to_vec(),
-            rows: vec![serde_arrow::to_record_batch(&fields, &rows).map_err(failed)?],
-        })
+    /// Rows that no table can hold.
+    fn to_tables(&self) -> Result<Vec<Vec<RecordBatch>>, StoreError>;
+
+    /// The same again, to the last bit; nothing where these are tables of something else.
+    fn of_tables(tables: &[Vec<RecordBatch>]) -> Option<Self>;
+}
+
+impl<R: Serialize + DeserializeOwned> Tables for Vec<R> {
+    fn to_tables(&self) -> Result<Vec<Vec<RecordBatch>>, StoreError> {
+        let fields = Vec::<FieldRef>::from_type::<R>(TracingOptions::default())?;
+        Ok(vec![vec![serde_arrow::to_record_batch(&fields, self)?]])
     }
 
-    /// The rows again, to the last bit; nothing where they are rows of something else.
-    pub fn rows<R: DeserializeOwned>(&self) -> Option<Vec<R>> {
-        let batches = self.rows.iter();
-        let batches = batches.map(|batch| serde_arrow::from_record_batch::<Vec<R>>(batch).ok());
-        Some(
-            batches
-                .collect::<Option<Vec<_>>>()?
-                .into_iter()
-                .flatten()
-                .collect(),
-        )
+    fn of_tables(tables: &[Vec<RecordBatch>]) -> Option<Self> {
+        let [table] = tables else { return None };
+        let mut rows = Vec::new();
+        for batch in table {
+            rows.extend(serde_arrow::from_record_batch::<Vec<R>>(batch).ok()?);
+        }
+        Some(rows)
+    }
+}
+
+impl<A: Tables, B: Tables> Tables for (A, B) {
+    fn to_tables(&self) -> Result<Vec<Vec<RecordBatch>>, StoreError> {
+        let mut tables = self.0.to_tables()?;
+        tables.extend(self.1.to_tables()?);
+        Ok(tables)
+    }
+
+    fn of_tables(tables: &[Vec<RecordBatch>]) -> Option<Self> {
+        let (first, others) = tables.split_first()?;
+        Some((
+            A::of_tables(std::slice::from_ref(first))?,
+            B::of_tables(others)?,
+        ))
     }
 }
 
@@ -116,7 +129,7 @@ pub trait PartStore {
     ///
     /// # Errors
     /// Where it cannot be written.
-    fn save(&mut self, pass: usize, part: &Part) -> Result<(), StoreError>;
+    fn save(&mut self, pass: usize, part: Part) -> Result<(), StoreError>;
 }
 
 /// The share of one process in a run: the passes whose number is `index` modulo `count`.

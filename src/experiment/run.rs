@@ -9,20 +9,26 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::ExperimentError;
 use super::groups::{groups, tokens_per_pass};
-use super::part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan};
+use super::part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, Tables};
 use crate::engine::{Engine, EngineError, Progress, check_edits};
 use crate::hooks::{Condition, EditCount};
 use crate::tokens::TokenBatch;
 
 /// Reads numbers off a pass: what rows of logits or sites it asks for, and what it makes of them.
 pub trait Measure {
-    /// One number or several of one unit under one condition, which the row names.
-    type Row: Serialize + DeserializeOwned;
+    /// What it gives of a pass: as a rule rows, each with a number or several of one unit under one condition, which the
+    /// row names.
+    type Found: Tables;
+
+    /// The passes of a stage: as a rule every condition on every unit, in as many as memory asks for.
+    ///
+    /// # Errors
+    /// [`EngineError::Memory`] where not even the smallest pass has room.
+    fn passes(&self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
+        plan_passes(stage)
+    }
 
     /// Runs one pass.
     ///
@@ -33,19 +39,34 @@ pub trait Measure {
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<Measured<Self::Row>, ExperimentError>;
+    ) -> Result<Measured<Self::Found>, ExperimentError>;
 }
 
 /// What a pass gave.
-pub struct Measured<R> {
+pub struct Measured<F> {
     /// What the edit of each condition of the pass changed.
     pub edits: Vec<EditCount>,
-    /// The rows of [`Pass::reported`].
-    pub rows: Vec<R>,
+    /// What was found; rows are those of [`Pass::reported`].
+    pub found: F,
+    /// Names of the files that were written meanwhile, where the parts of the run are kept.
+    pub files: Vec<String>,
+}
+
+impl<F> Measured<F> {
+    /// What was found, without files.
+    pub fn new(edits: Vec<EditCount>, found: F) -> Self {
+        Self {
+            edits,
+            found,
+            files: Vec::new(),
+        }
+    }
 }
 
 /// What one pass runs.
 pub struct Pass<'p> {
+    /// Its number in the run, from 0.
+    pub number: usize,
     /// The units.
     pub batch: &'p TokenBatch,
     /// The conditions by their number.
@@ -170,7 +191,7 @@ impl<'r> Run<'r> {
         (self.done, self.passes)
     }
 
-    /// Runs a stage. `take` is given the rows of each pass, in the order of the passes.
+    /// Runs a stage. `take` is given what each pass gave, in the order of the passes.
     ///
     /// # Errors
     /// Those of the measure, the store and `take`; [`EngineError::NullEdit`] as soon as a condition has run on all units in
@@ -180,9 +201,9 @@ impl<'r> Run<'r> {
         &mut self,
         stage: &Stage<'_>,
         measure: &mut M,
-        take: &mut dyn FnMut(Vec<M::Row>) -> Result<(), ExperimentError>,
+        take: &mut dyn FnMut(M::Found) -> Result<(), ExperimentError>,
     ) -> Result<Ran, ExperimentError> {
-        let passes = self.plan(stage)?;
+        let passes = self.plan(stage, measure)?;
         let first = self.passes;
         self.passes += passes.len();
         self.announce(stage, &passes, first);
@@ -193,7 +214,7 @@ impl<'r> Run<'r> {
         };
         for (at, pass) in passes.iter().enumerate() {
             let number = first + at;
-            let found = match self.load::<M::Row>(number, pass)? {
+            let found = match self.load(number, pass)? {
                 Some(found) => found,
                 None if !self.runs(stage, number) => {
                     ran.missing += 1;
@@ -202,11 +223,10 @@ impl<'r> Run<'r> {
                 None => self.run(stage, pass, number, measure)?,
             };
             self.done += 1;
-            let Measured { edits, rows } = found;
-            for (condition, edit) in pass.conditions.iter().zip(edits) {
+            for (condition, edit) in pass.conditions.iter().zip(found.edits) {
                 ran.changed[*condition] += edit;
             }
-            take(rows)?;
+            take(found.found)?;
             let is_last = passes
                 .get(at + 1)
                 .is_none_or(|next| next.conditions != pass.conditions);
@@ -251,11 +271,15 @@ impl<'r> Run<'r> {
 
     /// The passes of the next stage: those of the store, which were cut to the memory that was free then; else they are
     /// planned now, and kept.
-    fn plan(&mut self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
+    fn plan(
+        &mut self,
+        stage: &Stage<'_>,
+        measure: &impl Measure,
+    ) -> Result<Vec<PlannedPass>, ExperimentError> {
         let number = self.stages;
         self.stages += 1;
         let Some(store) = &mut self.store else {
-            return plan_passes(stage);
+            return measure.passes(stage);
         };
         if let Some(planned) = store.planned(number).map_err(ExperimentError::Store)? {
             return match are_of(&planned.passes, stage) {
@@ -265,7 +289,7 @@ impl<'r> Run<'r> {
         }
         let planned = StagePlan {
             sharing: stage.sharing,
-            passes: plan_passes(stage)?,
+            passes: measure.passes(stage)?,
         };
         store
             .plan(number, &planned)
@@ -273,11 +297,11 @@ impl<'r> Run<'r> {
         Ok(planned.passes)
     }
 
-    fn load<R: DeserializeOwned>(
+    fn load<F: Tables>(
         &mut self,
         number: usize,
         pass: &PlannedPass,
-    ) -> Result<Option<Measured<R>>, ExperimentError> {
+    ) -> Result<Option<Measured<F>>, ExperimentError> {
         let Some(store) = &mut self.store else {
             return Ok(None);
         };
@@ -285,8 +309,9 @@ impl<'r> Run<'r> {
         let part = part.filter(|part| part.edits.len() == pass.conditions.len());
         Ok(part.and_then(|part| {
             Some(Measured {
-                rows: part.rows()?,
+                found: F::of_tables(&part.tables)?,
                 edits: part.edits,
+                files: part.files,
             })
         }))
     }
@@ -297,8 +322,9 @@ impl<'r> Run<'r> {
         pass: &PlannedPass,
         number: usize,
         measure: &mut M,
-    ) -> Result<Measured<M::Row>, ExperimentError> {
+    ) -> Result<Measured<M::Found>, ExperimentError> {
         let input = Pass {
+            number,
             batch: &stage.batch.subset(&pass.units)?,
             members: &pass.conditions,
             conditions: &pass.select(stage.conditions),
@@ -311,8 +337,13 @@ impl<'r> Run<'r> {
             found => found?,
         };
         if let Some(store) = &mut self.store {
-            let part = Part::new(&found.edits, &found.rows)?;
-            store.save(number, &part).map_err(ExperimentError::Store)?;
+            let part = found.found.to_tables().map(|tables| Part {
+                edits: found.edits.clone(),
+                tables,
+                files: found.files.clone(),
+            });
+            let saved = part.and_then(|part| store.save(number, part));
+            saved.map_err(ExperimentError::Store)?;
         }
         Ok(found)
     }

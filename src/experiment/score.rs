@@ -44,14 +44,14 @@ pub struct ScoreRow {
 pub struct FactScores;
 
 impl Measure for FactScores {
-    type Row = ScoreRow;
+    type Found = Vec<ScoreRow>;
 
     fn measure(
         &mut self,
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<Measured<ScoreRow>, ExperimentError> {
+    ) -> Result<Measured<Vec<ScoreRow>>, ExperimentError> {
         let mut scorer = Scorer::new(pass.batch, pass.conditions.len());
         let edits = engine.run(
             pass.batch,
@@ -71,7 +71,7 @@ impl Measure for FactScores {
             })
         });
         let rows = rows.collect();
-        Ok(Measured { edits, rows })
+        Ok(Measured::new(edits, rows))
     }
 }
 

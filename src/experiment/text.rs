@@ -204,14 +204,14 @@ fn predicted(windows: &[Window]) -> Result<TokenBatch, ExperimentError> {
 struct TokenScores;
 
 impl Measure for TokenScores {
-    type Row = TokenRow;
+    type Found = Vec<TokenRow>;
 
     fn measure(
         &mut self,
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<Measured<TokenRow>, ExperimentError> {
+    ) -> Result<Measured<Vec<TokenRow>>, ExperimentError> {
         let mut scorer = TokenScorer::new(pass);
         let mut scales = Scales::new(pass.conditions.len());
         let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
@@ -232,7 +232,7 @@ impl Measure for TokenScores {
             })
         });
         let rows = rows.collect();
-        Ok(Measured { edits, rows })
+        Ok(Measured::new(edits, rows))
     }
 }
 

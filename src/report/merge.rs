@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::owned::{Mark, PLAN};
-use super::parts::{copy_part, rows_sha256};
-use super::run_info::RunInfo;
+use super::parts::{copy_part, files_of};
+use super::run_info::{OutputFile, RunInfo};
 use super::{OutDir, Overwrite, ReportError};
 use crate::experiment::{Shard, Sharing};
 
@@ -169,11 +169,11 @@ impl Shards {
         pass: usize,
         (stage, sharing): (usize, Sharing),
     ) -> Result<(), ReportError> {
-        let mut found: Option<(&ShardFolder, String)> = None;
+        let mut found: Option<(&ShardFolder, Vec<OutputFile>)> = None;
         for shard in &self.0 {
-            let rows = rows_sha256(&shard.path, pass, run);
-            let rows = rows.map_err(|why| refused(&shard.path, &why.to_string()))?;
-            let Some(rows) = rows else {
+            let files = files_of(&shard.path, pass, run);
+            let files = files.map_err(|why| refused(&shard.path, &why.to_string()))?;
+            let Some(files) = files else {
                 let is_own = sharing == Sharing::Everywhere || shard.shard.has(pass);
                 if is_own && shard.plan.stages.len() > stage {
                     let why = format!(
@@ -185,8 +185,8 @@ impl Shards {
                 continue;
             };
             match &found {
-                None => found = Some((shard, rows)),
-                Some((other, of_other)) if *of_other != rows => {
+                None => found = Some((shard, files)),
+                Some((other, of_other)) if *of_other != files => {
                     let why = format!(
                         "pass {pass} gave other numbers here than in {}: the shards did not compute alike",
                         other.path.display()
@@ -197,7 +197,7 @@ impl Shards {
             }
         }
         match found {
-            Some((shard, _)) => copy_part(&shard.path, out, pass),
+            Some((shard, files)) => copy_part(&shard.path, out, pass, &files),
             None => Ok(()), // of a stage that its shard did not come to
         }
     }

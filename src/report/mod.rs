@@ -27,7 +27,7 @@ pub use html::{report_html, verdicts_html, write_report};
 pub use merge::{Shards, shard_folder};
 pub use out_dir::{OutDir, Overwrite, Placed};
 pub use parts::Parts;
-pub use record::{DensePlan, RecordFiles, Start, context_of, expected_bytes};
+pub use record::{DensePlan, RecordFiles, context_of, expected_bytes};
 pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron};
 pub use rows::{neurons_parquet, outcomes_parquet, ranking_parquet, rates_parquet};
 pub use run_info::{FileHash, ModelInfo, OutputFile, PromptSetInfo, RunInfo, TOOL, resume_line};

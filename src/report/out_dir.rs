@@ -151,17 +151,32 @@ impl OutDir {
 
     /// Writes a file into the folder: a reader, and who comes after a crash, finds all of it or nothing.
     pub fn put(&self, name: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+        self.put_by(name, |by_way_of| {
+            let mut file = File::create(by_way_of)?;
+            file.write_all(bytes)?;
+            file.sync_data()
+        })
+    }
+
+    fn put_by(
+        &self,
+        name: &Path,
+        write: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), ReportError> {
         let to = self.folder.join(name);
         let by_way_of = self.work().join(".next");
-        let write = || {
-            let mut file = File::create(&by_way_of)?;
-            file.write_all(bytes)?;
-            file.sync_data()?;
-            fs::rename(&by_way_of, &to)
-        };
-        write().map_err(|why| {
+        let written = write(&by_way_of).and_then(|()| fs::rename(&by_way_of, &to));
+        written.map_err(|why| {
             let _ = fs::remove_file(&by_way_of); // makes room
             ReportError::Write { path: to, why }
+        })
+    }
+
+    /// Copies a file of another folder as `name`, whole or not at all.
+    pub(super) fn copy(&self, from: &Path, name: &Path) -> Result<(), ReportError> {
+        self.put_by(name, |by_way_of| {
+            fs::copy(from, by_way_of)?;
+            File::open(by_way_of)?.sync_data()
         })
     }
 
@@ -259,7 +274,7 @@ impl OutDir {
         }
         let parts = self.parts();
         for entry in fs::read_dir(&parts).into_iter().flatten().flatten() {
-            if is_part(&entry.file_name().to_string_lossy()) {
+            if is_of_pass(&entry.file_name().to_string_lossy()) {
                 fs::remove_file(entry.path()).map_err(|why| self.failed(why))?;
             }
         }
@@ -411,7 +426,7 @@ impl Drop for OutDir {
 }
 
 /// Names in a folder but those that begin with a dot, sorted.
-fn visible(folder: &Path) -> io::Result<Vec<String>> {
+pub(super) fn visible(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -423,12 +438,7 @@ fn visible(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Names of files in `parts`.
-fn is_part(name: &str) -> bool {
-    name.starts_with("gatelens-") || is_of_pass(name)
-}
-
-/// Those with which a run goes on; the plan of the passes alone is not worth it.
+/// Files in `parts` with which a run goes on; the plan of the passes alone is not worth it.
 fn is_whole_part(name: &str) -> bool {
     name.ends_with(".part")
 }

@@ -1,11 +1,13 @@
 //! What finished passes gave, in `parts/`: a run goes on with those that are whole.
 //!
 //! ```text
-//! parts/00012.parquet   the rows of pass 12
-//! parts/00012.part      the sha256 of these, of which run they are, what the edits changed; written last
+//! parts/00012.parquet               the rows of pass 12
+//! parts/00012-1.parquet             a second table of it, where it has one
+//! parts/00012-activations.parquet   what was written while it ran (record)
+//! parts/00012.part                  the sha256 of these, of which run they are, what the edits changed; written last
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -16,14 +18,13 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{PARTS, sha256_file};
-use super::run_info::RunInfo;
+use super::owned::{self, PARTS};
+use super::run_info::{OutputFile, RunInfo};
 use super::sealed::{open, seal};
 use super::table::read_batches;
 use super::{OutDir, ReportError};
 use crate::experiment::{Part, PartStore, Shard, StagePlan, StoreError};
 use crate::hooks::EditCount;
-use crate::prompts::sha256_hex;
 
 /// The parts of a run.
 pub struct Parts<'o> {
@@ -36,11 +37,13 @@ pub struct Parts<'o> {
     earlier_s: f64,
 }
 
-/// What stands beside the rows of a pass.
+/// What stands beside the files of a pass.
 #[derive(Debug, Serialize, Deserialize)]
 struct PartMark {
-    /// Of the file with the rows.
-    sha256: String,
+    /// The tables, and what was written while the pass ran.
+    files: Vec<OutputFile>,
+    /// How many of them are tables; these come first.
+    tables: usize,
     edits: Vec<EditCount>,
     /// Seconds that the run had taken then.
     wall_s: f64,
@@ -65,26 +68,37 @@ impl<'o> Parts<'o> {
     }
 }
 
-/// The folder's path of a file of a pass.
-fn path_of(folder: &Path, pass: usize, ending: &str) -> PathBuf {
-    folder.join(PARTS).join(format!("{pass:05}.{ending}"))
+/// The name of a file of a pass.
+pub(super) fn name_of(pass: usize, ending: &str) -> String {
+    format!("{pass:05}{ending}")
+}
+
+fn table_name(pass: usize, table: usize) -> String {
+    match table {
+        0 => name_of(pass, ".parquet"),
+        n => name_of(pass, &format!("-{n}.parquet")),
+    }
+}
+
+fn mark_path(folder: &Path, pass: usize) -> PathBuf {
+    folder.join(PARTS).join(name_of(pass, ".part"))
 }
 
 /// Whether a file in `parts` is one of a pass.
 pub(super) fn is_of_pass(name: &str) -> bool {
-    let number = name
-        .strip_suffix(".parquet")
-        .or_else(|| name.strip_suffix(".part"));
-    number.is_some_and(|number| number.len() >= 5 && number.bytes().all(|b| b.is_ascii_digit()))
+    let digits = name.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = &name[digits..];
+    let endings = [".parquet", ".safetensors", ".part"];
+    digits >= 5 && rest.starts_with(['.', '-']) && endings.iter().any(|end| rest.ends_with(end))
 }
 
-/// What stands beside the rows of a pass of `run`, where both are whole.
+/// What stands beside the files of a pass of `run`, where all are whole.
 fn mark_of(folder: &Path, pass: usize, run: &str) -> io::Result<Option<PartMark>> {
     let absent_or = |why: io::Error| match why.kind() {
         io::ErrorKind::NotFound => Ok(None),
         _ => Err(why),
     };
-    let file = match fs::read(path_of(folder, pass, "part")) {
+    let file = match fs::read(mark_path(folder, pass)) {
         Ok(file) => file,
         Err(why) => return absent_or(why),
     };
@@ -93,45 +107,57 @@ fn mark_of(folder: &Path, pass: usize, run: &str) -> io::Result<Option<PartMark>
     let Some(mark): Option<PartMark> = mark else {
         return Ok(None);
     };
-    match sha256_file(&path_of(folder, pass, "parquet")) {
-        Ok(found) => Ok((found == mark.sha256).then_some(mark)),
-        Err(why) => absent_or(why),
+    for listed in &mark.files {
+        match owned::list(&folder.join(PARTS), &listed.name) {
+            Ok(found) if found == *listed => {}
+            Ok(_) => return Ok(None),
+            Err(why) => return absent_or(why),
+        }
     }
+    Ok(Some(mark))
 }
 
-/// The sha256 of the rows of a pass of `run`, where they are there and whole.
+/// The files of a pass of `run` with their sha256, where they are there and whole.
 ///
 /// # Errors
 /// Where they cannot be read.
-pub(super) fn rows_sha256(folder: &Path, pass: usize, run: &str) -> io::Result<Option<String>> {
-    Ok(mark_of(folder, pass, run)?.map(|mark| mark.sha256))
+pub(super) fn files_of(
+    folder: &Path,
+    pass: usize,
+    run: &str,
+) -> io::Result<Option<Vec<OutputFile>>> {
+    Ok(mark_of(folder, pass, run)?.map(|mark| mark.files))
 }
 
-/// Takes over the part of a pass from another folder of the same run.
-pub(super) fn copy_part(from: &Path, to: &OutDir, pass: usize) -> Result<(), ReportError> {
-    for ending in ["parquet", "part"] {
-        let path = path_of(from, pass, ending);
-        let bytes = fs::read(&path).map_err(|why| ReportError::Resume {
-            path: path.clone(),
-            why: why.to_string(),
-        })?;
-        to.put(&path_of(Path::new(""), pass, ending), &bytes)?;
+/// Takes over the part of a pass, which has these files, from another folder of the same run.
+pub(super) fn copy_part(
+    from: &Path,
+    to: &OutDir,
+    pass: usize,
+    files: &[OutputFile],
+) -> Result<(), ReportError> {
+    for file in files {
+        let from = from.join(PARTS).join(&file.name);
+        to.copy(&from, &Path::new(PARTS).join(&file.name))?;
     }
-    Ok(())
+    to.copy(&mark_path(from, pass), &mark_path(Path::new(""), pass))
 }
 
 /// How many passes of the run in a folder are through, and how many were planned so far.
 pub(super) fn passes_of(folder: &Path, plan: &RunInfo) -> (usize, usize) {
-    let there = |pass: &usize| path_of(folder, *pass, "part").is_file();
+    let there = |pass: &usize| mark_path(folder, *pass).is_file();
     let all = plan.passes().count();
     ((0..all).filter(there).count(), all)
 }
 
-fn encode(rows: &RecordBatch) -> Result<Vec<u8>, parquet::errors::ParquetError> {
+fn encode(table: &[RecordBatch]) -> Result<Vec<u8>, StoreError> {
+    let schema = table.first().ok_or("a part without a table")?.schema();
     let snappy = WriterProperties::builder().set_compression(Compression::SNAPPY);
-    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(snappy.build()))?;
-    writer.write(rows)?;
-    writer.into_inner()
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(snappy.build()))?;
+    for rows in table {
+        writer.write(rows)?;
+    }
+    Ok(writer.into_inner()?)
 }
 
 impl PartStore for Parts<'_> {
@@ -150,43 +176,55 @@ impl PartStore for Parts<'_> {
     }
 
     fn has(&self, pass: usize) -> bool {
-        path_of(self.out.folder(), pass, "part").is_file()
+        mark_path(self.out.folder(), pass).is_file()
     }
 
     fn load(&mut self, pass: usize) -> Result<Option<Part>, StoreError> {
         let folder = self.out.folder();
-        let path = path_of(folder, pass, "parquet");
-        let unreadable = |why: String| ReportError::Resume {
-            path: path.clone(),
+        let unreadable = |name: &str, why: String| ReportError::Resume {
+            path: folder.join(PARTS).join(name),
             why,
         };
-        let mark = mark_of(folder, pass, &self.run).map_err(|why| unreadable(why.to_string()))?;
+        let mark = mark_of(folder, pass, &self.run);
+        let mark = mark.map_err(|why| unreadable(&name_of(pass, ".part"), why.to_string()))?;
         let Some(mark) = mark else {
             return Ok(None); // not there, or not whole: the pass is run again
         };
-        let rows = read_batches(&path).map_err(unreadable)?;
+        let mut names: Vec<String> = mark.files.into_iter().map(|file| file.name).collect();
+        let files = names.split_off(mark.tables.min(names.len()));
+        let tables = names.iter().map(|name| {
+            let rows = read_batches(&folder.join(PARTS).join(name));
+            rows.map_err(|why| unreadable(name, why))
+        });
         self.earlier_s = self.earlier_s.max(mark.wall_s);
         Ok(Some(Part {
             edits: mark.edits,
-            rows,
+            tables: tables.collect::<Result<_, _>>()?,
+            files,
         }))
     }
 
-    fn save(&mut self, pass: usize, part: &Part) -> Result<(), StoreError> {
-        let rows = part.rows.first().ok_or("a part without a table")?;
-        let rows = encode(rows)?;
+    fn save(&mut self, pass: usize, part: Part) -> Result<(), StoreError> {
+        let parts = self.out.parts();
+        let tables = part.tables.len();
+        let mut names: Vec<String> = (0..tables).map(|table| table_name(pass, table)).collect();
+        for (name, table) in names.iter().zip(part.tables) {
+            self.out
+                .put(&Path::new(PARTS).join(name), &encode(&table)?)?;
+        }
+        for name in &part.files {
+            File::open(parts.join(name))?.sync_data()?;
+        }
+        names.extend(part.files);
+        let files = names.iter().map(|name| owned::list(&parts, name));
         let mark = PartMark {
-            sha256: sha256_hex(&rows),
-            edits: part.edits.clone(),
+            files: files.collect::<io::Result<_>>()?,
+            tables,
+            edits: part.edits,
             wall_s: self.wall_s(),
         };
-        let inside = Path::new("");
-        self.out.put(&path_of(inside, pass, "parquet"), &rows)?;
-        let mark = seal(
-            &format!("part {pass}"),
-            &self.run,
-            &serde_json::to_vec(&mark)?,
-        );
-        Ok(self.out.put(&path_of(inside, pass, "part"), &mark)?)
+        let kind = format!("part {pass}");
+        let mark = seal(&kind, &self.run, &serde_json::to_vec(&mark)?);
+        Ok(self.out.put(&mark_path(Path::new(""), pass), &mark)?)
     }
 }

@@ -168,13 +168,15 @@ impl<T: Serialize + DeserializeOwned, W: Write + Send> TableWriter<T, W> {
 }
 
 impl<T: Serialize + DeserializeOwned> TableWriter<T> {
-    /// The table `name` in a new file of `folder`.
+    /// The table `name` in a new file.
     ///
     /// # Errors
     /// A file that cannot be made, or a type that is no row.
-    pub fn create(folder: &Path, name: &'static str, file: &str) -> Result<Self, ReportError> {
-        let path = folder.join(file);
-        let file = File::create(&path).map_err(|why| ReportError::Write { path, why })?;
+    pub fn create(path: &Path, name: &'static str) -> Result<Self, ReportError> {
+        let file = File::create(path).map_err(|why| ReportError::Write {
+            path: path.to_path_buf(),
+            why,
+        })?;
         Self::new(name, file)
     }
 
@@ -231,11 +233,7 @@ pub fn write_table<T: Serialize + DeserializeOwned>(
     path: &Path,
     rows: impl IntoIterator<Item = T>,
 ) -> Result<(), ReportError> {
-    let file = File::create(path).map_err(|why| ReportError::Write {
-        path: path.to_owned(),
-        why,
-    })?;
-    let mut table = TableWriter::new(std::any::type_name::<T>(), file)?;
+    let mut table = TableWriter::create(path, std::any::type_name::<T>())?;
     table.extend(rows)?;
     table.close().map(drop)
 }

@@ -65,7 +65,7 @@ impl<'a> TextOutcomes<'a> {
         Ok(Self {
             documents,
             tokenizer,
-            table: TableWriter::create(folder, NAME, NAME)?,
+            table: TableWriter::create(&folder.join(NAME), NAME)?,
         })
     }
 

@@ -36,7 +36,21 @@ pub fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
     all.extend(["--model", tiny.to_str().unwrap()]);
     match command[0] {
         "verify" => all.extend(["--quick", "--threshold", "0.15", "--prompts", &facts]),
-        "record" => all.extend(["--threshold", "0.15", "--draws", "3"]),
+        "record" => all.extend([
+            "--text",
+            "neutral",
+            "--threshold",
+            "0.15",
+            "--draws",
+            "3",
+            "--top",
+            "2",
+            "--dense",
+            "--sites",
+            "blocks.3.mlp.hook_post,hook_resid_mid",
+            "--max-memory",
+            "200MiB",
+        ]),
         _ => all.extend(["--neurons", &neurons, "--draws", "3"]),
     }
     match command {
@@ -49,7 +63,7 @@ pub fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
 }
 
 /// Facts that the model knows: their targets are what it says.
-fn known_facts(dir: &TempDir) -> String {
+pub fn known_facts(dir: &TempDir) -> String {
     let said = dir.path().join("said");
     let facts = arguments(dir, &["ablate"]);
     run(&with(&facts, &["--out", said.to_str().unwrap()]));
@@ -149,6 +163,11 @@ fn a_sweep_in_shards_is_the_whole_one() {
 #[test]
 fn attributes_in_shards_are_the_whole_ones() {
     check(&["attributes"]);
+}
+
+#[test]
+fn a_recording_in_shards_is_the_whole_one() {
+    check(&["record"]);
 }
 
 #[test]

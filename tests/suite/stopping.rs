@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::cli::{columns, fail, file, json, succeed};
 use super::common::goldens;
-use super::shards::{arguments, result};
+use super::shards::{arguments, known_facts, result};
 
 /// Sends a run a signal after `delay`, and waits for its end.
 fn ended(args: &[&str], delay: Duration, signal: i32) {
@@ -217,6 +217,14 @@ fn survives(arguments: &[&str]) {
 fn attributes_survive() {
     let dir = TempDir::new().unwrap();
     let arguments = arguments(&dir, &["attributes"]);
+    survives(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_ranking_survives() {
+    let dir = TempDir::new().unwrap();
+    let facts = known_facts(&dir);
+    let arguments = arguments(&dir, &["rank", "--top", "4", "--prompts", &facts]);
     survives(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
 }
 

@@ -85,8 +85,7 @@ impl Record {
         let points = self.points(&layers, config)?;
         let tokenizer = tokenizer(located)?;
         let (input, sources) = self.input(&tokenizer, config)?;
-        let rows = input.rows(input.sequences().len());
-        let dense = DensePlan::new(&points, neurons.as_ref(), rows, config);
+        let dense = DensePlan::new(&points, neurons.as_ref(), input.rows(), config);
         anyhow::ensure!(
             !(self.dense && dense.is_empty()),
             "--neurons names no neuron in the layers of --sites and --layers"

@@ -35,14 +35,14 @@ pub(super) struct RateMeasure<'i> {
 }
 
 impl Measure for RateMeasure<'_> {
-    type Row = ShareRow;
+    type Found = Vec<ShareRow>;
 
     fn measure(
         &mut self,
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<Measured<ShareRow>, ExperimentError> {
+    ) -> Result<Measured<Vec<ShareRow>>, ExperimentError> {
         let mut reader = RateReader::new(engine, pass.batch, self.input, self.settings);
         let edits = engine.run(
             pass.batch,
@@ -64,7 +64,7 @@ impl Measure for RateMeasure<'_> {
             })
         });
         let rows = rows.collect();
-        Ok(Measured { edits, rows })
+        Ok(Measured::new(edits, rows))
     }
 }
 

@@ -66,14 +66,14 @@ struct SumRow {
 struct PostSizes<'a>(&'a NeuronSet);
 
 impl Measure for PostSizes<'_> {
-    type Row = SumRow;
+    type Found = Vec<SumRow>;
 
     fn measure(
         &mut self,
         pass: &Pass<'_>,
         engine: &Engine<'_>,
         progress: &dyn Progress,
-    ) -> Result<Measured<SumRow>, ExperimentError> {
+    ) -> Result<Measured<Vec<SumRow>>, ExperimentError> {
         let layers = 0..self.0.n_layers();
         let mut sums: Vec<Vec<f64>> = layers.map(|l| vec![0.0; self.0.layer(l).len()]).collect();
         let mut observer = PostSums::new(pass.batch, self.0, &mut sums);
@@ -85,10 +85,8 @@ impl Measure for PostSizes<'_> {
             progress,
         )?;
         let rows = (0..).zip(sums.concat());
-        Ok(Measured {
-            edits,
-            rows: rows.map(|(neuron, sum)| SumRow { neuron, sum }).collect(),
-        })
+        let rows = rows.map(|(neuron, sum)| SumRow { neuron, sum });
+        Ok(Measured::new(edits, rows.collect()))
     }
 }
 

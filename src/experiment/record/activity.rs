@@ -4,12 +4,12 @@
 //! their neighbours: memory does not grow with the number of prompts. [`super::view`] makes estimates of them.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::input::Role;
-use super::state::{Field, Stateful};
-use super::{LayerReader, LayerRows, Pass, ReadError};
-use crate::experiment::Treatment;
-use crate::io_class::NeuronTable;
+use super::class_sets::{ClassSets, LayerSets};
+use super::input::{RecordedRows, Role};
+use super::layer::{LayerReader, LayerRows};
+use crate::hooks::ReadError;
 
 /// Blocks of consecutive units, the bootstrap's units: each unit one, as long as there are no more.
 pub(super) const MAX_BLOCKS: usize = 1024;
@@ -22,106 +22,6 @@ pub(super) type Sums = [f64; QUANTITIES];
 
 /// Kinds of sums.
 pub(super) const QUANTITIES: usize = 3;
-
-/// The classes with their draws.
-pub struct ClassSets {
-    treatments: Vec<Treatment>,
-    layers: Vec<LayerSets>,
-}
-
-/// The sets of all classes and draws in one layer.
-struct LayerSets {
-    /// Length of w_out of each neuron.
-    norms: Vec<f64>,
-    sets: Vec<LayerSet>,
-}
-
-/// Neurons of one layer that count for one class, or for draws of it.
-struct LayerSet {
-    neurons: Vec<u32>,
-    /// Where the sums go: the class, one draw, or all draws where nothing is left to choose.
-    slots: std::ops::Range<usize>,
-    /// In the comparison, a draw weighs as much in each layer as its class, also where it is smaller. A class
-    /// weighs nothing where nothing is outside it.
-    weight: f64,
-}
-
-impl ClassSets {
-    /// The sets of `treatments`, in all layers of `table`.
-    pub fn new(treatments: Vec<Treatment>, table: &NeuronTable) -> Self {
-        let layers = (0..table.layers.len()).map(|layer| LayerSets {
-            norms: table.layers[layer]
-                .iter()
-                .map(|row| f64::from(row.norm_out))
-                .collect(),
-            sets: layer_sets(&treatments, layer),
-        });
-        Self {
-            layers: layers.collect(),
-            treatments,
-        }
-    }
-
-    /// The classes.
-    pub fn treatments(&self) -> &[Treatment] {
-        &self.treatments
-    }
-
-    /// Sets of all classes and draws; the class's own is the first of its slots.
-    pub(super) fn slots(&self) -> usize {
-        self.treatments.iter().map(slots_of).sum()
-    }
-
-    /// How many neurons of class number `class` the comparison counts: all but those of layers that it fills.
-    pub(super) fn compared_neurons(&self, class: usize) -> f64 {
-        let slot: usize = self.treatments[..class].iter().map(slots_of).sum();
-        let sets = self.layers.iter().flat_map(|layer| &layer.sets);
-        let of_class = sets.filter(|set| set.slots.start == slot);
-        of_class
-            .map(|set| set.weight * set.neurons.len() as f64)
-            .sum()
-    }
-}
-
-pub(super) fn slots_of(treatment: &Treatment) -> usize {
-    1 + treatment.baseline.len()
-}
-
-fn layer_sets(treatments: &[Treatment], layer: usize) -> Vec<LayerSet> {
-    let mut sets = Vec::new();
-    let mut slot = 0;
-    for treatment in treatments {
-        let class = treatment.neurons.layer(layer);
-        let draws = &treatment.baseline;
-        let drawn = |draw: usize| draws[draw].layer(layer);
-        let without_baseline = !draws.is_empty() && drawn(0).is_empty();
-        let all_alike = (1..draws.len()).all(|draw| drawn(draw) == drawn(0));
-        let set = |neurons: &[u32], slots, weight| LayerSet {
-            neurons: neurons.to_vec(),
-            slots,
-            weight,
-        };
-        let weight = |draw: &[u32]| class.len() as f64 / draw.len().max(1) as f64;
-        sets.push(set(
-            class,
-            slot..slot + 1,
-            if without_baseline { 0.0 } else { 1.0 },
-        ));
-        let first = slot + 1;
-        slot = first + draws.len();
-        if all_alike && !draws.is_empty() {
-            sets.push(set(drawn(0), first..slot, weight(drawn(0))));
-            continue;
-        }
-        let separate = (first..).zip(draws).map(|(at, draw)| {
-            let neurons = draw.layer(layer);
-            set(neurons, at..at + 1, weight(neurons))
-        });
-        sets.extend(separate);
-    }
-    sets.retain(|set| !set.neurons.is_empty());
-    sets
-}
 
 /// The sums so far.
 pub struct ClassActivity<'s> {
@@ -136,6 +36,19 @@ pub struct ClassActivity<'s> {
     pub(super) tokens: Vec<u64>,
     /// The layer at which tokens are counted: the first of the recorded ones.
     first_layer: usize,
+}
+
+/// Sums of all slots over the tokens of one block and role, or over those of a layer; a row of a part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotsRow {
+    /// The block and role; absent for the sums of a layer.
+    cell: Option<u32>,
+    /// The layer, of sums that have one.
+    layer: Option<u32>,
+    /// Tokens of the block and role.
+    tokens: u64,
+    /// By slot.
+    sums: Vec<Sums>,
 }
 
 /// Tokens of one block and role, by their row of the batch.
@@ -170,9 +83,58 @@ impl<'s> ClassActivity<'s> {
         block * Role::ALL.len() + role as usize
     }
 
-    fn chunks(&self, pass: &Pass) -> Vec<Chunk> {
+    /// Bytes that it holds, the same from the first token to the last.
+    pub(super) fn bytes(&self) -> u64 {
+        let sums = size_of_val(&self.by_block[..]) + size_of_val(&self.by_layer[..]);
+        (sums + size_of_val(&self.tokens[..])) as u64
+    }
+
+    /// As a part keeps them; blocks and roles without a token are left out.
+    pub(super) fn rows(&self) -> Vec<SlotsRow> {
+        let slots = self.sets.slots();
+        let of_slots = |sums: &[Sums], at: usize| sums[at * slots..][..slots].to_vec();
+        let there = (0..self.tokens.len()).filter(|cell| self.tokens[*cell] > 0);
+        let cells = there.map(|cell| SlotsRow {
+            cell: Some(cell as u32),
+            layer: None,
+            tokens: self.tokens[cell],
+            sums: of_slots(&self.by_block, cell),
+        });
+        let layers = (0..self.sets.layers.len()).map(|layer| SlotsRow {
+            cell: None,
+            layer: Some(layer as u32),
+            tokens: 0,
+            sums: of_slots(&self.by_layer, layer),
+        });
+        cells.chain(layers).collect()
+    }
+
+    /// Adds what another pass gave; nothing where that is of other sets or of another input.
+    pub(super) fn join(&mut self, rows: &[SlotsRow]) -> Option<()> {
+        let slots = self.sets.slots();
+        for row in rows {
+            let (to, at) = match (row.cell, row.layer) {
+                (Some(cell), None) => {
+                    *self.tokens.get_mut(cell as usize)? += row.tokens;
+                    (&mut self.by_block, cell)
+                }
+                (None, Some(layer)) => (&mut self.by_layer, layer),
+                _ => return None,
+            };
+            let to = to.chunks_mut(slots).nth(at as usize)?;
+            if row.sums.len() != slots {
+                return None;
+            }
+            for (to, sums) in to.iter_mut().zip(&row.sums) {
+                add(to, *sums);
+            }
+        }
+        Some(())
+    }
+
+    fn chunks(&self, recorded: &RecordedRows) -> Vec<Chunk> {
         let cell = |unit: usize, role| Self::cell(unit * self.blocks / self.units, role);
-        let mut rows: Vec<(usize, usize)> = pass
+        let mut rows: Vec<(usize, usize)> = recorded
             .rows
             .iter()
             .map(|row| (cell(row.unit, row.role), row.packed))
@@ -190,9 +152,9 @@ impl<'s> ClassActivity<'s> {
 }
 
 impl LayerReader for ClassActivity<'_> {
-    fn read(&mut self, rows: &LayerRows<'_>, pass: &Pass) -> Result<(), ReadError> {
+    fn read(&mut self, rows: &LayerRows<'_>, recorded: &RecordedRows) -> Result<(), ReadError> {
         let layer = &self.sets.layers[rows.layer];
-        let chunks = self.chunks(pass);
+        let chunks = self.chunks(recorded);
         let simd = pulp::Arch::new();
         let sums: Vec<Vec<Sums>> = chunks
             .par_iter()
@@ -296,13 +258,4 @@ fn of_neurons(rows: &LayerRows<'_>, packed: &[usize], norms: &[f64]) -> Vec<Padd
         ];
     }
     sums
-}
-
-impl Stateful for ClassActivity<'_> {
-    fn visit(&mut self, visit: &mut dyn FnMut(Field<'_>)) {
-        visit(Field::U64(&mut self.tokens));
-        for sums in self.by_block.iter_mut().chain(&mut self.by_layer) {
-            visit(Field::F64(sums));
-        }
-    }
 }

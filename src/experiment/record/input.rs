@@ -2,14 +2,15 @@
 //!
 //! A *unit* is a prompt or a document, a *sequence* what the model reads in one go: a prompt, or one window of
 //! a document. Recorded tokens are numbered through, in the order of the input: that number is the *row* in every
-//! file. A *pass* is a run of consecutive sequences that fit the memory limit; the engine sorts them by length
-//! and the pass knows the way back.
+//! file. A pass reads consecutive sequences that fit the memory limit; the engine sorts them by length, and
+//! [`RecordedRows`] know the way back.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::ExperimentError;
+use super::super::part::PlannedPass;
 use super::repeats::repeated;
 use crate::engine::Engine;
 use crate::prompts::{Document, Documents, PromptSet};
@@ -104,7 +105,9 @@ pub struct RecordInput {
     pub kind: InputKind,
     /// Prompts or documents, with their ids.
     pub units: Vec<Document>,
-    sequences: Vec<Sequence>,
+    batch: TokenBatch,
+    /// Of each sequence its place in the batch.
+    places: Vec<usize>,
     origins: Vec<Origin>,
     positions: Positions,
     /// Of each sequence the row of its first recorded token, and the number of all rows.
@@ -180,29 +183,43 @@ impl RecordInput {
         origins: Vec<Origin>,
         positions: Positions,
     ) -> Result<Self, TokenError> {
-        if sequences.is_empty() {
-            return Err(TokenError::EmptyBatch);
-        }
         let mut first_rows = vec![0];
         let mut rows = 0;
         for sequence in &sequences {
             rows += sequence.positions(positions).len() as u64;
             first_rows.push(rows);
         }
+        let repeated = repeated(&sequences, &first_rows, positions);
+        let batch = TokenBatch::new(sequences)?;
+        let mut places = vec![0; origins.len()];
+        for (place, sequence) in batch.sequences().iter().enumerate() {
+            places[sequence.prompt] = place;
+        }
         Ok(Self {
             kind,
             units,
-            repeated: repeated(&sequences, &first_rows, positions),
-            sequences,
+            repeated,
+            batch,
+            places,
             origins,
             positions,
             first_rows,
         })
     }
 
-    /// What the model reads, in order.
-    pub fn sequences(&self) -> &[Sequence] {
-        &self.sequences
+    /// What the model reads.
+    pub fn batch(&self) -> &TokenBatch {
+        &self.batch
+    }
+
+    /// How many sequences there are.
+    pub fn sequences(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Sequence `i` of the input.
+    pub fn sequence(&self, i: usize) -> &Sequence {
+        &self.batch.sequences()[self.places[i]]
     }
 
     /// Where sequence `i` comes from.
@@ -210,95 +227,86 @@ impl RecordInput {
         self.origins[i]
     }
 
-    /// Tokens that the first `sequences` sequences have.
-    pub fn tokens(&self, sequences: usize) -> usize {
-        let read = self.sequences[..sequences].iter();
-        read.map(|sequence| sequence.ids.len()).sum()
-    }
-
-    /// Tokens that are recorded of the first `sequences` sequences.
-    pub fn rows(&self, sequences: usize) -> u64 {
-        self.first_rows[sequences]
+    /// How many tokens are recorded.
+    pub fn rows(&self) -> u64 {
+        self.first_rows[self.sequences()]
     }
 
     /// Bytes that it holds: texts, and of every token its id, its place in the text and whether it is repeated.
     pub fn bytes(&self) -> u64 {
         let texts: usize = self.units.iter().map(|unit| unit.text.len()).sum();
         let token = size_of::<u32>() + size_of::<Option<Range<u32>>>() + size_of::<bool>();
-        let sequence = size_of::<Sequence>() + size_of::<Origin>() + size_of::<u64>();
-        let tokens = self.tokens(self.sequences.len());
-        (texts + tokens * token + self.sequences.len() * sequence) as u64
+        let sequence = size_of::<Sequence>() + size_of::<Origin>() + 2 * size_of::<u64>();
+        (texts + self.batch.tokens() * token + self.sequences() * sequence) as u64
     }
 
-    /// Recorded tokens of the first `sequences` sequences that repeat an earlier one in the same context.
-    pub fn repeated_rows(&self, sequences: usize) -> usize {
-        let rows = self.rows(sequences) as usize;
-        let repeated = self.repeated[..rows].iter();
-        repeated.filter(|repeated| **repeated).count()
-    }
-
-    /// Units of which the first `sequences` sequences hold something.
-    pub fn units_begun(&self, sequences: usize) -> usize {
-        let last = self.origins[..sequences].last();
-        last.map_or(0, |origin| origin.unit + 1)
+    /// Recorded tokens that repeat an earlier one in the same context.
+    pub fn repeated_rows(&self) -> usize {
+        self.repeated.iter().filter(|repeated| **repeated).count()
     }
 
     /// The sequence and the position in it of a recorded row.
     pub fn place(&self, row: u64) -> (usize, usize) {
         let sequence = self.first_rows.partition_point(|first| *first <= row) - 1;
         let within = (row - self.first_rows[sequence]) as usize;
-        let recorded = self.sequences[sequence].positions(self.positions);
+        let recorded = self.sequence(sequence).positions(self.positions);
         (sequence, recorded.start + within)
     }
 
-    /// The sequences from `from` on, as the ranges that the passes read.
-    pub fn passes(&self, from: usize, budget: PassBudget) -> Vec<Range<usize>> {
-        let mut passes = Vec::new();
-        let (mut start, mut filled) = (from, PassBudget::default());
-        for (i, sequence) in self.sequences.iter().enumerate().skip(from) {
-            let with = filled.plus(sequence.ids.len());
-            if i > start && !with.within(&budget) {
-                passes.push(start..i);
-                start = i;
-                filled = PassBudget::default().plus(sequence.ids.len());
-            } else {
-                filled = with;
+    /// Consecutive sequences in passes that keep to `budget`; a longer sequence has one of its own.
+    pub(super) fn passes(&self, budget: PassBudget) -> Vec<PlannedPass> {
+        let mut passes: Vec<PlannedPass> = Vec::new();
+        let mut filled = PassBudget::default();
+        for i in 0..self.sequences() {
+            let len = self.sequence(i).ids.len();
+            filled = filled.plus(len);
+            match passes.last_mut() {
+                Some(pass) if filled.within(&budget) => pass.units.push(i),
+                _ => {
+                    filled = PassBudget::default().plus(len);
+                    passes.push(PlannedPass {
+                        conditions: vec![0],
+                        units: vec![i],
+                    });
+                }
             }
         }
-        passes.push(start..self.sequences.len());
-        passes.retain(|pass| !pass.is_empty());
         passes
     }
 
-    /// A pass over some consecutive sequences.
-    ///
-    /// # Errors
-    /// Those of [`TokenBatch::new`].
-    pub fn pass(&self, sequences: Range<usize>) -> Result<Pass, TokenError> {
-        let batch = TokenBatch::new(self.sequences[sequences.clone()].to_vec())?;
+    /// The recorded tokens of a batch that has some consecutive sequences of the input.
+    pub(super) fn recorded(&self, batch: &TokenBatch) -> RecordedRows {
         let mut rows = Vec::new();
         for (place, sequence) in batch.sequences().iter().enumerate() {
-            let in_files = self.first_rows[sequence.prompt]..;
-            for (row, position) in in_files.zip(sequence.positions(self.positions)) {
-                rows.push((
-                    row,
-                    PassRow {
-                        packed: batch.first_row(place) + position,
-                        sequence: sequence.prompt,
-                        unit: self.origins[sequence.prompt].unit,
-                        position,
-                        role: Role::of(sequence, self.kind, position),
-                        repeated: self.repeated[row as usize],
-                    },
-                ));
-            }
+            let first = batch.first_row(place);
+            rows.extend(self.rows_of(sequence.prompt).map(|row| RecordedRow {
+                packed: first + row.position,
+                ..row
+            }));
         }
-        rows.sort_unstable_by_key(|(row, _)| *row);
-        Ok(Pass {
-            batch,
-            first_row: self.first_rows[sequences.start],
-            rows: rows.into_iter().map(|(_, row)| row).collect(),
-            sequences,
+        rows.sort_unstable_by_key(|row| (row.sequence, row.position));
+        RecordedRows {
+            first_row: rows.first().map_or(0, |row| self.first_rows[row.sequence]),
+            rows,
+        }
+    }
+
+    /// All recorded tokens, in order.
+    pub fn all_recorded(&self) -> impl Iterator<Item = RecordedRow> + '_ {
+        (0..self.sequences()).flat_map(|i| self.rows_of(i))
+    }
+
+    fn rows_of(&self, i: usize) -> impl Iterator<Item = RecordedRow> + '_ {
+        let sequence = self.sequence(i);
+        let rows = self.first_rows[i] as usize..;
+        let positions = rows.zip(sequence.positions(self.positions));
+        positions.map(move |(row, position)| RecordedRow {
+            packed: position,
+            sequence: i,
+            unit: self.origins[i].unit,
+            position,
+            role: Role::of(sequence, self.kind, position),
+            repeated: self.repeated[row],
         })
     }
 }
@@ -314,10 +322,10 @@ fn prompt_alone(sequence: &Sequence) -> Sequence {
     }
 }
 
-/// One recorded token of a pass.
+/// One recorded token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PassRow {
-    /// Its row in the engine's batch.
+pub struct RecordedRow {
+    /// Its row in the batch of its pass.
     pub packed: usize,
     /// Index of its sequence in the input.
     pub sequence: usize,
@@ -331,26 +339,29 @@ pub struct PassRow {
     pub repeated: bool,
 }
 
-/// Some consecutive sequences that run together.
-pub struct Pass {
-    /// What the engine runs.
-    pub batch: TokenBatch,
-    /// The sequences, by their index in the input.
-    pub sequences: Range<usize>,
-    /// The row of the first recorded token in every file; the others follow.
+/// The recorded tokens of a pass.
+pub struct RecordedRows {
+    /// The row of the first one in every file; the others follow.
     pub first_row: u64,
-    /// The recorded tokens, in the order of the input.
-    pub rows: Vec<PassRow>,
+    /// In the order of the input.
+    pub rows: Vec<RecordedRow>,
 }
 
 /// How much one pass may hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PassBudget {
+pub(super) struct PassBudget {
     /// Tokens.
     pub tokens: usize,
     /// Pairs of tokens of one sequence: what attention holds, over the heads.
     pub pairs: usize,
 }
+
+/// A pass takes so many tokens where memory has room, and more where the parts would be more than [`MAX_PARTS`]: one pass
+/// is what a run loses that is ended, and each leaves the sums of all neurons on the disk.
+pub const TOKENS_PER_PASS: usize = 1 << 15;
+
+/// Parts that a recording leaves at most, where memory has room for passes so large.
+const MAX_PARTS: usize = 64;
 
 /// `gate` and `up` are kept until `post` comes: two rows of d_mlp beside the five that the engine counts with.
 const KEPT_SHARE: (usize, usize) = (5, 7);
@@ -364,12 +375,13 @@ impl PassBudget {
     /// # Errors
     /// Not even the longest sequence fits.
     pub fn of(engine: &Engine<'_>, input: &RecordInput) -> Result<Self, ExperimentError> {
-        let longest = input.sequences.iter().max_by_key(|s| s.ids.len());
+        let longest = input.batch.sequences().last();
         let batch = TokenBatch::new(longest.cloned().into_iter().collect())?;
+        let wanted = TOKENS_PER_PASS.max(input.batch.tokens().div_ceil(MAX_PARTS));
         let tokens = engine.tokens_per_pass(&batch, 1)?;
         let per_pair = BYTES_PER_PAIR * engine.config().n_heads as u64;
         Ok(Self {
-            tokens: (tokens * KEPT_SHARE.0 / KEPT_SHARE.1).max(1),
+            tokens: (tokens * KEPT_SHARE.0 / KEPT_SHARE.1).clamp(1, wanted),
             pairs: (engine.activation_bytes() / per_pair) as usize,
         })
     }

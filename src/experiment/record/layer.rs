@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Pass, ReadError};
-use crate::hooks::{HookPoint, Observer, Site, SiteRows};
+use super::input::RecordedRows;
+use crate::hooks::{HookPoint, Observer, ReadError, Site, SiteRows};
 
 /// The MLP of one layer on the tokens of one pass. Each slice is `[tokens of the batch, d_mlp]`, row-major, in the
-/// order of the batch; [`Pass::rows`] tells which of them are recorded.
+/// order of the batch; [`RecordedRows`] tell which of them are recorded.
 pub struct LayerRows<'a> {
     /// The layer.
     pub layer: usize,
@@ -35,13 +35,13 @@ pub trait LayerReader {
     ///
     /// # Errors
     /// Whatever stops the recording, such as a full disk.
-    fn read(&mut self, rows: &LayerRows<'_>, pass: &Pass) -> Result<(), ReadError>;
+    fn read(&mut self, rows: &LayerRows<'_>, recorded: &RecordedRows) -> Result<(), ReadError>;
 }
 
 /// Joins the three sites of a layer for its readers.
 pub(super) struct MlpObserver<'a, 'r> {
     layers: Range<usize>,
-    pass: &'a Pass,
+    recorded: &'a RecordedRows,
     gate: Vec<f32>,
     up: Vec<f32>,
     readers: Vec<&'r mut dyn LayerReader>,
@@ -50,12 +50,12 @@ pub(super) struct MlpObserver<'a, 'r> {
 impl<'a, 'r> MlpObserver<'a, 'r> {
     pub fn new(
         layers: Range<usize>,
-        pass: &'a Pass,
+        recorded: &'a RecordedRows,
         readers: Vec<&'r mut dyn LayerReader>,
     ) -> Self {
         Self {
             layers,
-            pass,
+            recorded,
             gate: Vec::new(),
             up: Vec::new(),
             readers,
@@ -70,9 +70,9 @@ impl<'a, 'r> MlpObserver<'a, 'r> {
             up: &self.up,
             post: seen.rows,
         };
-        let pass = self.pass;
+        let recorded = self.recorded;
         let mut readers = self.readers.iter_mut();
-        readers.try_for_each(|reader| reader.read(&rows, pass))
+        readers.try_for_each(|reader| reader.read(&rows, recorded))
     }
 }
 

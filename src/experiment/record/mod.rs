@@ -1,127 +1,174 @@
-//! Recording: what every neuron does while the model reads, in one pass and in bounded memory.
+//! Recording: what every neuron does while the model reads, in bounded memory.
 //!
-//! [`RecordInput`] says what is read and numbers the tokens, [`RecordInput::passes`] cuts it so that each
-//! pass fits the memory limit. [`Recording::pass`] runs one pass; on its way through the layers every
-//! [`LayerReader`] sees `gate`, `up` and `post` of a layer together and takes what it needs: the [`Summary`] of
-//! every neuron and the [`ClassActivity`] of every class are the recording's own, others (`report`'s files) come along.
-//! Nothing is kept of a token's activations but what they add to sums and to the lists of the strongest.
+//! [`RecordInput`] says what is read and numbers the tokens. [`record`] runs it in passes; on the way through the layers
+//! every [`LayerReader`] sees `gate`, `up` and `post` of a layer together and takes what it needs: the [`Summary`] of
+//! every neuron and the [`ClassActivity`] of every class are the recording's own, and those of a [`RecordSink`] (`report`'s
+//! files) come along. Nothing is kept of a token's activations but what they add to sums and to the lists of the strongest;
+//! the sums of the passes, in their order, are joined.
 
 mod activity;
+mod class_sets;
 mod input;
 mod layer;
 mod moments;
 mod repeats;
 mod rows;
-mod state;
 mod strongest;
 mod summary;
 mod view;
 
-pub use activity::{ClassActivity, ClassSets};
-pub use input::{InputKind, Origin, Pass, PassBudget, PassRow, RecordInput, Role};
+pub use activity::{ClassActivity, SlotsRow};
+pub use class_sets::ClassSets;
+pub use input::{InputKind, Origin, RecordInput, RecordedRow, RecordedRows, Role, TOKENS_PER_PASS};
 pub use layer::{LayerReader, LayerRows};
 pub use rows::{ActivationsRow, SummaryRow};
 pub use strongest::strongest;
-pub use summary::{Summary, TOP_TOKENS, TopTokens};
+pub use summary::{GroupRow, Summary, TOP_TOKENS, TopTokens};
 pub use view::{Activity, Levels, Quantity, Scope, class_view};
 
 use std::ops::Range;
 
+use input::PassBudget;
 use layer::MlpObserver;
-use state::{Field, Stateful};
 
 use super::ExperimentError;
+use super::part::{PlannedPass, Sharing};
+use super::run::{Measure, Measured, NullEdits, Pass, Run, Stage};
 use crate::engine::{Engine, Progress};
-pub use crate::hooks::ReadError;
-use crate::hooks::{Condition, Observer};
+use crate::hooks::{Condition, Observer, ReadError};
 
-/// Everything that a recording knows so far.
+/// What is known of the recorded tokens: of all, or of those of a pass.
 pub struct Recording<'s> {
-    layers: Range<usize>,
     /// Every neuron.
     pub summary: Summary,
     /// Every class.
     pub activity: ClassActivity<'s>,
-    /// Sequences that were read.
-    pub sequences: usize,
 }
 
-impl<'s> Recording<'s> {
-    /// Nothing read yet. `layers` of `input` are recorded, each with `d_mlp` neurons; `sets` are the classes.
-    pub fn new(
-        layers: Range<usize>,
-        d_mlp: usize,
-        sets: &'s ClassSets,
-        input: &RecordInput,
-    ) -> Self {
-        Self {
-            summary: Summary::new(layers.clone(), d_mlp),
-            activity: ClassActivity::new(sets, input.units.len(), layers.start),
-            sequences: 0,
-            layers,
-        }
-    }
+/// What is recorded.
+#[derive(Clone)]
+pub struct RecordPlan<'a> {
+    /// What is read.
+    pub input: &'a RecordInput,
+    /// The recorded layers.
+    pub layers: Range<usize>,
+    /// The classes and their draws.
+    pub sets: &'a ClassSets,
+}
 
-    /// Runs one pass, which must follow the one before. `readers` see its layers, `observers` the sites they want.
+/// Those who read along while a pass runs.
+#[derive(Default)]
+pub struct Readers<'r> {
+    /// Of whole layers.
+    pub layers: Vec<&'r mut dyn LayerReader>,
+    /// Of single sites.
+    pub sites: Vec<&'r mut dyn Observer>,
+}
+
+/// Writes what a pass shows besides its sums.
+pub trait RecordSink {
+    /// The readers of pass number `pass`, of which `recorded` are the tokens.
     ///
     /// # Errors
-    /// Those of the engine, and what a reader could not do.
-    pub fn pass<'r>(
-        &mut self,
-        engine: &Engine<'_>,
-        pass: &Pass,
-        readers: Vec<&'r mut dyn LayerReader>,
-        observers: Vec<&mut dyn Observer>,
-        progress: &dyn Progress,
-    ) -> Result<(), ExperimentError>
-    where
-        Self: 'r,
-    {
-        let mut all: Vec<&mut dyn LayerReader> = vec![&mut self.summary, &mut self.activity];
-        for reader in readers {
-            all.push(reader);
-        }
-        let mut mlp = MlpObserver::new(self.layers.clone(), pass, all);
-        let mut watching: Vec<&mut dyn Observer> = vec![&mut mlp];
-        for observer in observers {
-            watching.push(observer);
-        }
-        engine.run(
-            &pass.batch,
-            &[Condition::Clean],
-            &mut watching,
-            None,
-            progress,
-        )?;
-        self.sequences = pass.sequences.end;
-        Ok(())
-    }
+    /// A file that cannot be made.
+    fn begin(&mut self, pass: usize, recorded: &RecordedRows) -> Result<Readers<'_>, ReadError>;
 
+    /// Ends the pass; the names of its files.
+    ///
+    /// # Errors
+    /// What could not be written.
+    fn end(&mut self) -> Result<Vec<String>, ReadError>;
+}
+
+/// Reads everything once, with the clean model.
+///
+/// # Errors
+/// Those of the engine, of [`Run::measure`] and of the sink.
+pub fn record<'a>(
+    run: &mut Run<'_>,
+    engine: &Engine<'_>,
+    plan: &RecordPlan<'a>,
+    sink: Option<&mut dyn RecordSink>,
+) -> Result<Recording<'a>, ExperimentError> {
+    let mut whole = plan.nothing_yet(engine);
+    let stage = Stage {
+        // The sums are there twice: of all passes so far, and of the one that runs.
+        engine: &engine.beside(plan.input.bytes() + 2 * whole.bytes()),
+        batch: plan.input.batch(),
+        unit: match plan.input.kind {
+            InputKind::Prompts => "prompts",
+            InputKind::Texts => "stretches of text",
+        },
+        conditions: &[Condition::Clean],
+        sharing: Sharing::Shared,
+        null_edits: NullEdits::Counted,
+    };
+    let mut recorder = Recorder { plan, sink };
+    let ran = run.measure(&stage, &mut recorder, &mut |(groups, slots)| {
+        let joined = whole.summary.join(&groups);
+        joined
+            .and_then(|()| whole.activity.join(&slots))
+            .ok_or(ExperimentError::OtherRun)
+    })?;
+    ran.complete().map(|_| whole)
+}
+
+impl<'a> RecordPlan<'a> {
+    fn nothing_yet(&self, engine: &Engine<'_>) -> Recording<'a> {
+        let units = self.input.units.len();
+        Recording {
+            summary: Summary::new(self.layers.clone(), engine.config().d_mlp),
+            activity: ClassActivity::new(self.sets, units, self.layers.start),
+        }
+    }
+}
+
+impl Recording<'_> {
     /// Bytes that it holds, the same from the first token to the last.
-    pub fn bytes(&mut self) -> u64 {
-        state::size(self)
-    }
-
-    /// All of it as bytes, for [`Recording::resume`].
-    pub fn to_bytes(&mut self) -> Vec<u8> {
-        state::to_bytes(self)
-    }
-
-    /// Takes up where [`Recording::to_bytes`] was called, with the same plan.
-    ///
-    /// # Errors
-    /// [`ExperimentError::OtherRun`] where the bytes are not those of such a recording.
-    pub fn resume(&mut self, bytes: &[u8]) -> Result<(), ExperimentError> {
-        state::from_bytes(self, bytes).ok_or(ExperimentError::OtherRun)
+    fn bytes(&self) -> u64 {
+        self.summary.bytes() + self.activity.bytes()
     }
 }
 
-impl Stateful for Recording<'_> {
-    fn visit(&mut self, visit: &mut dyn FnMut(Field<'_>)) {
-        let mut sequences = self.sequences as u64;
-        visit(Field::U64(std::slice::from_mut(&mut sequences)));
-        self.sequences = sequences as usize;
-        self.summary.visit(visit);
-        self.activity.visit(visit);
+/// Measures the sums of a pass.
+struct Recorder<'r, 'a, 's> {
+    plan: &'r RecordPlan<'a>,
+    sink: Option<&'s mut dyn RecordSink>,
+}
+
+impl Measure for Recorder<'_, '_, '_> {
+    type Found = (Vec<GroupRow>, Vec<SlotsRow>);
+
+    fn passes(&self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
+        let input = self.plan.input;
+        Ok(input.passes(PassBudget::of(stage.engine, input)?))
+    }
+
+    fn measure(
+        &mut self,
+        pass: &Pass<'_>,
+        engine: &Engine<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Measured<Self::Found>, ExperimentError> {
+        let recorded = self.plan.input.recorded(pass.batch);
+        let mut sums = self.plan.nothing_yet(engine);
+        let readers = match &mut self.sink {
+            Some(sink) => sink
+                .begin(pass.number, &recorded)
+                .map_err(ExperimentError::Store)?,
+            None => Readers::default(),
+        };
+        let own: [&mut dyn LayerReader; 2] = [&mut sums.summary, &mut sums.activity];
+        let readers_of_layers = own.into_iter().chain(readers.layers).collect();
+        let mut mlp = MlpObserver::new(self.plan.layers.clone(), &recorded, readers_of_layers);
+        let mut observers: Vec<&mut dyn Observer> = vec![&mut mlp];
+        observers.extend(readers.sites);
+        let edits = engine.run(pass.batch, pass.conditions, &mut observers, None, progress)?;
+        let files = self.sink.as_mut().map(|sink| sink.end()).transpose();
+        Ok(Measured {
+            edits,
+            files: files.map_err(ExperimentError::Store)?.unwrap_or_default(),
+            found: (sums.summary.into_rows(), sums.activity.rows()),
+        })
     }
 }

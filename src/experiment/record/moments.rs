@@ -6,6 +6,8 @@
 //! taken about the chunk's own mean and joined by the rule of Chan, Golub and LeVeque 1979 ("Updating Formulae and a
 //! Pairwise Algorithm for Computing Sample Variances"), so that nothing cancels.
 
+use serde::{Deserialize, Serialize};
+
 /// Neurons that are worked on together.
 pub(super) const LANES: usize = 8;
 
@@ -16,7 +18,7 @@ pub(super) const CASES: usize = 4;
 const SIGN: u32 = 0x8000_0000;
 
 /// What is known of a sign case: over its rows, by lane.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Case {
     /// Rows in it.
     pub count: [u64; LANES],
@@ -27,7 +29,7 @@ pub(super) struct Case {
 }
 
 /// Moments of the neurons of eight lanes.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Moments {
     /// Rows with gate > 0.
     pub fired: [u64; LANES],
@@ -57,7 +59,8 @@ impl Moments {
         for (case, chunk) in self.cases.iter_mut().zip(cases) {
             chunk.add_to(case);
         }
-        self.join(&rows.post, before);
+        let (mean, squares) = mean_and_squares(&rows.post);
+        self.join_means((&mean, &squares), (before, rows.post.len() as u64));
         for (sum, chunk) in self.fired.iter_mut().zip(fired) {
             *sum += u64::from(chunk);
         }
@@ -69,12 +72,33 @@ impl Moments {
         of_cases.fold(0.0, f32::max)
     }
 
+    /// Adds the moments of `rows` other rows to those of the `before` that these are of.
+    pub fn join(&mut self, other: &Moments, (before, rows): (u64, u64)) {
+        if rows == 0 {
+            return;
+        }
+        self.join_means((&other.mean, &other.squares), (before, rows));
+        for (sum, other) in self.fired.iter_mut().zip(other.fired) {
+            *sum += other;
+        }
+        for (case, other) in self.cases.iter_mut().zip(&other.cases) {
+            for k in 0..LANES {
+                case.count[k] += other.count[k];
+                case.sum[k] += other.sum[k];
+                case.max_abs[k] = case.max_abs[k].max(other.max_abs[k]);
+            }
+        }
+    }
+
     /// Chan's rule: n rows with mean a and squares A, and m with b and B, have the mean a + (b - a)·m/(n + m) and
     /// the squares A + B + (b - a)²·n·m/(n + m).
     #[inline(always)]
-    fn join(&mut self, post: &[[f32; LANES]], before: u64) {
-        let (mean, squares) = mean_and_squares(post);
-        let (n, m) = (before as f64, post.len() as f64);
+    fn join_means(
+        &mut self,
+        (mean, squares): (&[f64; LANES], &[f64; LANES]),
+        (before, rows): (u64, u64),
+    ) {
+        let (n, m) = (before as f64, rows as f64);
         for k in 0..LANES {
             let apart = mean[k] - self.mean[k];
             self.mean[k] += apart * (m / (n + m));

@@ -2,21 +2,23 @@
 
 use rayon::prelude::*;
 
-use super::{ActivationsRow, LayerRows, Pass};
+use super::input::RecordedRows;
+use super::layer::LayerRows;
+use super::rows::ActivationsRow;
 use crate::io_class::NeuronRow;
 
 /// The `count` neurons with the largest |post| of every recorded token: token by token, strongest first, of equal
 /// ones the lower index. `classes` are those of the layer.
 pub fn strongest(
     rows: &LayerRows<'_>,
-    pass: &Pass,
+    recorded: &RecordedRows,
     classes: &[NeuronRow],
     count: usize,
 ) -> Vec<ActivationsRow> {
-    let tokens = pass.rows.par_iter().enumerate();
+    let tokens = recorded.rows.par_iter().enumerate();
     let of_token = tokens.flat_map_iter(|(index, token)| {
         let [gate, up, post] = rows.at(token.packed, 0..rows.width);
-        let row = pass.first_row + index as u64;
+        let row = recorded.first_row + index as u64;
         let chosen = largest(post, count).into_iter();
         chosen.map(move |neuron| ActivationsRow {
             row,

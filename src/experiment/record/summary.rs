@@ -1,16 +1,18 @@
 //! What every neuron did over all recorded tokens, in memory that does not depend on how many these are.
 //!
 //! Counts, means and largest values take in every token. Only the lists of the strongest leave out a token whose
-//! whole context was recorded before ([`PassRow::repeated`]): it would be the same event once more.
+//! whole context was recorded before ([`RecordedRow::repeated`]): it would be the same event once more.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
+use super::input::{RecordedRow, RecordedRows};
+use super::layer::{LayerReader, LayerRows};
 use super::moments::{Chunk, LANES, Moments};
-use super::state::{Field, Stateful};
-use super::{LayerReader, LayerRows, Pass, PassRow, ReadError, SummaryRow};
-use crate::hooks::{Neuron, RawCase};
+use super::rows::SummaryRow;
+use crate::hooks::{Neuron, RawCase, ReadError};
 use crate::io_class::NeuronRow;
 
 /// The strongest tokens that are kept of each neuron.
@@ -24,7 +26,7 @@ const CHUNK: usize = 64;
 
 /// The tokens with the largest |post| that is not 0, strongest first; of equal ones the earlier row. A token that was
 /// recorded before in the same context is not among them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TopTokens {
     len: u64,
     values: [f32; TOP_TOKENS],
@@ -64,10 +66,18 @@ impl TopTokens {
 }
 
 /// Neurons side by side.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Group {
     moments: Moments,
     top: [TopTokens; LANES],
+}
+
+/// A group of neurons over the tokens of a pass; a row of a part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupRow {
+    layer: u16,
+    tokens: u64,
+    group: Group,
 }
 
 /// The neurons of one layer.
@@ -117,6 +127,41 @@ impl Summary {
         groups.flat_map(|group| &group.top).take(self.d_mlp)
     }
 
+    /// As a part keeps it: the groups of the layers, in order.
+    pub(super) fn into_rows(self) -> Vec<GroupRow> {
+        let layers = self.layers.zip(self.of_layer);
+        let rows = layers.flat_map(|(layer, of_layer)| {
+            let groups = of_layer.groups.into_iter();
+            groups.map(move |group| GroupRow {
+                layer: layer as u16,
+                tokens: of_layer.tokens,
+                group,
+            })
+        });
+        rows.collect()
+    }
+
+    /// Adds what the pass behind this gave; nothing where that is of other neurons.
+    pub(super) fn join(&mut self, rows: &[GroupRow]) -> Option<()> {
+        let mut rows = rows.iter();
+        for (layer, of_layer) in self.layers.clone().zip(&mut self.of_layer) {
+            let mut tokens = 0;
+            for group in &mut of_layer.groups {
+                let row = rows.next().filter(|row| usize::from(row.layer) == layer)?;
+                tokens = row.tokens;
+                group.join(&row.group, (of_layer.tokens, tokens));
+            }
+            of_layer.tokens += tokens;
+        }
+        rows.next().is_none().then_some(())
+    }
+
+    /// Bytes that it holds, the same from the first token to the last.
+    pub(super) fn bytes(&self) -> u64 {
+        let groups = self.of_layer.iter().map(|layer| layer.groups.len());
+        (groups.sum::<usize>() * size_of::<Group>()) as u64
+    }
+
     fn of_layer(&self, layer: usize) -> &LayerSummary {
         &self.of_layer[layer - self.layers.start]
     }
@@ -158,7 +203,7 @@ impl LayerSummary {
 }
 
 impl LayerReader for Summary {
-    fn read(&mut self, rows: &LayerRows<'_>, pass: &Pass) -> Result<(), ReadError> {
+    fn read(&mut self, rows: &LayerRows<'_>, recorded: &RecordedRows) -> Result<(), ReadError> {
         let layer = &mut self.of_layer[rows.layer - self.layers.start];
         let before = layer.tokens;
         let simd = pulp::Arch::new();
@@ -168,11 +213,11 @@ impl LayerReader for Summary {
                 groups,
                 first: block * BLOCK,
                 rows,
-                pass,
+                recorded,
                 before,
             });
         });
-        layer.tokens += pass.rows.len() as u64;
+        layer.tokens += recorded.rows.len() as u64;
         Ok(())
     }
 }
@@ -183,7 +228,7 @@ struct Block<'b> {
     groups: &'b mut [Group],
     first: usize,
     rows: &'b LayerRows<'b>,
-    pass: &'b Pass,
+    recorded: &'b RecordedRows,
     before: u64,
 }
 
@@ -194,7 +239,7 @@ impl pulp::WithSimd for Block<'_> {
     fn with_simd<S: pulp::Simd>(self, _: S) {
         let rows = self.rows;
         let mut rows_of_group = Chunk::default();
-        for (index, chunk) in self.pass.rows.chunks(CHUNK).enumerate() {
+        for (index, chunk) in self.recorded.rows.chunks(CHUNK).enumerate() {
             let seen = (index * CHUNK) as u64;
             for (place, group) in self.groups.iter_mut().enumerate() {
                 let at = self.first + place * LANES;
@@ -218,7 +263,7 @@ impl pulp::WithSimd for Block<'_> {
                     (rows.width, &neurons),
                 );
                 group.moments.add(&rows_of_group, self.before + seen);
-                let first_row = self.pass.first_row + seen;
+                let first_row = self.recorded.first_row + seen;
                 group.keep_strongest(&rows_of_group.post, chunk, first_row);
             }
         }
@@ -230,7 +275,7 @@ impl pulp::WithSimd for Block<'_> {
 fn gather(
     to: &mut Vec<[f32; LANES]>,
     values: &[f32],
-    rows: &[PassRow],
+    rows: &[RecordedRow],
     (width, neurons): (usize, &Range<usize>),
 ) {
     to.clear();
@@ -251,8 +296,17 @@ fn padded(values: &[f32]) -> [f32; LANES] {
 }
 
 impl Group {
+    /// Adds what the tokens behind these gave.
+    fn join(&mut self, other: &Group, tokens: (u64, u64)) {
+        self.moments.join(&other.moments, tokens);
+        for (top, other) in self.top.iter_mut().zip(&other.top) {
+            // Of equals the earlier row comes first: it was added first, here and there.
+            other.iter().for_each(|(post, row)| top.add(post, row));
+        }
+    }
+
     #[inline(always)]
-    fn keep_strongest(&mut self, posts: &[[f32; LANES]], tokens: &[PassRow], first_row: u64) {
+    fn keep_strongest(&mut self, posts: &[[f32; LANES]], tokens: &[RecordedRow], first_row: u64) {
         let mut least: [f32; LANES] = std::array::from_fn(|k| self.top[k].least());
         for (i, post) in posts.iter().enumerate() {
             // One jump that is hardly ever taken, not one for each lane.
@@ -272,30 +326,6 @@ impl Group {
             if post[k].abs() > least[k] {
                 self.top[k].add(post[k], row);
                 least[k] = self.top[k].least();
-            }
-        }
-    }
-}
-
-impl Stateful for Summary {
-    fn visit(&mut self, visit: &mut dyn FnMut(Field<'_>)) {
-        for layer in &mut self.of_layer {
-            visit(Field::U64(std::slice::from_mut(&mut layer.tokens)));
-            for group in &mut layer.groups {
-                let moments = &mut group.moments;
-                visit(Field::U64(&mut moments.fired));
-                visit(Field::F64(&mut moments.mean));
-                visit(Field::F64(&mut moments.squares));
-                for case in &mut moments.cases {
-                    visit(Field::U64(&mut case.count));
-                    visit(Field::F64(&mut case.sum));
-                    visit(Field::F32(&mut case.max_abs));
-                }
-                for top in &mut group.top {
-                    visit(Field::U64(std::slice::from_mut(&mut top.len)));
-                    visit(Field::F32(&mut top.values));
-                    visit(Field::U64(&mut top.rows));
-                }
             }
         }
     }

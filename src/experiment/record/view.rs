@@ -8,7 +8,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::activity::{ClassActivity, QUANTITIES, Sums, slots_of};
+use super::activity::{ClassActivity, QUANTITIES, Sums};
+use super::class_sets::slots_of;
 use super::input::Role;
 use crate::experiment::effects::adjust_all;
 use crate::experiment::{Estimate, ExperimentError, Treatment};

@@ -61,8 +61,8 @@ impl PartStore for Memory {
     fn load(&mut self, pass: usize) -> Result<Option<Part>, StoreError> {
         Ok(self.parts.get(&pass).cloned())
     }
-    fn save(&mut self, pass: usize, part: &Part) -> Result<(), StoreError> {
-        self.parts.insert(pass, part.clone());
+    fn save(&mut self, pass: usize, part: Part) -> Result<(), StoreError> {
+        self.parts.insert(pass, part);
         Ok(())
     }
 }
@@ -209,11 +209,17 @@ fn a_part_comes_back_to_the_last_bit() {
         },
     };
     let rows = vec![row(0, f64::NEG_INFINITY), row(1, -0.1)];
-    let part = Part::new(&[EditCount::default()], &rows).unwrap();
-    assert_eq!(part.rows::<ScoreRow>().unwrap(), rows);
-    assert!(part.rows::<crate::experiment::TokenScore>().is_none());
-    let none = Part::new::<ScoreRow>(&[], &[]).unwrap();
-    assert!(none.rows::<ScoreRow>().unwrap().is_empty());
+    type Rows = Vec<ScoreRow>;
+    let tables = rows.to_tables().unwrap();
+    assert_eq!(Rows::of_tables(&tables).unwrap(), rows);
+    assert!(Vec::<crate::experiment::TokenScore>::of_tables(&tables).is_none());
+    let none = Rows::new().to_tables().unwrap();
+    assert!(Rows::of_tables(&none).unwrap().is_empty());
+    let two = (rows.clone(), Rows::new());
+    let tables = two.to_tables().unwrap();
+    assert_eq!(<(Rows, Rows)>::of_tables(&tables).unwrap(), two);
+    assert!(Rows::of_tables(&tables).is_none(), "a table too many");
+    assert!(<(Rows, Rows)>::of_tables(&tables[..1]).is_none());
 }
 
 #[test]

@@ -3,14 +3,13 @@
 use super::super::ExperimentError;
 use super::super::plan::Treatment;
 use super::super::record::{
-    Activity, ClassSets, PassBudget, Quantity, RecordInput, Recording, Scope, class_view,
+    Activity, ClassSets, Quantity, RecordInput, RecordPlan, Scope, class_view, record,
 };
 use super::super::run::Run;
 use super::against::no_class;
 use super::claim::Direction;
 use super::judge::{Basis, Finding};
 use super::needs::{Needs, Results};
-use crate::hooks::Condition;
 use crate::io_class::Class;
 
 /// P(gate > 0) of depletion neurons.
@@ -57,7 +56,7 @@ fn frequency(results: &Results<'_>, class: Class, direction: Direction) -> Findi
 /// The frequency of each of these classes that has neurons, in a clean run over the text.
 pub(super) fn activity(
     needs: &Needs<'_>,
-    run: &Run<'_>,
+    run: &mut Run<'_>,
     classes: &[Class],
 ) -> Result<Vec<(Class, Activity)>, ExperimentError> {
     let (there, treatments): (Vec<Class>, Vec<Treatment>) = classes
@@ -71,16 +70,12 @@ pub(super) fn activity(
     let windows = needs.input.windows.to_vec();
     let input = RecordInput::of_texts(vec![needs.input.documents.clone()], windows)?;
     let sets = ClassSets::new(treatments, table);
-    let (layers, d_mlp) = (table.layers.len(), needs.engine.config().d_mlp);
-    let mut recording = Recording::new(0..layers, d_mlp, &sets, &input);
-    let passes = input.passes(0, PassBudget::of(needs.engine, &input)?);
-    let units = needs.engine.work_units(&[Condition::Clean]);
-    run.progress()
-        .start("text, clean", passes.len() as u64 * units);
-    for sequences in passes {
-        let pass = input.pass(sequences)?;
-        recording.pass(needs.engine, &pass, Vec::new(), Vec::new(), run.progress())?;
-    }
+    let plan = RecordPlan {
+        input: &input,
+        layers: 0..table.layers.len(),
+        sets: &sets,
+    };
+    let recording = record(run, needs.engine, &plan, None)?;
     let view = class_view(&recording.activity, &needs.settings.bootstrap)?;
     let wanted = view.into_iter().filter(|activity| {
         activity.scope() == Scope::All && activity.quantity == Quantity::Frequency

@@ -134,7 +134,8 @@ impl<'a> Needs<'a> {
 
     /// Runs all of it; first what depends on nothing else.
     pub fn run(&self, run: &mut Run<'_>) -> Result<Results<'a>, ExperimentError> {
-        let frequencies = activity(self, run, &self.classes(Need::Frequency))?;
+        let frequencies = activity(self, run, &self.classes(Need::Frequency));
+        let frequencies = run.unless_elsewhere(frequencies)?.unwrap_or_default();
         let attributes = self.attributes(run);
         let attributes = run.unless_elsewhere(attributes)?.flatten();
         let text = self.text(run, self.text_group(), Mode::Zero);

@@ -1,32 +1,30 @@
 //! `activations.safetensors`: whole tensors of chosen sites, written row by row at their places.
 //!
-//! All sizes are known from the tokens, so the header goes first. Each pass then writes its rows of every
-//! tensor when the engine gets there, and nothing is kept.
+//! All sizes are known from the tokens, so the header goes first. A pass writes its rows of every tensor when the engine
+//! gets there, into a file of its own, and nothing is kept; at the end the rows of the passes are put behind each other.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::super::ReportError;
-use super::checkpoint::link;
-use crate::experiment::record::Pass;
+use super::link;
+use crate::experiment::record::RecordedRows;
 use crate::hooks::{HookPoint, NeuronSet, Observer, ReadError, SiteRows};
 use crate::model::Config;
 
-/// The file when it is whole.
-pub(super) const WHOLE: &str = "activations.safetensors";
-
-/// The file as long as rows are missing: these are 0.
-pub(super) const PARTIAL: &str = "gatelens-activations.partial.safetensors";
+/// The file.
+pub(super) const NAME: &str = "activations.safetensors";
 
 /// Written at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// One tensor, `[rows, width]`.
+#[derive(Clone)]
 struct DenseTensor {
     point: HookPoint,
     /// The columns; absent where all are recorded.
@@ -35,6 +33,7 @@ struct DenseTensor {
 }
 
 /// Which tensors the file has.
+#[derive(Clone)]
 pub struct DensePlan {
     rows: u64,
     tensors: Vec<DenseTensor>,
@@ -84,6 +83,38 @@ impl DensePlan {
         self.rows * 4 * tensor.width as u64
     }
 
+    /// The same tensors with so many rows.
+    fn with_rows(&self, rows: u64) -> Self {
+        Self {
+            rows,
+            ..self.clone()
+        }
+    }
+
+    /// Puts the rows of some files, each of a pass, behind each other in a file in `folder`.
+    pub(super) fn join(&self, passes: &[PathBuf], folder: &Path) -> Result<(), ReportError> {
+        let to = folder.join(NAME);
+        if let [only] = passes {
+            return link(only, &to);
+        }
+        let header = encode(self)?;
+        let write = || {
+            let mut parts = passes
+                .iter()
+                .map(|path| DensePart::open(path))
+                .collect::<io::Result<Vec<_>>>()?;
+            let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&to)?);
+            file.write_all(&header)?;
+            for tensor in &self.tensors {
+                for part in &mut parts {
+                    part.copy(4 * tensor.width as u64, &mut file)?;
+                }
+            }
+            file.into_inner()?.sync_data()
+        };
+        write().map_err(|why| failed(&to, why))
+    }
+
     /// Length and text of the header, as the format has it: names, types, shapes and places; for chosen neurons the
     /// metadata say which columns they are.
     fn header(&self) -> Result<Vec<u8>, String> {
@@ -114,14 +145,45 @@ impl DensePlan {
     }
 }
 
-/// Writes the tensors.
+/// The file of a pass, tensor after tensor.
+struct DensePart {
+    file: File,
+    rows: u64,
+}
+
+impl DensePart {
+    /// Behind its header.
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length)?;
+        let mut header = vec![0; u64::from_le_bytes(length) as usize];
+        file.read_exact(&mut header)?;
+        let metadata: Metadata = serde_json::from_slice(&header)?;
+        let rows = metadata.tensors().into_values().next();
+        let rows = rows.map_or(0, |tensor| tensor.shape[0] as u64);
+        Ok(Self { file, rows })
+    }
+
+    /// Copies its rows of the next tensor.
+    fn copy(&mut self, row_bytes: u64, to: &mut impl Write) -> io::Result<()> {
+        let bytes = self.rows * row_bytes;
+        let copied = io::copy(&mut (&self.file).take(bytes), to)?;
+        if copied == bytes {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+}
+
+/// Writes the tensors of a pass.
 pub(super) struct DenseWriter {
     path: PathBuf,
     file: File,
     tensors: HashMap<HookPoint, Place>,
-    /// Rows of the batch that are recorded, and the row of the first.
+    /// Rows of the batch that are recorded.
     packed: Vec<usize>,
-    first_row: u64,
 }
 
 struct Place {
@@ -131,41 +193,21 @@ struct Place {
 }
 
 impl DenseWriter {
-    /// A file in `folder` with a row of zeros for every token.
-    pub fn create(folder: &Path, plan: &DensePlan) -> Result<Self, ReportError> {
-        let path = folder.join(PARTIAL);
-        let header = encode(plan)?;
+    /// The file of a pass, as long as it will be.
+    pub fn create(
+        path: PathBuf,
+        plan: &DensePlan,
+        recorded: &RecordedRows,
+    ) -> Result<Self, ReportError> {
+        let plan = plan.with_rows(recorded.rows.len() as u64);
+        let header = encode(&plan)?;
         let made = File::create(&path).and_then(|mut file| {
             file.write_all(&header)?;
             file.set_len(header.len() as u64 + plan.bytes())?;
             Ok(file)
         });
         let file = made.map_err(|why| failed(&path, why))?;
-        Ok(Self::new(path, file, plan, header.len()))
-    }
-
-    /// The file that a stopped run left in `folder`.
-    pub fn open(folder: &Path, plan: &DensePlan) -> Result<Self, ReportError> {
-        let path = folder.join(PARTIAL);
-        let header = encode(plan)?;
-        let expected = header.len() as u64 + plan.bytes();
-        let opened = OpenOptions::new().write(true).open(&path);
-        let opened = opened.and_then(|file| Ok((file.metadata()?.len(), file)));
-        match opened {
-            Ok((found, file)) if found == expected => Ok(Self::new(path, file, plan, header.len())),
-            Ok((found, _)) => Err(ReportError::Resume {
-                why: format!("it has {found} bytes, {expected} are expected"),
-                path,
-            }),
-            Err(error) => Err(ReportError::Resume {
-                why: error.to_string(),
-                path,
-            }),
-        }
-    }
-
-    fn new(path: PathBuf, file: File, plan: &DensePlan, header: usize) -> Self {
-        let mut start = header as u64;
+        let mut start = header.len() as u64;
         let tensors = plan.tensors.iter().map(|tensor| {
             let place = Place {
                 start,
@@ -175,38 +217,19 @@ impl DenseWriter {
             start += plan.bytes_of(tensor);
             (tensor.point, place)
         });
-        Self {
+        Ok(Self {
             tensors: tensors.collect(),
             path,
             file,
-            packed: Vec::new(),
-            first_row: 0,
-        }
-    }
-
-    /// The pass that comes.
-    pub fn begin(&mut self, pass: &Pass) {
-        self.packed = pass.rows.iter().map(|row| row.packed).collect();
-        self.first_row = pass.first_row;
-    }
-
-    /// Waits until all that was written is on the disk.
-    pub fn sync(&mut self) -> Result<(), ReportError> {
-        self.file.sync_data().map_err(|why| failed(&self.path, why))
-    }
-
-    /// Gives the whole file its final name in `folder`.
-    pub fn close(self, folder: &Path) -> Result<(), ReportError> {
-        link(&self.path, &folder.join(WHOLE))
+            packed: recorded.rows.iter().map(|row| row.packed).collect(),
+        })
     }
 
     fn write(&self, seen: &SiteRows<'_>) -> io::Result<()> {
         let place = &self.tensors[&seen.point];
         let row_bytes = 4 * place.width;
         let mut file = &self.file;
-        file.seek(SeekFrom::Start(
-            place.start + self.first_row * row_bytes as u64,
-        ))?;
+        file.seek(SeekFrom::Start(place.start))?;
         let mut bytes = Vec::with_capacity(BUFFER_BYTES + row_bytes);
         for packed in &self.packed {
             let row = &seen.rows[packed * seen.width..][..seen.width];
@@ -239,7 +262,7 @@ impl Observer for DenseWriter {
 
 fn encode(plan: &DensePlan) -> Result<Vec<u8>, ReportError> {
     plan.header()
-        .map_err(|why| ReportError::Encode { name: WHOLE, why })
+        .map_err(|why| ReportError::Encode { name: NAME, why })
 }
 
 fn failed(path: &Path, why: io::Error) -> ReportError {

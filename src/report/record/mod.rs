@@ -1,9 +1,6 @@
-//! The files of a recording. Tokens and activations are written while the engine runs, in stretches: at each
-//! checkpoint the open one is closed, and what the recording knows is saved beside it, so that a run that is ended goes
-//! on from there. At the end the stretches are joined. Dense tensors are written at their places from the start; what
-//! stands behind the last checkpoint is written again.
+//! The files of a recording. What a token's neurons did is written while the engine runs, each pass into files of its
+//! own, which are joined at the end; the tables of neurons and of tokens are made then.
 
-mod checkpoint;
 mod dense;
 pub(super) mod rows;
 mod tables;
@@ -13,16 +10,18 @@ pub use dense::DensePlan;
 pub use text::context_of;
 pub(super) use text::split_context;
 
-use checkpoint::Checkpoint;
-use dense::DenseWriter;
-use rows::TokensRow;
-use tables::{ActivationsWriter, TokensWriter, summary_table, top_tokens_table};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use super::{OutDir, Placed, ReportError, RunInfo};
+use dense::DenseWriter;
+use tables::{ActivationsWriter, join_activations, summary_table, tokens_table, top_tokens_table};
+
+use super::parts::name_of;
+use super::{OutDir, ReportError};
 use crate::experiment::record::{
-    ActivationsRow, Activity, LayerReader, Pass, RecordInput, Recording,
+    LayerReader, Readers, RecordInput, RecordSink, RecordedRows, Recording,
 };
-use crate::hooks::Observer;
+use crate::hooks::{Observer, ReadError};
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;
 
@@ -31,168 +30,125 @@ const ACTIVATIONS: &str = "activations.parquet";
 pub(super) const SUMMARY: &str = "summary.parquet";
 pub(super) const TOP_TOKENS: &str = "top_tokens.parquet";
 
-/// The open files of a recording.
+/// Writes the files of a recording.
 pub struct RecordFiles<'a> {
     out: &'a OutDir,
-    input: &'a RecordInput,
     table: &'a NeuronTable,
-    tokenizer: &'a Tokenizer,
     top: usize,
-    /// What is saved.
-    saved: Checkpoint,
-    /// The open stretch; none before its first pass.
-    tokens: Option<TokensWriter<'a>>,
+    dense: Option<&'a DensePlan>,
+    /// The number of the open pass.
+    pass: usize,
     activations: Option<ActivationsWriter<'a>>,
-    dense: Option<DenseWriter>,
-}
-
-/// Those who read along while a pass runs.
-pub struct Readers<'r> {
-    /// Of whole layers.
-    pub layers: Vec<&'r mut dyn LayerReader>,
-    /// Of single sites.
-    pub sites: Vec<&'r mut dyn Observer>,
-}
-
-/// Where a recording begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// With the first token.
-    Anew,
-    /// Behind what the folder holds.
-    Resumed,
+    tensors: Option<DenseWriter>,
 }
 
 impl<'a> RecordFiles<'a> {
-    /// Opens the files: with `top` strongest neurons per token and layer (none: no file of them), and the tensors of
-    /// `dense`. Where the run is resumed, `out` holds what was recorded before, and `recording` takes it up.
-    ///
-    /// # Errors
-    /// A file that cannot be made, or an earlier one that cannot be gone on with.
-    pub fn open(
+    /// With `top` strongest neurons per token and layer (none: no file of them), and the tensors of `dense`.
+    pub fn new(
         out: &'a OutDir,
-        input: &'a RecordInput,
         table: &'a NeuronTable,
-        tokenizer: &'a Tokenizer,
-        (top, dense): (usize, Option<&DensePlan>),
-        (start, recording): (Start, &mut Recording<'_>),
-    ) -> Result<Self, ReportError> {
-        let saved = match start {
-            Start::Anew => None,
-            Start::Resumed => Checkpoint::read(out, recording)?,
-        };
-        // Tensors may be larger than the rest of the disk: they stay where they are, and rows are only added.
-        let dense = dense.map(|plan| match &saved {
-            None => DenseWriter::create(&out.parts(), plan),
-            Some(_) => DenseWriter::open(&out.parts(), plan),
-        });
-        Ok(Self {
-            dense: dense.transpose()?,
+        top: usize,
+        dense: Option<&'a DensePlan>,
+    ) -> Self {
+        Self {
             out,
-            input,
             table,
-            tokenizer,
             top,
-            saved: saved.unwrap_or_default(),
-            tokens: None,
+            dense,
+            pass: 0,
             activations: None,
-        })
+            tensors: None,
+        }
     }
 
-    /// Seconds that the run took before it was ended.
-    pub fn earlier_s(&self) -> f64 {
-        self.saved.earlier_s
-    }
-
-    /// Those who read along in the pass that comes.
+    /// Writes all that goes to the folder when the run is finished, but for the class view.
     ///
     /// # Errors
-    /// A file that cannot be made.
-    pub fn readers(&mut self, pass: &Pass) -> Result<Readers<'_>, ReportError> {
-        if self.tokens.is_none() {
-            let name = |name| self.saved.next(name);
-            let parts = self.out.parts();
-            let tokens = TokensWriter::create(&parts, &name(TOKENS), self.input, self.tokenizer);
-            self.tokens = Some(tokens?);
-            let activations =
-                || ActivationsWriter::create(&parts, &name(ACTIVATIONS), self.table, self.top);
-            self.activations = (self.top > 0).then(activations).transpose()?;
-        }
-        let activations = self.activations.iter_mut();
-        let dense = self.dense.iter_mut();
-        Ok(Readers {
-            layers: activations
-                .map(|writer| writer as &mut dyn LayerReader)
-                .collect(),
-            sites: dense
-                .map(|writer| {
-                    writer.begin(pass);
-                    writer as &mut dyn Observer
-                })
-                .collect(),
-        })
-    }
-
-    /// Writes the tokens of a pass that has run.
-    ///
-    /// # Errors
-    /// What could not be written in or since the pass.
-    pub fn end_pass(&mut self, pass: &Pass) -> Result<(), ReportError> {
-        match &mut self.tokens {
-            Some(tokens) => tokens.write(pass),
-            None => Ok(()),
-        }
-    }
-
-    /// Saves what was recorded so far: a run that is ended later goes on from here. `wall_s`: seconds that it took.
-    ///
-    /// # Errors
-    /// A file that cannot be written.
-    pub fn checkpoint(
-        &mut self,
-        recording: &mut Recording<'_>,
-        wall_s: f64,
-    ) -> Result<(), ReportError> {
-        let mut closed = Vec::new();
-        if let Some(tokens) = self.tokens.take() {
-            closed.push((TOKENS, tokens.close()?));
-        }
-        if let Some(activations) = self.activations.take() {
-            closed.push((ACTIVATIONS, activations.close()?));
-        }
-        if let Some(dense) = &mut self.dense {
-            dense.sync()?;
-        }
-        self.saved.save(self.out, closed, recording, wall_s)
-    }
-
-    /// Writes the rest and moves all files to their places.
-    ///
-    /// # Errors
-    /// A file that cannot be written; what was recorded is saved then, where there is room.
+    /// A file that cannot be written; the parts of the passes stay.
     pub fn finish(
-        mut self,
-        recording: &mut Recording<'_>,
-        view: &[Activity],
-        info: &RunInfo,
-    ) -> Result<Placed, ReportError> {
-        self.checkpoint(recording, info.wall_s)?;
+        &self,
+        recording: &Recording<'_>,
+        input: &RecordInput,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), ReportError> {
         let work = self.out.work();
-        self.saved.join::<TokensRow>(self.out, TOKENS)?;
+        tokens_table(&work, input, tokenizer)?;
         if self.top > 0 {
-            self.saved.join::<ActivationsRow>(self.out, ACTIVATIONS)?;
+            join_activations(&self.parts(ACTIVATIONS)?, &work)?;
+        }
+        if let Some(plan) = self.dense {
+            plan.join(&self.parts(dense::NAME)?, &work)?;
         }
         summary_table(&work, recording, self.table)?;
-        top_tokens_table(&work, recording, self.input, self.tokenizer)?;
-        let view = serde_json::to_vec_pretty(view).map_err(|error| ReportError::Encode {
-            name: "class_activity.json",
-            why: error.to_string(),
-        })?;
-        if let Some(dense) = self.dense {
-            dense.close(&work)?;
-        }
-        self.out.commit(&[("class_activity.json", view)], info)
+        top_tokens_table(&work, recording, input, tokenizer)
     }
+
+    /// What the passes wrote of a file, in order.
+    fn parts(&self, name: &str) -> Result<Vec<PathBuf>, ReportError> {
+        let parts = self.out.parts();
+        let files = super::out_dir::visible(&parts).map_err(|why| ReportError::Write {
+            path: parts.clone(),
+            why,
+        })?;
+        let of_name = files.into_iter().filter(|file| {
+            let pass = file
+                .strip_suffix(name)
+                .and_then(|rest| rest.strip_suffix('-'));
+            pass.is_some()
+        });
+        Ok(of_name.map(|file| parts.join(file)).collect())
+    }
+}
+
+impl RecordSink for RecordFiles<'_> {
+    fn begin(&mut self, pass: usize, recorded: &RecordedRows) -> Result<Readers<'_>, ReadError> {
+        self.pass = pass;
+        let path = |name| self.out.parts().join(part_name(pass, name));
+        let activations = || ActivationsWriter::create(&path(ACTIVATIONS), self.table, self.top);
+        let activations = (self.top > 0).then(activations).transpose()?;
+        let tensors = self
+            .dense
+            .map(|plan| DenseWriter::create(path(dense::NAME), plan, recorded));
+        self.activations = activations;
+        self.tensors = tensors.transpose()?;
+        let layers = self.activations.iter_mut();
+        let sites = self.tensors.iter_mut();
+        Ok(Readers {
+            layers: layers
+                .map(|writer| writer as &mut dyn LayerReader)
+                .collect(),
+            sites: sites.map(|writer| writer as &mut dyn Observer).collect(),
+        })
+    }
+
+    fn end(&mut self) -> Result<Vec<String>, ReadError> {
+        let mut written = Vec::new();
+        if let Some(activations) = self.activations.take() {
+            let name = part_name(self.pass, ACTIVATIONS);
+            if activations.close()? {
+                written.push(name);
+            } else {
+                fs::remove_file(self.out.parts().join(name))?;
+            }
+        }
+        if self.tensors.take().is_some() {
+            written.push(part_name(self.pass, dense::NAME));
+        }
+        Ok(written)
+    }
+}
+
+fn part_name(pass: usize, name: &str) -> String {
+    name_of(pass, &format!("-{name}"))
+}
+
+/// The same file under another name, without its bytes where the file system can do that.
+fn link(from: &Path, to: &Path) -> Result<(), ReportError> {
+    let linked = fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()));
+    linked.map_err(|why| ReportError::Write {
+        path: to.to_path_buf(),
+        why,
+    })
 }
 
 /// The bytes that the files of a whole recording take, as far as they are known beforehand: the tensors to the

@@ -1,6 +1,6 @@
 //! Writes the Parquet tables of a recording.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -8,10 +8,11 @@ use super::super::ReportError;
 use super::super::table::TableWriter;
 use super::rows::{TokensRow, TopTokensRow};
 use super::text::{CharCounter, context_of};
-use super::{ACTIVATIONS, SUMMARY, TOKENS, TOP_TOKENS};
+use super::{ACTIVATIONS, SUMMARY, TOKENS, TOP_TOKENS, link};
 use crate::experiment::record::{
-    ActivationsRow, LayerReader, LayerRows, Pass, ReadError, RecordInput, Recording, strongest,
+    ActivationsRow, LayerReader, LayerRows, RecordInput, RecordedRows, Recording, strongest,
 };
+use crate::hooks::ReadError;
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;
 
@@ -19,56 +20,34 @@ use crate::tokens::Tokenizer;
 pub(super) const BYTES_PER_ACTIVATION: u64 = 16;
 
 /// `tokens.parquet`: a row per recorded token, in the order of the input.
-pub(super) struct TokensWriter<'a> {
-    table: TableWriter<TokensRow>,
-    input: &'a RecordInput,
-    tokenizer: &'a Tokenizer,
-    counter: CharCounter,
+pub(super) fn tokens_table(
+    folder: &Path,
+    input: &RecordInput,
+    tokenizer: &Tokenizer,
+) -> Result<(), ReportError> {
+    let mut table = TableWriter::create(&folder.join(TOKENS), TOKENS)?;
+    let mut counter = CharCounter::default();
+    for row in input.all_recorded() {
+        let sequence = input.sequence(row.sequence);
+        let unit = &input.units[row.unit];
+        let span = sequence.span(row.position);
+        let chars = span.map(|range| counter.chars(row.unit, &unit.text, &range));
+        let token_id = sequence.ids[row.position];
+        table.push(&TokensRow {
+            prompt_id: unit.id.clone(),
+            position: row.position as u32,
+            token_id,
+            token: tokenizer.token_text(token_id),
+            char_start: chars.map(|(start, _)| start),
+            char_end: chars.map(|(_, end)| end),
+            role: row.role,
+            window: input.origin(row.sequence).window as u32,
+        })?;
+    }
+    table.close().map(drop)
 }
 
-impl<'a> TokensWriter<'a> {
-    pub fn create(
-        folder: &Path,
-        file: &str,
-        input: &'a RecordInput,
-        tokenizer: &'a Tokenizer,
-    ) -> Result<Self, ReportError> {
-        Ok(Self {
-            table: TableWriter::create(folder, TOKENS, file)?,
-            input,
-            tokenizer,
-            counter: CharCounter::default(),
-        })
-    }
-
-    pub fn write(&mut self, pass: &Pass) -> Result<(), ReportError> {
-        for row in &pass.rows {
-            let sequence = &self.input.sequences()[row.sequence];
-            let unit = &self.input.units[row.unit];
-            let span = sequence.span(row.position);
-            let chars = span.map(|range| self.counter.chars(row.unit, &unit.text, &range));
-            let token_id = sequence.ids[row.position];
-            self.table.push(&TokensRow {
-                prompt_id: unit.id.clone(),
-                position: row.position as u32,
-                token_id,
-                token: self.tokenizer.token_text(token_id),
-                char_start: chars.map(|(start, _)| start),
-                char_end: chars.map(|(_, end)| end),
-                role: row.role,
-                window: self.input.origin(row.sequence).window as u32,
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Writes the end of the file; whether it has rows.
-    pub fn close(self) -> Result<bool, ReportError> {
-        self.table.close_if_any().map(|file| file.is_some())
-    }
-}
-
-/// `activations.parquet`: the strongest neurons of each recorded token in each layer.
+/// `activations.parquet` of a pass: the strongest neurons of each recorded token in each layer.
 pub(super) struct ActivationsWriter<'a> {
     table: TableWriter<ActivationsRow>,
     classes: &'a NeuronTable,
@@ -76,14 +55,9 @@ pub(super) struct ActivationsWriter<'a> {
 }
 
 impl<'a> ActivationsWriter<'a> {
-    pub fn create(
-        folder: &Path,
-        file: &str,
-        classes: &'a NeuronTable,
-        top: usize,
-    ) -> Result<Self, ReportError> {
+    pub fn create(path: &Path, classes: &'a NeuronTable, top: usize) -> Result<Self, ReportError> {
         Ok(Self {
-            table: TableWriter::create(folder, ACTIVATIONS, file)?,
+            table: TableWriter::create(path, ACTIVATIONS)?,
             classes,
             top,
         })
@@ -95,10 +69,20 @@ impl<'a> ActivationsWriter<'a> {
     }
 }
 
+/// The whole table, from those of the passes.
+pub(super) fn join_activations(passes: &[PathBuf], folder: &Path) -> Result<(), ReportError> {
+    if let [only] = passes {
+        return link(only, &folder.join(ACTIVATIONS));
+    }
+    let mut whole = TableWriter::<ActivationsRow>::create(&folder.join(ACTIVATIONS), ACTIVATIONS)?;
+    passes.iter().try_for_each(|path| whole.copy_from(path))?;
+    whole.close().map(drop)
+}
+
 impl LayerReader for ActivationsWriter<'_> {
-    fn read(&mut self, rows: &LayerRows<'_>, pass: &Pass) -> Result<(), ReadError> {
+    fn read(&mut self, rows: &LayerRows<'_>, recorded: &RecordedRows) -> Result<(), ReadError> {
         let classes = &self.classes.layers[rows.layer];
-        let found = strongest(rows, pass, classes, self.top);
+        let found = strongest(rows, recorded, classes, self.top);
         Ok(self.table.write(&found)?)
     }
 }
@@ -109,7 +93,7 @@ pub(super) fn summary_table(
     recording: &Recording<'_>,
     classes: &NeuronTable,
 ) -> Result<(), ReportError> {
-    let mut table = TableWriter::create(folder, SUMMARY, SUMMARY)?;
+    let mut table = TableWriter::create(&folder.join(SUMMARY), SUMMARY)?;
     for layer in recording.summary.layers() {
         table.extend(recording.summary.rows(layer, &classes.layers[layer]))?;
     }
@@ -123,7 +107,7 @@ pub(super) fn top_tokens_table(
     input: &RecordInput,
     tokenizer: &Tokenizer,
 ) -> Result<(), ReportError> {
-    let mut table = TableWriter::create(folder, TOP_TOKENS, TOP_TOKENS)?;
+    let mut table = TableWriter::create(&folder.join(TOP_TOKENS), TOP_TOKENS)?;
     let row = |layer: usize, neuron: usize, rank: usize, (value, row): (f32, u64)| {
         let (sequence, position) = input.place(row);
         TopTokensRow {
@@ -134,7 +118,7 @@ pub(super) fn top_tokens_table(
             row,
             prompt_id: input.units[input.origin(sequence).unit].id.clone(),
             position: position as u32,
-            token: tokenizer.token_text(input.sequences()[sequence].ids[position]),
+            token: tokenizer.token_text(input.sequence(sequence).ids[position]),
             context: context_of(input, row, tokenizer),
         }
     };

@@ -13,7 +13,7 @@ const MARKS: [char; 2] = ['⟦', '⟧'];
 /// A recorded token between ⟦ and ⟧, with some of the text before and after it that the model read with it.
 pub fn context_of(input: &RecordInput, row: u64, tokenizer: &Tokenizer) -> String {
     let (at, position) = input.place(row);
-    let sequence = &input.sequences()[at];
+    let sequence = input.sequence(at);
     let text = &input.units[input.origin(at).unit].text;
     let first = position.saturating_sub(BEFORE);
     let last = (position + AFTER).min(sequence.ids.len() - 1);

@@ -84,7 +84,7 @@ fn rows_come_back_to_the_bit() {
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(bits(found), bits(expected));
     }
-    let mut joined = TableWriter::<Row>::create(folder.path(), "joined", "joined").unwrap();
+    let mut joined = TableWriter::<Row>::create(&folder.path().join("joined"), "joined").unwrap();
     joined.push(&expected[0]).unwrap();
     joined.write(&expected[1..]).unwrap();
     joined.copy_from(&path).unwrap();

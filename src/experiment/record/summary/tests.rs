@@ -1,8 +1,9 @@
 use std::collections::HashSet;
 
-use super::super::state::{from_bytes, to_bytes};
-use super::super::{PassBudget, RecordInput};
+use super::super::RecordInput;
+use super::super::input::PassBudget;
 use super::*;
+use crate::experiment::Tables;
 use crate::io_class::Class;
 use crate::io_class::testing::row;
 use crate::prompts::{Document, Documents};
@@ -65,13 +66,15 @@ fn classes() -> Vec<NeuronRow> {
 
 fn context(input: &RecordInput, row: u64) -> &[u32] {
     let (sequence, position) = input.place(row);
-    &input.sequences()[sequence].ids[..=position]
+    &input.sequence(sequence).ids[..=position]
 }
 
-fn read(summary: &mut Summary, input: &RecordInput, sequences: Range<usize>) {
-    let pass = input.pass(sequences).unwrap();
-    let mut posts = vec![0.0; pass.batch.tokens() * WIDTH];
-    for (row, token) in (pass.first_row..).zip(&pass.rows) {
+/// What a pass over some sequences gives.
+fn read(input: &RecordInput, sequences: &[usize]) -> Summary {
+    let batch = input.batch().subset(sequences).unwrap();
+    let recorded = input.recorded(&batch);
+    let mut posts = vec![0.0; batch.tokens() * WIDTH];
+    for (row, token) in (recorded.first_row..).zip(&recorded.rows) {
         for neuron in 0..WIDTH {
             posts[token.packed * WIDTH + neuron] = post(context(input, row), neuron);
         }
@@ -84,16 +87,21 @@ fn read(summary: &mut Summary, input: &RecordInput, sequences: Range<usize>) {
         up: &posts,
         post: &posts,
     };
-    summary.read(&rows, &pass).unwrap();
+    let mut summary = Summary::new(0..1, WIDTH);
+    summary.read(&rows, &recorded).unwrap();
+    summary
+}
+
+fn everything(input: &RecordInput) -> Summary {
+    read(input, &(0..input.sequences()).collect::<Vec<_>>())
 }
 
 #[test]
 fn an_event_is_listed_once_and_counted_every_time() {
     let input = input();
-    let rows = input.rows(150);
+    let rows = input.rows();
     assert!(rows as usize > 4 * CHUNK);
-    let mut summary = Summary::new(0..1, WIDTH);
-    read(&mut summary, &input, 0..150);
+    let summary = everything(&input);
     let classes = classes();
     let found = summary.rows(0, &classes).zip(summary.top(0));
     for (neuron, (found, top)) in found.enumerate() {
@@ -115,26 +123,42 @@ fn an_event_is_listed_once_and_counted_every_time() {
 }
 
 #[test]
-fn the_lists_do_not_depend_on_the_passes() {
+fn passes_join_to_the_whole() {
     let input = input();
-    let mut whole = Summary::new(0..1, WIDTH);
-    read(&mut whole, &input, 0..150);
-    for tokens in [1, 5, 64, 200] {
+    let whole = everything(&input);
+    let rows = |summary: &Summary| summary.rows(0, &classes()).collect::<Vec<_>>();
+    for tokens in [1, 5, 64, 200, 10_000] {
         let pairs = usize::MAX;
-        let mut parts = Summary::new(0..1, WIDTH);
-        for sequences in input.passes(0, PassBudget { tokens, pairs }) {
-            read(&mut parts, &input, sequences);
-            // stopped and gone on with
-            let bytes = to_bytes(&mut parts);
-            parts = Summary::new(0..1, WIDTH);
-            from_bytes(&mut parts, &bytes).unwrap();
+        let mut joined = Summary::new(0..1, WIDTH);
+        for pass in input.passes(PassBudget { tokens, pairs }) {
+            // As a part keeps it.
+            let tables = read(&input, &pass.units).into_rows().to_tables().unwrap();
+            let kept = Vec::<GroupRow>::of_tables(&tables).unwrap();
+            joined.join(&kept).unwrap();
         }
-        assert!(parts.top(0).eq(whole.top(0)), "{tokens} tokens a pass");
-        let largest = |summary: &Summary| -> Vec<f32> {
-            let classes = classes();
-            let rows = summary.rows(0, &classes);
-            rows.map(|row| row.max_abs_post).collect()
-        };
-        assert_eq!(largest(&parts), largest(&whole));
+        assert!(joined.top(0).eq(whole.top(0)), "{tokens} tokens a pass");
+        for (found, expected) in rows(&joined).iter().zip(rows(&whole)) {
+            let close = |a: Option<f64>, b: Option<f64>| {
+                let (a, b) = (a.unwrap(), b.unwrap());
+                assert!((a - b).abs() <= 1e-12 * b.abs(), "{a} {b}");
+            };
+            close(found.mean_post, expected.mean_post);
+            close(found.var_post, expected.var_post);
+            close(found.mean_post_gp_up, expected.mean_post_gp_up);
+            let exact = SummaryRow {
+                mean_post: expected.mean_post,
+                var_post: expected.var_post,
+                mean_post_gp_up: expected.mean_post_gp_up,
+                mean_post_gp_um: expected.mean_post_gp_um,
+                ..found.clone()
+            };
+            assert_eq!(exact, expected, "counts and largest values");
+        }
+        if tokens == 10_000 {
+            assert_eq!(joined, whole, "one pass changes no bit");
+        }
     }
+    let other = Summary::new(0..1, WIDTH + LANES).into_rows();
+    assert_eq!(Summary::new(0..1, WIDTH).join(&other), None);
+    assert_eq!(Summary::new(1..2, WIDTH + LANES).join(&other), None);
 }
