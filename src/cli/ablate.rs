@@ -68,9 +68,9 @@ impl Ablate {
         let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan)? else {
             return Ok(());
         };
-        let counts = answers.counts(&edits, counts(&plan));
+        let counts = answers.counts(&edits, counts(&plan.treatments));
         let files = |_: &_| answers.files(&command.opened.tokenizer);
-        command.finish(answers.wall_s, counts, files, &answers.json(json!({})), || {
+        command.finish(counts, files, &answers.json(json!({})), || {
             let [all, known] = answers.known();
             let heading = format!(
                 "{model}: knows {known} of {all} facts; {edit} on {} prompts, {draws} draws, fold {fold}",

@@ -13,7 +13,6 @@ use super::long_command::LongCommand;
 use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
-use crate::engine::Engine;
 use crate::experiment::{AblationPlan, TokenOutcome, ablate_text};
 use crate::report::{OutDir, RunInfo, TextOutcomes};
 use crate::tokens::Windowing;
@@ -75,12 +74,9 @@ pub fn ablate_texts(
         }
         Ok(())
     };
-    let model = command.opened.load()?;
-    let (engine, windows) = (Engine::new(&model), &texts.windows);
-    let found = command.job.run(&model, |run| {
-        ablate_text(run, &engine, windows, plan, &mut sink)
-    })?;
-    let Some((ablation, wall_s)) = found else {
+    let found =
+        command.run(|run, engine| ablate_text(run, engine, &texts.windows, plan, &mut sink))?;
+    let Some(ablation) = found else {
         return Ok(());
     };
     if let (Some(table), None) = (table, &failed) {
@@ -100,7 +96,7 @@ pub fn ablate_texts(
         Some(error) => Err(error.into()),
         None => Ok(vec![("effects.json", serde_json::to_vec_pretty(&effects)?)]),
     };
-    command.finish(wall_s, counts, files, &effects, || {
+    command.finish(counts, files, &effects, || {
         outln!(
             "\n{what} on {} tokens of {} documents ({})",
             count(ablation.tokens),

@@ -23,7 +23,7 @@ use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
 use super::treatments::{self, TreatmentArgs, merged};
-use crate::engine::{Engine, Lens};
+use crate::engine::Lens;
 use crate::experiment::attributes::{
     AttributeWords, Attributes, FilterOrder, RateSettings, attribute_effects, attributes,
     default_layers,
@@ -141,17 +141,14 @@ impl AttributesArgs {
         layers: LayerWindow,
         heading: &str,
     ) -> anyhow::Result<()> {
-        let model = command.opened.load()?;
-        let (engine, input) = (Engine::new(&model), about.input());
+        let input = about.input();
         let settings = RateSettings {
             filter_order: self.filter_order,
             top: self.top,
             lens: self.lens,
         };
-        let found = command.job.run(&model, |run| {
-            attributes(run, &engine, &input, plan, settings)
-        })?;
-        let Some((rates, wall_s)) = found else {
+        let found = command.run(|run, engine| attributes(run, engine, &input, plan, settings))?;
+        let Some(rates) = found else {
             return Ok(());
         };
         warn_of_values_kept(&rates.changed);
@@ -164,7 +161,7 @@ impl AttributesArgs {
             let effects = serde_json::to_vec_pretty(&effects.effects)?;
             Ok(vec![("rates.parquet", rates), ("effects.json", effects)])
         };
-        command.finish(wall_s, counts, files, &json, || {
+        command.finish(counts, files, &json, || {
             outln!("{heading}");
             edits.print_references(rates.reference);
             print_attributes(&effects, layers, plan.versus());
@@ -234,5 +231,5 @@ fn counts(
         "rates": rates,
         "absent_rates": absent_rates,
     });
-    merged(counts, treatments::counts(plan))
+    merged(counts, treatments::counts(&plan.treatments))
 }

@@ -1,7 +1,5 @@
 //! `classify`: every neuron's cosines and class.
 
-use std::time::Instant;
-
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
@@ -78,9 +76,8 @@ impl Chance {
 
 impl Classify {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // There are no passes to go on with.
-        let mut job = Job::claim(&self.output, &PartArgs::default(), start)?;
+        let mut job = Job::claim(&self.output, &PartArgs::default())?;
         let located = find_model(&self.model.model)?;
         let checkpoint = open_checkpoint(&located)?;
         let config = checkpoint.config();
@@ -108,7 +105,7 @@ impl Classify {
             let neurons = ("neurons.parquet", neurons_parquet(&table)?);
             Ok(vec![neurons, ("classes.json", classes.clone())])
         };
-        let written = job.finish(files, counts, start.elapsed().as_secs_f64());
+        let written = job.finish(files, counts);
         if self.output.json {
             print_json_text(&String::from_utf8(classes)?);
             return written.say(true);

@@ -14,7 +14,6 @@ use super::long_command::LongCommand;
 use super::reference::warn_of_values_kept;
 use super::run::File;
 use super::treatments::merged;
-use crate::engine::Engine;
 use crate::experiment::{
     Ablation, AblationPlan, Effect, KnownByRelation, Outcome, PromptSubset, ablate,
 };
@@ -49,7 +48,6 @@ pub struct Answers<'a> {
     pub ablation: Ablation,
     pub effects: Vec<Effect>,
     relations: Vec<KnownByRelation>,
-    pub wall_s: f64,
 }
 
 impl<'a> Answers<'a> {
@@ -59,12 +57,8 @@ impl<'a> Answers<'a> {
         (prompts, batch): (&'a PromptSet, &TokenBatch),
         plan: &'a AblationPlan,
     ) -> anyhow::Result<Option<Self>> {
-        let model = command.opened.load()?;
-        let engine = Engine::new(&model);
-        let found = command
-            .job
-            .run(&model, |run| ablate(run, &engine, batch, plan))?;
-        let Some((ablation, wall_s)) = found else {
+        let found = command.run(|run, engine| ablate(run, engine, batch, plan))?;
+        let Some(ablation) = found else {
             return Ok(None);
         };
         warn_of_values_kept(&ablation.changed);
@@ -74,7 +68,6 @@ impl<'a> Answers<'a> {
             prompts,
             plan,
             ablation,
-            wall_s,
         }))
     }
 

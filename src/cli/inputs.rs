@@ -27,29 +27,13 @@ pub type Tokenize = fn(&PromptSet, &Tokenizer, BosPolicy) -> Result<TokenBatch, 
 pub fn checked_batch(
     tokenize: Tokenize,
     set: &PromptSet,
-    tokenizer: &Tokenizer,
+    opened: &Opened,
     bos: BosPolicy,
-    vocab_size: usize,
 ) -> Result<TokenBatch, TokenError> {
-    let batch = tokenize(set, tokenizer, bos)?;
+    let batch = tokenize(set, &opened.tokenizer, bos)?;
     let id = |sequence: usize| set.prompts[sequence].id.as_str();
-    check(batch.sequences(), id, tokenizer, vocab_size)?;
+    check(batch.sequences(), id, opened)?;
     Ok(batch)
-}
-
-/// Documents as windows of tokens that the model has.
-pub fn checked_windows(
-    files: &[Documents],
-    tokenizer: &Tokenizer,
-    cut: Windowing,
-    vocab_size: usize,
-) -> Result<Vec<Window>, TokenError> {
-    let windows = windows(files, tokenizer, cut)?;
-    let documents: Vec<&Document> = files.iter().flat_map(|file| &file.documents).collect();
-    let id = |sequence: usize| documents[windows[sequence].document].id.as_str();
-    let sequences: Vec<&Sequence> = windows.iter().map(|window| &window.sequence).collect();
-    check(sequences, id, tokenizer, vocab_size)?;
-    Ok(windows)
 }
 
 /// Texts in windows of tokens that the model has.
@@ -61,9 +45,14 @@ pub struct Texts {
 impl Texts {
     /// Reads and cuts files.
     pub fn read(paths: &[PathBuf], opened: &Opened, cut: Windowing) -> anyhow::Result<Self> {
-        let (files, vocab_size) = (Documents::read_all(paths)?, opened.config().vocab_size);
-        let windows = checked_windows(&files, &opened.tokenizer, cut, vocab_size)?;
-        Ok(Self { files, windows })
+        let files = Documents::read_all(paths)?;
+        let windows = windows(&files, &opened.tokenizer, cut)?;
+        let texts = Self { files, windows };
+        let (documents, windows) = (texts.documents(), &texts.windows);
+        let id = |sequence: usize| documents[windows[sequence].document].id.as_str();
+        let sequences: Vec<&Sequence> = windows.iter().map(|window| &window.sequence).collect();
+        check(sequences, id, opened)?;
+        Ok(texts)
     }
 
     /// The names of the files.
@@ -79,19 +68,17 @@ impl Texts {
 
     /// What was read, for `run.json`.
     pub fn info(&self) -> Vec<PromptSetInfo> {
-        let files = self.files.iter();
-        files
-            .map(|file| PromptSetInfo::new(&file.name, &file.sha256))
-            .collect()
+        let info = |file: &Documents| PromptSetInfo::new(&file.name, &file.sha256);
+        self.files.iter().map(info).collect()
     }
 }
 
 fn check<'a, 'b>(
     sequences: impl IntoIterator<Item = &'a Sequence> + Clone,
     id: impl Fn(usize) -> &'b str,
-    tokenizer: &Tokenizer,
-    vocab_size: usize,
+    opened: &Opened,
 ) -> Result<(), TokenError> {
+    let (tokenizer, vocab_size) = (&opened.tokenizer, opened.config().vocab_size);
     check_vocabulary(sequences.clone(), tokenizer, vocab_size)?;
     for SpecialInText { token, sequences } in special_tokens(sequences, tokenizer) {
         let mut ids: Vec<&str> = sequences.into_iter().map(&id).collect();

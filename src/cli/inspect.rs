@@ -6,11 +6,12 @@ use clap::Args;
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use super::setup::{find_model, tokenizer};
+use super::setup::find_model;
 use super::table::count;
 use super::terminal::print_json;
 use crate::hub::DEFAULT_MODEL;
 use crate::model::{Activation, AttentionSpec, Checkpoint, LoadOptions, MemoryEstimate, Residency};
+use crate::open::tokenizer_of;
 use crate::tokens::BosPolicy;
 
 /// Print a model's family, shapes, memory per mode, rope and BOS; reads no weights unless asked to check them
@@ -62,7 +63,7 @@ impl Inspect {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let located = find_model(&self.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
-        let (tokenizer, config) = (tokenizer(&located)?, checkpoint.config());
+        let (tokenizer, config) = (tokenizer_of(&located.files)?, checkpoint.config());
         let bos = tokenizer.bos_for(BosPolicy::Auto)?;
         let checked = self.check.then(|| checkpoint.check_weights()).transpose()?;
         let plan = LoadOptions::default().plan(config).ok();

@@ -1,7 +1,6 @@
 //! What a long command is: one that runs passes of a model, keeps what each gives, and ends with files and a table.
 
 use std::path::Path;
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
@@ -14,6 +13,8 @@ use super::inputs::{Tokenize, checked_batch};
 use super::run::{File, Job, PartArgs};
 use super::setup::{Opened, bos_in_words, run_info};
 use super::terminal::print_json;
+use crate::engine::Engine;
+use crate::experiment::{ExperimentError, Run};
 use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::PromptSet;
 use crate::report::{PromptSetInfo, RunInfo};
@@ -69,16 +70,14 @@ impl<'a> LongCommand<'a> {
         Ok(Self {
             name,
             args,
-            job: Job::claim(&args.output, &args.part, Instant::now())?,
+            job: Job::claim(&args.output, &args.part)?,
             opened: Opened::to_run(model, &args.compute)?,
         })
     }
 
     /// Prompts as tokens that the model has.
     pub fn batch(&self, tokenize: Tokenize, set: &PromptSet) -> Result<TokenBatch, TokenError> {
-        let Opened { tokenizer, .. } = &self.opened;
-        let vocab_size = self.opened.config().vocab_size;
-        checked_batch(tokenize, set, tokenizer, self.args.bos, vocab_size)
+        checked_batch(tokenize, set, &self.opened, self.args.bos)
     }
 
     /// Reads what an edit needs; `neurons` is a file that stands for a class.
@@ -120,16 +119,25 @@ impl<'a> LongCommand<'a> {
         NeuronTable::classify(&self.opened.checkpoint, fold, threshold)
     }
 
+    /// Loads the model and runs `experiment` on it; nothing where that was one shard of several.
+    pub fn run<T>(
+        &self,
+        experiment: impl FnOnce(&mut Run<'_>, &Engine<'_>) -> Result<T, ExperimentError>,
+    ) -> anyhow::Result<Option<T>> {
+        let model = self.opened.load()?;
+        let engine = Engine::new(&model);
+        self.job.run(&model, |run| experiment(run, &engine))
+    }
+
     /// Writes the files, where there is a folder, and prints the results: as JSON, or by `print` for a person.
     pub fn finish(
         &self,
-        wall_s: f64,
         counts: Value,
         files: impl FnOnce(&RunInfo) -> anyhow::Result<Vec<File>>,
         json: &impl Serialize,
         print: impl FnOnce(),
     ) -> anyhow::Result<()> {
-        let written = self.job.finish(files, counts, wall_s);
+        let written = self.job.finish(files, counts);
         let for_machines = self.args.output.json;
         if for_machines {
             print_json(json)?;

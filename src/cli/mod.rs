@@ -87,7 +87,7 @@ enum Command {
     Neuron(neuron::NeuronArgs),
     Generate(generate::Generate),
     Classify(classify::Classify),
-    Record(record::Record),
+    Record(Box<record::Record>),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
     Rank(Box<rank::Rank>),
@@ -136,7 +136,7 @@ impl Cli {
             Command::Sweep(sweep) => sweep.run(),
             Command::Rank(rank) => rank.run(),
             Command::Verify(verify) => verify.run(),
-            Command::Merge(merge) => merge.run(),
+            Command::Merge(merge) => merge.run(|words| Cli::try_parse_from(words)?.run()),
             Command::Report(report) => report.run(),
             Command::Attributes(attributes) => attributes.run(),
         }

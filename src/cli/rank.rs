@@ -17,7 +17,6 @@ use super::rank_table::{print_curve, print_neurons};
 use super::reference::warn_of_values_kept;
 use super::table::count;
 use super::treatments::FEWEST_DRAWS;
-use crate::engine::Engine;
 use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, MatchedDraws};
@@ -100,12 +99,8 @@ impl Rank {
         command.describe(&self, Some(&set), Vec::new())?;
 
         let (name, plan) = self.plan(&command, &edits)?;
-        let model = command.opened.load()?;
-        let engine = Engine::new(&model);
-        let found = command
-            .job
-            .run(&model, |run| rank(run, &engine, &batch, &plan))?;
-        let Some((ranking, wall_s)) = found else {
+        let found = command.run(|run, engine| rank(run, engine, &batch, &plan))?;
+        let Some(ranking) = found else {
             return Ok(());
         };
         warn_of_values_kept(&ranking.changed);
@@ -136,10 +131,10 @@ impl Rank {
             ])
         };
         let json = self.as_json(&ranking, &name);
-        command.finish(wall_s, counts, files, &json, || {
+        command.finish(counts, files, &json, || {
             self.print_heading(&ranking, &name);
             edits.print_references(ranking.reference);
-            print_neurons(&ranking, model.config());
+            print_neurons(&ranking, command.opened.config());
             print_curve(&ranking, self.draws, self.evaluation());
         })
     }
@@ -161,14 +156,10 @@ impl Rank {
         let table = command.classify()?;
         let sets = edits.select(&table, &[self.query])?;
         let names: Vec<String> = sets.iter().map(|(name, _)| name.clone()).collect();
-        let treatments = sets.into_iter().map(|(name, set)| {
-            let none = MatchedDraws {
-                sets: Vec::new(),
-                shortfall: Vec::new(),
-            };
-            Treatment::new(name, set, none)
-        });
-        let treatments = treatments.collect();
+        let treatments = sets
+            .into_iter()
+            .map(|(name, set)| Treatment::new(name, set, MatchedDraws::default()))
+            .collect();
         let ablation = edits.plan(&table, treatments, PromptSubset::Known, self.run.seed);
         let settings = RankSettings {
             top: self.top,

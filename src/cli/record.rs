@@ -1,30 +1,30 @@
 //! `record`: what the neurons do while the model reads.
 
-mod plan;
+mod dense_args;
+mod input_args;
 mod view;
 
 use std::ops::Range;
-use std::path::PathBuf;
-use std::time::Instant;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
-use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
+use self::dense_args::DenseArgs;
+use self::input_args::InputArgs;
+use super::args::{ModelArg, as_text, parse_layers};
+use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
-use super::run::{Job, PartArgs};
-use super::setup::{check_memory, find_model, open_checkpoint};
-use super::terminal::print_json;
-use crate::engine::Engine;
+use super::treatments::{counts, merged};
+use crate::experiment::Treatment;
 use crate::experiment::record::{
-    Activity, ClassSets, RecordPlan, RecordSink, TOKENS_PER_PASS, class_view, record,
+    ClassSets, RecordInput, RecordPlan, RecordSink, TOKENS_PER_PASS, class_view, record,
 };
-use crate::io_class::{Match, NeuronTable};
-use crate::model::Model;
-use crate::report::{RecordFiles, expected_bytes};
-use crate::stats::BootstrapSettings;
-use crate::tokens::{BosPolicy, Positions};
-use plan::{Plan, SiteChoice};
+use crate::io_class::{
+    Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, matched_draws,
+};
+use crate::report::{DensePlan, RecordFiles, RunInfo, expected_bytes};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -70,54 +70,22 @@ pub struct Record {
     #[command(flatten)]
     #[serde(flatten)]
     model: ModelArg,
-    /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
-    /// with the fields of known_1000 or CounterFact; the targets are not read [default: the bundled facts].
-    #[arg(long, value_name = "FILE")]
-    prompts: Option<PathBuf>,
-    /// Texts instead of prompts: a plain text or JSON Lines file, or `neutral` for the bundled text. May be
-    /// given several times.
-    #[arg(long, value_name = "FILE", conflicts_with = "prompts")]
-    text: Vec<PathBuf>,
-    /// Read no more than so many tokens: whole prompts, and of texts the beginning.
-    #[arg(long, value_name = "N", value_parser = numbers::token_limit, allow_negative_numbers = true)]
-    max_tokens: Option<usize>,
-    /// Tokens of a window of text, BOS included [default: 1024, or what the model can read].
-    #[arg(long, value_name = "N", requires = "text", value_parser = numbers::tokens, allow_negative_numbers = true)]
-    context: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    input: InputArgs,
     /// The strongest neurons, by |post|, that activations.parquet holds of each token and layer (16 bytes each);
     /// 0: no such file.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = numbers::shown, allow_negative_numbers = true)]
     top: usize,
-    /// Also write whole tensors of --sites, one per site and layer, f32, a row per recorded token.
-    #[arg(long, requires = "out")]
-    dense: bool,
-    /// Sites of --dense, by name (of all layers) or full name (of one): hook_resid_pre, hook_attn_out,
-    /// hook_resid_mid, mlp.hook_pre (gate), mlp.hook_pre_linear (up), mlp.hook_post (post), hook_mlp_out,
-    /// hook_resid_post, ln_final.hook_scale; such as mlp.hook_post,blocks.3.hook_resid_mid.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "A,B",
-        default_value = "mlp.hook_post",
-        requires = "dense"
-    )]
-    sites: Vec<SiteChoice>,
-    /// Neurons of --dense, for its mlp sites: a file with one `layer.neuron` a line (# begins a comment) [default: all].
-    #[arg(long, value_name = "FILE", requires = "dense")]
-    neurons: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    dense: DenseArgs,
     /// Record these layers alone, in all files: 3..9 means layers 3 to 8.
     #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     layers: Option<Range<usize>>,
-    /// Record these tokens of the prompts alone, in all files: all, subject, subject-last or last.
-    #[arg(long, default_value = "all", conflicts_with = "text")]
-    #[serde(serialize_with = "as_text")]
-    positions: Positions,
     /// Random sets that each class is compared with.
     #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
-    /// Seed of the random sets and of the bootstrap.
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
-    seed: u64,
     /// What the random sets share with the class: the layers, or also the norms of w_out.
     #[arg(
         long = "match",
@@ -126,118 +94,114 @@ pub struct Record {
     )]
     #[serde(serialize_with = "as_text")]
     matching: Match,
-    /// Whether prompts and windows begin with a BOS token: as the model's tokenizer does (auto), always or never.
-    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
-    #[serde(serialize_with = "as_text")]
-    bos: BosPolicy,
     #[command(flatten)]
     #[serde(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    class: ClassArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: OutputArgs,
+    run: RunArgs,
 }
 
 impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        let mut job = Job::claim(&self.output, &self.part, start)?;
-        let load_options = self.compute.load_options()?;
-        let located = find_model(&self.model.model)?;
-        let checkpoint = open_checkpoint(&located)?;
-        check_memory(&load_options, checkpoint.config())?;
-        let (plan, info) = self.plan(&located, checkpoint.config())?;
-        job.describe(|| Ok(info))?;
-        if let (Some(out), false) = (job.out(), job.goes_on()) {
-            out.check_space(self.expected_bytes(&plan))?;
+        anyhow::ensure!(
+            self.matching != Match::LayerFrequency,
+            "--match layer+frequency has nothing to match by: how often neurons fire is what `record` measures. Use \
+             layer or layer+norm here; `ablate` and `sweep` take the frequencies from this recording (--reference)"
+        );
+        let mut command = LongCommand::open("record", &self.model, &self.run)?;
+        let config = command.opened.config();
+        let layers = self.layers.clone().unwrap_or(0..config.n_layers());
+        check_layers(&layers, config.n_layers()).context("--layers")?;
+        let tensors = self.dense.plan(&layers, config)?;
+        let (input, (prompts, texts)) = self.input.read(&command)?;
+        let dense = tensors.map(|plan| plan.with_rows(input.rows()));
+        let dense = dense.as_ref();
+        command.describe(&self, prompts.as_ref(), texts)?;
+        if let (Some(out), false) = (command.job.out(), command.job.goes_on()) {
+            out.check_space(self.expected_bytes(&input, layers.len(), dense))?;
         }
 
-        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let sets = ClassSets::new(self.treatments(&table, &plan.layers)?, &table);
-        let model = Model::load(checkpoint, load_options)?;
-        let dense = plan.dense.as_ref();
-        let mut files = job
-            .out()
-            .map(|out| RecordFiles::new(out, &table, self.top, dense));
-        let of_run = RecordPlan {
-            input: &plan.input,
-            layers: plan.layers.clone(),
+        let table = command.classify()?;
+        let sets = ClassSets::new(self.treatments(&table, &layers)?, &table);
+        let out = command.job.out();
+        let mut files = out.map(|out| RecordFiles::new(out, &table, self.top, dense));
+        let plan = RecordPlan {
+            input: &input,
+            layers: layers.clone(),
             sets: &sets,
         };
-        let recorded = job.run(&model, |run| {
+        let found = command.run(|run, engine| {
             let sink = files.as_mut().map(|files| files as &mut dyn RecordSink);
-            record(run, &Engine::new(&model), &of_run, sink)
+            record(run, engine, &plan, sink)
         })?;
-        let Some((recording, wall_s)) = recorded else {
+        let Some(recording) = found else {
             return Ok(());
         };
-        let settings = BootstrapSettings {
-            seed: self.seed,
-            ..BootstrapSettings::default()
-        };
-        let view = class_view(&recording.activity, &settings)?;
-        let written = || {
+        let activities = class_view(&recording.activity, &self.run.bootstrap())?;
+        let counts = merged(input_counts(&input, &layers), counts(sets.treatments()));
+        let write = |_: &RunInfo| {
             if let Some(files) = &files {
-                files.finish(&recording, &plan.input, &plan.tokenizer)?;
+                files.finish(&recording, &input, &command.opened.tokenizer)?;
             }
-            let view = serde_json::to_vec_pretty(&view)?;
-            Ok(vec![("class_activity.json", view)])
+            let activities = serde_json::to_vec_pretty(&activities)?;
+            Ok(vec![("class_activity.json", activities)])
         };
-        let written = job.finish(|_| written(), counts(&plan, &sets), wall_s);
-        self.print(&view, &plan, &sets)?;
-        written.say(self.output.json)
+        command.finish(counts, write, &activities, || {
+            let heading = view::Heading {
+                model: &self.model.model,
+                units: input.units.len(),
+                unit_name: input.kind.units(),
+                tokens: input.rows(),
+                layers,
+                fold: self.run.class.fold,
+                draws: self.draws,
+            };
+            view::print(&activities, &heading, &sets);
+        })
     }
 
     /// Bytes that the files take, those of the passes among them until they are joined.
-    fn expected_bytes(&self, plan: &Plan) -> u64 {
-        let passes = plan.input.batch().tokens().div_ceil(TOKENS_PER_PASS);
+    fn expected_bytes(&self, input: &RecordInput, layers: usize, dense: Option<&DensePlan>) -> u64 {
+        let passes = input.batch().tokens().div_ceil(TOKENS_PER_PASS);
         let copies = if passes > 1 { 2 } else { 1 };
-        let rows = plan.input.rows();
-        copies * expected_bytes(rows, plan.layers.len(), self.top, plan.dense.as_ref())
+        copies * expected_bytes(input.rows(), layers, self.top, dense)
     }
 
-    fn print(&self, view: &[Activity], plan: &Plan, sets: &ClassSets) -> anyhow::Result<()> {
-        if self.output.json {
-            print_json(view)?;
-            return Ok(());
-        }
-        let input = &plan.input;
-        let heading = view::Heading {
-            model: &self.model.model,
-            units: input.units.len(),
-            unit_name: input.kind.units(),
-            tokens: input.rows(),
-            layers: plan.layers.clone(),
-            fold: self.class.fold,
-            draws: self.draws,
+    /// The classes that have neurons in the recorded layers, each with its draws.
+    fn treatments(
+        &self,
+        table: &NeuronTable,
+        layers: &Range<usize>,
+    ) -> anyhow::Result<Vec<Treatment>> {
+        let matching = self.matching.with(None)?;
+        let of_class = |class: Class| {
+            let set = match table.select(class.into(), Some(layers.clone())) {
+                Err(ClassError::EmptyClass { .. }) => return None,
+                set => set,
+            };
+            Some(set.and_then(|set| {
+                let draws = match matched_draws(table, &set, self.draws, self.run.seed, matching) {
+                    // A class that is all there is has figures, and nothing to compare them with.
+                    Err(ClassError::NothingOutside { .. }) => MatchedDraws::default(),
+                    draws => draws?,
+                };
+                Ok(Treatment::new(class.to_string(), set, draws))
+            }))
         };
-        view::print(view, &heading, sets);
-        Ok(())
+        let treatments = Class::ALL.into_iter().filter_map(of_class);
+        Ok(treatments.collect::<Result<_, ClassError>>()?)
     }
 }
 
-fn counts(plan: &Plan, sets: &ClassSets) -> serde_json::Value {
-    let input = &plan.input;
+/// For `run.json`.
+fn input_counts(input: &RecordInput, layers: &Range<usize>) -> serde_json::Value {
     let (sequences, tokens) = (input.sequences(), input.batch().tokens());
-    let treatments = sets.treatments();
-    let neurons = treatments.iter().map(|t| (&t.class, t.neurons.len()));
-    let shortfall = treatments.iter().map(|t| (&t.class, &t.shortfall));
-    serde_json::json!({
+    json!({
         "units": input.units.len(),
         "kind": input.kind.units(),
         "sequences": {"read": sequences, "of": sequences},
         "tokens": {"read": tokens, "of": tokens},
         "rows": input.rows(),
         "repeated_rows": input.repeated_rows(),
-        "layers": [plan.layers.start, plan.layers.end],
-        "neurons": neurons.collect::<std::collections::BTreeMap<_, _>>(),
-        "shortfall": shortfall.collect::<std::collections::BTreeMap<_, _>>(),
+        "layers": [layers.start, layers.end],
     })
 }

@@ -1,5 +1,6 @@
 //! A run on its way to its folder: whole, in shards, or ended before and to be gone on with.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use clap::Args;
@@ -77,6 +78,8 @@ pub struct Job {
     /// `run.json` but for the counts.
     info: Option<RunInfo>,
     start: Instant,
+    /// Seconds that the passes took, earlier runs' among them; absent where there were none.
+    passes_s: Cell<Option<f64>>,
 }
 
 /// Where the files of a finished run are, or why they could not be written; said once the results are printed.
@@ -85,14 +88,15 @@ pub struct Written(anyhow::Result<Option<Placed>>);
 
 impl Job {
     /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
-    pub fn claim(output: &OutputArgs, part: &PartArgs, start: Instant) -> anyhow::Result<Self> {
+    pub fn claim(output: &OutputArgs, part: &PartArgs) -> anyhow::Result<Self> {
         let (resume, shard) = (part.resume, part.shard);
         let mut job = Self {
             out: None,
             shard,
             earlier: None,
             info: None,
-            start,
+            start: Instant::now(),
+            passes_s: Cell::new(None),
         };
         let goes_on = resume || shard.is_some();
         let (Some(path), true) = (&output.out, goes_on) else {
@@ -164,13 +168,13 @@ impl Job {
         }
     }
 
-    /// Runs `experiment`, whose parts are kept where there is a folder, with the seconds that it took, earlier ones among
-    /// them. Nothing where it was one shard of several. Where it ends early, the error says what is kept and how to go on.
+    /// Runs `experiment`, whose parts are kept where there is a folder. Nothing where it was one shard of several. Where it
+    /// ends early, the error says what is kept and how to go on.
     pub fn run<T>(
         &self,
         model: &Model,
         experiment: impl FnOnce(&mut Run<'_>) -> Result<T, ExperimentError>,
-    ) -> anyhow::Result<Option<(T, f64)>> {
+    ) -> anyhow::Result<Option<T>> {
         // Without a folder nothing would be kept, and Ctrl-C ends the program as usual.
         let stop = match self.out {
             Some(_) => Stop::on_signals("stopping; the passes that are through are kept")?,
@@ -181,7 +185,7 @@ impl Job {
             let found = experiment(&mut Run::new(&meter))?;
             meter.clear();
             model.check_unchanged()?;
-            return Ok(Some((found, self.start.elapsed().as_secs_f64())));
+            return Ok(Some(found));
         };
         self.begin()?;
         let mut parts = Parts::new(out, info, self.start);
@@ -205,7 +209,8 @@ impl Job {
             Err(error) => Err(error.into()),
             Ok(found) => {
                 model.check_unchanged()?;
-                Ok(Some((found, parts.wall_s())))
+                self.passes_s.set(Some(parts.wall_s()));
+                Ok(Some(found))
             }
         }
     }
@@ -215,7 +220,6 @@ impl Job {
         &self,
         files: impl FnOnce(&RunInfo) -> anyhow::Result<Vec<File>>,
         counts: Value,
-        wall_s: f64,
     ) -> Written {
         let (Some(out), Some(info)) = (&self.out, &self.info) else {
             return Written(Ok(None));
@@ -223,7 +227,7 @@ impl Job {
         let info = RunInfo {
             finished: true,
             counts,
-            wall_s,
+            wall_s: (self.passes_s.get()).unwrap_or_else(|| self.start.elapsed().as_secs_f64()),
             ..info.clone()
         };
         let placed = files(&info).and_then(|files| Ok(out.commit(&files, &info)?));

@@ -25,7 +25,7 @@ impl Opened {
         let located = find_model(&model.model)?;
         Ok(Self {
             checkpoint: open_checkpoint(&located)?,
-            tokenizer: tokenizer(&located)?,
+            tokenizer: tokenizer_of(&located.files)?,
             located,
             options,
         })
@@ -38,9 +38,20 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Refuses a model that does not fit the memory.
-    pub fn check_memory(&self) -> anyhow::Result<()> {
-        check_memory(&self.options, self.config())
+    /// Refuses a model that does not fit the memory in any way; says so where nobody asked for the layers to be read as
+    /// the run reaches them, and they will be.
+    pub fn check_memory(&self) -> Result<(), ModelError> {
+        let (options, config) = (&self.options, self.config());
+        let plan = options.plan(config)?;
+        if plan.residency == Residency::Streamed && options.max_memory.is_none() {
+            let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
+            notice!(
+                "{} would hold the whole model, and less is free: layers are read from the files as the run \
+                 reaches them, with the same results (--max-memory sets a limit)",
+                BinaryBytes(estimate.resident_bytes)
+            );
+        }
+        Ok(())
     }
 
     /// Layers, widths, and everything else that decides the arithmetic.
@@ -57,26 +68,6 @@ impl Opened {
 /// Finds the model, fetching it if needed.
 pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
     Ok(locate(name, &Meter::new())?)
-}
-
-/// Refuses a model that does not fit the memory in any way; says so where nobody asked for the layers
-/// to be read as the run reaches them, and they will be.
-pub fn check_memory(options: &LoadOptions, config: &Config) -> anyhow::Result<()> {
-    let plan = options.plan(config)?;
-    if plan.residency == Residency::Streamed && options.max_memory.is_none() {
-        let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
-        notice!(
-            "{} would hold the whole model, and less is free: layers are read from the files as the run \
-             reaches them, with the same results (--max-memory sets a limit)",
-            BinaryBytes(estimate.resident_bytes)
-        );
-    }
-    Ok(())
-}
-
-/// The tokenizer that belongs to the model.
-pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
-    Ok(tokenizer_of(&located.files)?)
 }
 
 /// The model's checkpoint; says once what its files leave open, and what in them is not known here.

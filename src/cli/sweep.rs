@@ -80,7 +80,7 @@ impl Sweep {
             Ok(files)
         };
         let json = answers.json(json!({"absent": plan.absent}));
-        command.finish(answers.wall_s, counts, files, &json, || {
+        command.finish(counts, files, &json, || {
             let [all, known] = answers.known();
             let (cells, conditions) = (plan.cells.len(), plan.ablation.len());
             let heading = format!(

@@ -97,10 +97,9 @@ impl TreatmentArgs {
 }
 
 /// How many neurons the classes have, and which of their baselines have fewer, for `run.json`.
-pub fn counts(plan: &AblationPlan) -> Value {
-    let treatments = || plan.treatments.iter();
-    let neurons = treatments().map(|t| (&t.class, t.neurons.len()));
-    let shortfall = treatments().map(|t| (&t.class, &t.shortfall));
+pub fn counts(treatments: &[Treatment]) -> Value {
+    let neurons = treatments.iter().map(|t| (&t.class, t.neurons.len()));
+    let shortfall = treatments.iter().map(|t| (&t.class, &t.shortfall));
     json!({
         "neurons": neurons.collect::<BTreeMap<_, _>>(),
         "shortfall": shortfall.collect::<BTreeMap<_, _>>(),

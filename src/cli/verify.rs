@@ -112,7 +112,7 @@ impl Verify {
         let found = command
             .job
             .run(&model, |run| verify(run, &input, &settings))?;
-        let Some((claims, wall_s)) = found else {
+        let Some(claims) = found else {
             return Ok(());
         };
         let (prompts, windows) = (set.prompts.len(), &texts.windows);
@@ -125,7 +125,7 @@ impl Verify {
             let page = verdicts_html(info, &claims)?;
             Ok(vec![("claims.json", claims), ("report.html", page)])
         };
-        command.finish(wall_s, counts, files, &json, || {
+        command.finish(counts, files, &json, || {
             outln!(
                 "\n{}: {} facts, {} tokens of {} documents, {} draws, fold {}, seed {}{}",
                 self.model.model,

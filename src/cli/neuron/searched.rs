@@ -27,8 +27,8 @@ impl Searched {
         opened: &Opened,
         bos: BosPolicy,
     ) -> anyhow::Result<Self> {
-        let (set, vocab_size) = (read_prompts(path)?, opened.config().vocab_size);
-        let batch = checked_batch(tokenize, &set, &opened.tokenizer, bos, vocab_size)?;
+        let set = read_prompts(path)?;
+        let batch = checked_batch(tokenize, &set, opened, bos)?;
         let sources = set.prompts.into_iter().map(|prompt| {
             let text = format!("{} {}", prompt.prompt, prompt.target);
             (prompt.id, text)

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use comfy_table::Table;
 
-use super::super::table::{ABSENT, Columns, Digits, count, table_of};
+use crate::cli::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::experiment::Treatment;
 use crate::experiment::record::{Activity, ClassSets, Quantity, Role, Scope};
 use crate::io_class::Fold;
