@@ -14,7 +14,6 @@ use super::threads::at_most_cores;
 use crate::hub::DEFAULT_MODEL;
 use crate::io_class::Fold;
 use crate::model::LoadOptions;
-use crate::report::{OutDir, Overwrite, ReportError};
 
 /// Which model.
 #[derive(Args, Serialize)]
@@ -96,7 +95,6 @@ pub struct ClassArgs {
     /// Which norm gains are folded into the weights before the cosines: that of the norm before the
     /// MLP (pre, the paper's), none, or also that of the norm after it (pre+post).
     #[arg(long, default_value = "pre", value_name = "pre|none|pre+post")]
-    #[serde(serialize_with = "as_text")]
     pub fold: Fold,
     /// A cosine counts where it is beyond this, strictly; between 0 and 1.
     #[arg(long, default_value_t = 0.5, value_parser = numbers::threshold, allow_negative_numbers = true)]
@@ -115,21 +113,6 @@ pub struct OutputArgs {
     /// Print JSON for a machine instead of the table.
     #[arg(long)]
     pub json: bool,
-}
-
-impl OutputArgs {
-    /// Claims the folder before any work is done.
-    pub fn claim(&self) -> Result<Option<OutDir>, ReportError> {
-        let overwrite = if self.force {
-            Overwrite::Replace
-        } else {
-            Overwrite::Refuse
-        };
-        self.out
-            .as_deref()
-            .map(|path| OutDir::claim(path, overwrite))
-            .transpose()
-    }
 }
 
 /// `3..9`: layers 3 to 8.

@@ -15,14 +15,14 @@ use self::table::{
     print_attributes, print_left_out, print_settings, print_text_words, warn_of_floor,
 };
 use super::about_subjects::{AboutSubjects, subjects_first, warn_of_prompts};
-use super::args::{ModelArg, as_text, parse_layers};
+use super::args::{ModelArg, parse_layers};
 use super::edits::Edits;
 use super::inputs::read_prompts;
-use super::long_command::{LongCommand, RunArgs};
+use super::long_command::{LongCommand, RunArgs, merged};
 use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
-use super::treatments::{self, TreatmentArgs, merged};
+use super::treatments::{self, TreatmentArgs};
 use crate::engine::Lens;
 use crate::experiment::attributes::{
     AttributeWords, Attributes, FilterOrder, RateSettings, attribute_effects, attributes,
@@ -70,13 +70,11 @@ pub struct AttributesArgs {
         default_value = "top-first",
         value_name = "top-first|filter-first"
     )]
-    #[serde(serialize_with = "as_text")]
     filter_order: FilterOrder,
     /// What the residual goes through before the unembedding: nothing (raw, as published), or the final
     /// norm (final-norm, as in the logit lens). Where a few dimensions of the residual are much larger
     /// than the others, they alone decide the raw rate.
     #[arg(long, default_value = "raw", value_name = "raw|final-norm")]
-    #[serde(serialize_with = "as_text")]
     lens: Lens,
     /// How many tokens are taken.
     #[arg(long, default_value = "50", value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
@@ -100,8 +98,8 @@ impl AttributesArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let subjects = self.subjects.as_deref();
-        let subjects = subjects.map_or_else(Subjects::bundled, Subjects::read)?;
+        let file = self.subjects.as_deref();
+        let subjects = file.map_or_else(Subjects::bundled, Subjects::read)?;
         let (prompts, stop_words) = (self.ask(&subjects)?, StopWords::bundled());
         let mut command = LongCommand::open("attributes", &self.model, &self.run)?;
         let (tokenizer, config) = (&command.opened.tokenizer, command.opened.config());
@@ -186,8 +184,8 @@ impl AttributesArgs {
 
     /// The layers that the mean is over.
     fn rate_layers(&self, n_layers: usize) -> anyhow::Result<LayerWindow> {
-        let layers = self.rate_layers.clone();
-        let layers = layers.unwrap_or_else(|| default_layers(n_layers));
+        let asked = self.rate_layers.clone();
+        let layers = asked.unwrap_or_else(|| default_layers(n_layers));
         check_layers(&layers, n_layers).context("--rate-layers")?;
         Ok(LayerWindow {
             first: layers.start,

@@ -129,11 +129,9 @@ impl Classify {
         table: &NeuronTable,
     ) -> anyhow::Result<ChanceLevels> {
         let (config, meter) = (checkpoint.config(), Meter::new());
-        let regions = self
-            .chance
-            .is_mismatched(config)
-            .then(|| mismatched_regions(checkpoint, self.class.fold, &meter));
-        let regions = regions.transpose()?;
+        let mismatched = || mismatched_regions(checkpoint, self.class.fold, &meter);
+        let asked = self.chance.is_mismatched(config);
+        let regions = asked.then(mismatched).transpose()?;
         meter.clear();
         Ok(ChanceLevels::new(table, config.d_model, regions.as_deref()))
     }

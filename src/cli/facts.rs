@@ -6,14 +6,12 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::args::as_text;
 use super::edits::Edits;
 use super::effects_table::print_relations;
 use super::inputs::read_prompts;
-use super::long_command::LongCommand;
+use super::long_command::{LongCommand, merged};
 use super::reference::warn_of_values_kept;
 use super::run::File;
-use super::treatments::merged;
 use crate::experiment::{
     Ablation, AblationPlan, Effect, KnownByRelation, Outcome, PromptSubset, ablate,
 };
@@ -30,7 +28,6 @@ pub struct FactArgs {
     prompts: Option<PathBuf>,
     /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
     #[arg(long, default_value = "known", value_name = "known|all")]
-    #[serde(serialize_with = "as_text")]
     pub subset: PromptSubset,
 }
 
@@ -102,12 +99,9 @@ impl<'a> Answers<'a> {
     /// The outcomes and the effects.
     pub fn files(&self, tokenizer: &Tokenizer) -> anyhow::Result<Vec<File>> {
         let outcomes: Vec<Outcome> = self.ablation.outcomes().collect();
-        let outcomes = outcomes_parquet(&outcomes, &self.prompts.prompts, tokenizer)?;
+        let table = outcomes_parquet(&outcomes, &self.prompts.prompts, tokenizer)?;
         let effects = serde_json::to_vec_pretty(&self.effects)?;
-        Ok(vec![
-            ("outcomes.parquet", outcomes),
-            ("effects.json", effects),
-        ])
+        Ok(vec![("outcomes.parquet", table), ("effects.json", effects)])
     }
 
     /// Prints what the model knows, the `heading`, and where the edit's values are from.

@@ -204,8 +204,8 @@ impl Generate {
     fn arms(&self, opened: &Opened) -> anyhow::Result<Vec<Arm>> {
         let clean = ("clean", Condition::Clean);
         let ClassArgs { fold, threshold } = self.class;
-        let neurons = self.neurons.as_deref();
-        let edits = Edits::read(&self.edit, neurons, opened, self.bos, fold)?;
+        let file = self.neurons.as_deref();
+        let edits = Edits::read(&self.edit, file, opened, self.bos, fold)?;
         if !self.edits() {
             return Ok(vec![clean]);
         }
@@ -213,8 +213,8 @@ impl Generate {
         let table = NeuronTable::classify(&opened.checkpoint, fold, threshold)?;
         let sets = edits.select(&table, &self.classes)?;
         let (names, sets): (Vec<String>, Vec<NeuronSet>) = sets.into_iter().unzip();
-        let neurons = sets.iter().flat_map(NeuronSet::iter);
-        let neurons = NeuronSet::new(opened.config(), neurons)?;
+        let all = sets.iter().flat_map(NeuronSet::iter);
+        let neurons = NeuronSet::new(opened.config(), all)?;
         let label = names.join(" + ");
         notice!(
             "{label}: {} neurons, {}",

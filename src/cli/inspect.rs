@@ -157,10 +157,10 @@ impl Inspection {
     }
 
     fn print_memory(&self) {
-        let types = self.stored_types.iter();
-        let types: Vec<_> = types.map(|(name, n)| format!("{name} ×{n}")).collect();
-        let (stored, types) = (BinaryBytes(self.stored_bytes), types.join(", "));
-        print("stored as", format!("{stored} ({types})"));
+        let stored = self.stored_types.iter();
+        let types: Vec<_> = stored.map(|(name, n)| format!("{name} ×{n}")).collect();
+        let (bytes, types) = (BinaryBytes(self.stored_bytes), types.join(", "));
+        print("stored as", format!("{bytes} ({types})"));
         let MemoryEstimate {
             resident_bytes,
             streamed_bytes,

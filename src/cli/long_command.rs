@@ -147,3 +147,11 @@ impl<'a> LongCommand<'a> {
         written.say(for_machines)
     }
 }
+
+/// The fields of both objects.
+pub fn merged(mut object: Value, other: Value) -> Value {
+    if let (Value::Object(fields), Value::Object(others)) = (&mut object, other) {
+        fields.extend(others);
+    }
+    object
+}

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::args::{ModelArg, as_text};
+use super::args::ModelArg;
 use super::edit_args::EditArgs;
 use super::edits::Edits;
 use super::inputs::read_prompts;
@@ -60,7 +60,7 @@ pub struct Rank {
         value_name = "CLASS",
         default_value = "conditional-depletion"
     )]
-    #[serde(rename = "class", serialize_with = "as_text")]
+    #[serde(rename = "class")]
     query: ClassQuery,
     /// Instead of a class: a file with one `layer.neuron` a line (# begins a comment).
     #[arg(long, value_name = "FILE", conflicts_with = "query")]

@@ -13,10 +13,10 @@ use serde_json::json;
 
 use self::dense_args::DenseArgs;
 use self::input_args::InputArgs;
-use super::args::{ModelArg, as_text, parse_layers};
-use super::long_command::{LongCommand, RunArgs};
+use super::args::{ModelArg, parse_layers};
+use super::long_command::{LongCommand, RunArgs, merged};
 use super::numbers;
-use super::treatments::{counts, merged};
+use super::treatments::counts;
 use crate::experiment::Treatment;
 use crate::experiment::record::{
     ClassSets, RecordInput, RecordPlan, RecordSink, TOKENS_PER_PASS, class_view, record,
@@ -92,7 +92,6 @@ pub struct Record {
         default_value = "layer",
         value_name = "layer|layer+norm"
     )]
-    #[serde(serialize_with = "as_text")]
     matching: Match,
     #[command(flatten)]
     #[serde(flatten)]
@@ -113,8 +112,8 @@ impl Record {
         check_layers(&layers, config.n_layers()).context("--layers")?;
         let tensors = self.dense.plan(&layers, config)?;
         let (input, (prompts, texts)) = self.input.read(&command)?;
-        let dense = tensors.map(|plan| plan.with_rows(input.rows()));
-        let dense = dense.as_ref();
+        let tensors = tensors.map(|plan| plan.with_rows(input.rows()));
+        let dense = tensors.as_ref();
         command.describe(&self, prompts.as_ref(), texts)?;
         if let (Some(out), false) = (command.job.out(), command.job.goes_on()) {
             out.check_space(self.expected_bytes(&input, layers.len(), dense))?;

@@ -89,7 +89,7 @@ pub struct Written(anyhow::Result<Option<Placed>>);
 impl Job {
     /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
     pub fn claim(output: &OutputArgs, part: &PartArgs) -> anyhow::Result<Self> {
-        let (resume, shard) = (part.resume, part.shard);
+        let PartArgs { resume, shard } = *part;
         let mut job = Self {
             out: None,
             shard,
@@ -98,24 +98,29 @@ impl Job {
             start: Instant::now(),
             passes_s: Cell::new(None),
         };
-        let goes_on = resume || shard.is_some();
-        let (Some(path), true) = (&output.out, goes_on) else {
-            job.out = output.claim()?;
+        let Some(path) = &output.out else {
             return Ok(job);
         };
-        let path = match shard {
-            Some(shard) => shard_folder(path, shard),
-            None => path.clone(),
+        let goes_on = resume || shard.is_some();
+        let overwrite = if goes_on {
+            Overwrite::Resume
+        } else if output.force {
+            Overwrite::Replace
+        } else {
+            Overwrite::Refuse
         };
-        let out = OutDir::claim(&path, Overwrite::Resume).map_err(|error| match error {
-            ReportError::Finished { path } => anyhow::anyhow!(
+        let path = shard.map_or_else(|| path.clone(), |shard| shard_folder(path, shard));
+        let out = OutDir::claim(&path, overwrite).map_err(|error| match error {
+            ReportError::Finished { path } if goes_on => anyhow::anyhow!(
                 "the run in {} is finished; there is nothing to resume",
                 path.display()
             ),
             error => error.into(),
         })?;
-        job.earlier = out.unfinished();
-        if job.earlier.is_none() && resume {
+        if goes_on {
+            job.earlier = out.unfinished();
+        }
+        if resume && job.earlier.is_none() {
             notice!("nothing was kept in {}: beginning anew", path.display());
         }
         job.out = Some(out);
@@ -269,20 +274,23 @@ fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
     if !out.has_parts() {
         return error;
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let parts = out.path().join("parts");
     anyhow::anyhow!(
         "{error:#}\nthe passes that are through are kept in {}. When this is mended, go on with\n  {}",
-        out.path().join("parts").display(),
-        resume_line(&arguments),
+        parts.display(),
+        how_to_go_on(),
     )
 }
 
 /// The error of a run that was stopped after `what`, which is kept in `out`: how to go on.
 fn stopped(what: &str, out: &OutDir) -> anyhow::Error {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     anyhow::anyhow!(
         "stopped after {what}, which are kept in {}. Go on with\n  {}",
         out.path().display(),
-        resume_line(&arguments),
+        how_to_go_on(),
     )
+}
+
+fn how_to_go_on() -> String {
+    resume_line(&std::env::args().skip(1).collect::<Vec<String>>())
 }

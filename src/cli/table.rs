@@ -1,6 +1,6 @@
 //! Text tables and numbers for people.
 
-pub use crate::report::number::{ABSENT, Digits, count, p_value};
+pub use crate::report::number::{ABSENT, Digits, count, p_value, plural};
 pub use crate::report::view::Columns;
 
 use crate::printable::printable;

@@ -8,7 +8,6 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::args::as_text;
 use super::edit_args::EditArgs;
 use super::edits::Edits;
 use super::long_command::LongCommand;
@@ -28,7 +27,6 @@ pub struct TreatmentArgs {
         value_name = "A,B",
         default_value = "enrichment,conditional-enrichment,depletion,conditional-depletion"
     )]
-    #[serde(serialize_with = "as_texts")]
     classes: Vec<ClassQuery>,
     /// Instead of classes: a file with one `layer.neuron` a line (# begins a comment).
     #[arg(long, value_name = "FILE", conflicts_with = "classes")]
@@ -46,7 +44,6 @@ pub struct TreatmentArgs {
         default_value = "layer",
         value_name = "layer|layer+norm|layer+frequency"
     )]
-    #[serde(serialize_with = "as_text")]
     matching: Match,
 }
 
@@ -106,14 +103,6 @@ pub fn counts(treatments: &[Treatment]) -> Value {
     })
 }
 
-/// The fields of both objects.
-pub fn merged(mut object: Value, other: Value) -> Value {
-    if let (Value::Object(fields), Value::Object(others)) = (&mut object, other) {
-        fields.extend(others);
-    }
-    object
-}
-
 fn warn_of_baseline(treatment: &Treatment) {
     for shortfall in &treatment.shortfall {
         notice!("warning: {}: {shortfall}", treatment.class);
@@ -126,11 +115,4 @@ fn warn_of_baseline(treatment: &Treatment) {
             treatment.class
         );
     }
-}
-
-fn as_texts<T: std::fmt::Display, S: serde::Serializer>(
-    values: &[T],
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    to.collect_seq(values.iter().map(T::to_string))
 }
