@@ -7,7 +7,7 @@ use super::ExperimentError;
 use super::metric::Metric;
 use super::outcome::PromptSubset;
 use super::plan::Treatment;
-use super::sweep::LayerWindow;
+use super::window::LayerWindow;
 use crate::stats::{
     BootstrapSettings, Contrast, Interval, bootstrap_mean, contrast, holm_present, mean,
 };

@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::score::Score;
-use super::text::TokenScore;
+use super::score::{Score, TokenScore};
 
 /// A number per unit, a prompt or a document.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@
 mod ablate;
 pub mod attributes;
 mod effects;
+mod error;
 mod evidence;
 mod generate;
 mod groups;
@@ -24,9 +25,11 @@ mod score;
 mod sweep;
 mod text;
 pub mod verify;
+mod window;
 
 pub use ablate::{Ablation, KnownByRelation, ablate};
 pub use effects::{ArmMeans, Effect, Estimate};
+pub use error::ExperimentError;
 pub use evidence::{Evidence, Versus};
 pub use generate::{Choice, Generator};
 pub use metric::{METRICS, Metric, Source};
@@ -36,117 +39,7 @@ pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreErr
 pub use plan::{AblationPlan, Treatment};
 pub use reference::CleanReference;
 pub use run::{Measure, Measured, NullEdits, Pass, Ran, Run, Stage};
-pub use score::{Score, Scorer};
-pub use sweep::{Cell, LayerWindow, SweepPlan, layer_windows};
-pub use text::{TextAblation, TokenOutcome, TokenScore, TokenSink, ablate_text};
-
-use std::ops::Range;
-
-use crate::engine::EngineError;
-use crate::hooks::{NeuronError, ReferenceError};
-use crate::io_class::ClassError;
-use crate::stats::StatsError;
-use crate::tokens::TokenError;
-
-/// What can go wrong in an experiment.
-#[derive(Debug, thiserror::Error)]
-pub enum ExperimentError {
-    /// The clean model answers none of the prompts.
-    #[error(
-        "the model knows none of the {prompts} prompts (top-1 of the first target token), so there is no \
-         recall to lose; use --subset all, other prompts, or check --bos"
-    )]
-    NothingKnown {
-        /// How many prompts were run.
-        prompts: usize,
-    },
-    /// Fewer known prompts than a ranking needs.
-    #[error(
-        "the model knows {known} of the {prompts} prompts (top-1 of the first target token), and {needed} are needed \
-         to rank neurons on{}; use more prompts, or check --bos",
-        if *needed > 2 { " one half and measure on the other (--same-prompts needs 2)" } else { "" }
-    )]
-    FewKnown {
-        /// Prompts that the model knows.
-        known: usize,
-        /// How many were run.
-        prompts: usize,
-        /// How many must be known.
-        needed: usize,
-    },
-    /// A text without two tokens in a row.
-    #[error("no text has two tokens, so there is nothing to predict; give a longer one")]
-    NoTokens,
-    /// A prompt without a text about its subject.
-    #[error(
-        "prompt {prompt} has no text about its subject; give one text for each prompt of the batch"
-    )]
-    NoText {
-        /// Index of the prompt in its set.
-        prompt: usize,
-    },
-    /// A residual that gives the tokens no order.
-    #[error(
-        "the residual after layer {layer} at the subject of prompt {prompt} points at {found} of {wanted} tokens, the other \
-         scores are not numbers; run it in f32 (--dtype f32), or with a milder --mode"
-    )]
-    NoOrder {
-        /// The layer.
-        layer: usize,
-        /// Index of the prompt in its set.
-        prompt: usize,
-        /// Tokens with a score.
-        found: usize,
-        /// Tokens asked for.
-        wanted: usize,
-    },
-    /// A window of layers that is wider than the layers there are.
-    #[error(
-        "a window of {width} layers has no room in layers {}..{}; make --window smaller or --layers larger",
-        layers.start, layers.end
-    )]
-    WideWindow {
-        /// Layers of the window.
-        width: usize,
-        /// The layers to choose from.
-        layers: Range<usize>,
-    },
-    /// A neuron that the model does not have.
-    #[error(transparent)]
-    Neuron(#[from] NeuronError),
-    /// A class or a baseline.
-    #[error(transparent)]
-    Class(#[from] ClassError),
-    /// The values of a mode.
-    #[error(transparent)]
-    Reference(#[from] ReferenceError),
-    /// The run itself.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The batch.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The estimates.
-    #[error(transparent)]
-    Stats(#[from] StatsError),
-    /// The run was stopped between two passes.
-    #[error("stopped after {done} of {of} passes")]
-    StoppedAfter {
-        /// Passes that are through.
-        done: usize,
-        /// All passes.
-        of: usize,
-    },
-    /// What a pass gave could not be kept, or what was kept not read.
-    #[error(transparent)]
-    Store(StoreError),
-    /// The passes that other processes run are needed to go on.
-    #[error("{missing} passes are those of other shards; join the shards with gatelens merge")]
-    OtherShards {
-        /// How many.
-        missing: usize,
-    },
-    /// Parts that belong to another run.
-    #[error("what was kept is not of this run; begin anew with --force and without --resume")]
-    OtherRun,
-}
+pub use score::{Score, Scorer, TokenScore};
+pub use sweep::{Cell, SweepPlan};
+pub use text::{TextAblation, TokenOutcome, TokenSink, ablate_text};
+pub use window::{LayerWindow, layer_windows};

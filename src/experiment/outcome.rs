@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::score::Score;
-use super::sweep::LayerWindow;
+use super::window::LayerWindow;
 
 /// The part that a condition plays in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::evidence::Versus;
 use super::outcome::{Arm, PromptSubset};
-use super::sweep::LayerWindow;
+use super::window::LayerWindow;
 use crate::hooks::{Condition, Edit, Mode, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
 use crate::tokens::Positions;

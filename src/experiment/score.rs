@@ -1,4 +1,4 @@
-//! Scores of a prompt from the logits at its target positions.
+//! Scores of a prompt from the logits at its target positions; and what a score of a token of running text is.
 //!
 //! The target is scored over all its tokens with teacher forcing; rank, entropy, KL divergence and
 //! top token are those at the last prompt token. Sums over the vocabulary run in f64.
@@ -27,6 +27,19 @@ pub struct Score {
     pub kl_nats: f64,
     /// The most probable next token there.
     pub top_token: u32,
+}
+
+/// How the model predicts one token of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenScore {
+    /// Minus the log-probability of the token that follows, nats.
+    pub loss_nats: f64,
+    /// Entropy of the prediction, nats.
+    pub entropy_nats: f64,
+    /// Rank of the token that follows, 1 is best.
+    pub rank: u32,
+    /// Natural log of what the final norm divides the residual by.
+    pub log_scale: f64,
 }
 
 /// A prompt under a condition, as a part keeps it.

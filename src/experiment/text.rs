@@ -15,24 +15,11 @@ use super::part::Sharing;
 use super::plan::{AblationPlan, ConditionRow, Conditions};
 use super::reference::{CleanReference, resolve};
 use super::run::{Measure, Measured, NullEdits, Pass, Run, Stage};
-use super::score::{entropy, log_sum_exp};
+use super::score::{TokenScore, entropy, log_sum_exp};
 use crate::engine::{Engine, LogitBlock, Progress, Readout};
 use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
-
-/// How the model predicts one token of a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TokenScore {
-    /// Minus the log-probability of the token that follows, nats.
-    pub loss_nats: f64,
-    /// Entropy of the prediction, nats.
-    pub entropy_nats: f64,
-    /// Rank of the token that follows, 1 is best.
-    pub rank: u32,
-    /// Natural log of what the final norm divides the residual by.
-    pub log_scale: f64,
-}
 
 /// A position of a text under a condition, as a part keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -19,8 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::ReportError;
 use super::lock::{Attempt, Lock};
-use super::owned::{self, Mark, PARTS, PLAN, RUN};
-use super::parts::is_of_pass;
+use super::owned::{self, Mark, PARTS, PLAN, RUN, is_of_pass};
 use super::run_info::RunInfo;
 use place::{move_new, real_folder};
 

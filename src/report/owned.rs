@@ -186,6 +186,24 @@ pub(super) fn damage(run: &RunInfo, path: &Path) -> Option<String> {
     }
 }
 
+/// The name of a file of a pass in `parts`.
+pub(super) fn name_of_pass(pass: usize, ending: &str) -> String {
+    format!("{pass:05}{ending}")
+}
+
+/// Whether a file in `parts` is one of a pass.
+pub(super) fn is_of_pass(name: &str) -> bool {
+    let digits = name.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = &name[digits..];
+    let endings = [".parquet", ".safetensors", ".part"];
+    digits >= 5 && rest.starts_with(['.', '-']) && endings.iter().any(|end| rest.ends_with(end))
+}
+
+/// The same file under another name, without its bytes where the file system can do that.
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop))
+}
+
 /// Of a whole file, lower-case hex.
 pub(super) fn sha256_file(path: &Path) -> io::Result<String> {
     let (mut file, mut hasher) = (File::open(path)?, Sha256::new());

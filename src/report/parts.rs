@@ -18,7 +18,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, PARTS};
+use super::owned::{self, PARTS, name_of_pass};
 use super::run_info::{OutputFile, RunInfo};
 use super::sealed::{open, seal};
 use super::table::read_batches;
@@ -68,28 +68,15 @@ impl<'o> Parts<'o> {
     }
 }
 
-/// The name of a file of a pass.
-pub(super) fn name_of(pass: usize, ending: &str) -> String {
-    format!("{pass:05}{ending}")
-}
-
 fn table_name(pass: usize, table: usize) -> String {
     match table {
-        0 => name_of(pass, ".parquet"),
-        n => name_of(pass, &format!("-{n}.parquet")),
+        0 => name_of_pass(pass, ".parquet"),
+        n => name_of_pass(pass, &format!("-{n}.parquet")),
     }
 }
 
 fn mark_path(folder: &Path, pass: usize) -> PathBuf {
-    folder.join(PARTS).join(name_of(pass, ".part"))
-}
-
-/// Whether a file in `parts` is one of a pass.
-pub(super) fn is_of_pass(name: &str) -> bool {
-    let digits = name.bytes().take_while(u8::is_ascii_digit).count();
-    let rest = &name[digits..];
-    let endings = [".parquet", ".safetensors", ".part"];
-    digits >= 5 && rest.starts_with(['.', '-']) && endings.iter().any(|end| rest.ends_with(end))
+    folder.join(PARTS).join(name_of_pass(pass, ".part"))
 }
 
 /// What stands beside the files of a pass of `run`, where all are whole.
@@ -186,7 +173,7 @@ impl PartStore for Parts<'_> {
             why,
         };
         let mark = mark_of(folder, pass, &self.run);
-        let mark = mark.map_err(|why| unreadable(&name_of(pass, ".part"), why.to_string()))?;
+        let mark = mark.map_err(|why| unreadable(&name_of_pass(pass, ".part"), why.to_string()))?;
         let Some(mark) = mark else {
             return Ok(None); // not there, or not whole: the pass is run again
         };

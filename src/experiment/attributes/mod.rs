@@ -9,107 +9,27 @@
 //! subject enrichment; Gerstner and Schütze, arXiv 2505.17936. [`FilterOrder`] holds where the two differ.
 
 mod effects;
+mod rate;
 mod reader;
 mod words;
 
 pub use effects::{
     Adjustment, AttributeEffect, AttributeEffects, attribute_effects, default_layers,
 };
+pub use rate::{FilterOrder, RateSettings, Share};
+pub use reader::AttributeInput;
 pub use words::{AttributeWords, Spread};
 
-use std::fmt;
-use std::num::NonZeroUsize;
-use std::str::FromStr;
+use reader::{RateMeasure, RateReader};
 
-use serde::{Deserialize, Serialize};
-
-use self::reader::{RateMeasure, RateReader};
 use super::ExperimentError;
 use super::outcome::Arm;
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
 use super::run::{NullEdits, Run, Stage};
-use crate::engine::{Engine, Lens};
+use crate::engine::Engine;
 use crate::hooks::EditCount;
-use crate::tokens::TokenBatch;
-
-/// Which comes first, the best tokens or the filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FilterOrder {
-    /// The best tokens are taken, and of these stop words and short tokens dropped (Gerstner and Schütze). A rate is over
-    /// fewer tokens then, perhaps none.
-    #[default]
-    TopFirst,
-    /// Stop words and short tokens are dropped, and of the rest the best taken (Geva et al.).
-    FilterFirst,
-}
-
-impl FilterOrder {
-    /// The name in files and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            FilterOrder::TopFirst => "top-first",
-            FilterOrder::FilterFirst => "filter-first",
-        }
-    }
-}
-
-impl fmt::Display for FilterOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for FilterOrder {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [FilterOrder::TopFirst, FilterOrder::FilterFirst]
-            .into_iter()
-            .find(|order| order.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no order; accepted: top-first, filter-first"))
-    }
-}
-
-/// Which tokens a rate is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct RateSettings {
-    /// Which comes first, the best tokens or the filter.
-    pub filter_order: FilterOrder,
-    /// How many of the best tokens.
-    pub top: NonZeroUsize,
-    /// What the residual goes through before the unembedding.
-    pub lens: Lens,
-}
-
-impl RateSettings {
-    /// Gerstner and Schütze's: of the top 50 tokens those that the filter leaves, no final norm.
-    pub fn published() -> Self {
-        Self {
-            filter_order: FilterOrder::TopFirst,
-            top: NonZeroUsize::MIN.saturating_add(49),
-            lens: Lens::Raw,
-        }
-    }
-}
-
-/// The tokens of one rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// Those that the filter leaves.
-    pub kept: u32,
-    /// Those of them that occur in the text.
-    pub hits: u32,
-}
-
-impl Share {
-    /// hits / kept; absent where nothing is kept.
-    pub fn rate(self) -> Option<f64> {
-        (self.kept > 0).then(|| f64::from(self.hits) / f64::from(self.kept))
-    }
-}
 
 /// A row of `rates.parquet`: one prompt under one condition after one layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,16 +103,6 @@ impl Attributes {
         let absent = shares().filter(|share| share.kept == 0).count();
         (shares().count(), absent)
     }
-}
-
-/// What is asked about.
-pub struct AttributeInput<'a> {
-    /// Prompts that end with their subjects, numbered from 0.
-    pub batch: &'a TokenBatch,
-    /// Of each prompt, the place of its subject's text in `words`.
-    pub texts: &'a [usize],
-    /// What counts of tokens and texts.
-    pub words: &'a AttributeWords,
 }
 
 /// Runs the clean model and every condition of the plan on all prompts. Residuals are kept at the subjects' last tokens

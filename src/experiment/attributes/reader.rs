@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::rate::{FilterOrder, RateSettings, Share};
 use super::words::AttributeWords;
-use super::{AttributeInput, FilterOrder, RateSettings, Share};
 use crate::engine::{Engine, Progress};
 use crate::experiment::ExperimentError;
 use crate::experiment::run::{Measure, Measured, Pass};
@@ -14,6 +14,16 @@ use crate::tokens::{Positions, TokenBatch};
 
 /// Bytes of residual rows that wait to go through the unembedding together.
 const WAITING_BYTES: usize = 16 << 20;
+
+/// What is asked about.
+pub struct AttributeInput<'a> {
+    /// Prompts that end with their subjects, numbered from 0.
+    pub batch: &'a TokenBatch,
+    /// Of each prompt, the place of its subject's text in `words`.
+    pub texts: &'a [usize],
+    /// What counts of tokens and texts.
+    pub words: &'a AttributeWords,
+}
 
 /// The share of a prompt after a layer under a condition, as a part keeps it.
 #[derive(Serialize, Deserialize)]

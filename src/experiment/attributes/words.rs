@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Share;
+use super::rate::Share;
 use crate::prompts::{StopWords, SubjectText, Subjects};
 use crate::stats::median;
 use crate::tokens::{PromptProblem, TokenError, Tokenizer, text_problem};

@@ -3,8 +3,8 @@
 use super::super::ExperimentError;
 use super::super::effects::Arms;
 use super::super::plan::Treatment;
-use super::claim::Direction;
-use super::judge::Finding;
+use super::finding::Direction;
+use super::finding::Finding;
 use crate::io_class::Class;
 use crate::stats::{BootstrapSettings, contrast, mean};
 

@@ -1,10 +1,12 @@
-//! The claims, a row each, and what a test of one says.
+//! The claims, a row each.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::super::ExperimentError;
-use super::judge::Finding;
-use super::needs::{Need, Results};
+use super::finding::Finding;
+use super::needs::Need;
+use super::results::Results;
+use super::sets::ENRICHMENT;
 use super::{depletion, frequency, recall, subjects, weights};
 use crate::io_class::Class;
 
@@ -32,9 +34,6 @@ pub enum About {
     /// Counts or cosines of all neurons.
     Counts,
 }
-
-/// The classes of the claims about recall.
-pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::ConditionalEnrichment];
 
 const NO_FIGURE: &str = "no figure published";
 
@@ -178,96 +177,4 @@ impl Serialize for Claim {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(self.name)
     }
-}
-
-/// What a test says of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// The claim's direction, beyond chance.
-    #[serde(rename = "supported")]
-    Supported,
-    /// The other direction, beyond chance.
-    #[serde(rename = "contradicted")]
-    Contradicted,
-    /// Within what chance does.
-    #[serde(rename = "not distinguishable")]
-    NotDistinguishable,
-    /// The model or the input does not have what the test needs.
-    #[serde(rename = "not testable")]
-    NotTestable,
-}
-
-impl Verdict {
-    /// As in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Supported => "supported",
-            Verdict::Contradicted => "contradicted",
-            Verdict::NotDistinguishable => "not distinguishable",
-            Verdict::NotTestable => "not testable",
-        }
-    }
-}
-
-/// What the claim says of the estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Below the comparison.
-    Lower,
-    /// Above it.
-    Higher,
-}
-
-impl Direction {
-    /// Whether an estimate lies on the claimed side of 0.
-    pub fn holds(self, estimate: f64) -> bool {
-        match self {
-            Direction::Lower => estimate < 0.0,
-            Direction::Higher => estimate > 0.0,
-        }
-    }
-
-    /// As in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Direction::Lower => "lower",
-            Direction::Higher => "higher",
-        }
-    }
-}
-
-/// One test of a claim; an entry of `claims.json`. What could not be estimated is absent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClaimTest {
-    /// Which claim.
-    pub id: &'static str,
-    /// The claim in a sentence.
-    pub claim: &'static str,
-    /// What is measured, with its unit.
-    pub quantity: String,
-    /// Where the claim has it.
-    pub direction: Direction,
-    /// What it is compared with.
-    pub compared_with: String,
-    /// The difference to that.
-    pub estimate: Option<f64>,
-    /// Lower end of its 95 % interval.
-    pub ci_low: Option<f64>,
-    /// Upper end.
-    pub ci_high: Option<f64>,
-    /// Two-sided.
-    pub p: Option<f64>,
-    /// Holm-adjusted over all tests of the run.
-    pub p_adjusted: Option<f64>,
-    /// Random sets.
-    pub draws: usize,
-    /// Prompts, documents, neurons or layers.
-    pub n: usize,
-    /// What was published.
-    pub published: &'static str,
-    /// What follows.
-    pub verdict: Verdict,
-    /// The figures behind it, or why there is none.
-    pub why: String,
 }

@@ -6,7 +6,7 @@ use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::super::run::Run;
 use super::against::of;
-use super::judge::LEVEL;
+use super::finding::LEVEL;
 use super::needs::{Needs, Recall, Text};
 use super::sets::{Group, Member};
 use crate::hooks::Mode;

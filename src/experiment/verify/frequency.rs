@@ -1,15 +1,10 @@
 //! The claims about how often a gate is positive.
 
 use super::super::ExperimentError;
-use super::super::plan::Treatment;
-use super::super::record::{
-    Activity, ClassSets, Quantity, RecordInput, RecordPlan, Scope, class_view, record,
-};
-use super::super::run::Run;
 use super::against::no_class;
-use super::claim::Direction;
-use super::judge::{Basis, Finding};
-use super::needs::{Needs, Results};
+use super::finding::Direction;
+use super::finding::{Basis, Finding};
+use super::results::Results;
 use crate::io_class::Class;
 
 /// P(gate > 0) of depletion neurons.
@@ -51,35 +46,4 @@ fn frequency(results: &Results<'_>, class: Class, direction: Direction) -> Findi
         ),
         ..missing
     }
-}
-
-/// The frequency of each of these classes that has neurons, in a clean run over the text.
-pub(super) fn activity(
-    needs: &Needs<'_>,
-    run: &mut Run<'_>,
-    classes: &[Class],
-) -> Result<Vec<(Class, Activity)>, ExperimentError> {
-    let (there, treatments): (Vec<Class>, Vec<Treatment>) = classes
-        .iter()
-        .filter_map(|class| Some((*class, needs.sets.get(*class)?.treatment.clone())))
-        .unzip();
-    if there.is_empty() {
-        return Ok(Vec::new());
-    }
-    let table = needs.input.table;
-    let windows = needs.input.windows.to_vec();
-    let input = RecordInput::of_texts(vec![needs.input.documents.clone()], windows)?;
-    let sets = ClassSets::new(treatments, table);
-    let plan = RecordPlan {
-        input: &input,
-        layers: 0..table.layers.len(),
-        sets: &sets,
-    };
-    let recording = record(run, needs.engine, &plan, None)?;
-    let view = class_view(&recording.activity, &needs.settings.bootstrap)?;
-    let wanted = view.into_iter().filter(|activity| {
-        activity.scope() == Scope::All && activity.quantity == Quantity::Frequency
-    });
-    // The view is in the order of the classes.
-    Ok(there.into_iter().zip(wanted).collect())
 }

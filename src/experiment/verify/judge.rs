@@ -1,133 +1,73 @@
-//! From evidence to a verdict: one rule for all claims, which can come out either way.
+//! From a finding to a verdict: one rule for all claims, which can come out either way.
 
-use super::claim::{Claim, ClaimTest, Direction, Verdict};
-use crate::stats::{Contrast, Interval, Tested, holm_present};
+use serde::{Deserialize, Serialize};
 
-/// The chance of any false verdict in a run, after Holm's adjustment.
-pub const LEVEL: f64 = 0.05;
+use super::claim::Claim;
+use super::finding::{Basis, Direction, Finding, LEVEL};
+use crate::stats::holm_present;
 
-/// What a test found.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Basis {
-    /// An estimate with its uncertainty.
-    Tested {
-        estimate: f64,
-        interval: Option<Interval>,
-        p: Option<f64>,
-        draws: usize,
-    },
-    /// A property of all neurons or layers, which no chance enters; the estimate is shown beside it.
-    Counted { estimate: f64, holds: bool },
-    /// Nothing could be tested.
-    Missing,
+/// What a test says of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The claim's direction, beyond chance.
+    #[serde(rename = "supported")]
+    Supported,
+    /// The other direction, beyond chance.
+    #[serde(rename = "contradicted")]
+    Contradicted,
+    /// Within what chance does.
+    #[serde(rename = "not distinguishable")]
+    NotDistinguishable,
+    /// The model or the input does not have what the test needs.
+    #[serde(rename = "not testable")]
+    NotTestable,
 }
 
-impl Basis {
-    /// The same relative to a value that the claim compares with.
-    pub fn minus(self, reference: f64) -> Self {
+impl Verdict {
+    /// As in files.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Basis::Tested {
-                estimate,
-                interval,
-                p,
-                draws,
-            } => Basis::Tested {
-                estimate: estimate - reference,
-                interval: interval.map(|interval| Interval {
-                    low: interval.low - reference,
-                    high: interval.high - reference,
-                }),
-                p,
-                draws,
-            },
-            other => other,
+            Verdict::Supported => "supported",
+            Verdict::Contradicted => "contradicted",
+            Verdict::NotDistinguishable => "not distinguishable",
+            Verdict::NotTestable => "not testable",
         }
     }
 }
 
-impl From<Contrast> for Basis {
-    fn from(contrast: Contrast) -> Self {
-        Basis::Tested {
-            estimate: contrast.estimate,
-            interval: contrast.interval,
-            p: contrast.p,
-            draws: contrast.draws,
-        }
-    }
-}
-
-impl From<Tested> for Basis {
-    fn from(tested: Tested) -> Self {
-        Basis::Tested {
-            estimate: tested.estimate,
-            interval: tested.interval,
-            p: Some(tested.p),
-            draws: 0,
-        }
-    }
-}
-
-/// A test before its verdict.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Finding {
+/// One test of a claim; an entry of `claims.json`. What could not be estimated is absent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClaimTest {
+    /// Which claim.
+    pub id: &'static str,
+    /// The claim in a sentence.
+    pub claim: &'static str,
+    /// What is measured, with its unit.
     pub quantity: String,
+    /// Where the claim has it.
     pub direction: Direction,
+    /// What it is compared with.
     pub compared_with: String,
-    pub evidence: Basis,
+    /// The difference to that.
+    pub estimate: Option<f64>,
+    /// Lower end of its 95 % interval.
+    pub ci_low: Option<f64>,
+    /// Upper end.
+    pub ci_high: Option<f64>,
+    /// Two-sided.
+    pub p: Option<f64>,
+    /// Holm-adjusted over all tests of the run.
+    pub p_adjusted: Option<f64>,
+    /// Random sets.
+    pub draws: usize,
     /// Prompts, documents, neurons or layers.
     pub n: usize,
+    /// What was published.
+    pub published: &'static str,
+    /// What follows.
+    pub verdict: Verdict,
+    /// The figures behind it, or why there is none.
     pub why: String,
-    /// Why this does not support the claim even where the estimate does. It can only take support away.
-    pub objection: Option<String>,
-}
-
-impl Finding {
-    /// Something that cannot be tested here.
-    pub fn missing(quantity: &str, direction: Direction, compared_with: &str, why: String) -> Self {
-        Self {
-            quantity: quantity.to_string(),
-            direction,
-            compared_with: compared_with.to_string(),
-            evidence: Basis::Missing,
-            n: 0,
-            why,
-            objection: None,
-        }
-    }
-
-    fn p(&self) -> Option<f64> {
-        match self.evidence {
-            Basis::Tested { p, .. } => p,
-            _ => None,
-        }
-    }
-
-    /// The p of "not in the claimed direction"; 1 where nothing was tested.
-    pub fn one_sided_p(&self) -> f64 {
-        match (&self.evidence, self.p()) {
-            (Basis::Tested { estimate, .. }, Some(p)) => match self.direction.holds(*estimate) {
-                true => p / 2.0,
-                false => 1.0 - p / 2.0,
-            },
-            _ => 1.0,
-        }
-    }
-
-    /// The verdict of this finding alone.
-    fn verdict(&self, p_adjusted: Option<f64>) -> Verdict {
-        match (&self.evidence, p_adjusted) {
-            (Basis::Missing, _) => Verdict::NotTestable,
-            (Basis::Counted { holds: true, .. }, _) => Verdict::Supported,
-            (Basis::Counted { holds: false, .. }, _) => Verdict::Contradicted,
-            (Basis::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
-                match self.direction.holds(*estimate) {
-                    true => Verdict::Supported,
-                    false => Verdict::Contradicted,
-                }
-            }
-            (Basis::Tested { .. }, _) => Verdict::NotDistinguishable,
-        }
-    }
 }
 
 /// The verdicts of a run; p values are adjusted over all of its tests.
@@ -153,6 +93,22 @@ pub(super) fn judge(findings: Vec<(&Claim, Finding)>) -> Vec<ClaimTest> {
 }
 
 impl Finding {
+    /// The verdict of this finding alone.
+    fn verdict(&self, p_adjusted: Option<f64>) -> Verdict {
+        match (&self.evidence, p_adjusted) {
+            (Basis::Missing, _) => Verdict::NotTestable,
+            (Basis::Counted { holds: true, .. }, _) => Verdict::Supported,
+            (Basis::Counted { holds: false, .. }, _) => Verdict::Contradicted,
+            (Basis::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
+                match self.direction.holds(*estimate) {
+                    true => Verdict::Supported,
+                    false => Verdict::Contradicted,
+                }
+            }
+            (Basis::Tested { .. }, _) => Verdict::NotDistinguishable,
+        }
+    }
+
     fn into_test(
         self,
         claim: &Claim,

@@ -5,58 +5,31 @@ mod against;
 mod claim;
 mod damage;
 mod depletion;
+mod finding;
 mod frequency;
+mod input;
 mod judge;
 mod needs;
 mod recall;
+mod results;
 mod sets;
+mod steps;
 mod subjects;
 mod times;
 mod weights;
 
-pub use claim::{About, CLAIMS, Claim, ClaimTest, Direction, Verdict};
-pub use judge::LEVEL;
-pub use needs::Step;
+pub use claim::{About, CLAIMS, Claim};
+pub use finding::{Direction, LEVEL};
+pub use input::{VerifyInput, VerifySettings};
+pub use judge::{ClaimTest, Verdict};
+pub use steps::Step;
 pub use times::expected_times;
 
 use super::ExperimentError;
-use super::attributes::AttributeInput;
 use super::run::Run;
 use crate::engine::Engine;
-use crate::io_class::{Class, NeuronTable};
-use crate::model::Model;
-use crate::prompts::Documents;
-use crate::stats::BootstrapSettings;
-use crate::tokens::{TokenBatch, Window};
 use needs::Needs;
 use sets::Sets;
-
-/// What the claims are tested on.
-pub struct VerifyInput<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// Its neurons with their classes.
-    pub table: &'a NeuronTable,
-    /// Factual prompts.
-    pub facts: &'a TokenBatch,
-    /// Neutral text.
-    pub documents: &'a Documents,
-    /// The stretches of it that are read; `prompt` of each is its index here.
-    pub windows: &'a [Window],
-    /// Prompts up to their subjects, with texts about these; absent where no prompt's subject has a text.
-    pub subjects: Option<AttributeInput<'a>>,
-}
-
-/// How they are tested.
-#[derive(Clone, Debug)]
-pub struct VerifySettings {
-    /// Which claims, in the order of [`CLAIMS`].
-    pub claims: Vec<&'static Claim>,
-    /// Random sets per class.
-    pub draws: usize,
-    /// Seed and level of draws and intervals.
-    pub bootstrap: BootstrapSettings,
-}
 
 /// Tests the claims.
 ///
@@ -67,7 +40,7 @@ pub fn verify(
     input: &VerifyInput<'_>,
     settings: &VerifySettings,
 ) -> Result<Vec<ClaimTest>, ExperimentError> {
-    let sets = Sets::new(input.table, &CLASSES, settings)?;
+    let sets = Sets::new(input.table, settings)?;
     let engine = Engine::new(input.model);
     let needs = Needs {
         engine: &engine,
@@ -75,7 +48,7 @@ pub fn verify(
         settings,
         sets: &sets,
     };
-    let results = needs.run(run)?;
+    let results = results::gather(&needs, run)?;
     let mut findings = Vec::new();
     for claim in &settings.claims {
         let found = (claim.judge)(&results)?;
@@ -96,14 +69,7 @@ pub fn plan_steps(
         engine: &Engine::new(input.model),
         input,
         settings,
-        sets: &Sets::new(input.table, &CLASSES, settings)?,
+        sets: &Sets::new(input.table, settings)?,
     };
-    Ok(needs.steps())
+    Ok(steps::steps(&needs))
 }
-
-/// The classes that the claims are about.
-const CLASSES: [Class; 3] = [
-    Class::Enrichment,
-    Class::ConditionalEnrichment,
-    Class::Depletion,
-];

@@ -4,10 +4,12 @@ use super::super::ExperimentError;
 use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::against::{DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
-use super::claim::{Direction, ENRICHMENT};
 use super::damage::{EqualDamage, Matched};
-use super::judge::{Finding, LEVEL};
-use super::needs::{Recall, Results, Text};
+use super::finding::Direction;
+use super::finding::{Finding, LEVEL};
+use super::needs::{Recall, Text};
+use super::results::Results;
+use super::sets::ENRICHMENT;
 use super::sets::Member;
 use crate::stats::{Table, contrast_of_two};
 

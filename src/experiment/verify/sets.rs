@@ -2,8 +2,18 @@
 
 use super::super::effects::Arms;
 use super::super::plan::Treatment;
-use super::VerifySettings;
+use super::input::VerifySettings;
 use crate::io_class::{Class, ClassError, Matching, NeuronTable, matched_draws, matched_subset};
+
+/// The classes that the claims are about.
+pub(super) const CLASSES: [Class; 3] = [
+    Class::Enrichment,
+    Class::ConditionalEnrichment,
+    Class::Depletion,
+];
+
+/// The classes of the claims about recall.
+pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::ConditionalEnrichment];
 
 /// One class with its draws.
 pub(super) struct Set {
@@ -88,15 +98,11 @@ impl Group {
 pub(super) struct Sets(Vec<Set>);
 
 impl Sets {
-    /// The classes that have neurons, and neurons outside them.
-    pub fn new(
-        table: &NeuronTable,
-        classes: &[Class],
-        settings: &VerifySettings,
-    ) -> Result<Self, ClassError> {
+    /// Those of [`CLASSES`] that have neurons, and neurons outside them.
+    pub fn new(table: &NeuronTable, settings: &VerifySettings) -> Result<Self, ClassError> {
         let (draws, seed) = (settings.draws, settings.bootstrap.seed);
         let mut sets = Vec::new();
-        for &class in classes {
+        for class in CLASSES {
             let neurons = match table.select(class.into(), None) {
                 Err(ClassError::EmptyClass { .. }) => continue,
                 neurons => neurons?,

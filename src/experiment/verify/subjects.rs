@@ -4,9 +4,10 @@ use super::super::ExperimentError;
 use super::super::LayerWindow;
 use super::super::attributes::default_layers;
 use super::against::{DRAWS, against_draws, no_class, of, shortfall_in_words};
-use super::claim::{Direction, ENRICHMENT};
-use super::judge::Finding;
-use super::needs::Results;
+use super::finding::Direction;
+use super::finding::Finding;
+use super::results::Results;
+use super::sets::ENRICHMENT;
 use super::sets::Member;
 
 /// The attribute rate without each class, as published: the top 50 tokens, then the filter, no final norm.

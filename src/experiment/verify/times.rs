@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Step, VerifyInput};
+use super::input::VerifyInput;
+use super::steps::Step;
 use crate::engine::Engine;
 use crate::experiment::ExperimentError;
 use crate::hooks::Condition;

@@ -1,7 +1,7 @@
 //! The claims that the weights alone decide.
 
-use super::claim::Direction;
-use super::judge::{Basis, Finding};
+use super::finding::Direction;
+use super::finding::{Basis, Finding};
 use crate::io_class::{Class, ClassQuery, NeuronTable};
 use crate::stats::{BootstrapSettings, rank_correlation, share_against_half, shuffled_labels};
 
@@ -158,8 +158,8 @@ pub(super) fn rare_depletion(table: &NeuronTable, settings: &BootstrapSettings) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::claim::{CLAIMS, ClaimTest, Verdict};
-    use super::super::judge::judge;
+    use super::super::claim::CLAIMS;
+    use super::super::judge::{ClaimTest, Verdict, judge};
     use super::*;
     use crate::io_class::testing::table;
 

@@ -12,7 +12,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::super::ReportError;
-use super::link;
+use super::super::owned::link;
 use crate::experiment::record::RecordedRows;
 use crate::hooks::{HookPoint, NeuronSet, Observer, ReadError, SiteRows};
 use crate::model::Config;
@@ -95,7 +95,7 @@ impl DensePlan {
     pub(super) fn join(&self, passes: &[PathBuf], folder: &Path) -> Result<(), ReportError> {
         let to = folder.join(NAME);
         if let [only] = passes {
-            return link(only, &to);
+            return link(only, &to).map_err(|why| failed(&to, why));
         }
         let header = encode(self)?;
         let write = || {

@@ -11,12 +11,15 @@ pub use text::context_of;
 pub(super) use text::split_context;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use dense::DenseWriter;
-use tables::{ActivationsWriter, join_activations, summary_table, tokens_table, top_tokens_table};
+use tables::{
+    ACTIVATIONS, ActivationsWriter, join_activations, summary_table, tokens_table, top_tokens_table,
+};
+pub(super) use tables::{SUMMARY, TOP_TOKENS};
 
-use super::parts::name_of;
+use super::owned::name_of_pass;
 use super::{OutDir, ReportError};
 use crate::experiment::record::{
     LayerReader, Readers, RecordInput, RecordSink, RecordedRows, Recording,
@@ -24,11 +27,6 @@ use crate::experiment::record::{
 use crate::hooks::{Observer, ReadError};
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;
-
-const TOKENS: &str = "tokens.parquet";
-const ACTIVATIONS: &str = "activations.parquet";
-pub(super) const SUMMARY: &str = "summary.parquet";
-pub(super) const TOP_TOKENS: &str = "top_tokens.parquet";
 
 /// Writes the files of a recording.
 pub struct RecordFiles<'a> {
@@ -139,16 +137,7 @@ impl RecordSink for RecordFiles<'_> {
 }
 
 fn part_name(pass: usize, name: &str) -> String {
-    name_of(pass, &format!("-{name}"))
-}
-
-/// The same file under another name, without its bytes where the file system can do that.
-fn link(from: &Path, to: &Path) -> Result<(), ReportError> {
-    let linked = fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()));
-    linked.map_err(|why| ReportError::Write {
-        path: to.to_path_buf(),
-        why,
-    })
+    name_of_pass(pass, &format!("-{name}"))
 }
 
 /// The bytes that the files of a whole recording take, as far as they are known beforehand: the tensors to the

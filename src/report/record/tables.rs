@@ -5,16 +5,21 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::super::ReportError;
+use super::super::owned::link;
 use super::super::table::TableWriter;
 use super::rows::{TokensRow, TopTokensRow};
 use super::text::{CharCounter, context_of};
-use super::{ACTIVATIONS, SUMMARY, TOKENS, TOP_TOKENS, link};
 use crate::experiment::record::{
     ActivationsRow, LayerReader, LayerRows, RecordInput, RecordedRows, Recording, strongest,
 };
 use crate::hooks::ReadError;
 use crate::io_class::NeuronTable;
 use crate::tokens::Tokenizer;
+
+const TOKENS: &str = "tokens.parquet";
+pub(super) const ACTIVATIONS: &str = "activations.parquet";
+pub(in super::super) const SUMMARY: &str = "summary.parquet";
+pub(in super::super) const TOP_TOKENS: &str = "top_tokens.parquet";
 
 /// Of `activations.parquet`, measured on SmolLM2-135M; gate, up and post are 12 of them and do not compress.
 pub(super) const BYTES_PER_ACTIVATION: u64 = 16;
@@ -72,7 +77,8 @@ impl<'a> ActivationsWriter<'a> {
 /// The whole table, from those of the passes.
 pub(super) fn join_activations(passes: &[PathBuf], folder: &Path) -> Result<(), ReportError> {
     if let [only] = passes {
-        return link(only, &folder.join(ACTIVATIONS));
+        let path = folder.join(ACTIVATIONS);
+        return link(only, &path).map_err(|why| ReportError::Write { path, why });
     }
     let mut whole = TableWriter::<ActivationsRow>::create(&folder.join(ACTIVATIONS), ACTIVATIONS)?;
     passes.iter().try_for_each(|path| whole.copy_from(path))?;

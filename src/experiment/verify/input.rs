@@ -1,0 +1,36 @@
+//! What the claims are tested on, and how.
+
+use super::super::attributes::AttributeInput;
+use super::claim::Claim;
+use crate::io_class::NeuronTable;
+use crate::model::Model;
+use crate::prompts::Documents;
+use crate::stats::BootstrapSettings;
+use crate::tokens::{TokenBatch, Window};
+
+/// What the claims are tested on.
+pub struct VerifyInput<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its neurons with their classes.
+    pub table: &'a NeuronTable,
+    /// Factual prompts.
+    pub facts: &'a TokenBatch,
+    /// Neutral text.
+    pub documents: &'a Documents,
+    /// The stretches of it that are read; `prompt` of each is its index here.
+    pub windows: &'a [Window],
+    /// Prompts up to their subjects, with texts about these; absent where no prompt's subject has a text.
+    pub subjects: Option<AttributeInput<'a>>,
+}
+
+/// How they are tested.
+#[derive(Clone, Debug)]
+pub struct VerifySettings {
+    /// Which claims, in the order of [`CLAIMS`].
+    pub claims: Vec<&'static Claim>,
+    /// Random sets per class.
+    pub draws: usize,
+    /// Seed and level of draws and intervals.
+    pub bootstrap: BootstrapSettings,
+}

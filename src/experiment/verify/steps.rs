@@ -1,0 +1,99 @@
+//! What a test of claims will run, before it does.
+
+use super::super::plan::Treatment;
+use super::damage::STEPS;
+use super::needs::{Need, Needs, SIGNS};
+use super::sets::ENRICHMENT;
+use crate::hooks::{Condition, Edit, NeuronSet};
+use crate::io_class::Class;
+
+/// A part of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What it does, for a person.
+    pub what: String,
+    /// Tokens times the engine's units of a pass.
+    pub work: u64,
+}
+
+/// What the needs will run, counted before it begins; of a bisection as many runs as it may take.
+pub(super) fn steps(needs: &Needs<'_>) -> Vec<Step> {
+    let windows = needs.input.windows.iter();
+    let text: u64 = windows.map(|w| w.sequence.ids.len() as u64).sum();
+    let mut steps = Vec::new();
+    let mut add = |what: String, work: u64| {
+        if work > 0 {
+            steps.push(Step { what, work });
+        }
+    };
+    if !needs.classes(Need::Frequency).is_empty() {
+        let what = format!("gate frequencies on {text} tokens of text");
+        add(what, work(needs, text, &[]));
+    }
+    if let (true, Some(subjects)) = (needs.has(Need::Attributes), &needs.input.subjects) {
+        let treatments = needs.sets.group(&ENRICHMENT).treatments;
+        let prompts = subjects.batch.sequences().len();
+        let what = format!(
+            "attribute rates of {prompts} prompts, {} conditions",
+            count(&treatments)
+        );
+        let tokens = subjects.batch.tokens() as u64;
+        add(
+            what,
+            work(needs, tokens, &treatments) + lens_work(needs, prompts, count(&treatments)),
+        );
+    }
+    let on_text = needs.text_group().treatments;
+    if !on_text.is_empty() {
+        let what = format!("{} conditions on {text} tokens of text", count(&on_text));
+        add(what, work(needs, text, &on_text));
+    }
+    let on_facts = needs.recall_group().treatments;
+    if !on_facts.is_empty() {
+        let facts = needs.input.facts;
+        let known = format!("the known ones of {} facts", facts.sequences().len());
+        let what = format!("{} conditions on {known}", count(&on_facts));
+        add(what, work(needs, facts.tokens() as u64, &on_facts));
+    }
+    if needs.has(Need::EqualDamage) {
+        let alone = on_facts.iter().map(Treatment::alone);
+        let each: u64 = alone.map(|alone| work(needs, text, &[alone])).sum();
+        let runs = STEPS * on_facts.len();
+        add(
+            format!("up to {runs} runs for equal damage"),
+            STEPS as u64 * each,
+        );
+    }
+    if let (true, Some(set)) = (needs.has(Need::SignCases), needs.sets.get(Class::Depletion)) {
+        let once = work(needs, text, std::slice::from_ref(&set.treatment));
+        let what = "depletion by sign case, and its mean ablation".to_string();
+        add(what, (SIGNS.len() as u64 + 1) * once);
+    }
+    steps
+}
+
+fn work(needs: &Needs<'_>, tokens: u64, treatments: &[Treatment]) -> u64 {
+    tokens * needs.engine.work_units(&conditions(treatments))
+}
+
+/// Every layer goes through the unembedding, at a row a prompt.
+fn lens_work(needs: &Needs<'_>, prompts: usize, conditions: usize) -> u64 {
+    let config = needs.engine.config();
+    let (d_model, vocab) = (config.d_model as u64, config.vocab_size as u64);
+    let rows = prompts as u64 * 2 * config.n_layers() as u64;
+    rows * (vocab * d_model / config.layer_parameters().max(1)) * conditions as u64
+}
+
+/// Clean, and every set of the treatments ablated.
+fn conditions(treatments: &[Treatment]) -> Vec<Condition> {
+    let sets = treatments
+        .iter()
+        .flat_map(|t| std::iter::once(&t.neurons).chain(&t.baseline));
+    let edited = sets.map(|set: &NeuronSet| Condition::Edited(Edit::zero(set.clone())));
+    std::iter::once(Condition::Clean).chain(edited).collect()
+}
+
+fn count(treatments: &[Treatment]) -> usize {
+    let sets = treatments.iter().map(|t| 1 + t.baseline.len());
+    1 + sets.sum::<usize>()
+}
