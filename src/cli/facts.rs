@@ -54,8 +54,7 @@ impl<'a> Answers<'a> {
         (prompts, batch): (&'a PromptSet, &TokenBatch),
         plan: &'a AblationPlan,
     ) -> anyhow::Result<Option<Self>> {
-        let found = command.run(|run, engine| ablate(run, engine, batch, plan))?;
-        let Some(ablation) = found else {
+        let Some(ablation) = command.run(|run, engine| ablate(run, engine, batch, plan))? else {
             return Ok(None);
         };
         warn_of_values_kept(&ablation.changed);

@@ -78,24 +78,23 @@ pub struct NeuronArgs {
     json: bool,
 }
 
+/// Where the neuron is looked for.
+enum Source {
+    Texts(Searched),
+    Recording(WhereItFires),
+}
+
 impl NeuronArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let opened = Opened::new(&self.model, &self.compute)?;
         self.check(&opened)?;
-        let fires = match &self.recorded {
-            Some(dir) => {
-                let fold = self.class.fold.to_string();
-                let reading = Reading {
-                    fold: Some(&fold),
-                    ..Reading::default()
-                };
-                let folder = open_recording(dir, &opened, &reading)?;
-                recorded::read(&folder, self.neuron, self.top)?
-            }
-            None => self.look(&opened)?,
-        };
+        let source = self.source(&opened)?;
         let row = self.row(&opened)?;
         let lens = neuron_lens(&opened.checkpoint, self.neuron, self.top)?;
+        let fires = match source {
+            Source::Recording(fires) => fires,
+            Source::Texts(texts) => self.look(texts, &opened)?,
+        };
         if self.json {
             let json = self.as_json(&row, &lens, &fires, &opened.tokenizer);
             print_json(&json)?;
@@ -110,19 +109,33 @@ impl NeuronArgs {
         Ok(())
     }
 
-    /// Runs the model over the prompts or the texts.
-    fn look(&self, opened: &Opened) -> anyhow::Result<WhereItFires> {
-        opened.check_memory()?;
-        let texts = if self.text.is_empty() {
-            Searched::of_prompts(self.prompts.as_deref(), opened, self.bos)?
-        } else {
-            let cut = Windowing {
-                bos: self.bos,
-                context: self.context,
-                max_tokens: None,
+    fn source(&self, opened: &Opened) -> anyhow::Result<Source> {
+        if let Some(dir) = &self.recorded {
+            let fold = self.class.fold.to_string();
+            let reading = Reading {
+                fold: Some(&fold),
+                ..Reading::default()
             };
-            Searched::of_documents(Texts::read(&self.text, opened, cut)?)?
+            let folder = open_recording(dir, opened, &reading)?;
+            let fires = recorded::read(&folder, self.neuron, self.top)?;
+            return Ok(Source::Recording(fires));
+        }
+        opened.check_memory()?;
+        if self.text.is_empty() {
+            let texts = Searched::of_prompts(self.prompts.as_deref(), opened, self.bos)?;
+            return Ok(Source::Texts(texts));
+        }
+        let cut = Windowing {
+            bos: self.bos,
+            context: self.context,
+            max_tokens: None,
         };
+        let texts = Searched::of_documents(Texts::read(&self.text, opened, cut)?)?;
+        Ok(Source::Texts(texts))
+    }
+
+    /// Runs the model over the prompts or the texts.
+    fn look(&self, texts: Searched, opened: &Opened) -> anyhow::Result<WhereItFires> {
         let model = opened.load()?;
         let meter = Meter::new();
         let activity = neuron_activity(&Engine::new(&model), &texts.batch, self.neuron, &meter)?;

@@ -99,8 +99,7 @@ impl Rank {
         command.describe(&self, Some(&set), Vec::new())?;
 
         let (name, plan) = self.plan(&command, &edits)?;
-        let found = command.run(|run, engine| rank(run, engine, &batch, &plan))?;
-        let Some(ranking) = found else {
+        let Some(ranking) = command.run(|run, engine| rank(run, engine, &batch, &plan))? else {
             return Ok(());
         };
         warn_of_values_kept(&ranking.changed);

@@ -19,6 +19,7 @@ use crate::experiment::attributes::AttributeWords;
 use crate::experiment::verify::{
     About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, verify,
 };
+use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
 use crate::report::{RunInfo, verdicts_html};
 use crate::tokens::{Window, Windowing, tokenize, tokenize_to_subject};
@@ -93,12 +94,7 @@ impl Verify {
         let subjects = self.subjects(&command, &set)?;
         command.describe(&self, Some(&set), texts.info())?;
 
-        let classes = command.classify()?;
-        let table = if self.null {
-            classes.with_shuffled_labels(self.run.seed)
-        } else {
-            classes
-        };
+        let table = self.table(&command)?;
         let model = command.opened.load()?;
         let input = VerifyInput {
             model: &model,
@@ -142,6 +138,15 @@ impl Verify {
                 }
             );
             print_claims(&claims);
+        })
+    }
+
+    fn table(&self, command: &LongCommand<'_>) -> Result<NeuronTable, ClassError> {
+        let table = command.classify()?;
+        Ok(if self.null {
+            table.with_shuffled_labels(self.run.seed)
+        } else {
+            table
         })
     }
 
