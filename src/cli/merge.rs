@@ -32,12 +32,15 @@ impl Merge {
         self,
         run_command: impl FnOnce(Vec<OsString>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let shards = Shards::read(&self.shards)?;
+        let absolute = |path: &PathBuf| std::path::absolute(path);
+        let folders: Vec<PathBuf> = self.shards.iter().map(absolute).collect::<Result<_, _>>()?;
+        let shards = Shards::read(&folders)?;
         let out = match (&self.out, self.shards.as_slice()) {
             (Some(out), _) => out.clone(),
             (None, [folder]) if !folder.join("plan.json").exists() => folder.clone(),
             _ => anyhow::bail!("say where the files go: --out DIR"),
         };
+        let out = std::path::absolute(out)?;
         let arguments = shards.arguments();
         let folder = OutDir::claim(&out, Overwrite::Resume)?;
         if let Err(error) = shards.join(&folder) {
@@ -45,6 +48,10 @@ impl Merge {
             return Err(error.into());
         }
         drop(folder);
+        // The shards were started there, and relative paths of their command line begin there.
+        if let Some(directory) = shards.directory().filter(|path| path.is_dir()) {
+            std::env::set_current_dir(directory)?;
+        }
         let mut words: Vec<OsString> = vec!["gatelens".into()];
         words.extend(arguments.into_iter().map(Into::into));
         words.extend([

@@ -14,7 +14,8 @@ use crate::engine::EngineError;
 use crate::experiment::{ExperimentError, Run, Shard};
 use crate::model::Model;
 use crate::report::{
-    OutDir, Overwrite, Parts, Placed, ReportError, RunInfo, resume_line, shard_folder,
+    OutDir, Overwrite, Parts, Placed, ReportError, RunInfo, UnfinishedRun, resume_line,
+    shard_folder,
 };
 
 /// Whether a run goes on, and which part of it is run here.
@@ -146,8 +147,13 @@ impl Job {
         if self.out.is_none() {
             return Ok(());
         }
+        let directory = self.shard.and_then(|_| std::env::current_dir().ok());
         let info = RunInfo {
-            shard: self.shard,
+            unfinished: UnfinishedRun {
+                shard: self.shard,
+                directory,
+                ..UnfinishedRun::default()
+            },
             ..info()?
         };
         if let Some(earlier) = &self.earlier {
@@ -231,6 +237,7 @@ impl Job {
         };
         let info = RunInfo {
             finished: true,
+            unfinished: UnfinishedRun::default(),
             counts,
             wall_s: (self.passes_s.get()).unwrap_or_else(|| self.start.elapsed().as_secs_f64()),
             ..info.clone()

@@ -126,13 +126,16 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_parted_and_what_never_fits_is_an_error() {
         let fits = |most: usize| {
-            move |members: &[usize]| match members.len() <= most {
-                true => Ok(members.len() as u64),
-                false => Err(EngineError::Memory {
-                    tokens: 1,
-                    conditions: members.len(),
-                    needed_mib: 1,
-                }),
+            move |members: &[usize]| {
+                if members.len() <= most {
+                    Ok(members.len() as u64)
+                } else {
+                    Err(EngineError::Memory {
+                        tokens: 1,
+                        conditions: members.len(),
+                        needed_mib: 1,
+                    })
+                }
             }
         };
         assert_eq!(cheapest(8, fits(9)).unwrap().len(), 1);

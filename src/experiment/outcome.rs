@@ -1,16 +1,16 @@
 //! What one prompt did under one condition.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::score::Score;
 use super::window::LayerWindow;
 
 /// The part that a condition plays in a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Arm {
     /// The unedited model.
     Clean,
@@ -20,20 +20,12 @@ pub enum Arm {
     Baseline,
 }
 
-impl Arm {
-    /// The value of the column `arm`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Arm::Clean => "clean",
-            Arm::Class => "class",
-            Arm::Baseline => "baseline",
-        }
-    }
-}
-
 /// Which prompts are run under edits, and which a mean is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = no_subset)]
 pub enum PromptSubset {
     /// Those whose first target token is the clean model's top-1.
     Known,
@@ -41,27 +33,8 @@ pub enum PromptSubset {
     All,
 }
 
-impl fmt::Display for PromptSubset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PromptSubset::Known => "known",
-            PromptSubset::All => "all",
-        })
-    }
-}
-
-impl FromStr for PromptSubset {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "known" => Ok(PromptSubset::Known),
-            "all" => Ok(PromptSubset::All),
-            _ => Err(format!(
-                "`{text}` is no subset of prompts; accepted: known, all"
-            )),
-        }
-    }
+fn no_subset(text: &str) -> String {
+    format!("`{text}` is no subset of prompts; accepted: known, all")
 }
 
 /// One prompt under one condition; a row of `outcomes.parquet`.

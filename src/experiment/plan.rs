@@ -137,9 +137,10 @@ impl AblationPlan {
     /// What the classes are compared with.
     pub fn versus(&self) -> Versus {
         let mut draws = self.treatments.iter().map(|t| t.baseline.len());
-        match draws.any(|draws| draws > 0) {
-            true => Versus::Baseline,
-            false => Versus::Clean,
+        if draws.any(|draws| draws > 0) {
+            Versus::Baseline
+        } else {
+            Versus::Clean
         }
     }
 

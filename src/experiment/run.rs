@@ -10,105 +10,10 @@
 use std::collections::BTreeSet;
 
 use super::ExperimentError;
-use super::groups::{groups, tokens_per_pass};
 use super::part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, Tables};
-use crate::engine::{Engine, EngineError, Progress, check_edits};
-use crate::hooks::{Condition, EditCount};
-use crate::tokens::TokenBatch;
-
-/// Reads numbers off a pass: what rows of logits or sites it asks for, and what it makes of them.
-pub trait Measure {
-    /// What it gives of a pass: as a rule rows, each with a number or several of one unit under one condition, which the
-    /// row names.
-    type Found: Tables;
-
-    /// The passes of a stage: as a rule every condition on every unit, in as many as memory asks for.
-    ///
-    /// # Errors
-    /// [`EngineError::Memory`] where not even the smallest pass has room.
-    fn passes(&self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
-        plan_passes(stage)
-    }
-
-    /// Runs one pass.
-    ///
-    /// # Errors
-    /// Those of the engine, and of what is measured.
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Self::Found>, ExperimentError>;
-}
-
-/// What a pass gave.
-pub struct Measured<F> {
-    /// What the edit of each condition of the pass changed.
-    pub edits: Vec<EditCount>,
-    /// What was found; rows are those of [`Pass::reported`].
-    pub found: F,
-    /// Names of the files that were written meanwhile, where the parts of the run are kept.
-    pub files: Vec<String>,
-}
-
-impl<F> Measured<F> {
-    /// What was found, without files.
-    pub fn new(edits: Vec<EditCount>, found: F) -> Self {
-        Self {
-            edits,
-            found,
-            files: Vec::new(),
-        }
-    }
-}
-
-/// What one pass runs.
-pub struct Pass<'p> {
-    /// Its number in the run, from 0.
-    pub number: usize,
-    /// The units.
-    pub batch: &'p TokenBatch,
-    /// The conditions by their number.
-    pub members: &'p [usize],
-    /// The same conditions.
-    pub conditions: &'p [Condition],
-}
-
-impl Pass<'_> {
-    /// The conditions that have rows, each by its place in the pass and its number. The clean condition is in every group
-    /// of conditions; its rows are those of the first.
-    pub fn reported(&self) -> impl Iterator<Item = (usize, usize)> {
-        let is_first_group = self.members.get(1).is_none_or(|condition| *condition == 1);
-        let members = self.members.iter().copied().enumerate();
-        members.filter(move |(_, condition)| *condition > 0 || is_first_group)
-    }
-}
-
-/// What becomes of an edit that changed no value on any unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NullEdits {
-    /// It is an error, not a null result.
-    Refused,
-    /// It is counted; the experiment says so.
-    Counted,
-}
-
-/// Units under conditions.
-pub struct Stage<'s> {
-    /// Runs them.
-    pub engine: &'s Engine<'s>,
-    /// The units: prompts, or windows of text.
-    pub batch: &'s TokenBatch,
-    /// What they are, for a person.
-    pub unit: &'static str,
-    /// The clean condition first.
-    pub conditions: &'s [Condition],
-    /// Where it runs.
-    pub sharing: Sharing,
-    /// Whether an edit may change nothing.
-    pub null_edits: NullEdits,
-}
+use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
+use crate::engine::{EngineError, Progress, check_edits};
+use crate::hooks::EditCount;
 
 /// What is known of a stage besides its rows.
 #[must_use]
@@ -282,9 +187,10 @@ impl<'r> Run<'r> {
             return measure.passes(stage);
         };
         if let Some(planned) = store.planned(number).map_err(ExperimentError::Store)? {
-            return match are_of(&planned.passes, stage) {
-                true => Ok(planned.passes),
-                false => Err(ExperimentError::OtherRun),
+            return if are_of(&planned.passes, stage) {
+                Ok(planned.passes)
+            } else {
+                Err(ExperimentError::OtherRun)
             };
         }
         let planned = StagePlan {
@@ -325,11 +231,13 @@ impl<'r> Run<'r> {
     ) -> Result<Measured<M::Found>, ExperimentError> {
         let input = Pass {
             number,
+            engine: stage.engine,
+            progress: self.progress,
             batch: &stage.batch.subset(&pass.units)?,
             members: &pass.conditions,
             conditions: &pass.select(stage.conditions),
         };
-        let found = match measure.measure(&input, stage.engine, self.progress) {
+        let found = match measure.measure(&input) {
             Err(ExperimentError::Engine(EngineError::Stopped)) if self.is_kept() => {
                 let (done, of) = self.passes();
                 return Err(ExperimentError::StoppedAfter { done, of });
@@ -372,29 +280,6 @@ impl PlannedPass {
         let conditions = self.conditions.iter();
         conditions.map(|&c| of_all[c].clone()).collect()
     }
-}
-
-/// Every condition on every unit, in as many passes as memory asks for.
-///
-/// # Errors
-/// [`EngineError::Memory`] where not even one edited condition fits beside the clean one.
-fn plan_passes(stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
-    let Stage {
-        engine,
-        batch,
-        conditions,
-        ..
-    } = *stage;
-    let mut passes = Vec::new();
-    for conditions in groups(engine, batch, conditions)? {
-        for part in batch.split(tokens_per_pass(engine, batch, conditions.len())?)? {
-            passes.push(PlannedPass {
-                conditions: conditions.clone(),
-                units: part.sequences().iter().map(|s| s.prompt).collect(),
-            });
-        }
-    }
-    Ok(passes)
 }
 
 /// Whether these are the passes of a stage: each of its edits on each unit once, beside the clean condition.

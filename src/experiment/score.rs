@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
-use super::run::{Measure, Measured, Pass};
-use crate::engine::{Engine, LogitBlock, Progress, Readout};
+use super::stage::{Measure, Measured, Pass};
+use crate::engine::{LogitBlock, Readout};
 use crate::hooks::ReadError;
 use crate::tokens::TokenBatch;
 
@@ -59,20 +59,9 @@ pub struct FactScores;
 impl Measure for FactScores {
     type Found = Vec<ScoreRow>;
 
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Vec<ScoreRow>>, ExperimentError> {
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Vec<ScoreRow>>, ExperimentError> {
         let mut scorer = Scorer::new(pass.batch, pass.conditions.len());
-        let edits = engine.run(
-            pass.batch,
-            pass.conditions,
-            &mut [],
-            Some(&mut scorer),
-            progress,
-        )?;
+        let edits = pass.run(&mut [], Some(&mut scorer))?;
         let scores = scorer.into_scores();
         let prompts = pass.batch.sequences();
         let rows = pass.reported().flat_map(|(place, condition)| {

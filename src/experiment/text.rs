@@ -14,9 +14,10 @@ use super::outcome::{Arm, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, ConditionRow, Conditions};
 use super::reference::{CleanReference, resolve};
-use super::run::{Measure, Measured, NullEdits, Pass, Run, Stage};
+use super::run::Run;
 use super::score::{TokenScore, entropy, log_sum_exp};
-use crate::engine::{Engine, LogitBlock, Progress, Readout};
+use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
+use crate::engine::{Engine, LogitBlock, Readout};
 use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
 use crate::stats::BootstrapSettings;
 use crate::tokens::{TokenBatch, Window};
@@ -193,18 +194,11 @@ struct TokenScores;
 impl Measure for TokenScores {
     type Found = Vec<TokenRow>;
 
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Vec<TokenRow>>, ExperimentError> {
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Vec<TokenRow>>, ExperimentError> {
         let mut scorer = TokenScorer::new(pass);
         let mut scales = Scales::new(pass.conditions.len());
-        let observers: &mut [&mut dyn Observer] = &mut [&mut scales];
-        let (batch, conditions) = (pass.batch, pass.conditions);
-        let edits = engine.run(batch, conditions, observers, Some(&mut scorer), progress)?;
-        let places = places(batch);
+        let edits = pass.run(&mut [&mut scales], Some(&mut scorer))?;
+        let places = places(pass.batch);
         let (scorer, scales) = (&scorer, &scales);
         let rows = pass.reported().flat_map(|(at, condition)| {
             let scores = places.iter().zip(&scorer.scores[at]);

@@ -3,9 +3,6 @@
 //! Three cosines and a threshold go in, a class comes out. Names that a person may type, unions and
 //! aliases are in `query`.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::query::unknown_class;
@@ -13,9 +10,24 @@ use super::{ClassError, Cosines};
 
 /// The IO class of a neuron, in the published order (Gerstner and Schütze, arXiv 2505.17936).
 ///
-/// "Typical" means that cos(w_gate, w_in) is on the side where the other two cosines put it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Parsed is the exact name, as the files hold it; for what a person types see [`super::ClassQuery`]. "Typical" means that cos(w_gate, w_in) is on the side where the other two cosines put it.
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = ClassError, parse_err_fn = unknown_class)]
 pub enum Class {
     /// Writes along w_in and along ±w_gate.
     Enrichment,
@@ -58,36 +70,8 @@ impl Class {
     ];
 
     /// The name in files and on the command line, in kebab case.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Class::Enrichment => "enrichment",
-            Class::AtypicalEnrichment => "atypical-enrichment",
-            Class::ConditionalEnrichment => "conditional-enrichment",
-            Class::AtypicalConditionalEnrichment => "atypical-conditional-enrichment",
-            Class::ProportionalChange => "proportional-change",
-            Class::AtypicalProportionalChange => "atypical-proportional-change",
-            Class::OrthogonalOutput => "orthogonal-output",
-            Class::Depletion => "depletion",
-            Class::AtypicalDepletion => "atypical-depletion",
-            Class::ConditionalDepletion => "conditional-depletion",
-            Class::AtypicalConditionalDepletion => "atypical-conditional-depletion",
-        }
-    }
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Class {
-    type Err = ClassError;
-
-    /// Reads the exact name, as the files hold it; for what a person types see [`super::ClassQuery`].
-    fn from_str(name: &str) -> Result<Self, ClassError> {
-        let named = Class::ALL.into_iter().find(|class| class.as_str() == name);
-        named.ok_or_else(|| unknown_class(name))
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -3,56 +3,50 @@
 //! A row is folded in a scratch copy; nothing here writes into the model. Folding moves many neurons to
 //! another class, which is why a table remembers its fold.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::Serialize;
 
 use super::ClassError;
 
 /// Which norms around the MLP are folded into the weights.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = ClassError, parse_err_fn = unknown_fold)]
 pub enum Fold {
     /// w_gate and w_in times the gain of the norm before the MLP: the reference.
     ///
     /// With a LayerNorm without parameters (OLMo) there is no gain; w_in and w_out are centred instead.
     #[default]
-    #[serde(rename = "pre")]
     Pre,
     /// The weights as they are stored.
-    #[serde(rename = "none")]
     None,
     /// As `pre`, and w_out times the gain of the norm after the MLP, where the family has one.
     #[serde(rename = "pre+post")]
+    #[strum(serialize = "pre+post")]
     PrePlusPost,
 }
 
 impl Fold {
     /// The name in files and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Fold::Pre => "pre",
-            Fold::None => "none",
-            Fold::PrePlusPost => "pre+post",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-impl fmt::Display for Fold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Fold {
-    type Err = ClassError;
-
-    fn from_str(name: &str) -> Result<Self, ClassError> {
-        let folds = [Fold::Pre, Fold::None, Fold::PrePlusPost];
-        let named = folds.into_iter().find(|fold| fold.as_str() == name);
-        named.ok_or_else(|| ClassError::UnknownFold {
-            name: name.to_owned(),
-        })
+fn unknown_fold(name: &str) -> ClassError {
+    ClassError::UnknownFold {
+        name: name.to_owned(),
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 
 use rand::Rng;
 use rand::SeedableRng;
@@ -31,21 +30,36 @@ const SEED_TAG: &[u8] = b"gatelens matched draw 1";
 const SUBSET_TAG: &[u8] = b"gatelens matched subset 1";
 
 /// What a random neuron has in common with the class neuron that it stands for.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = ClassError, parse_err_fn = unknown_match)]
 pub enum Match {
     /// The layer: uniform without replacement.
     #[default]
-    #[serde(rename = "layer")]
     Layer,
     /// The layer and about the length of w_out. In random order each class neuron gets one of the candidates that
     /// are still free and nearest to it in the ranking by norm_out: a uniform pick from at most a tenth of the layer,
     /// as many below as above. Where the class takes most of the long outputs of a layer, no set of equal norms exists.
     #[serde(rename = "layer+norm")]
+    #[strum(serialize = "layer+norm")]
     LayerNorm,
     /// The layer and about the firing frequency, the share of recorded tokens with gate > 0: as by norm, in the
     /// ranking by frequency. Candidates of equal frequency stand in it in the order of their numbers, and a class
     /// neuron of that frequency in their middle.
     #[serde(rename = "layer+frequency")]
+    #[strum(serialize = "layer+frequency")]
     LayerFrequency,
 }
 
@@ -75,33 +89,14 @@ impl Match {
     }
 
     /// The name in files and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Match::Layer => "layer",
-            Match::LayerNorm => "layer+norm",
-            Match::LayerFrequency => "layer+frequency",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-impl fmt::Display for Match {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Match {
-    type Err = ClassError;
-
-    fn from_str(name: &str) -> Result<Self, ClassError> {
-        match name {
-            "layer" => Ok(Match::Layer),
-            "layer+norm" => Ok(Match::LayerNorm),
-            "layer+frequency" => Ok(Match::LayerFrequency),
-            _ => Err(ClassError::UnknownMatch {
-                name: name.to_owned(),
-            }),
-        }
+fn unknown_match(name: &str) -> ClassError {
+    ClassError::UnknownMatch {
+        name: name.to_owned(),
     }
 }
 
@@ -258,13 +253,14 @@ impl<'a> Ranking<'a> {
             layer,
             recorded: frequencies.recorded(),
         })?;
-        match shares.len() == rows.len() {
-            true => Ok(Ranking::Frequency(shares)),
-            false => Err(ClassError::OtherFrequencies {
+        if shares.len() == rows.len() {
+            Ok(Ranking::Frequency(shares))
+        } else {
+            Err(ClassError::OtherFrequencies {
                 layer,
                 frequencies: shares.len(),
                 d_mlp: rows.len(),
-            }),
+            })
         }
     }
 

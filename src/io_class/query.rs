@@ -35,7 +35,7 @@ impl ClassQuery {
     }
 
     /// The one name that files and tables use, whatever alias was typed.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::One(class) => class.as_str(),
             Self::AnyEnrichment => "any-enrichment",

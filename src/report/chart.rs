@@ -142,9 +142,10 @@ impl Axis {
         let span = self.range.end - self.range.start;
         let decimals = (2.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
         let text = format!("{value:.decimals$}");
-        let text = match text.contains('.') {
-            true => text.trim_end_matches('0').trim_end_matches('.'),
-            false => &text,
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
         };
         with_minus(if text == "-0" { "0" } else { text })
     }

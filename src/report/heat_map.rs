@@ -78,9 +78,10 @@ const CELL_HEIGHT: f64 = 17.0;
 
 impl Grid<'_> {
     fn panels(&self) -> &'static [Panel] {
-        match self.cells.values().any(|cell| cell.draws > 0) {
-            true => &PANELS,
-            false => &PANELS[..1],
+        if self.cells.values().any(|cell| cell.draws > 0) {
+            &PANELS
+        } else {
+            &PANELS[..1]
         }
     }
 

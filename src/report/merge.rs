@@ -72,6 +72,11 @@ impl Shards {
         kept
     }
 
+    /// Where the run was started, which is where the relative paths of its command line begin.
+    pub fn directory(&self) -> Option<&Path> {
+        self.0[0].plan.unfinished.directory.as_deref()
+    }
+
     fn check(&self) -> Result<(), ReportError> {
         let Some((first, others)) = self.0.split_first() else {
             return Err(refused(Path::new("."), "no shard was named"));
@@ -98,9 +103,10 @@ impl Shards {
             }
             if other
                 .plan
+                .unfinished
                 .stages
                 .iter()
-                .zip(&first.plan.stages)
+                .zip(&first.plan.unfinished.stages)
                 .any(|(a, b)| a != b)
             {
                 let why = format!(
@@ -125,9 +131,10 @@ impl Shards {
                 return Err(self.absent(expected));
             }
         }
-        match self.0.len() < first.shard.count {
-            true => Err(self.absent(self.0.len())),
-            false => Ok(()),
+        if self.0.len() < first.shard.count {
+            Err(self.absent(self.0.len()))
+        } else {
+            Ok(())
         }
     }
 
@@ -145,15 +152,17 @@ impl Shards {
     /// [`ReportError::Merge`] for a pass that is missing, or there twice and not the same; what cannot be read or written.
     pub fn join(&self, out: &OutDir) -> Result<(), ReportError> {
         // A shard that had all passes of a stage has begun the next one, which depends on these.
-        let longest = self.0.iter().max_by_key(|shard| shard.plan.stages.len());
-        let plan = RunInfo {
-            shard: None,
-            ..longest.map_or_else(|| self.0[0].plan.clone(), |shard| shard.plan.clone())
-        };
+        let longest = self
+            .0
+            .iter()
+            .max_by_key(|shard| shard.plan.unfinished.stages.len());
+        let mut plan = longest.map_or_else(|| self.0[0].plan.clone(), |shard| shard.plan.clone());
+        plan.unfinished.shard = None;
+        plan.unfinished.directory = None;
         let run = plan.identity();
         out.begin(&plan)?;
         let mut pass = 0;
-        for (number, stage) in plan.stages.iter().enumerate() {
+        for (number, stage) in plan.unfinished.stages.iter().enumerate() {
             for _ in &stage.passes {
                 self.join_pass(out, &run, pass, (number, stage.sharing))?;
                 pass += 1;
@@ -175,7 +184,7 @@ impl Shards {
             let files = files.map_err(|why| refused(&shard.path, &why.to_string()))?;
             let Some(files) = files else {
                 let is_own = sharing == Sharing::Everywhere || shard.shard.has(pass);
-                if is_own && shard.plan.stages.len() > stage {
+                if is_own && shard.plan.unfinished.stages.len() > stage {
                     let why = format!(
                         "pass {pass} is missing or damaged: shard {} is not through; start it again",
                         shard.shard
@@ -228,7 +237,7 @@ fn shard(path: &Path) -> Result<Option<ShardFolder>, ReportError> {
         Mark::Foreign => return Err(refused(path, "gatelens did not write the plan.json in it")),
         Mark::Ours(plan) => *plan,
     };
-    match plan.shard {
+    match plan.unfinished.shard {
         Some(shard) => Ok(Some(ShardFolder {
             path: path.to_path_buf(),
             plan,

@@ -60,9 +60,10 @@ impl Digits {
     fn signed_to(self, value: f64, decimals: usize) -> String {
         let text = format!("{:+.decimals$}", self.scaled(value));
         let is_zero = !text.contains(|c: char| ('1'..='9').contains(&c));
-        match self == Digits::Size && is_zero {
-            true => text[1..].to_string(),
-            false => text,
+        if self == Digits::Size && is_zero {
+            text[1..].to_string()
+        } else {
+            text
         }
     }
 

@@ -73,7 +73,7 @@ impl Mark {
             Err(_) => return Mark::Foreign,
         };
         match serde_json::from_slice::<RunInfo>(&bytes) {
-            Ok(run) if is_ours(&run) => Mark::Ours(Box::new(run)),
+            Ok(run) if is_ours(&run) && run.is_unchanged() => Mark::Ours(Box::new(run)),
             _ => Mark::Foreign,
         }
     }
@@ -89,9 +89,10 @@ impl Mark {
 
 /// Version 0.1.0 did not say who wrote it: there the commands and the keys have to do.
 fn is_ours(run: &RunInfo) -> bool {
-    match run.lists_outputs() {
-        true => run.tool == TOOL,
-        false => run.tool.is_empty() && COMMANDS.contains(&run.command.as_str()),
+    if run.lists_outputs() {
+        run.tool == TOOL
+    } else {
+        run.tool.is_empty() && COMMANDS.contains(&run.command.as_str())
     }
 }
 
@@ -124,13 +125,12 @@ pub(super) fn owns(run: &RunInfo, folder: &Path, name: &str) -> bool {
 /// The names of a run's files that are there.
 pub(super) fn files(run: &RunInfo, folder: &Path) -> Vec<String> {
     let listed = run.outputs.iter().map(|file| file.name.clone());
-    let names: Vec<String> = match run.lists_outputs() {
-        true => listed.collect(),
-        false => {
-            let marks = [RUN, PLAN, PARTS];
-            let names = NAMES.iter().filter(|name| !marks.contains(name));
-            names.map(|name| name.to_string()).collect()
-        }
+    let names: Vec<String> = if run.lists_outputs() {
+        listed.collect()
+    } else {
+        let marks = [RUN, PLAN, PARTS];
+        let names = NAMES.iter().filter(|name| !marks.contains(name));
+        names.map(|name| name.to_string()).collect()
     };
     let there = names.into_iter().filter(|name| {
         is_plain_name(name) && fs::symlink_metadata(folder.join(name)).is_ok_and(|m| m.is_file())

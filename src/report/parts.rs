@@ -149,16 +149,17 @@ fn encode(table: &[RecordBatch]) -> Result<Vec<u8>, StoreError> {
 
 impl PartStore for Parts<'_> {
     fn shard(&self) -> Option<Shard> {
-        self.plan.shard
+        self.plan.unfinished.shard
     }
 
     fn planned(&mut self, stage: usize) -> Result<Option<StagePlan>, StoreError> {
-        Ok(self.plan.stages.get(stage).cloned())
+        Ok(self.plan.unfinished.stages.get(stage).cloned())
     }
 
     fn plan(&mut self, stage: usize, planned: &StagePlan) -> Result<(), StoreError> {
-        self.plan.stages.truncate(stage);
-        self.plan.stages.push(planned.clone());
+        let stages = &mut self.plan.unfinished.stages;
+        stages.truncate(stage);
+        stages.push(planned.clone());
         Ok(self.out.put_plan(&self.plan)?)
     }
 

@@ -1,6 +1,7 @@
 //! `run.json`: what was run, with everything needed to run it again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -62,6 +63,23 @@ pub struct OutputFile {
     pub sha256: String,
 }
 
+/// What `plan.json` says besides what `run.json` will.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnfinishedRun {
+    /// Of what makes it the same run ([`RunInfo::identity`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_sha256: Option<String>,
+    /// Where a shard was started: there the relative paths of its command line begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// The share of the run that this folder has, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// The passes that were planned so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StagePlan>,
+}
+
 /// The contents of `run.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunInfo {
@@ -106,12 +124,9 @@ pub struct RunInfo {
     /// Whether the run came to its end; if not, it was stopped and can be gone on with.
     #[serde(default = "yes")]
     pub finished: bool,
-    /// Of a run that is not finished: the share of it that this folder has, where there are several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shard: Option<Shard>,
-    /// Of a run that is not finished: the passes that were planned so far.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stages: Vec<StagePlan>,
+    /// What only a run that is not finished says.
+    #[serde(flatten)]
+    pub unfinished: UnfinishedRun,
     /// Counts of the run, by name.
     #[serde(default)]
     pub counts: Value,
@@ -171,13 +186,20 @@ impl RunInfo {
 
     /// The passes that were planned so far, in order.
     pub fn passes(&self) -> impl Iterator<Item = &PlannedPass> {
-        self.stages.iter().flat_map(|stage| &stage.passes)
+        let stages = self.unfinished.stages.iter();
+        stages.flat_map(|stage| &stage.passes)
     }
 
     /// What makes two runs the same, by its sha256: parts of one are no parts of another.
     pub fn identity(&self) -> String {
         let values = self.compared().map(|(_, value)| value.to_string());
         sha256_hex(values.collect::<Vec<_>>().join("\n").as_bytes())
+    }
+
+    /// Whether the settings are those with which the run was begun; a finished run does not say.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let begun = self.unfinished.settings_sha256.as_ref();
+        begun.is_none_or(|sha256| *sha256 == self.identity())
     }
 
     /// In what this run differs from one that was begun before, each in a line; nothing where both are the same.
@@ -189,13 +211,16 @@ impl RunInfo {
             .into_iter()
             .filter(|name| then.get(*name) != now.get(*name));
         let shown = |value: Option<&Value>| value.unwrap_or(&Value::Null).to_string();
-        let lines = differing.map(|name| match name.starts_with("--") {
-            true => format!(
-                "{name}: {} now, {} then",
-                shown(now.get(name)),
-                shown(then.get(name))
-            ),
-            false => name.clone(),
+        let lines = differing.map(|name| {
+            if name.starts_with("--") {
+                format!(
+                    "{name}: {} now, {} then",
+                    shown(now.get(name)),
+                    shown(then.get(name))
+                )
+            } else {
+                name.clone()
+            }
         });
         lines.collect()
     }
@@ -263,9 +288,10 @@ fn shell_line(arguments: &[String], without: &[&str]) -> String {
 /// An argument as a shell takes it.
 fn shell_word(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
-    match !argument.is_empty() && argument.chars().all(plain) {
-        true => argument.to_string(),
-        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.to_string()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
     }
 }
 

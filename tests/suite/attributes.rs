@@ -166,7 +166,7 @@ fn treatment(class: &str, neurons: NeuronSet, sets: Vec<NeuronSet>) -> Treatment
 fn by_key(found: &Attributes) -> BTreeMap<(String, String, u32, usize, usize), Share> {
     let rows = found.rows().flatten();
     rows.map(|row| {
-        let arm = row.arm.as_str().to_string();
+        let arm = row.arm.to_string();
         let key = (row.class.to_string(), arm, row.draw, row.prompt, row.layer);
         (key, row.share)
     })
@@ -210,7 +210,7 @@ fn rates_of_the_real_models_equal_those_from_transformers() {
             let found = asked.rates(&model, &plan, settings(order, 50, lens));
             for row in found.rows().flatten() {
                 let subject = &asked.subjects.subjects[row.prompt].subject;
-                let key = format!("{subject}, {}, {lens}, {order}", row.arm.as_str());
+                let key = format!("{subject}, {}, {lens}, {order}", row.arm);
                 let of = |column: usize| golden["rates"][&key][column][row.layer].as_f64().unwrap();
                 let expected = Share {
                     kept: of(0) as u32,

@@ -68,9 +68,10 @@ fn ablation(two_layer: &TwoLayer, mode: &Mode, asked: Asked) -> Result<Ablation,
     let signs = NeuronTable::classify(&checkpoint, Fold::Pre, 0.5)
         .unwrap()
         .signs();
-    let signs = match asked.reference_sign {
-        true => SignConvention::Reference(Arc::new(signs)),
-        false => SignConvention::Raw,
+    let signs = if asked.reference_sign {
+        SignConvention::Reference(Arc::new(signs))
+    } else {
+        SignConvention::Raw
     };
     let neurons = NEURONS.map(|(layer, index)| Neuron { layer, index });
     let neurons = NeuronSet::from_neurons(LAYERS, D_MLP, neurons).unwrap();
@@ -364,9 +365,10 @@ fn outcomes_in_passes(model: &Model, mode: &str, one_by_one: bool) -> (usize, Ve
     let plan = plan(neurons, &mode.parse().unwrap(), Positions::All, when, signs);
     let engine = Engine::new(model);
     let spare = 100 << 10; // for the longest prompt, and the donors' values
-    let engine = match one_by_one {
-        true => engine.beside(model.plan().activation_limit - spare),
-        false => engine,
+    let engine = if one_by_one {
+        engine.beside(model.plan().activation_limit - spare)
+    } else {
+        engine
     };
     let ablation = ablate(&mut Run::new(&()), &engine, &batch, &plan).unwrap();
     let logprobs = ablation.outcomes().map(|o| o.score.target_logprob);

@@ -52,9 +52,10 @@ fn cached(model: &Model, condition: &Condition, choice: &Choice) -> Vec<u32> {
 fn logits(model: &Model, condition: &Condition, written: &[u32]) -> Vec<f32> {
     let all = Sequence::of_ids(0, [&PROMPT[..], written].concat());
     // What was written stands where a target would: positions of the prompt stay where they are.
-    let target = match written.is_empty() {
-        true => Vec::new(),
-        false => vec![0; written.len() + 1],
+    let target = if written.is_empty() {
+        Vec::new()
+    } else {
+        vec![0; written.len() + 1]
     };
     let sequence = Sequence {
         prompt_len: PROMPT.len(),

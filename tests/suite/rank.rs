@@ -128,9 +128,10 @@ impl Planted {
     fn effect(&self, prompts: &[usize], neurons: &[Neuron]) -> f64 {
         let edit = |at: At| {
             let (layer, index) = (at.layer, at.neuron);
-            match neurons.contains(&Neuron { layer, index }) {
-                true => 0.0,
-                false => at.post,
+            if neurons.contains(&Neuron { layer, index }) {
+                0.0
+            } else {
+                at.post
             }
         };
         let change = |&prompt: &usize| {

@@ -256,6 +256,44 @@ fn what_does_not_belong_together_is_refused_by_name() {
 }
 
 #[test]
+fn shards_with_relative_paths_are_joined_anywhere() {
+    let dir = TempDir::new().unwrap();
+    let [mut shard, mut whole] = ["out", "whole"].map(|out| {
+        let arguments = arguments(&dir, &["ablate"]);
+        // Files of the folder by their names alone.
+        let folder = format!("{}/", dir.path().display());
+        let arguments = arguments.iter().map(|word| word.replace(&folder, ""));
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("gatelens"));
+        command
+            .args(arguments)
+            .args(["--out", out])
+            .current_dir(&dir);
+        command
+    });
+    assert!(whole.output().unwrap().status.success());
+    assert!(
+        shard
+            .args(["--shard", "0/1"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let out = dir.path().join("out");
+    let plan = out.join("shard-0-of-1/plan.json");
+    let begun = fs::read_to_string(&plan).unwrap();
+    fs::write(&plan, begun.replace("\"draws\": 3", "\"draws\": 4")).unwrap();
+    let error = refused(&with(&[], &["merge", out.to_str().unwrap()]));
+    assert!(
+        error.contains("gatelens did not write the plan.json"),
+        "{error}"
+    );
+    fs::write(&plan, begun).unwrap();
+    run(&with(&[], &["merge", out.to_str().unwrap()]));
+    assert_eq!(result(&out), result(&dir.path().join("whole")));
+}
+
+#[test]
 fn a_shard_comes_from_the_job_array() {
     let dir = TempDir::new().unwrap();
     let arguments = arguments(&dir, &["ablate"]);

@@ -78,9 +78,10 @@ fn check(command: &[&str], table: &str) {
         (0..900).map(|i| format!("{{\"text\": \"Line {i} of a text that says little.\"}}\n"));
     let texts = file(&dir, "texts.jsonl", &texts.collect::<String>());
     let tiny = goldens().join("tiny-llama");
-    let input: &[&str] = match command.contains(&"--text") {
-        true => &[&texts],
-        false => &["--prompts", &facts, "--subset", "all"],
+    let input: &[&str] = if command.contains(&"--text") {
+        &[&texts]
+    } else {
+        &["--prompts", &facts, "--subset", "all"]
     };
     let shared = [
         "--model",

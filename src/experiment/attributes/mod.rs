@@ -27,7 +27,8 @@ use super::outcome::Arm;
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
-use super::run::{NullEdits, Run, Stage};
+use super::run::Run;
+use super::stage::{NullEdits, Stage};
 use crate::engine::Engine;
 use crate::hooks::EditCount;
 

@@ -1,16 +1,17 @@
 //! What a rate is of.
 
-use std::fmt;
 use std::num::NonZeroUsize;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Lens;
 
 /// Which comes first, the best tokens or the filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, strum::Display, strum::EnumString,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_order)]
 pub enum FilterOrder {
     /// The best tokens are taken, and of these stop words and short tokens dropped (Gerstner and Schütze). A rate is over
     /// fewer tokens then, perhaps none.
@@ -20,31 +21,8 @@ pub enum FilterOrder {
     FilterFirst,
 }
 
-impl FilterOrder {
-    /// The name in files and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            FilterOrder::TopFirst => "top-first",
-            FilterOrder::FilterFirst => "filter-first",
-        }
-    }
-}
-
-impl fmt::Display for FilterOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for FilterOrder {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [FilterOrder::TopFirst, FilterOrder::FilterFirst]
-            .into_iter()
-            .find(|order| order.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no order; accepted: top-first, filter-first"))
-    }
+fn no_order(text: &str) -> String {
+    format!("`{text}` is no order; accepted: top-first, filter-first")
 }
 
 /// Which tokens a rate is over.

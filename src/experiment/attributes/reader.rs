@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::rate::{FilterOrder, RateSettings, Share};
 use super::words::AttributeWords;
-use crate::engine::{Engine, Progress};
+use crate::engine::Engine;
 use crate::experiment::ExperimentError;
-use crate::experiment::run::{Measure, Measured, Pass};
+use crate::experiment::stage::{Measure, Measured, Pass};
 use crate::hooks::{HookPoint, Observer, ReadError, Site, SiteRows};
 use crate::tokens::{Positions, TokenBatch};
 
@@ -47,20 +47,9 @@ pub(super) struct RateMeasure<'i> {
 impl Measure for RateMeasure<'_> {
     type Found = Vec<ShareRow>;
 
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Vec<ShareRow>>, ExperimentError> {
-        let mut reader = RateReader::new(engine, pass.batch, self.input, self.settings);
-        let edits = engine.run(
-            pass.batch,
-            pass.conditions,
-            &mut [&mut reader],
-            None,
-            progress,
-        )?;
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Vec<ShareRow>>, ExperimentError> {
+        let mut reader = RateReader::new(pass.engine, pass.batch, self.input, self.settings);
+        let edits = pass.run(&mut [&mut reader], None)?;
         let found = reader.finish()?;
         let rows = pass.reported().flat_map(|(place, condition)| {
             let found = found

@@ -153,11 +153,12 @@ fn words_of_text(
         .iter()
         .filter_map(|&id| word_of.get(id as usize)?.as_ref());
     let words: HashSet<Word> = words.copied().collect();
-    match words.is_empty() {
-        true => Err(format!(
+    if words.is_empty() {
+        Err(format!(
             "its text has nothing but stop words and tokens of at most {SHORT} characters; give a longer one"
-        )),
-        false => Ok(words),
+        ))
+    } else {
+        Ok(words)
     }
 }
 

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ExperimentError;
 use super::super::part::Sharing;
-use super::super::run::{Measure, Measured, NullEdits, Pass, Stage};
+use super::super::stage::{Measure, Measured, NullEdits, Pass, Stage};
 use super::Ranker;
-use crate::engine::{Engine, Progress};
 use crate::hooks::{Condition, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows};
 use crate::tokens::TokenBatch;
 
@@ -68,22 +67,11 @@ struct PostSizes<'a>(&'a NeuronSet);
 impl Measure for PostSizes<'_> {
     type Found = Vec<SumRow>;
 
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Vec<SumRow>>, ExperimentError> {
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Vec<SumRow>>, ExperimentError> {
         let layers = 0..self.0.n_layers();
         let mut sums: Vec<Vec<f64>> = layers.map(|l| vec![0.0; self.0.layer(l).len()]).collect();
         let mut observer = PostSums::new(pass.batch, self.0, &mut sums);
-        let edits = engine.run(
-            pass.batch,
-            pass.conditions,
-            &mut [&mut observer],
-            None,
-            progress,
-        )?;
+        let edits = pass.run(&mut [&mut observer], None)?;
         let rows = (0..).zip(sums.concat());
         let rows = rows.map(|(neuron, sum)| SumRow { neuron, sum });
         Ok(Measured::new(edits, rows.collect()))

@@ -54,9 +54,10 @@ impl Halves {
         for pair in known.chunks(2) {
             let ranks = rng.random_range(0..pair.len());
             for (place, &prompt) in pair.iter().enumerate() {
-                match place == ranks {
-                    true => self.ranking.push(prompt),
-                    false => self.measuring.push(prompt),
+                if place == ranks {
+                    self.ranking.push(prompt)
+                } else {
+                    self.measuring.push(prompt)
                 }
             }
         }

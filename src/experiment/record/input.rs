@@ -9,16 +9,27 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::ExperimentError;
-use super::super::part::PlannedPass;
 use super::repeats::repeated;
-use crate::engine::Engine;
 use crate::prompts::{Document, Documents, PromptSet};
 use crate::tokens::{Positions, Sequence, TokenBatch, TokenError, Window};
 
 /// What a token is to its sequence. Where several hold, the first of this order counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Role {
     /// The first token: BOS, or the first of the text. Models park attention there, so it is like no other.
     First,
@@ -43,14 +54,8 @@ impl Role {
     ];
 
     /// The value of the column `role`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Role::First => "first",
-            Role::Last => "last",
-            Role::SubjectLast => "subject-last",
-            Role::Subject => "subject",
-            Role::Other => "other",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     fn of(sequence: &Sequence, kind: InputKind, position: usize) -> Role {
@@ -253,27 +258,6 @@ impl RecordInput {
         (sequence, recorded.start + within)
     }
 
-    /// Consecutive sequences in passes that keep to `budget`; a longer sequence has one of its own.
-    pub(super) fn passes(&self, budget: PassBudget) -> Vec<PlannedPass> {
-        let mut passes: Vec<PlannedPass> = Vec::new();
-        let mut filled = PassBudget::default();
-        for i in 0..self.sequences() {
-            let len = self.sequence(i).ids.len();
-            filled = filled.plus(len);
-            match passes.last_mut() {
-                Some(pass) if filled.within(&budget) => pass.units.push(i),
-                _ => {
-                    filled = PassBudget::default().plus(len);
-                    passes.push(PlannedPass {
-                        conditions: vec![0],
-                        units: vec![i],
-                    });
-                }
-            }
-        }
-        passes
-    }
-
     /// The recorded tokens of a batch that has some consecutive sequences of the input.
     pub(super) fn recorded(&self, batch: &TokenBatch) -> RecordedRows {
         let mut rows = Vec::new();
@@ -345,55 +329,4 @@ pub struct RecordedRows {
     pub first_row: u64,
     /// In the order of the input.
     pub rows: Vec<RecordedRow>,
-}
-
-/// How much one pass may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct PassBudget {
-    /// Tokens.
-    pub tokens: usize,
-    /// Pairs of tokens of one sequence: what attention holds, over the heads.
-    pub pairs: usize,
-}
-
-/// A pass takes so many tokens where memory has room, and more where the parts would be more than [`MAX_PARTS`]: one pass
-/// is what a run loses that is ended, and each leaves the sums of all neurons on the disk.
-pub const TOKENS_PER_PASS: usize = 1 << 15;
-
-/// Parts that a recording leaves at most, where memory has room for passes so large.
-const MAX_PARTS: usize = 64;
-
-/// `gate` and `up` are kept until `post` comes: two rows of d_mlp beside the five that the engine counts with.
-const KEPT_SHARE: (usize, usize) = (5, 7);
-
-/// Scores, masked scores and pattern are held together, 4 bytes each.
-const BYTES_PER_PAIR: u64 = 12;
-
-impl PassBudget {
-    /// What the engine's memory has room for, where the longest sequence is one of `input`'s.
-    ///
-    /// # Errors
-    /// Not even the longest sequence fits.
-    pub fn of(engine: &Engine<'_>, input: &RecordInput) -> Result<Self, ExperimentError> {
-        let longest = input.batch.sequences().last();
-        let batch = TokenBatch::new(longest.cloned().into_iter().collect())?;
-        let wanted = TOKENS_PER_PASS.max(input.batch.tokens().div_ceil(MAX_PARTS));
-        let tokens = engine.tokens_per_pass(&batch, 1)?;
-        let per_pair = BYTES_PER_PAIR * engine.config().n_heads as u64;
-        Ok(Self {
-            tokens: (tokens * KEPT_SHARE.0 / KEPT_SHARE.1).clamp(1, wanted),
-            pairs: (engine.activation_bytes() / per_pair) as usize,
-        })
-    }
-
-    fn plus(self, len: usize) -> Self {
-        Self {
-            tokens: self.tokens + len,
-            pairs: self.pairs + len * len,
-        }
-    }
-
-    fn within(&self, limit: &PassBudget) -> bool {
-        self.tokens <= limit.tokens && self.pairs <= limit.pairs
-    }
 }

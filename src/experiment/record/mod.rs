@@ -7,6 +7,7 @@
 //! the sums of the passes, in their order, are joined.
 
 mod activity;
+mod budget;
 mod class_sets;
 mod input;
 mod layer;
@@ -18,8 +19,9 @@ mod summary;
 mod view;
 
 pub use activity::{ClassActivity, SlotsRow};
+pub use budget::TOKENS_PER_PASS;
 pub use class_sets::ClassSets;
-pub use input::{InputKind, Origin, RecordInput, RecordedRow, RecordedRows, Role, TOKENS_PER_PASS};
+pub use input::{InputKind, Origin, RecordInput, RecordedRow, RecordedRows, Role};
 pub use layer::{LayerReader, LayerRows};
 pub use rows::{ActivationsRow, SummaryRow};
 pub use strongest::strongest;
@@ -28,13 +30,14 @@ pub use view::{Activity, Levels, Quantity, Scope, class_view};
 
 use std::ops::Range;
 
-use input::PassBudget;
+use budget::PassBudget;
 use layer::MlpObserver;
 
 use super::ExperimentError;
 use super::part::{PlannedPass, Sharing};
-use super::run::{Measure, Measured, NullEdits, Pass, Run, Stage};
-use crate::engine::{Engine, Progress};
+use super::run::Run;
+use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
+use crate::engine::Engine;
 use crate::hooks::{Condition, Observer, ReadError};
 
 /// What is known of the recorded tokens: of all, or of those of a pass.
@@ -141,17 +144,12 @@ impl Measure for Recorder<'_, '_, '_> {
 
     fn passes(&self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
         let input = self.plan.input;
-        Ok(input.passes(PassBudget::of(stage.engine, input)?))
+        Ok(PassBudget::of(stage.engine, input)?.passes(input))
     }
 
-    fn measure(
-        &mut self,
-        pass: &Pass<'_>,
-        engine: &Engine<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Measured<Self::Found>, ExperimentError> {
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Self::Found>, ExperimentError> {
         let recorded = self.plan.input.recorded(pass.batch);
-        let mut sums = self.plan.nothing_yet(engine);
+        let mut sums = self.plan.nothing_yet(pass.engine);
         let readers = match &mut self.sink {
             Some(sink) => sink
                 .begin(pass.number, &recorded)
@@ -163,7 +161,7 @@ impl Measure for Recorder<'_, '_, '_> {
         let mut mlp = MlpObserver::new(self.plan.layers.clone(), &recorded, readers_of_layers);
         let mut observers: Vec<&mut dyn Observer> = vec![&mut mlp];
         observers.extend(readers.sites);
-        let edits = engine.run(pass.batch, pass.conditions, &mut observers, None, progress)?;
+        let edits = pass.run(&mut observers, None)?;
         let files = self.sink.as_mut().map(|sink| sink.end()).transpose();
         Ok(Measured {
             edits,

@@ -107,13 +107,11 @@ fn role_name<S: Serializer>(role: &Option<Role>, to: S) -> Result<S::Ok, S::Erro
 
 fn role_named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Role>, D::Error> {
     let name = String::deserialize(from)?;
-    let role = Role::ALL.into_iter().find(|role| role.as_str() == name);
-    match role {
-        None if name != "all" => Err(serde::de::Error::custom(format!(
-            "no role is called {name}"
-        ))),
-        role => Ok(role),
+    if name == "all" {
+        return Ok(None);
     }
+    let role = name.parse().map(Some);
+    role.map_err(|_| serde::de::Error::custom(format!("no role is called {name}")))
 }
 
 /// The figures of every class, in the order of the classes: over everything, by role, by layer.

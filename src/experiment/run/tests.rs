@@ -6,10 +6,11 @@ use super::super::ablate::{Scores, run_scores};
 use super::super::part::StoreError;
 use super::super::score::{Score, ScoreRow};
 use super::*;
-use crate::hooks::{Edit, Mode, Neuron, NeuronSet};
+use crate::engine::Engine;
+use crate::hooks::{Condition, Edit, Mode, Neuron, NeuronSet};
 use crate::hub::ModelFiles;
 use crate::model::{Checkpoint, LoadOptions, Model};
-use crate::tokens::Sequence;
+use crate::tokens::{Sequence, TokenBatch};
 
 fn edit(layer: usize, mode: Mode) -> Condition {
     let neurons = (0..20).map(|index| Neuron { layer, index });

@@ -70,9 +70,10 @@ pub(super) fn equal_damage(
             break;
         }
         // The larger the factor, the more of the class is left, and the less text loses.
-        match at > draws {
-            true => low = factor,
-            false => high = factor,
+        if at > draws {
+            low = factor
+        } else {
+            high = factor
         }
     }
     let known = needs.input.facts.subset(&recall.known())?;

@@ -8,8 +8,9 @@ use crate::stats::{Contrast, Interval, Tested};
 pub const LEVEL: f64 = 0.05;
 
 /// What the claim says of the estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Direction {
     /// Below the comparison.
     Lower,
@@ -27,11 +28,8 @@ impl Direction {
     }
 
     /// As in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Direction::Lower => "lower",
-            Direction::Higher => "higher",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -135,10 +133,13 @@ impl Finding {
     /// The p of "not in the claimed direction"; 1 where nothing was tested.
     pub fn one_sided_p(&self) -> f64 {
         match (&self.evidence, self.p()) {
-            (Basis::Tested { estimate, .. }, Some(p)) => match self.direction.holds(*estimate) {
-                true => p / 2.0,
-                false => 1.0 - p / 2.0,
-            },
+            (Basis::Tested { estimate, .. }, Some(p)) => {
+                if self.direction.holds(*estimate) {
+                    p / 2.0
+                } else {
+                    1.0 - p / 2.0
+                }
+            }
             _ => 1.0,
         }
     }

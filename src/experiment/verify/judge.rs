@@ -7,31 +7,30 @@ use super::finding::{Basis, Direction, Finding, LEVEL};
 use crate::stats::holm_present;
 
 /// What a test says of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum Verdict {
     /// The claim's direction, beyond chance.
     #[serde(rename = "supported")]
+    #[strum(serialize = "supported")]
     Supported,
     /// The other direction, beyond chance.
     #[serde(rename = "contradicted")]
+    #[strum(serialize = "contradicted")]
     Contradicted,
     /// Within what chance does.
     #[serde(rename = "not distinguishable")]
+    #[strum(serialize = "not distinguishable")]
     NotDistinguishable,
     /// The model or the input does not have what the test needs.
     #[serde(rename = "not testable")]
+    #[strum(serialize = "not testable")]
     NotTestable,
 }
 
 impl Verdict {
     /// As in files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Supported => "supported",
-            Verdict::Contradicted => "contradicted",
-            Verdict::NotDistinguishable => "not distinguishable",
-            Verdict::NotTestable => "not testable",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -100,9 +99,10 @@ impl Finding {
             (Basis::Counted { holds: true, .. }, _) => Verdict::Supported,
             (Basis::Counted { holds: false, .. }, _) => Verdict::Contradicted,
             (Basis::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
-                match self.direction.holds(*estimate) {
-                    true => Verdict::Supported,
-                    false => Verdict::Contradicted,
+                if self.direction.holds(*estimate) {
+                    Verdict::Supported
+                } else {
+                    Verdict::Contradicted
                 }
             }
             (Basis::Tested { .. }, _) => Verdict::NotDistinguishable,

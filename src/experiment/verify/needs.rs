@@ -100,9 +100,10 @@ impl<'a> Needs<'a> {
     }
 
     pub fn recall_group(&self) -> Group {
-        match self.has(Need::Recall) {
-            true => self.sets.group(&ENRICHMENT),
-            false => Group::default(),
+        if self.has(Need::Recall) {
+            self.sets.group(&ENRICHMENT)
+        } else {
+            Group::default()
         }
     }
 

@@ -84,12 +84,13 @@ impl Group {
     pub fn arms(&self, member: Member, of: impl Fn(usize) -> Arms) -> Option<Arms> {
         let (own, with_draws) = self.places(member)?;
         let arms = of(own);
-        Some(match own == with_draws {
-            true => arms,
-            false => Arms {
+        Some(if own == with_draws {
+            arms
+        } else {
+            Arms {
                 draws: of(with_draws).draws,
                 ..arms
-            },
+            }
         })
     }
 }

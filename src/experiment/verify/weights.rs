@@ -69,9 +69,10 @@ pub(super) fn depth_median(table: &NeuronTable, settings: &BootstrapSettings) ->
             holds: not_positive.is_empty(),
         },
         n: early,
-        why: match not_positive.is_empty() {
-            true => format!("all of layers 0 to {} have a positive median", early - 1),
-            false => format!("not positive in layers {}", not_positive.join(", ")),
+        why: if not_positive.is_empty() {
+            format!("all of layers 0 to {} have a positive median", early - 1)
+        } else {
+            format!("not positive in layers {}", not_positive.join(", "))
         },
         ..Finding::missing(
             "share of the first 60 % of layers with a positive median of cos(w_in, w_out)",

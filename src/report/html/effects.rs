@@ -33,9 +33,10 @@ pub fn blocks(effects: &[Effect], note: &str) -> Result<Vec<Markup>, ReportError
     let mut blocks: Vec<Markup> = pictures.collect::<Result<_, _>>()?;
     let tables = groups.iter().map(|(metric, subset, group)| {
         let (name, unit) = (metric.title, metric.unit);
-        let title = match metric.is_of_text() {
-            true => format!("{name}, {unit}"),
-            false => format!("{name}, {unit}, {subset} prompts"),
+        let title = if metric.is_of_text() {
+            format!("{name}, {unit}")
+        } else {
+            format!("{name}, {unit}, {subset} prompts")
         };
         (title, group.iter().copied())
     });
@@ -69,9 +70,10 @@ pub fn columns<'a>() -> Columns<'a, Effect> {
 
 /// How many prompts or documents an effect is over, and how many draws.
 fn of(effect: &Effect) -> String {
-    let unit = match effect.metric.is_of_text() {
-        true => "document",
-        false => "prompt",
+    let unit = if effect.metric.is_of_text() {
+        "document"
+    } else {
+        "prompt"
     };
     let [units, draws] =
         [(effect.prompts, unit), (effect.draws, "draw")].map(|(n, one)| plural(n, one));
@@ -81,9 +83,10 @@ fn of(effect: &Effect) -> String {
 /// A panel per metric.
 fn pictures(groups: &[Group<'_>], note: &str) -> Result<Markup, ReportError> {
     let (metric, subset, effects) = &groups[0];
-    let title = match metric.is_of_text() {
-        true => "Effects on text".to_string(),
-        false => format!("Effects on {subset} prompts"),
+    let title = if metric.is_of_text() {
+        "Effects on text".to_string()
+    } else {
+        format!("Effects on {subset} prompts")
     };
     let panels = groups.iter().map(|(metric, _, effects)| {
         let (name, unit) = (metric.title, metric.unit);

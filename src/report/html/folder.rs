@@ -121,9 +121,10 @@ impl<'a> Folder<'a> {
     }
 
     fn lacking(&self, file: &str) -> Vec<Markup> {
-        let why = match self.run.finished {
-            true => "was it removed?",
-            false => "it is written when the run is finished.",
+        let why = if self.run.finished {
+            "was it removed?"
+        } else {
+            "it is written when the run is finished."
         };
         vec![lacking(&format!(
             "Not shown: what {file} holds. The folder has no {file}; {why}"

@@ -13,12 +13,13 @@ pub(super) fn real_folder(path: &Path) -> Result<(PathBuf, Vec<PathBuf>), Report
         why,
     };
     if let (Ok(link), Err(why)) = (fs::symlink_metadata(path), fs::metadata(path)) {
-        return match link.is_symlink() && why.kind() == io::ErrorKind::NotFound {
-            true => Err(ReportError::DanglingLink {
+        return if link.is_symlink() && why.kind() == io::ErrorKind::NotFound {
+            Err(ReportError::DanglingLink {
                 path: path.to_path_buf(),
                 target: fs::read_link(path).map_err(failed)?,
-            }),
-            false => Err(failed(why)),
+            })
+        } else {
+            Err(failed(why))
         };
     }
     let missing = path.ancestors().filter(|part| !part.as_os_str().is_empty());

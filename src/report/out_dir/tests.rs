@@ -1,3 +1,4 @@
+use super::super::run_info::UnfinishedRun;
 use super::*;
 use crate::report::{ModelInfo, TOOL};
 
@@ -22,8 +23,7 @@ fn info(command: &str) -> RunInfo {
         seed: None,
         prompts: None,
         texts: Vec::new(),
-        shard: None,
-        stages: Vec::new(),
+        unfinished: UnfinishedRun::default(),
         finished: true,
         counts: serde_json::Value::Null,
         wall_s: 0.0,

@@ -24,9 +24,10 @@ impl Coverage {
         let layer = layer.filter(|_| neuron.index < self.d_mlp);
         let layer = layer.ok_or_else(|| format!("this model has no neuron {neuron}"))?;
         layer.resize(self.d_mlp, false);
-        match std::mem::replace(&mut layer[neuron.index], true) {
-            true => Err(format!("it has neuron {neuron} twice")),
-            false => Ok(()),
+        if std::mem::replace(&mut layer[neuron.index], true) {
+            Err(format!("it has neuron {neuron} twice"))
+        } else {
+            Ok(())
         }
     }
 

@@ -215,9 +215,12 @@ fn no_more_bytes_are_taken_than_announced() {
 fn fs_bytes(dir: &std::path::Path) -> u64 {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     entries
-        .map(|entry| match entry.file_type().unwrap().is_dir() {
-            true => fs_bytes(&entry.path()),
-            false => entry.path().symlink_metadata().unwrap().len(),
+        .map(|entry| {
+            if entry.file_type().unwrap().is_dir() {
+                fs_bytes(&entry.path())
+            } else {
+                entry.path().symlink_metadata().unwrap().len()
+            }
         })
         .sum()
 }

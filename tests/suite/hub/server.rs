@@ -325,11 +325,10 @@ fn commit(repo: &str, revision: &str, state: &State) -> String {
 
 /// The hub names large files by their sha256, and small ones by their git hash.
 pub fn etag(bytes: &[u8], large: bool) -> String {
-    let hash = match large {
-        true => Sha256::digest(bytes).to_vec(),
-        false => {
-            Sha1::digest([format!("blob {}\0", bytes.len()).as_bytes(), bytes].concat()).to_vec()
-        }
+    let hash = if large {
+        Sha256::digest(bytes).to_vec()
+    } else {
+        Sha1::digest([format!("blob {}\0", bytes.len()).as_bytes(), bytes].concat()).to_vec()
     };
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

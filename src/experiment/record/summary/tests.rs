@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::super::RecordInput;
-use super::super::input::PassBudget;
+use super::super::budget::PassBudget;
 use super::*;
 use crate::experiment::Tables;
 use crate::io_class::Class;
@@ -130,7 +130,7 @@ fn passes_join_to_the_whole() {
     for tokens in [1, 5, 64, 200, 10_000] {
         let pairs = usize::MAX;
         let mut joined = Summary::new(0..1, WIDTH);
-        for pass in input.passes(PassBudget { tokens, pairs }) {
+        for pass in (PassBudget { tokens, pairs }).passes(&input) {
             // As a part keeps it.
             let tables = read(&input, &pass.units).into_rows().to_tables().unwrap();
             let kept = Vec::<GroupRow>::of_tables(&tables).unwrap();
