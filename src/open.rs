@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::engine::{Engine, EngineError, Readout, check_edits};
 use crate::hooks::{Condition, EditCount, Observer};
+use crate::hub::gguf::GgufFile;
 use crate::hub::{DownloadProgress, HubError, ModelFiles, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, Model, ModelError};
 use crate::prompts::{Document, Documents, PromptSet};
@@ -33,6 +34,9 @@ pub enum OpenError {
     /// Its tokenizer.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A GGUF model of no files.
+    #[error("a GGUF model of no files")]
+    NoParts,
     /// The tokenizer in a GGUF file.
     #[error("cannot use {}", path.display())]
     Gguf {
@@ -41,6 +45,38 @@ pub enum OpenError {
         /// What is wrong in it.
         source: TokenError,
     },
+}
+
+/// The header of the GGUF file that has a model's metadata: of its only part, or of the first.
+pub(crate) fn gguf_header(parts: &[PathBuf]) -> Result<GgufFile, OpenError> {
+    let first = parts.first().ok_or(OpenError::NoParts)?;
+    Ok(GgufFile::open(first).map_err(HubError::from)?)
+}
+
+/// The tokenizer among a model's files.
+///
+/// # Errors
+/// Of a GGUF file with its path.
+pub(crate) fn tokenizer_of(files: &ModelFiles) -> Result<Tokenizer, OpenError> {
+    match files {
+        ModelFiles::Gguf(parts) => {
+            let header = gguf_header(parts)?;
+            Tokenizer::from_gguf(&header).map_err(|source| OpenError::Gguf {
+                path: header.path.clone(),
+                source,
+            })
+        }
+        ModelFiles::Folder {
+            config,
+            tokenizer,
+            tokenizer_config,
+            ..
+        } => Ok(Tokenizer::from_files(
+            tokenizer,
+            tokenizer_config.as_deref(),
+            Some(config),
+        )?),
+    }
 }
 
 impl LanguageModel {
@@ -64,30 +100,11 @@ impl LanguageModel {
         progress: &dyn DownloadProgress,
     ) -> Result<Self, OpenError> {
         let files = locate(name, progress)?.files;
-        let (checkpoint, tokenizer) = match &files {
-            ModelFiles::Gguf(parts) => {
-                let (checkpoint, header) = Checkpoint::open_gguf(parts)?;
-                let tokenizer =
-                    Tokenizer::from_gguf(&header).map_err(|source| OpenError::Gguf {
-                        path: header.path.clone(),
-                        source,
-                    })?;
-                (checkpoint, tokenizer)
-            }
-            ModelFiles::Folder {
-                config,
-                tokenizer,
-                tokenizer_config,
-                ..
-            } => (
-                Checkpoint::open(&files)?,
-                Tokenizer::from_files(tokenizer, tokenizer_config.as_deref(), Some(config))?,
-            ),
-        };
+        let checkpoint = Checkpoint::open(&files)?;
         Ok(Self {
             model: Model::load(checkpoint.clone(), options)?,
             checkpoint,
-            tokenizer,
+            tokenizer: tokenizer_of(&files)?,
         })
     }
 

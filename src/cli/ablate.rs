@@ -1,25 +1,16 @@
 //! `ablate`: switch classes off and measure what that costs.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
-use super::ablate_text::{TextArgs, Texts};
-use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs};
-use super::edit_args::warn_of_values_kept;
-use super::effects_table::{print_effects, print_relations, warn_of_baselines};
+use super::ablate_text::{TextArgs, ablate_texts};
+use super::args::ModelArg;
+use super::effects_table::print_effects;
+use super::facts::{Answers, FactArgs};
+use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
-use super::run::{Job, PartArgs};
-use super::setup::run_info;
-use super::terminal::print_json;
-use super::treatments::{FactArgs, RunInputs, TreatmentArgs};
-use crate::engine::Engine;
-use crate::experiment::{Ablation, AblationPlan, KnownByRelation, Outcome, ablate};
-use crate::io_class::NeuronTable;
-use crate::model::{Config, Model};
-use crate::report::{RunInfo, outcomes_parquet};
+use super::treatments::{TreatmentArgs, counts};
 use crate::tokens::tokenize;
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
@@ -49,157 +40,44 @@ pub struct Ablate {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    class: ClassArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: OutputArgs,
+    run: RunArgs,
 }
 
 impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let mut job = Job::claim(&self.output, &self.part, start)?;
-        let load_options = self.compute.load_options()?;
-        let prompts = self.facts.read()?;
-        let (checkpoint, inputs) =
-            self.treatments
-                .prepare(&self.model, &self.class, &load_options, prompts, tokenize)?;
+        let facts = self.facts.read()?;
+        let mut command = LongCommand::open("ablate", &self.model, &self.run)?;
+        let edits = self.treatments.read(&command)?;
+        let batch = command.batch(tokenize, &facts)?;
+        let texts = self.text.read(&command, &edits)?;
+        match &texts {
+            Some(texts) => command.describe(&self, None, texts.info())?,
+            None => command.describe(&self, Some(&facts), Vec::new())?,
+        }
 
-        let asks_for_text = !self.text.text.is_empty();
-        let texts = asks_for_text.then(|| self.text.read(&self.treatments, &inputs));
-        let texts = texts.transpose()?;
-        job.describe(|| {
-            let mut info = self.info(checkpoint.config(), &inputs)?;
-            if let Some(texts) = &texts {
-                texts.describe(&mut info);
-            }
-            Ok(info)
-        })?;
-
-        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
         let (draws, subset) = (self.draws, self.facts.subset);
-        let plan = self.treatments.plan(&table, &inputs, draws, subset)?;
-        warn_of_baselines(&plan);
-        let model = Model::load(checkpoint, load_options)?;
-        match texts {
-            Some(texts) => self.ablate_texts(&texts, &model, &plan, &inputs, &job),
-            None => self.ablate_facts(&model, &plan, &inputs, &job),
+        let plan = self.treatments.plan(&command, &edits, draws, subset)?;
+        let (model, edit) = (&self.model.model, self.treatments.edit.in_words());
+        let fold = self.run.class.fold;
+        if let Some(texts) = texts {
+            let what = format!("{model}: {edit}, {draws} draws, fold {fold},");
+            return ablate_texts(&texts, &command, &plan, &edits, &what);
         }
-    }
-
-    fn ablate_texts(
-        &self,
-        texts: &Texts,
-        model: &Model,
-        plan: &AblationPlan,
-        inputs: &RunInputs,
-        job: &Job,
-    ) -> anyhow::Result<()> {
-        let Some((ablation, effects, written)) = texts.ablate(model, plan, inputs, job)? else {
+        let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan)? else {
             return Ok(());
         };
-        if self.output.json {
-            print_json(&effects)?;
-            return written.say(true);
-        }
-        let what = format!(
-            "{}: {}, {} draws, fold {},",
-            self.model.model,
-            self.treatments.conditions.in_words(),
-            self.draws,
-            self.class.fold
-        );
-        texts.print(&what, &ablation, &effects, inputs);
-        written.say(false)
+        let counts = answers.counts(&edits, counts(&plan.treatments));
+        let files = |_: &_| answers.files(&command.opened.tokenizer);
+        command.finish(counts, files, &answers.json(json!({})), || {
+            let [all, known] = answers.known();
+            let heading = format!(
+                "{model}: knows {known} of {all} facts; {edit} on {} prompts, {draws} draws, fold {fold}",
+                answers.ablation.edited_prompts
+            );
+            answers.print_heading(&heading, &edits);
+            print_effects(&answers.effects, subset);
+        })
     }
-
-    fn ablate_facts(
-        &self,
-        model: &Model,
-        plan: &AblationPlan,
-        inputs: &RunInputs,
-        job: &Job,
-    ) -> anyhow::Result<()> {
-        let engine = Engine::new(model);
-        let found = job.run(model, |run| ablate(run, &engine, &inputs.batch, plan))?;
-        let Some((ablation, wall_s)) = found else {
-            return Ok(());
-        };
-        let prompts = &inputs.prompts.prompts;
-        let relations = ablation.known_by_relation(prompts);
-        let outcomes: Vec<Outcome> = ablation.outcomes().collect();
-        let outcomes = outcomes_parquet(&outcomes, prompts, &inputs.tokenizer)?;
-        let counts = counts(&ablation, plan, &relations, inputs);
-        warn_of_values_kept(&ablation.changed);
-        let effects = ablation.effects(plan, &self.treatments.conditions.bootstrap())?;
-        let json = serde_json::to_vec_pretty(&effects)?;
-        let files = vec![("outcomes.parquet", outcomes), ("effects.json", json)];
-        let written = job.finish(files, counts, wall_s);
-        if self.output.json {
-            let json = serde_json::json!({"effects": effects, "known_by_relation": relations});
-            print_json(&json)?;
-            return written.say(true);
-        }
-        print_relations(&relations);
-        self.print_heading(&ablation, prompts.len());
-        inputs.print_reference(ablation.reference);
-        print_effects(&effects, self.facts.subset);
-        written.say(false)
-    }
-
-    /// `run.json` but for the counts.
-    fn info(&self, config: &Config, inputs: &RunInputs) -> anyhow::Result<RunInfo> {
-        let settings = serde_json::to_value(self)?;
-        let mut info = run_info(
-            "ablate",
-            settings,
-            &inputs.located,
-            config,
-            Some(&self.compute),
-            &self.class,
-        )?;
-        self.treatments.conditions.describe(&mut info, inputs)?;
-        Ok(info)
-    }
-
-    fn print_heading(&self, ablation: &Ablation, prompts: usize) {
-        outln!(
-            "\n{}: knows {} of {prompts} facts; {} on {} prompts, {} draws, fold {}",
-            self.model.model,
-            ablation.known().len(),
-            self.treatments.conditions.in_words(),
-            ablation.edited_prompts,
-            self.draws,
-            self.class.fold
-        );
-    }
-}
-
-fn counts(
-    ablation: &Ablation,
-    plan: &AblationPlan,
-    relations: &[KnownByRelation],
-    inputs: &RunInputs,
-) -> serde_json::Value {
-    serde_json::json!({
-        "prompts": inputs.prompts.prompts.len(),
-        "known": ablation.known().len(),
-        "edited_prompts": ablation.edited_prompts,
-        "conditions": plan.len(),
-        "edits": ablation.changed,
-        "reference": inputs.reference(ablation.reference),
-        "frequencies": inputs.frequencies(),
-        "passes": ablation.passes,
-        "neurons": plan.treatments.iter().map(|t| (&t.class, t.neurons.len())).collect::<BTreeMap<_, _>>(),
-        "shortfall": plan.treatments.iter().map(|t| (&t.class, &t.shortfall)).collect::<BTreeMap<_, _>>(),
-        "known_by_relation": relations,
-    })
 }

@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use candle_core::{DType, Device};
-use clap::{Args, ValueEnum};
+use candle_core::Device;
+use clap::Args;
+use clap::builder::PossibleValue;
 use serde::Serialize;
 
 use super::numbers;
@@ -13,7 +14,6 @@ use super::threads::at_most_cores;
 use crate::hub::DEFAULT_MODEL;
 use crate::io_class::Fold;
 use crate::model::LoadOptions;
-use crate::report::{OutDir, Overwrite, ReportError};
 
 /// Which model.
 #[derive(Args, Serialize)]
@@ -35,23 +35,20 @@ pub struct ComputeArgs {
     #[arg(long, value_name = "N", value_parser = numbers::threads, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Precision of weights and activations; results to publish need f32.
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub dtype: Precision,
+    #[arg(long, default_value = "f32", value_parser = precisions())]
+    pub dtype: String,
     /// cpu, cuda:N or metal (the last two need gatelens built with that feature).
     #[arg(long, default_value = "cpu")]
     pub device: String,
 }
 
-/// A floating-point type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32 bit.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// IEEE half.
-    F16,
+fn precisions() -> [PossibleValue; 3] {
+    let kinds = [
+        ("f32", "32 bit"),
+        ("bf16", "bfloat16"),
+        ("f16", "IEEE half"),
+    ];
+    kinds.map(|(name, what)| PossibleValue::new(name).help(what))
 }
 
 impl ComputeArgs {
@@ -62,13 +59,8 @@ impl ComputeArgs {
                 .num_threads(at_most_cores(threads, "--threads"))
                 .build_global()?;
         }
-        let dtype = match self.dtype {
-            Precision::F32 => DType::F32,
-            Precision::Bf16 => DType::BF16,
-            Precision::F16 => DType::F16,
-        };
         Ok(LoadOptions {
-            dtype,
+            dtype: self.dtype.parse()?,
             device: self.device()?,
             max_memory: self.max_memory,
         })
@@ -103,7 +95,6 @@ pub struct ClassArgs {
     /// Which norm gains are folded into the weights before the cosines: that of the norm before the
     /// MLP (pre, the paper's), none, or also that of the norm after it (pre+post).
     #[arg(long, default_value = "pre", value_name = "pre|none|pre+post")]
-    #[serde(serialize_with = "as_text")]
     pub fold: Fold,
     /// A cosine counts where it is beyond this, strictly; between 0 and 1.
     #[arg(long, default_value_t = 0.5, value_parser = numbers::threshold, allow_negative_numbers = true)]
@@ -122,21 +113,6 @@ pub struct OutputArgs {
     /// Print JSON for a machine instead of the table.
     #[arg(long)]
     pub json: bool,
-}
-
-impl OutputArgs {
-    /// Claims the folder before any work is done.
-    pub fn claim(&self) -> Result<Option<OutDir>, ReportError> {
-        let overwrite = if self.force {
-            Overwrite::Replace
-        } else {
-            Overwrite::Refuse
-        };
-        self.out
-            .as_deref()
-            .map(|path| OutDir::claim(path, overwrite))
-            .transpose()
-    }
 }
 
 /// `3..9`: layers 3 to 8.

@@ -1,39 +1,36 @@
 //! `attributes`: switch classes off and measure how many attributes of a subject are left in its residual.
 
-mod counts;
 mod table;
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use self::counts::{Counts, warn_of_prompts};
-use self::table::{print_attributes, print_sentences, warn_of_floor};
-use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text, parse_layers};
-use super::edit_args::warn_of_values_kept;
-use super::effects_table::warn_of_baselines;
+use self::table::{
+    print_attributes, print_left_out, print_settings, print_text_words, warn_of_floor,
+};
+use super::about_subjects::{AboutSubjects, subjects_first, warn_of_prompts};
+use super::args::{ModelArg, parse_layers};
+use super::edits::Edits;
 use super::inputs::read_prompts;
+use super::long_command::{LongCommand, RunArgs, merged};
 use super::numbers;
-use super::run::{File, Job, PartArgs};
-use super::setup::run_info;
+use super::reference::warn_of_values_kept;
 use super::table::count;
-use super::terminal::print_json;
-use super::treatments::{RunInputs, TreatmentArgs};
-use crate::engine::{Engine, Lens};
+use super::treatments::{self, TreatmentArgs};
+use crate::engine::Lens;
 use crate::experiment::attributes::{
-    AttributeEffects, AttributeInput, AttributeWords, Attributes, FilterOrder, RateSettings,
-    attribute_effects, attributes, default_layers,
+    AttributeWords, Attributes, FilterOrder, RateSettings, attribute_effects, attributes,
+    default_layers,
 };
 use crate::experiment::{AblationPlan, LayerWindow, PromptSubset};
-use crate::io_class::{NeuronTable, check_layers};
-use crate::model::{Config, Model};
-use crate::prompts::{MissingText, StopWords, SubjectPrompts, Subjects};
+use crate::io_class::check_layers;
+use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, SubjectPrompts, Subjects};
 use crate::report::{PromptSetInfo, RunInfo, rates_parquet};
 use crate::tokens::tokenize_to_subject;
 
@@ -73,13 +70,11 @@ pub struct AttributesArgs {
         default_value = "top-first",
         value_name = "top-first|filter-first"
     )]
-    #[serde(serialize_with = "as_text")]
     filter_order: FilterOrder,
     /// What the residual goes through before the unembedding: nothing (raw, as published), or the final
     /// norm (final-norm, as in the logit lens). Where a few dimensions of the residual are much larger
     /// than the others, they alone decide the raw rate.
     #[arg(long, default_value = "raw", value_name = "raw|final-norm")]
-    #[serde(serialize_with = "as_text")]
     lens: Lens,
     /// How many tokens are taken.
     #[arg(long, default_value = "50", value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
@@ -96,119 +91,101 @@ pub struct AttributesArgs {
     draws: usize,
     #[command(flatten)]
     #[serde(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    class: ClassArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: OutputArgs,
-}
-
-/// Who is asked about, and what does not count.
-struct AboutSubjects {
-    subjects: Subjects,
-    prompts: SubjectPrompts,
-    stop_words: StopWords,
-}
-
-/// What a run found.
-struct Measured {
-    plan: AblationPlan,
-    rates: Attributes,
-    effects: AttributeEffects,
-    layers: LayerWindow,
-    counts: Counts,
+    run: RunArgs,
 }
 
 impl AttributesArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
-        let mut job = Job::claim(&self.output, &self.part, start)?;
-        let load_options = self.compute.load_options()?;
-        let about = self.ask()?;
-        let (checkpoint, inputs) = self.treatments.prepare(
-            &self.model,
-            &self.class,
-            &load_options,
-            about.prompts.prompts.clone(),
-            tokenize_to_subject,
-        )?;
-        warn_of_prompts(&about, &inputs);
-        let vocab_size = checkpoint.config().vocab_size;
-        let layers = self.rate_layers(checkpoint.config().n_layers())?;
-        let (tokenizer, stop_words) = (&inputs.tokenizer, &about.stop_words);
-        let words = AttributeWords::new(tokenizer, vocab_size, stop_words, &about.subjects)?;
-        job.describe(|| self.info(checkpoint.config(), &inputs, &about, layers))?;
-
-        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let (draws, subset) = (self.draws, PromptSubset::All);
-        let plan = self.treatments.plan(&table, &inputs, draws, subset)?;
-        warn_of_baselines(&plan);
-        let model = Model::load(checkpoint, load_options)?;
-        let engine = Engine::new(&model);
-        let input = AttributeInput {
-            batch: &inputs.batch,
-            texts: &about.prompts.texts,
-            words: &words,
+        let file = self.subjects.as_deref();
+        let subjects = file.map_or_else(Subjects::bundled, Subjects::read)?;
+        let (prompts, stop_words) = (self.ask(&subjects)?, StopWords::bundled());
+        let mut command = LongCommand::open("attributes", &self.model, &self.run)?;
+        let (tokenizer, config) = (&command.opened.tokenizer, command.opened.config());
+        let layers = self.rate_layers(config.n_layers())?;
+        let edits = self.treatments.read(&command)?;
+        let batch = command.batch(tokenize_to_subject, &prompts.prompts)?;
+        warn_of_prompts(&prompts, &batch, &subjects.name);
+        let about = AboutSubjects {
+            batch,
+            words: AttributeWords::new(tokenizer, config.vocab_size, &stop_words, &subjects)?,
+            prompts,
         };
-        let settings = self.settings();
-        let found = job.run(&model, |run| {
-            attributes(run, &engine, &input, &plan, settings)
-        })?;
-        let Some((rates, wall_s)) = found else {
+        let mut settings = serde_json::to_value(&self)?;
+        settings["rate_layers"] = json!(layers);
+        settings["stop_words"] = json!({"words": stop_words.len(), "sha256": stop_words.sha256});
+        let texts = vec![PromptSetInfo::new(&subjects.name, &subjects.sha256)];
+        command.describe(&settings, Some(about.set()), texts)?;
+
+        let (draws, subset) = (self.draws, PromptSubset::All);
+        let plan = self.treatments.plan(&command, &edits, draws, subset)?;
+        let asked = self.asked_in_words(&about, &subjects.name);
+        let heading = format!(
+            "{}: {asked}; {}, {draws} draws, fold {}",
+            self.model.model,
+            self.treatments.edit.in_words(),
+            self.run.class.fold
+        );
+        self.measure(&command, &about, &plan, &edits, layers, &heading)
+    }
+
+    fn measure(
+        &self,
+        command: &LongCommand<'_>,
+        about: &AboutSubjects,
+        plan: &AblationPlan,
+        edits: &Edits<'_>,
+        layers: LayerWindow,
+        heading: &str,
+    ) -> anyhow::Result<()> {
+        let input = about.input();
+        let settings = RateSettings {
+            filter_order: self.filter_order,
+            top: self.top,
+            lens: self.lens,
+        };
+        let found = command.run(|run, engine| attributes(run, engine, &input, plan, settings))?;
+        let Some(rates) = found else {
             return Ok(());
         };
         warn_of_values_kept(&rates.changed);
-        let bootstrap = self.treatments.conditions.bootstrap();
-        let effects = attribute_effects(&rates, &plan, settings, layers, &bootstrap)?;
+        let effects = attribute_effects(&rates, plan, settings, layers, &self.run.bootstrap())?;
         warn_of_floor(&effects, settings);
-        let measured = Measured {
-            effects,
-            counts: Counts::new(&rates, &plan, &inputs, &about, &words),
-            plan,
-            rates,
-            layers,
+        let counts = counts(about, plan, edits, &rates);
+        let json = json!({"effects": effects.effects, "absent": effects.absent, "counts": counts});
+        let files = |_: &RunInfo| {
+            let rates = rates_parquet(&rates, &about.set().prompts)?;
+            let effects = serde_json::to_vec_pretty(&effects.effects)?;
+            Ok(vec![("rates.parquet", rates), ("effects.json", effects)])
         };
-        let counts = serde_json::to_value(&measured.counts)?;
-        let written = job.finish(files(&measured, &inputs)?, counts, wall_s);
-        self.print(&measured, &inputs, &about)?;
-        written.say(self.output.json)
+        command.finish(counts, files, &json, || {
+            outln!("{heading}");
+            edits.print_references(rates.reference);
+            print_attributes(&effects, layers, plan.versus());
+            print_settings(settings);
+            print_text_words(about);
+            print_left_out(&effects, rates.counts(), about.prompts.without_text.len());
+        })
     }
 
-    /// The prompts and the texts.
-    fn ask(&self) -> anyhow::Result<AboutSubjects> {
-        let subjects = match &self.subjects {
-            Some(path) => Subjects::read(path)?,
-            None => Subjects::bundled()?,
-        };
+    /// The prompts.
+    fn ask(&self, subjects: &Subjects) -> Result<SubjectPrompts, PromptError> {
+        if self.bare {
+            return Ok(subjects.bare());
+        }
         // Facts that nobody chose need not all have a text.
         let missing = match (&self.prompts, self.skip_missing) {
             (Some(_), false) => MissingText::Refuse,
             _ => MissingText::Skip,
         };
-        let prompts = match self.bare {
-            true => subjects.bare(),
-            false => subjects.of_prompts(read_prompts(self.prompts.as_deref())?, missing)?,
-        };
-        Ok(AboutSubjects {
-            subjects,
-            prompts,
-            stop_words: StopWords::bundled(),
-        })
+        subjects.of_prompts(read_prompts(self.prompts.as_deref())?, missing)
     }
 
     /// The layers that the mean is over.
     fn rate_layers(&self, n_layers: usize) -> anyhow::Result<LayerWindow> {
-        let layers = match &self.rate_layers {
-            Some(layers) => layers.clone(),
-            None => default_layers(n_layers),
-        };
+        let asked = self.rate_layers.clone();
+        let layers = asked.unwrap_or_else(|| default_layers(n_layers));
         check_layers(&layers, n_layers).context("--rate-layers")?;
         Ok(LayerWindow {
             first: layers.start,
@@ -216,100 +193,41 @@ impl AttributesArgs {
         })
     }
 
-    fn settings(&self) -> RateSettings {
-        RateSettings {
-            filter_order: self.filter_order,
-            top: self.top,
-            lens: self.lens,
+    fn asked_in_words(&self, about: &AboutSubjects, subjects: &str) -> String {
+        let subjects = format!("{} subjects of {subjects}", count(about.texts().len()));
+        if self.bare {
+            return format!("{subjects}, each alone");
         }
-    }
-
-    /// `run.json` but for the counts.
-    fn info(
-        &self,
-        config: &Config,
-        inputs: &RunInputs,
-        about: &AboutSubjects,
-        layers: LayerWindow,
-    ) -> anyhow::Result<RunInfo> {
-        let mut settings = serde_json::to_value(self)?;
-        settings["rate_layers"] = json!(layers);
-        settings["stop_words"] = json!({
-            "words": about.stop_words.len(),
-            "sha256": about.stop_words.sha256,
-        });
-        let mut info = run_info(
-            "attributes",
-            settings,
-            &inputs.located,
-            config,
-            Some(&self.compute),
-            &self.class,
-        )?;
-        self.treatments.conditions.describe(&mut info, inputs)?;
-        info.texts = vec![PromptSetInfo {
-            name: about.subjects.name.clone(),
-            sha256: about.subjects.sha256.clone(),
-        }];
-        Ok(info)
-    }
-
-    fn print(
-        &self,
-        measured: &Measured,
-        inputs: &RunInputs,
-        about: &AboutSubjects,
-    ) -> anyhow::Result<()> {
-        let Measured {
-            plan,
-            rates,
-            effects,
-            layers,
-            counts,
-        } = measured;
-        if self.output.json {
-            let json = json!({
-                "effects": effects.effects,
-                "absent": effects.absent,
-                "counts": counts,
-            });
-            print_json(&json)?;
-            return Ok(());
-        }
-        outln!(
-            "{}: {}; {}, {} draws, fold {}",
-            self.model.model,
-            self.asked_in_words(counts, about),
-            self.treatments.conditions.in_words(),
-            self.draws,
-            self.class.fold
-        );
-        inputs.print_reference(rates.reference);
-        print_attributes(effects, *layers, plan.versus());
-        print_sentences(effects, self.settings(), counts);
-        Ok(())
-    }
-
-    fn asked_in_words(&self, counts: &Counts, about: &AboutSubjects) -> String {
-        let subjects = format!(
-            "{} subjects of {}",
-            count(counts.subjects),
-            about.subjects.name
-        );
-        match self.bare {
-            true => format!("{subjects}, each alone"),
-            false => format!(
-                "{} prompts of {}, cut after their subjects, {subjects}",
-                count(counts.prompts),
-                about.prompts.prompts.name
-            ),
-        }
+        let PromptSet { name, prompts, .. } = about.set();
+        format!(
+            "{} prompts of {name}, cut after their subjects, {subjects}",
+            count(prompts.len())
+        )
     }
 }
 
-/// The files of a run, by name.
-fn files(measured: &Measured, inputs: &RunInputs) -> anyhow::Result<Vec<File>> {
-    let rates = rates_parquet(&measured.rates, &inputs.prompts.prompts)?;
-    let effects = serde_json::to_vec_pretty(&measured.effects.effects)?;
-    Ok(vec![("rates.parquet", rates), ("effects.json", effects)])
+/// For `run.json`.
+fn counts(
+    about: &AboutSubjects,
+    plan: &AblationPlan,
+    edits: &Edits<'_>,
+    found: &Attributes,
+) -> Value {
+    let (rates, absent_rates) = found.counts();
+    let counts = json!({
+        "prompts": about.prompts.texts.len(),
+        "subjects": about.texts().len(),
+        "prompts_without_text": about.prompts.without_text.len(),
+        "repeated_prompts": about.prompts.repeated,
+        "subjects_without_prompt": about.prompts.unused,
+        "subjects_first": subjects_first(&about.batch),
+        "text_words": about.words.text_sizes(about.texts()),
+        "conditions": plan.len(),
+        "edits": found.changed,
+        "reference": edits.reference_json(found.reference),
+        "passes": found.passes,
+        "rates": rates,
+        "absent_rates": absent_rates,
+    });
+    merged(counts, treatments::counts(&plan.treatments))
 }

@@ -1,21 +1,19 @@
 //! `classify`: every neuron's cosines and class.
 
-use std::time::Instant;
-
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::json;
 
 use super::args::{ClassArgs, ModelArg, OutputArgs};
 use super::numbers;
 use super::progress::Meter;
 use super::published::PublishedReport;
-use super::run::Written;
+use super::run::{Job, PartArgs};
 use super::setup::{find_model, open_checkpoint, run_info};
-use super::table::{count, number_table};
+use super::table::{Columns, count, table_of};
 use super::terminal::print_json_text;
 use crate::io_class::{
-    Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, check_threshold, mismatched_flop,
-    mismatched_regions,
+    Beyond, ChanceLevels, Class, ClassCounts, NeuronTable, mismatched_flop, mismatched_regions,
 };
 use crate::model::{Checkpoint, Config, LoadOptions};
 use crate::report::{classes_json, neurons_parquet};
@@ -78,17 +76,18 @@ impl Chance {
 
 impl Classify {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
-        let out = self.output.claim()?;
-        check_threshold(self.class.threshold)?;
+        // There are no passes to go on with.
+        let mut job = Job::claim(&self.output, &PartArgs::default())?;
         let located = find_model(&self.model.model)?;
         let checkpoint = open_checkpoint(&located)?;
+        let config = checkpoint.config();
         let options = LoadOptions {
             max_memory: self.max_memory,
             ..LoadOptions::default()
         };
-        options.plan(checkpoint.config())?;
-        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
+        options.plan(config)?;
+        let ClassArgs { fold, threshold } = self.class;
+        let table = NeuronTable::classify(&checkpoint, fold, threshold)?;
         // The classes of a model that cannot run would be believed: every weight counts, not those of the MLPs alone.
         checkpoint.check_weights()?;
         let chance = self.chance_levels(&checkpoint, &table)?;
@@ -96,34 +95,28 @@ impl Classify {
         let published = PublishedReport::new(&located, &checkpoint, &table)?;
         let comparison = published.as_ref().and_then(|p| p.comparison.as_ref());
         let classes = classes_json(&table, &chance, comparison)?;
-        let mut placed = None;
-        if let Some(out) = &out {
+        job.describe(|| {
             let settings = serde_json::to_value(&self)?;
-            let mut info = run_info(
-                "classify",
-                settings,
-                &located,
-                checkpoint.config(),
-                None,
-                &self.class,
-            )?;
-            info.counts = serde_json::json!({
-                "layers": table.layers.len(), "neurons": table.layers.iter().map(Vec::len).sum::<usize>(),
-            });
-            info.wall_s = start.elapsed().as_secs_f64();
-            let files = [
-                ("neurons.parquet", neurons_parquet(&table)?),
-                ("classes.json", classes.clone()),
-            ];
-            placed = Some(out.commit(&files, &info));
-        }
-        let written = Written::of(placed);
+            run_info("classify", settings, &located, config, None, &self.class)
+        })?;
+        let neurons: usize = table.layers.iter().map(Vec::len).sum();
+        let counts = json!({"layers": table.layers.len(), "neurons": neurons});
+        let files = |_: &_| {
+            let neurons = ("neurons.parquet", neurons_parquet(&table)?);
+            Ok(vec![neurons, ("classes.json", classes.clone())])
+        };
+        let written = job.finish(files, counts);
         if self.output.json {
             print_json_text(&String::from_utf8(classes)?);
             return written.say(true);
         }
-        print(&table, &chance, &self.model.model);
-        outln!("{}", self.chance_text(&chance, checkpoint.config()));
+        outln!(
+            "{}: {} neurons, fold {fold}, threshold {threshold}\n",
+            self.model.model,
+            count(neurons)
+        );
+        print_counts(&table, &chance);
+        outln!("{}", self.chance_text(&chance, config));
         if let Some(published) = published {
             outln!("\n{}", published.text);
         }
@@ -135,15 +128,11 @@ impl Classify {
         checkpoint: &Checkpoint,
         table: &NeuronTable,
     ) -> anyhow::Result<ChanceLevels> {
-        let config = checkpoint.config();
-        let regions = if self.chance.is_mismatched(config) {
-            let meter = Meter::new();
-            let regions = mismatched_regions(checkpoint, self.class.fold, &meter)?;
-            meter.clear();
-            Some(regions)
-        } else {
-            None
-        };
+        let (config, meter) = (checkpoint.config(), Meter::new());
+        let mismatched = || mismatched_regions(checkpoint, self.class.fold, &meter);
+        let asked = self.chance.is_mismatched(config);
+        let regions = asked.then(mismatched).transpose()?;
+        meter.clear();
         Ok(ChanceLevels::new(table, config.d_model, regions.as_deref()))
     }
 
@@ -173,41 +162,29 @@ impl Classify {
     }
 }
 
-fn print(table: &NeuronTable, chance: &ChanceLevels, model: &str) {
-    let totals = table.totals();
-    let neurons = table.layers.iter().map(Vec::len).sum();
-    outln!(
-        "{model}: {} neurons, fold {}, threshold {}\n",
-        count(neurons),
-        table.fold,
-        table.threshold
-    );
-    let shown: Vec<Class> = Class::ALL
-        .into_iter()
-        .filter(|class| totals[class] > 0)
-        .collect();
-    let names = shown.iter().map(|class| column_name(*class));
-    let header: Vec<String> = ["layer".to_string()]
-        .into_iter()
-        .chain(names)
-        .chain(["median\ncos(in,\nout)", "beyond\nchance\n%: -/+"].map(str::to_string))
-        .collect();
-    let row = |name: String, counts: &ClassCounts, last: [String; 2]| -> Vec<String> {
-        let counts = shown.iter().map(|class| count(counts[class]));
-        [name].into_iter().chain(counts).chain(last).collect()
-    };
-    let layers = table.counts_per_layer();
+/// A line of the table: its name, its counts, its median and what lies beyond chance.
+type Line<'a> = (String, &'a ClassCounts, String, String);
+
+/// Prints how many neurons of each class a layer has, a line per layer, and a last one of all.
+fn print_counts(table: &NeuronTable, chance: &ChanceLevels) {
+    let (totals, layers) = (table.totals(), table.counts_per_layer());
+    let mut columns = Columns::new().words("layer", |line: &Line<'_>| line.0.clone());
+    for class in Class::ALL.into_iter().filter(|class| totals[class] > 0) {
+        columns = columns.number(&column_name(class), move |line| count(line.1[&class]));
+    }
+    let columns = columns
+        .number("median\ncos(in,\nout)", |line| line.2.clone())
+        .number("beyond\nchance\n%: -/+", |line| line.3.clone());
     let last = table.median_in_out().into_iter().zip(chance.in_out());
-    let rows = layers.iter().zip(last).enumerate();
-    let rows = rows.map(|(l, (counts, (median, beyond)))| {
-        let last = [
-            format!("{median:+.3}"),
-            shares(beyond, table.layers[l].len()),
-        ];
-        row(l.to_string(), counts, last)
-    });
-    let all = row("all".to_string(), &totals, Default::default());
-    outln!("{}\n", number_table(&header, rows.chain([all])));
+    let lines = layers.iter().zip(last).enumerate();
+    let mut lines: Vec<Line<'_>> = lines
+        .map(|(layer, (counts, (median, beyond)))| {
+            let beyond = shares(beyond, table.layers[layer].len());
+            (layer.to_string(), counts, format!("{median:+.3}"), beyond)
+        })
+        .collect();
+    lines.push(("all".to_string(), &totals, String::new(), String::new()));
+    outln!("{}\n", table_of(&columns, &lines));
 }
 
 /// Neurons below and above a region, in per cent.

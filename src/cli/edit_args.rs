@@ -1,20 +1,16 @@
 //! The arguments that say what becomes of the neurons, where, and in which sign case.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::args::{as_optional_text, as_text};
-use super::table::count;
-use crate::experiment::CleanReference;
-use crate::hooks::{EditCount, Mode, Needs, SignCase, SignConvention};
-use crate::hub::LocatedModel;
+use super::args::{as_optional_text, as_text, parse_layers};
+use crate::hooks::{Mode, Needs, SignCase, SignConvention};
 use crate::io_class::{ClassError, Match, NeuronTable};
-use crate::model::Config;
-use crate::report::{Reading, RecordedFolder};
-use crate::tokens::{Positions, Tokenizer};
+use crate::tokens::Positions;
 
 /// What is done to the neurons.
 #[derive(Args, Serialize)]
@@ -31,7 +27,7 @@ pub struct EditArgs {
     /// take their means from it [default: the clean pass over all prompts of this run], and random sets that
     /// are matched by layer+frequency the frequencies.
     #[arg(long, value_name = "DIR")]
-    reference: Option<PathBuf>,
+    pub reference: Option<PathBuf>,
     /// At which tokens: all, subject, subject-last or last (of the prompt).
     #[arg(long, default_value = "all")]
     #[serde(serialize_with = "as_text")]
@@ -49,6 +45,9 @@ pub struct EditArgs {
     /// the values of fixed and clamp.
     #[arg(long, value_enum, default_value_t = Sign::Raw)]
     sign: Sign,
+    /// Only neurons of these layers: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
+    pub layers: Option<Range<usize>>,
 }
 
 /// A convention of signs.
@@ -94,6 +93,7 @@ impl EditArgs {
             || self.when.is_some()
             || self.reference.is_some()
             || self.sign != Sign::Raw
+            || self.layers.is_some()
     }
 
     /// The sign case.
@@ -109,44 +109,6 @@ impl EditArgs {
         }
     }
 
-    /// The reference folder, where one is given; its model and tokenizer must be these, and it must have been recorded
-    /// as this run reads (`bos`, `dtype`, `fold`).
-    pub fn open_reference(
-        &self,
-        located: &LocatedModel,
-        tokenizer: &Tokenizer,
-        reading: Reading<'_>,
-    ) -> anyhow::Result<Option<RecordedFolder>> {
-        let Some(dir) = &self.reference else {
-            return Ok(None);
-        };
-        let folder = RecordedFolder::open(dir)?;
-        folder.check(&located.sha256()?, tokenizer.sha256())?;
-        let positions = self.positions.to_string();
-        folder.check_settings(&Reading {
-            positions: Some(&positions),
-            ..reading
-        })?;
-        warn_if_unchecked(&folder);
-        Ok(Some(folder))
-    }
-
-    /// The mode, with the means of the reference folder where one is given.
-    pub fn read_mode(
-        &self,
-        reference: Option<&RecordedFolder>,
-        config: &Config,
-    ) -> anyhow::Result<(Mode, Option<Recorded>)> {
-        let mode = self.mode.clone();
-        let takes_means = mode.needs() == Needs::CleanMeans;
-        let Some(folder) = reference.filter(|_| takes_means) else {
-            return Ok((mode, None));
-        };
-        let (means, tokens) = folder.means(config.n_layers(), config.d_mlp)?;
-        let recorded = Recorded::of(folder, tokens)?;
-        Ok((mode.with_means(means), Some(recorded)))
-    }
-
     /// The edit in a few words, such as `zero ablation at all positions where gate-,post+ (reference sign)`.
     pub fn in_words(&self) -> String {
         let case = match (self.when, self.sign) {
@@ -160,83 +122,4 @@ impl EditArgs {
             self.mode, self.positions
         )
     }
-}
-
-/// Says of a folder that its files cannot be checked.
-pub fn warn_if_unchecked(folder: &RecordedFolder) {
-    if folder.is_unchecked() {
-        notice!(
-            "warning: {} was recorded by gatelens 0.1.0, which wrote no sha256 of its files: they are taken as they are",
-            folder.path().display()
-        );
-    }
-}
-
-/// A folder that numbers of neurons were read from.
-#[derive(Serialize)]
-pub struct Recorded {
-    source: &'static str,
-    folder: String,
-    /// Of the file that was read.
-    summary_sha256: String,
-    tokens: u64,
-}
-
-impl Recorded {
-    /// What was read of `folder` is over `tokens` tokens.
-    pub fn of(folder: &RecordedFolder, tokens: u64) -> anyhow::Result<Self> {
-        Ok(Self {
-            source: "recorded",
-            folder: folder.path().display().to_string(),
-            summary_sha256: folder.summary_sha256()?,
-            tokens,
-        })
-    }
-
-    /// Says in a line where `what` is from.
-    pub fn print(&self, what: &str) {
-        let (tokens, folder) = (many(self.tokens), &self.folder);
-        outln!("{what}: over {tokens} tokens, recorded in {folder}");
-    }
-}
-
-/// Where the values of a mode came from, in a line; nothing for modes that take none.
-pub fn print_reference(clean: Option<CleanReference>, recorded: Option<&Recorded>) {
-    if let Some(recorded) = recorded {
-        recorded.print("means");
-    }
-    match clean {
-        None => {}
-        Some(CleanReference::CleanMeans { prompts, tokens }) => outln!(
-            "means: over {} tokens, the clean pass over all {} prompts",
-            many(tokens),
-            count(prompts)
-        ),
-        Some(CleanReference::Donors { prompts, seed }) => outln!(
-            "donors: each of the {} prompts takes the values of another one at the same role (seed {seed})",
-            count(prompts)
-        ),
-    }
-}
-
-/// Says which values an edit reached and could not change.
-pub fn warn_of_values_kept(edits: &EditCount) {
-    let touched = many(edits.touched);
-    if edits.no_sign > 0 {
-        notice!(
-            "warning: {} of {touched} values stayed as they were: their gate or up is exactly 0, in no sign case",
-            many(edits.no_sign)
-        );
-    }
-    if edits.no_reference > 0 {
-        notice!(
-            "warning: {} of {touched} values stayed as they were: the reference never saw their neuron, or never \
-             in their sign case, and has no mean for them; a larger reference has more",
-            many(edits.no_reference)
-        );
-    }
-}
-
-fn many(n: u64) -> String {
-    indicatif::HumanCount(n).to_string()
 }

@@ -1,11 +1,8 @@
 //! What an ablation prints for a person.
 
 use super::table::{ABSENT, Digits, table_of};
-use crate::experiment::{AblationPlan, Effect, KnownByRelation, Metric, PromptSubset};
+use crate::experiment::{Effect, KnownByRelation, Metric, PromptSubset, Versus};
 use crate::report::view::of_effect;
-
-/// Below this many draws the p against the baseline is too small too often (see `stats::contrast`).
-pub const FEWEST_DRAWS: usize = 5;
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
 pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
@@ -46,6 +43,15 @@ fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone
         outln!("\nHolm: adjusted over all {tests} tests of the run.");
         outln!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
     }
+}
+
+/// A difference with its mark, so wide that the numbers of a column stand in line.
+pub fn marked(effect: Option<&Effect>, versus: Versus, digits: Digits) -> String {
+    let difference = effect.and_then(|effect| {
+        let number = digits.signed(effect.difference(versus)?);
+        Some(format!("{number}{:<2}", effect.evidence(versus).mark()))
+    });
+    difference.unwrap_or_else(|| format!("{ABSENT}  "))
 }
 
 /// The effects on mean attribute rates, a line per class; then what the p are.
@@ -90,21 +96,4 @@ fn relation(r: &KnownByRelation) -> String {
         "{name:<22} {:>3} of {:>3} {percent:>3} %",
         r.known, r.prompts
     )
-}
-
-/// Prints what makes a baseline weaker than it should be.
-pub fn warn_of_baselines(plan: &AblationPlan) {
-    for treatment in &plan.treatments {
-        for shortfall in &treatment.shortfall {
-            notice!("warning: {}: {shortfall}", treatment.class);
-        }
-        let draws = treatment.baseline.len();
-        if draws < FEWEST_DRAWS {
-            notice!(
-                "warning: {}: {draws} draws are few: below {FEWEST_DRAWS} the interval and p against the baseline \
-                 are absent or too optimistic",
-                treatment.class
-            );
-        }
-    }
 }

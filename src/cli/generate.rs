@@ -3,31 +3,26 @@
 mod side_by_side;
 mod writer;
 
-use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use candle_transformers::generation::Sampling;
 use clap::Args;
 use serde_json::json;
 
-use super::args::{ClassArgs, ComputeArgs, ModelArg, parse_layers};
+use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::edit_args::EditArgs;
+use super::edits::Edits;
 use super::numbers;
-use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, tokenizer};
+use super::setup::Opened;
 use super::table::count;
-use super::terminal::{Paint, output_failed, print_json};
-use super::treatments::{read_neurons, select};
+use super::terminal::{Paint, print_json};
 use crate::engine::Engine;
 use crate::experiment::{Choice, Generator};
 use crate::hooks::{Condition, Edit, Mode, Needs, NeuronSet};
-use crate::io_class::{ClassQuery, NeuronTable, check_layers, check_threshold};
-use crate::model::{Checkpoint, Model};
-use crate::report::Reading;
+use crate::io_class::{ClassQuery, NeuronTable};
 use crate::tokens::{BosPolicy, Positions, Sequence, Tokenizer, check_vocabulary};
 use side_by_side::{LiveTable, print_difference, print_table};
-use writer::{Text, Writer};
+use writer::{Writer, check, write_all};
 
 /// Write on from a prompt, greedily or by sampling, with or without some neurons edited
 ///
@@ -77,9 +72,6 @@ pub struct Generate {
     /// Edit the neurons of this file, one `layer.neuron` a line.
     #[arg(long, value_name = "FILE")]
     neurons: Option<PathBuf>,
-    /// Only neurons of these layers: 3..9 means layers 3 to 8.
-    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
-    layers: Option<Range<usize>>,
     #[command(flatten)]
     edit: EditArgs,
     /// Write the unedited and the edited text side by side.
@@ -103,53 +95,32 @@ type Arm = (&'static str, Condition);
 impl Generate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         self.check()?;
-        let options = self.compute.load_options()?;
-        let located = find_model(&self.model.model)?;
-        let checkpoint = open_checkpoint(&located)?;
-        check_memory(&options, checkpoint.config())?;
-        if let Some(layers) = &self.layers {
-            check_layers(layers, checkpoint.config().n_layers()).context("--layers")?;
-        }
-        let tokenizer = tokenizer(&located)?;
-        let prompt = self.prompt_ids(&tokenizer, checkpoint.config().vocab_size)?;
-        self.check_length(prompt.len(), checkpoint.config().max_positions)?;
-        let (bos, fold) = (
-            bos_in_words(self.bos, &tokenizer)?,
-            self.class.fold.to_string(),
-        );
-        let reading = Reading {
-            bos: Some(&bos),
-            dtype: Some(options.dtype.as_str()),
-            fold: Some(&fold),
-            ..Reading::default()
-        };
-        let reference = self.edit.open_reference(&located, &tokenizer, reading)?;
-        let (mode, _) = self
-            .edit
-            .read_mode(reference.as_ref(), checkpoint.config())?;
-        let arms = self.arms(&checkpoint, mode)?;
-        let model = Model::load(checkpoint, options)?;
+        let opened = Opened::to_run(&self.model, &self.compute)?;
+        let tokenizer = &opened.tokenizer;
+        let prompt = self.prompt_ids(tokenizer, opened.config().vocab_size)?;
+        self.check_length(prompt.len(), opened.config().max_positions)?;
+        let arms = self.arms(&opened)?;
+        let model = opened.load()?;
         let engine = Engine::new(&model);
-        let texts = if self.compare { 2 } else { 1 };
-        Generator::check(&engine, &prompt, self.max_tokens, texts)?;
+        Generator::check(&engine, &prompt, self.max_tokens, arms.len())?;
         let writer = |arm| {
             let choice = self.choice();
-            Writer::new(&engine, arm, &prompt, choice, self.max_tokens, &tokenizer)
+            Writer::new(&engine, arm, &prompt, choice, self.max_tokens, tokenizer)
         };
-        let writers: Vec<_> = arms.into_iter().map(writer).collect();
+        let mut writers: Vec<_> = arms.into_iter().map(writer).collect();
         if self.json {
-            let texts = finish(write_all(writers, &tokenizer, |_, _| Ok(()))?)?;
-            print_json(&self.as_json(&texts))?;
+            write_all(&mut writers, tokenizer, |_, _| Ok(()))?;
+            check(&writers)?;
+            print_json(&self.as_json(&writers))?;
         } else if self.compare {
-            self.print_both(writers, &tokenizer)?;
+            self.print_both(&mut writers, tokenizer)?;
         } else {
-            self.print(writers, &tokenizer)?;
+            self.print(&mut writers, tokenizer)?;
         }
         Ok(model.check_unchanged()?)
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        check_threshold(self.class.threshold)?;
         self.edit.check(None)?;
         anyhow::ensure!(
             !self.prompt.is_empty(),
@@ -177,7 +148,7 @@ impl Generate {
             "--compare needs something to edit; name --classes or --neurons"
         );
         anyhow::ensure!(
-            self.edits() || (self.layers.is_none() && !self.edit.is_asked_for()),
+            self.edits() || !self.edit.is_asked_for(),
             "--mode, --positions, --when and --layers change nothing without neurons to edit; name --classes or --neurons"
         );
         anyhow::ensure!(
@@ -230,25 +201,21 @@ impl Generate {
     }
 
     /// What is written: the clean text, the edited one, or both.
-    fn arms(&self, checkpoint: &Checkpoint, mode: Mode) -> anyhow::Result<Vec<Arm>> {
+    fn arms(&self, opened: &Opened) -> anyhow::Result<Vec<Arm>> {
         let clean = ("clean", Condition::Clean);
+        let ClassArgs { fold, threshold } = self.class;
+        let file = self.neurons.as_deref();
+        let edits = Edits::read(&self.edit, file, opened, self.bos, fold)?;
         if !self.edits() {
             return Ok(vec![clean]);
         }
-        self.check_values(&mode)?;
-        let file = read_neurons(self.neurons.as_deref(), self.layers.as_ref(), checkpoint)?;
-        let table = NeuronTable::classify(checkpoint, self.class.fold, self.class.threshold)?;
-        let sets = select(&table, &self.classes, file.as_ref(), self.layers.as_ref())?;
-        let names: Vec<_> = sets.iter().map(|(name, _)| name.as_str()).collect();
+        self.check_values(&edits.mode)?;
+        let table = NeuronTable::classify(&opened.checkpoint, fold, threshold)?;
+        let sets = edits.select(&table, &self.classes)?;
+        let (names, sets): (Vec<String>, Vec<NeuronSet>) = sets.into_iter().unzip();
+        let all = sets.iter().flat_map(NeuronSet::iter);
+        let neurons = NeuronSet::new(opened.config(), all)?;
         let label = names.join(" + ");
-        let layer = |l| {
-            sets.iter()
-                .flat_map(|(_, set)| set.layer(l))
-                .copied()
-                .collect()
-        };
-        let neurons =
-            NeuronSet::from_layers((0..checkpoint.config().n_layers()).map(layer).collect());
         notice!(
             "{label}: {} neurons, {}",
             count(neurons.len()),
@@ -257,7 +224,7 @@ impl Generate {
         let edit = Edit {
             label,
             neurons,
-            mode,
+            mode: edits.mode,
             positions: self.edit.positions,
             when: self.edit.when(),
             signs: self.edit.signs(&table),
@@ -298,7 +265,7 @@ impl Generate {
     }
 
     /// Prints the one text as it comes.
-    fn print(&self, writers: Vec<Writer<'_, '_>>, tokenizer: &Tokenizer) -> anyhow::Result<()> {
+    fn print(&self, writers: &mut [Writer<'_, '_>], tokenizer: &Tokenizer) -> anyhow::Result<()> {
         out!("{}", Paint::Dim.on(&self.prompt));
         let written = write_all(writers, tokenizer, |new, _| {
             out!("{new}");
@@ -306,36 +273,33 @@ impl Generate {
         });
         // An error stands on a line of its own.
         outln!("");
-        finish(written?).map(|_| ())
+        written?;
+        check(writers)
     }
 
     /// Prints two texts side by side, in a terminal as they come.
     fn print_both(
         &self,
-        writers: Vec<Writer<'_, '_>>,
+        writers: &mut [Writer<'_, '_>],
         tokenizer: &Tokenizer,
     ) -> anyhow::Result<()> {
         let prompt = || outln!("{}\n", Paint::Dim.on(&self.prompt));
-        let texts = match LiveTable::new() {
-            Some(mut live) => {
-                prompt();
-                let draw = |_: &str, writers: &[Writer<'_, '_>]| live.draw(&texts(writers));
-                let written = write_all(writers, tokenizer, draw)?;
-                live.finish(&texts(&written))?;
-                finish(written)?
-            }
-            None => {
-                let written = finish(write_all(writers, tokenizer, |_, _| Ok(()))?)?;
-                prompt();
-                print_table(&written.iter().collect::<Vec<_>>());
-                written
-            }
-        };
-        print_difference(&texts, tokenizer);
+        if let Some(mut live) = LiveTable::new() {
+            prompt();
+            write_all(writers, tokenizer, |_, texts| live.draw(texts))?;
+            live.finish(writers)?;
+            check(writers)?;
+        } else {
+            write_all(writers, tokenizer, |_, _| Ok(()))?;
+            check(writers)?;
+            prompt();
+            print_table(writers);
+        }
+        print_difference(writers, tokenizer);
         Ok(())
     }
 
-    fn as_json(&self, texts: &[Text]) -> serde_json::Value {
+    fn as_json(&self, texts: &[Writer<'_, '_>]) -> serde_json::Value {
         let texts = texts
             .iter()
             .map(|text| json!({"arm": text.name, "text": text.written, "tokens": text.ids}));
@@ -345,31 +309,4 @@ impl Generate {
             "texts": texts.collect::<Vec<_>>(),
         })
     }
-}
-
-/// Writes all texts to their ends, a token of each in turn. `each` sees what a token completed, and all texts so far.
-fn write_all<'e, 'm>(
-    mut writers: Vec<Writer<'e, 'm>>,
-    tokenizer: &Tokenizer,
-    mut each: impl FnMut(&str, &[Writer<'e, 'm>]) -> io::Result<()>,
-) -> anyhow::Result<Vec<Writer<'e, 'm>>> {
-    let mut going = true;
-    while going && !output_failed() {
-        going = false;
-        for i in 0..writers.len() {
-            if let Some(new) = writers[i].next(tokenizer)? {
-                each(&new, &writers)?;
-                going = true;
-            }
-        }
-    }
-    Ok(writers)
-}
-
-fn texts<'w>(writers: &'w [Writer<'_, '_>]) -> Vec<&'w Text> {
-    writers.iter().map(|writer| &writer.text).collect()
-}
-
-fn finish(writers: Vec<Writer<'_, '_>>) -> anyhow::Result<Vec<Text>> {
-    writers.into_iter().map(Writer::finish).collect()
 }

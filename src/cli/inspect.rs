@@ -1,14 +1,17 @@
 //! `inspect`: what a model is, from its headers.
 
+use std::fmt::Display;
+
 use clap::Args;
 use indicatif::BinaryBytes;
 use serde::Serialize;
 
-use super::setup::{find_model, tokenizer};
+use super::setup::find_model;
 use super::table::count;
 use super::terminal::print_json;
 use crate::hub::DEFAULT_MODEL;
 use crate::model::{Activation, AttentionSpec, Checkpoint, LoadOptions, MemoryEstimate, Residency};
+use crate::open::tokenizer_of;
 use crate::tokens::BosPolicy;
 
 /// Print a model's family, shapes, memory per mode, rope and BOS; reads no weights unless asked to check them
@@ -60,31 +63,12 @@ impl Inspect {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let located = find_model(&self.model)?;
         let checkpoint = Checkpoint::open(&located.files)?;
-        let tokenizer = tokenizer(&located)?;
-        let bos = tokenizer
-            .bos_for(BosPolicy::Auto)?
-            .map(|id| tokenizer.token_text(id));
+        let (tokenizer, config) = (tokenizer_of(&located.files)?, checkpoint.config());
+        let bos = tokenizer.bos_for(BosPolicy::Auto)?;
         let checked = self.check.then(|| checkpoint.check_weights()).transpose()?;
-        let inspection = Inspection::new(self.model, &checkpoint, bos, checked);
-        if self.json {
-            print_json(&inspection)?;
-        } else {
-            inspection.print();
-        }
-        Ok(())
-    }
-}
-
-impl Inspection {
-    fn new(
-        model: String,
-        checkpoint: &Checkpoint,
-        bos: Option<String>,
-        checked_tensors: Option<usize>,
-    ) -> Self {
-        let config = checkpoint.config();
-        Self {
-            model,
+        let plan = LoadOptions::default().plan(config).ok();
+        let inspection = Inspection {
+            model: self.model,
             family: config.family.name,
             layers: config.n_layers(),
             d_model: config.d_model,
@@ -106,73 +90,87 @@ impl Inspection {
             stored_bytes: checkpoint.stored_bytes(),
             stored_types: checkpoint.stored_types(),
             memory_f32: MemoryEstimate::new(config, 4),
-            residency: LoadOptions::default()
-                .plan(config)
-                .ok()
-                .map(|plan| plan.residency),
-            bos,
-            checked_tensors,
+            residency: plan.map(|plan| plan.residency),
+            bos: bos.map(|id| tokenizer.token_text(id)),
+            checked_tensors: checked,
+        };
+        if self.json {
+            print_json(&inspection)?;
+        } else {
+            inspection.print();
+        }
+        Ok(())
+    }
+}
+
+impl Inspection {
+    fn print(&self) {
+        print("model", &self.model);
+        self.print_shape();
+        self.print_memory();
+        if let Some(tensors) = self.checked_tensors {
+            print("weights", format!("all of {tensors} tensors are finite"));
+        }
+        for assumed in &self.assumed {
+            print("assumed", assumed);
+        }
+        for warning in &self.warnings {
+            print("warning", warning);
         }
     }
 
-    fn print(&self) {
-        let line = |name: &str, value: String| outln!("{name:<14} {value}");
-        let types: Vec<_> = self
-            .stored_types
-            .iter()
-            .map(|(name, n)| format!("{name} ×{n}"))
-            .collect();
-        line("model", self.model.clone());
-        line("family", format!("{}, {}", self.family, self.activation));
-        line("layers", self.layers.to_string());
-        line("d_model", self.d_model.to_string());
-        line(
-            "d_mlp",
-            format!(
-                "{} ({} neurons in all)",
-                self.d_mlp,
-                count(self.d_mlp * self.layers)
-            ),
-        );
-        line(
-            "heads",
-            format!(
-                "{} of width {}, {} for keys and values",
-                self.heads, self.head_dim, self.kv_heads
-            ),
-        );
+    fn print_shape(&self) {
+        let Inspection {
+            layers,
+            d_mlp,
+            heads,
+            kv_heads,
+            head_dim,
+            ..
+        } = self;
+        print("family", format!("{}, {}", self.family, self.activation));
+        print("layers", layers);
+        print("d_model", self.d_model);
+        let neurons = count(d_mlp * layers);
+        print("d_mlp", format!("{d_mlp} ({neurons} neurons in all)"));
+        let shape = format!("{heads} of width {head_dim}, {kv_heads} for keys and values");
+        print("heads", shape);
         let head = if self.tied_head {
             "head tied to the embedding"
         } else {
             "head of its own"
         };
-        line("vocabulary", format!("{}, {head}", count(self.vocab_size)));
-        line("positions", count(self.max_positions));
-        line("attention", self.rope());
+        let tokens = count(self.vocab_size);
+        print("vocabulary", format!("{tokens}, {head}"));
+        print("positions", count(self.max_positions));
+        print("attention", self.attention_in_words());
         for (name, value) in [
             ("attention cap", self.attention_softcap),
             ("logit cap", self.final_softcap),
             ("q, k, v clip", self.clip_qkv),
         ] {
-            if let Some(value) = value {
-                line(name, value.to_string());
-            }
+            value.into_iter().for_each(|value| print(name, value));
         }
-        line(
-            "BOS",
-            self.bos.clone().unwrap_or("none is prepended".to_string()),
-        );
-        line("parameters", count(self.parameters as usize));
-        line(
-            "stored as",
-            format!("{} ({})", BinaryBytes(self.stored_bytes), types.join(", ")),
-        );
-        line(
+        let bos = self.bos.as_deref();
+        print("BOS", bos.unwrap_or("none is prepended"));
+        print("parameters", count(self.parameters as usize));
+    }
+
+    fn print_memory(&self) {
+        let stored = self.stored_types.iter();
+        let types: Vec<_> = stored.map(|(name, n)| format!("{name} ×{n}")).collect();
+        let (bytes, types) = (BinaryBytes(self.stored_bytes), types.join(", "));
+        print("stored as", format!("{bytes} ({types})"));
+        let MemoryEstimate {
+            resident_bytes,
+            streamed_bytes,
+            ..
+        } = self.memory_f32;
+        let [whole, streamed] = [resident_bytes, streamed_bytes].map(BinaryBytes);
+        print(
             "memory in f32",
             format!(
-                "{} with all layers, {} read layer by layer (--max-memory), and activations",
-                BinaryBytes(self.memory_f32.resident_bytes),
-                BinaryBytes(self.memory_f32.streamed_bytes)
+                "{whole} with all layers, {streamed} read layer by layer (--max-memory), and activations"
             ),
         );
         let now = match self.residency {
@@ -180,20 +178,11 @@ impl Inspection {
             Some(Residency::Streamed) => "it would be read layer by layer",
             None => "it does not fit",
         };
-        line("memory now", now.to_string());
-        if let Some(tensors) = self.checked_tensors {
-            line("weights", format!("all of {tensors} tensors are finite"));
-        }
-        for assumed in &self.assumed {
-            line("assumed", assumed.clone());
-        }
-        for warning in &self.warnings {
-            line("warning", warning.clone());
-        }
+        print("memory now", now);
     }
 
     /// Each distinct kind of attention with the number of its layers.
-    fn rope(&self) -> String {
+    fn attention_in_words(&self) -> String {
         let mut kinds: Vec<(&AttentionSpec, usize)> = Vec::new();
         for spec in &self.attention {
             match kinds.iter_mut().find(|(known, _)| *known == spec) {
@@ -210,4 +199,8 @@ impl Inspection {
         });
         described.collect::<Vec<_>>().join("; ")
     }
+}
+
+fn print(name: &str, value: impl Display) {
+    outln!("{name:<14} {value}");
 }

@@ -1,10 +1,10 @@
 //! `merge`: the shards of a run, joined and finished.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::Args;
 
-use super::Cli;
 use crate::report::{OutDir, Overwrite, Shards};
 
 /// Join the shards of a run that was made with --shard, and finish it
@@ -27,7 +27,11 @@ pub struct Merge {
 }
 
 impl Merge {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    /// `run_command` runs a command line: the shards' own, to finish their run.
+    pub(super) fn run(
+        self,
+        run_command: impl FnOnce(Vec<OsString>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let absolute = |path: &PathBuf| std::path::absolute(path);
         let folders: Vec<PathBuf> = self.shards.iter().map(absolute).collect::<Result<_, _>>()?;
         let shards = Shards::read(&folders)?;
@@ -48,7 +52,7 @@ impl Merge {
         if let Some(directory) = shards.directory().filter(|path| path.is_dir()) {
             std::env::set_current_dir(directory)?;
         }
-        let mut words = vec!["gatelens".into()];
+        let mut words: Vec<OsString> = vec!["gatelens".into()];
         words.extend(arguments.into_iter().map(Into::into));
         words.extend([
             "--resume".into(),
@@ -56,7 +60,7 @@ impl Merge {
             out.clone().into_os_string(),
         ]);
         words.extend(self.json.then(|| "--json".into()));
-        Cli::try_parse_from(words)?.run()?;
+        run_command(words)?;
         Ok(shards.remove_within(&out)?)
     }
 }

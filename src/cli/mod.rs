@@ -5,15 +5,19 @@ mod terminal;
 
 mod ablate;
 mod ablate_text;
+mod about_subjects;
 mod args;
 mod attributes;
 mod classify;
 mod edit_args;
+mod edits;
 mod effects_table;
+mod facts;
 mod fetch;
 mod generate;
 mod inputs;
 mod inspect;
+mod long_command;
 mod merge;
 mod models;
 mod neuron;
@@ -24,6 +28,7 @@ mod published;
 mod rank;
 mod rank_table;
 mod record;
+mod reference;
 mod report;
 mod run;
 mod setup;
@@ -82,7 +87,7 @@ enum Command {
     Neuron(neuron::NeuronArgs),
     Generate(generate::Generate),
     Classify(classify::Classify),
-    Record(record::Record),
+    Record(Box<record::Record>),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
     Rank(Box<rank::Rank>),
@@ -131,7 +136,7 @@ impl Cli {
             Command::Sweep(sweep) => sweep.run(),
             Command::Rank(rank) => rank.run(),
             Command::Verify(verify) => verify.run(),
-            Command::Merge(merge) => merge.run(),
+            Command::Merge(merge) => merge.run(|words| Cli::try_parse_from(words)?.run()),
             Command::Report(report) => report.run(),
             Command::Attributes(attributes) => attributes.run(),
         }

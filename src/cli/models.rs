@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::table::text_table;
+use super::table::{Columns, table_of};
 use super::terminal::print_json;
 use crate::model::{Check, FAMILIES, Family, REFUSED, Weights};
 
@@ -32,26 +32,18 @@ impl Models {
 }
 
 fn print() {
-    let header = [
-        "family",
-        "models",
-        "model_type",
-        "GGUF",
-        "verified on",
-        "largest error",
-    ];
-    let rows = FAMILIES.iter().map(|family| {
-        [
-            family.name.to_string(),
-            family.models.to_string(),
-            family.model_type.to_string(),
-            family.gguf_arch.to_string(),
-            lines(family, |check| weights(check.weights)),
-            lines(family, |check| format!("{:.0e}", check.logprob_error)),
-        ]
-        .to_vec()
-    });
-    outln!("{}\n", text_table(&header, rows));
+    let columns = Columns::new()
+        .words("family", |family: &Family| family.name.to_string())
+        .words("models", |family| family.models.to_string())
+        .words("model_type", |family| family.model_type.to_string())
+        .words("GGUF", |family| family.gguf_arch.to_string())
+        .words("verified on", |family| {
+            lines(family, |check| weights(check.weights).to_string())
+        })
+        .words("largest error", |family| {
+            lines(family, |check| format!("{:.0e}", check.logprob_error))
+        });
+    outln!("{}\n", table_of(&columns, FAMILIES));
     outln!("largest error: of a log-probability in nats, against transformers in f32.\n\nRefused:");
     for refused in REFUSED {
         outln!("  {}\n    {}", refused.names().join(", "), refused.reason);
@@ -60,18 +52,14 @@ fn print() {
 
 /// A line for each check of a family.
 fn lines(family: &Family, line: impl Fn(&Check) -> String) -> String {
-    family
-        .checks
-        .iter()
-        .map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines: Vec<String> = family.checks.iter().map(line).collect();
+    lines.join("\n")
 }
 
-fn weights(weights: Weights) -> String {
+fn weights(weights: Weights) -> &'static str {
     match weights {
-        Weights::Real(model) => model.to_string(),
-        Weights::Random => "random weights".to_string(),
+        Weights::Real(model) => model,
+        Weights::Random => "random weights",
     }
 }
 

@@ -1,32 +1,32 @@
 //! `neuron`: one neuron's case.
 
 mod recorded;
-mod seen;
-mod texts;
+mod searched;
+mod weights;
+mod where_it_fires;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::searched::Searched;
+use self::weights::{columns, print_lens, print_weights};
+use self::where_it_fires::WhereItFires;
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
+use super::inputs::Texts;
 use super::numbers;
 use super::progress::Meter;
-use super::setup::{check_memory, find_model, open_checkpoint, tokenizer};
-use super::table::text_table;
-use super::terminal::{Paint, print_json};
+use super::reference::open_recording;
+use super::setup::Opened;
+use super::terminal::print_json;
 use crate::engine::Engine;
 use crate::experiment::neuron_activity;
 use crate::hooks::Neuron;
-use crate::io_class::{
-    LensToken, MlpWeights, NeuronLens, NeuronRow, beta_region, check_threshold, classify_layer,
-    neuron_lens,
-};
-use crate::model::{Checkpoint, LoadOptions, Mlp, Model};
-use crate::report::RecordedFolder;
-use crate::tokens::{BosPolicy, Tokenizer};
-use seen::{Seen, visible};
-use texts::Texts;
+use crate::io_class::{LensToken, MlpWeights, NeuronLens, NeuronRow, classify_layer, neuron_lens};
+use crate::model::Mlp;
+use crate::report::Reading;
+use crate::tokens::{BosPolicy, Tokenizer, Windowing};
 
 /// Show one neuron's case: its cosines and class, the tokens that its weights point at, where it fires
 ///
@@ -80,189 +80,115 @@ pub struct NeuronArgs {
 
 /// Where the neuron is looked for.
 enum Source {
-    Texts(Texts),
-    Recording(Seen),
+    Texts(Searched),
+    Recording(WhereItFires),
 }
 
 impl NeuronArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        check_threshold(self.class.threshold)?;
-        let recorded = self.recorded.as_deref().map(RecordedFolder::open);
-        let recorded = recorded.transpose()?;
-        let options = self.compute.load_options()?;
-        let located = find_model(&self.model.model)?;
-        let checkpoint = open_checkpoint(&located)?;
-        self.check(&checkpoint)?;
-        let tokenizer = tokenizer(&located)?;
-        let source = match recorded {
-            Some(folder) => {
-                Source::Recording(recorded::read(&self, &folder, &located, &tokenizer)?)
-            }
-            None => {
-                check_memory(&options, checkpoint.config())?;
-                Source::Texts(Texts::read(
-                    &self,
-                    &tokenizer,
-                    checkpoint.config().vocab_size,
-                )?)
-            }
-        };
-
-        let row = self.row(&checkpoint)?;
-        let lens = neuron_lens(&checkpoint, self.neuron, self.top)?;
-        let d_model = checkpoint.config().d_model;
-        let seen = match source {
-            Source::Recording(seen) => seen,
-            Source::Texts(texts) => self.look(texts, checkpoint, options, &tokenizer)?,
+        let opened = Opened::new(&self.model, &self.compute)?;
+        self.check(&opened)?;
+        let source = self.source(&opened)?;
+        let row = self.row(&opened)?;
+        let lens = neuron_lens(&opened.checkpoint, self.neuron, self.top)?;
+        let fires = match source {
+            Source::Recording(fires) => fires,
+            Source::Texts(texts) => self.look(texts, &opened)?,
         };
         if self.json {
-            let json = self.as_json(&row, &lens, &seen, &tokenizer);
+            let json = self.as_json(&row, &lens, &fires, &opened.tokenizer);
             print_json(&json)?;
         } else {
-            self.print_weights(&row, d_model);
-            print_lens(&lens, &tokenizer);
-            seen.print(row.sign);
+            let neuron = format!("{} of {}", self.neuron, self.model.model);
+            let ClassArgs { fold, threshold } = self.class;
+            let by = format!("fold {fold}, threshold {threshold}");
+            print_weights(&neuron, &row, &by, opened.config().d_model);
+            print_lens(&lens, &opened.tokenizer);
+            fires.print(row.sign);
         }
         Ok(())
     }
 
-    /// Runs the model over the texts.
-    fn look(
-        &self,
-        texts: Texts,
-        checkpoint: Checkpoint,
-        options: LoadOptions,
-        tokenizer: &Tokenizer,
-    ) -> anyhow::Result<Seen> {
-        let model = Model::load(checkpoint, options)?;
+    fn source(&self, opened: &Opened) -> anyhow::Result<Source> {
+        if let Some(dir) = &self.recorded {
+            let fold = self.class.fold.to_string();
+            let reading = Reading {
+                fold: Some(&fold),
+                ..Reading::default()
+            };
+            let folder = open_recording(dir, opened, &reading)?;
+            let fires = recorded::read(&folder, self.neuron, self.top)?;
+            return Ok(Source::Recording(fires));
+        }
+        opened.check_memory()?;
+        if self.text.is_empty() {
+            let texts = Searched::of_prompts(self.prompts.as_deref(), opened, self.bos)?;
+            return Ok(Source::Texts(texts));
+        }
+        let cut = Windowing {
+            bos: self.bos,
+            context: self.context,
+            max_tokens: None,
+        };
+        let texts = Searched::of_documents(Texts::read(&self.text, opened, cut)?)?;
+        Ok(Source::Texts(texts))
+    }
+
+    /// Runs the model over the prompts or the texts.
+    fn look(&self, texts: Searched, opened: &Opened) -> anyhow::Result<WhereItFires> {
+        let model = opened.load()?;
         let meter = Meter::new();
         let activity = neuron_activity(&Engine::new(&model), &texts.batch, self.neuron, &meter)?;
         meter.clear();
         model.check_unchanged()?;
-        Ok(texts.seen(&activity, self.top, tokenizer))
+        Ok(texts.seen(&activity, self.top, &opened.tokenizer))
     }
 
-    fn check(&self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
-        let config = checkpoint.config();
+    fn check(&self, opened: &Opened) -> anyhow::Result<()> {
+        let (layers, d_mlp) = (opened.config().n_layers(), opened.config().d_mlp);
         anyhow::ensure!(
-            self.neuron.layer < config.n_layers() && self.neuron.index < config.d_mlp,
+            self.neuron.layer < layers && self.neuron.index < d_mlp,
             "{} has no neuron {}: its layers are 0 to {}, its neurons 0 to {}",
             self.model.model,
             self.neuron,
-            config.n_layers() - 1,
-            config.d_mlp - 1
+            layers - 1,
+            d_mlp - 1
         );
         Ok(())
     }
 
-    fn row(&self, checkpoint: &Checkpoint) -> anyhow::Result<NeuronRow> {
-        let mlp = Mlp::load(checkpoint, self.neuron.layer)?;
-        let weights = MlpWeights::from(&mlp);
-        let rows = classify_layer(
-            self.neuron.layer,
-            &weights,
-            self.class.fold,
-            self.class.threshold,
-        )?;
-        Ok(rows[self.neuron.index])
-    }
-
-    fn print_weights(&self, row: &NeuronRow, d_model: usize) {
-        let chance = beta_region(d_model).high;
-        outln!(
-            "neuron {} of {}: {} (fold {}, threshold {})\n",
-            self.neuron,
-            self.model.model,
-            Paint::Bold.on(row.class.as_str()),
-            self.class.fold,
-            self.class.threshold
-        );
-        let cosines = [
-            ("cos(gate, in)", row.cosines.gate_in),
-            ("cos(gate, out)", row.cosines.gate_out),
-            ("cos(in, out)", row.cosines.in_out),
-        ];
-        for (name, cosine) in cosines {
-            let beyond = if cosine.abs() > chance {
-                "beyond"
-            } else {
-                "within"
-            };
-            outln!("  {name:<15} {cosine:+.3}   {beyond} chance (±{chance:.3} for random vectors)");
-        }
-        outln!(
-            "  lengths         gate {:.3}, in {:.3}, out {:.3}",
-            row.norm_gate,
-            row.norm_in,
-            row.norm_out
-        );
-        let sign = match row.sign {
-            1 => "+1: up and post are in reference sign as they are",
-            _ => "-1: in reference sign, up and post are multiplied by -1",
-        };
-        outln!("  sign of gate·in {sign}\n");
+    fn row(&self, opened: &Opened) -> anyhow::Result<NeuronRow> {
+        let Neuron { layer, index } = self.neuron;
+        let mlp = Mlp::load(&opened.checkpoint, layer)?;
+        let ClassArgs { fold, threshold } = self.class;
+        let rows = classify_layer(layer, &MlpWeights::from(&mlp), fold, threshold)?;
+        Ok(rows[index])
     }
 
     fn as_json(
         &self,
         row: &NeuronRow,
         lens: &NeuronLens,
-        seen: &Seen,
+        fires: &WhereItFires,
         tokenizer: &Tokenizer,
-    ) -> serde_json::Value {
-        let tokens = |tokens: &[LensToken]| -> Vec<serde_json::Value> {
-            tokens
-                .iter()
-                .map(|t| json!({"token": tokenizer.token_text(t.token), "id": t.token, "score": t.score}))
-                .collect()
-        };
-        let lenses: serde_json::Map<_, _> = columns(lens)
-            .into_iter()
-            .map(|(name, ranked)| {
-                let both = json!({"top": tokens(&ranked.top), "bottom": tokens(&ranked.bottom)});
-                (name.replace('\n', " "), both)
-            })
-            .collect();
+    ) -> Value {
+        let token = |t: &LensToken| json!({"token": tokenizer.token_text(t.token), "id": t.token, "score": t.score});
+        let tokens = |tokens: &[LensToken]| tokens.iter().map(token).collect::<Vec<_>>();
+        let lenses = columns(lens).map(|(name, ranked)| {
+            let both = json!({"top": tokens(&ranked.top), "bottom": tokens(&ranked.bottom)});
+            (name.replace('\n', " "), both)
+        });
         json!({
             "model": self.model.model, "neuron": self.neuron.to_string(), "class": row.class.as_str(),
             "fold": self.class.fold.to_string(), "threshold": self.class.threshold,
             "cos_gate_in": row.cosines.gate_in, "cos_gate_out": row.cosines.gate_out,
             "cos_in_out": row.cosines.in_out, "norm_gate": row.norm_gate, "norm_in": row.norm_in,
-            "norm_out": row.norm_out, "sign": row.sign, "lens": lenses, "texts": seen.texts,
-            "recorded": seen.recorded, "tokens": seen.statistics.tokens,
-            "frequency": seen.statistics.frequency, "sign_cases": seen.statistics.sign_cases,
-            "sign_cases_in_reference_sign": seen.in_reference_sign(row.sign),
-            "strongest": seen.strongest,
+            "norm_out": row.norm_out, "sign": row.sign,
+            "lens": serde_json::Map::from_iter(lenses), "texts": fires.texts,
+            "recorded": fires.recorded, "tokens": fires.statistics.tokens,
+            "frequency": fires.statistics.frequency, "sign_cases": fires.statistics.sign_cases,
+            "sign_cases_in_reference_sign": fires.in_reference_sign(row.sign),
+            "strongest": fires.strongest,
         })
     }
-}
-
-/// The lenses with the headers of their columns.
-fn columns(lens: &NeuronLens) -> [(&'static str, &crate::io_class::Ranked); 5] {
-    [
-        ("gate reads\n(embedding, cos)", &lens.gate_reads),
-        ("in reads\n(embedding, cos)", &lens.in_reads),
-        ("gate\n(unembedding)", &lens.gate_logits),
-        ("in\n(unembedding)", &lens.in_logits),
-        ("out writes\n(unembedding)", &lens.out_logits),
-    ]
-}
-
-fn print_lens(lens: &NeuronLens, tokenizer: &Tokenizer) {
-    let columns = columns(lens);
-    let cell = |token: &LensToken| {
-        format!(
-            "{:+.2} {}",
-            token.score,
-            visible(&tokenizer.token_text(token.token))
-        )
-    };
-    let height = columns[0].1.top.len();
-    let top = (0..height).map(|i| columns.map(|(_, ranked)| cell(&ranked.top[i])).to_vec());
-    let dots = [columns.map(|_| "...".to_string()).to_vec()];
-    let bottom = (0..height)
-        .rev()
-        .map(|i| columns.map(|(_, ranked)| cell(&ranked.bottom[i])).to_vec());
-    let header = columns.map(|(name, _)| name);
-    outln!("{}\n", text_table(&header, top.chain(dots).chain(bottom)));
 }

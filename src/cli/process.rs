@@ -1,6 +1,6 @@
 //! What the process asks of its allocator and of the libraries below, before a second thread runs.
 
-use std::thread::available_parallelism;
+use super::threads::cores;
 
 /// Sets the process up for many large matrices. Nothing else may run yet.
 pub fn set_up_process() {
@@ -11,8 +11,7 @@ pub fn set_up_process() {
     set_unless_given("CANDLE_NUM_THREADS", 1);
     // Before each product candle asks how many threads there are, which costs a look at the system's processors where
     // this is not set (5 % of an ablation's time).
-    let threads = available_parallelism().map_or(1, usize::from);
-    set_unless_given("RAYON_NUM_THREADS", threads);
+    set_unless_given("RAYON_NUM_THREADS", cores());
 }
 
 /// A file beyond the limit of the shell (`ulimit -f`) is an error of its write then, not the end of the process.

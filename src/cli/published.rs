@@ -6,8 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::setup::gguf_header;
-use super::table::{count, number_table};
+use super::table::{Columns, count, table_of};
 use crate::hub::gguf::name_of_whole;
 use crate::hub::{LocatedModel, ModelFiles};
 use crate::io_class::{
@@ -15,6 +14,7 @@ use crate::io_class::{
     PublishedTables, Verdict,
 };
 use crate::model::Checkpoint;
+use crate::open::gguf_header;
 
 /// The paper, as a line of text names it.
 const PAPER: &str = "arXiv 2505.17936";
@@ -45,7 +45,9 @@ impl PublishedReport {
         };
         let comparison = published.compare(table);
         let text = match &comparison {
-            Some(comparison) => comparison_text(comparison, published.name, &precision(checkpoint)),
+            Some(comparison) => {
+                comparison_text(comparison, published.name, &quantized_types(checkpoint))
+            }
             None => format!(
                 "The published table of {} ({PAPER}) is for fold pre and threshold {PUBLISHED_THRESHOLD}: not compared.",
                 published.model
@@ -55,53 +57,35 @@ impl PublishedReport {
     }
 }
 
-/// How the weights are stored.
-#[derive(Debug, PartialEq)]
-enum Precision {
-    /// As in the original checkpoint.
-    Full,
-    /// Types that lose precision.
-    Quantized(String),
-}
-
-fn precision(checkpoint: &Checkpoint) -> Precision {
+/// Types of stored weights that lose precision.
+fn quantized_types(checkpoint: &Checkpoint) -> String {
     let types = checkpoint.stored_types().into_iter().map(|(name, _)| name);
-    let quantized: Vec<String> = types
-        .filter(|name| !["F64", "F32", "F16", "BF16"].contains(&name.as_str()))
-        .collect();
-    match quantized.is_empty() {
-        true => Precision::Full,
-        false => Precision::Quantized(quantized.join(", ")),
-    }
+    let quantized = types.filter(|name| !["F64", "F32", "F16", "BF16"].contains(&name.as_str()));
+    quantized.collect::<Vec<String>>().join(", ")
 }
 
 /// Every name that the model goes by, the most certain first. What a repository's config.json says of its origin is
 /// left out: a fine-tuned model often names the model that it came from.
 fn names(located: &LocatedModel) -> anyhow::Result<Vec<ModelName>> {
     let names = match (&located.files, &located.revision) {
-        (ModelFiles::Folder { .. }, Some(_)) => vec![ModelName::HubId(located.name.clone())],
+        (ModelFiles::Folder { .. }, Some(_)) => vec![Some(ModelName::HubId(located.name.clone()))],
         (ModelFiles::Folder { dir, config, .. }, None) => {
             let folder = dir.canonicalize();
             let folder = folder.context(format!("cannot read {}", dir.display()))?;
-            let names = [
+            vec![
                 last_part(&folder).map(ModelName::Folder),
                 config_name(config)?.map(ModelName::Config),
-            ];
-            names.into_iter().flatten().collect()
+            ]
         }
         (ModelFiles::Gguf(parts), _) => {
             let header = gguf_header(parts)?;
+            let file = last_part(&header.path).map(|name| name_of_whole(&name).to_string());
             let stored = header.metadata.get("general.name");
             let stored = stored.and_then(|name| name.text()).map(str::to_string);
-            let names = [
-                last_part(&header.path)
-                    .map(|name| ModelName::File(name_of_whole(&name).to_string())),
-                stored.map(ModelName::Gguf),
-            ];
-            names.into_iter().flatten().collect()
+            vec![file.map(ModelName::File), stored.map(ModelName::Gguf)]
         }
     };
-    Ok(names)
+    Ok(names.into_iter().flatten().collect())
 }
 
 fn last_part(path: &Path) -> Option<String> {
@@ -115,7 +99,7 @@ fn config_name(path: &Path) -> anyhow::Result<Option<String>> {
     Ok(config["_name_or_path"].as_str().map(str::to_string))
 }
 
-fn comparison_text(comparison: &Comparison, name: &ModelName, precision: &Precision) -> String {
+fn comparison_text(comparison: &Comparison, name: &ModelName, quantized: &str) -> String {
     let Comparison {
         model, matched_by, ..
     } = comparison;
@@ -135,17 +119,16 @@ fn comparison_text(comparison: &Comparison, name: &ModelName, precision: &Precis
             comparison.medians_beyond_tolerance,
             comparison.medians,
             worst_cells(comparison),
-            reason(name, precision),
+            reason(name, quantized),
         ),
     }
 }
 
 fn worst_cells(comparison: &Comparison) -> String {
-    let header = ["", "layer", "published", "here", "difference"];
     let classes = comparison.largest_by_class.iter();
     let classes = classes.filter(|(_, d)| d.size() > 0).map(|(class, d)| {
         let sign = if d.found < d.published { '-' } else { '+' };
-        vec![
+        [
             class.to_string(),
             d.layer.to_string(),
             count(d.published),
@@ -154,23 +137,27 @@ fn worst_cells(comparison: &Comparison) -> String {
         ]
     });
     let median = comparison.largest_median;
-    let median = vec![
+    let signed = |number: f32| format!("{number:+.4}");
+    let median = [
         "median cos(in,out)".to_string(),
         median.layer.to_string(),
-        format!("{:+.4}", median.published),
-        format!("{:+.4}", median.found),
-        format!("{:+.4}", median.found - median.published),
+        signed(median.published),
+        signed(median.found),
+        signed(median.found - median.published),
     ];
-    number_table(&header, classes.chain([median])).to_string()
+    let mut columns = Columns::new().words("", |cells: &[String; 5]| cells[0].clone());
+    for (number, header) in (1..).zip(["layer", "published", "here", "difference"]) {
+        columns = columns.number(header, move |cells| cells[number].clone());
+    }
+    let rows: Vec<[String; 5]> = classes.chain([median]).collect();
+    table_of(&columns, &rows).to_string()
 }
 
-fn reason(name: &ModelName, precision: &Precision) -> String {
-    let quantized = match precision {
-        Precision::Full => String::new(),
-        Precision::Quantized(types) => format!(
-            "These weights are quantized ({types}), so differences are expected; compare the original checkpoint. "
-        ),
-    };
+/// Why the model may differ; nothing where there is no reason.
+fn reason(name: &ModelName, quantized: &str) -> String {
+    let weights = format!(
+        "These weights are quantized ({quantized}), so differences are expected; compare the original checkpoint."
+    );
     let origin = match name {
         ModelName::HubId(id) if id.contains('@') => {
             "The table is of the main revision; another one may differ."
@@ -178,9 +165,9 @@ fn reason(name: &ModelName, precision: &Precision) -> String {
         ModelName::HubId(_) => "",
         _ => "A fine-tuned model that kept the name of its origin would differ as well.",
     };
-    let reason = format!("{quantized}{origin}");
-    match reason.trim_end() {
-        "" => reason,
+    let weights = if quantized.is_empty() { "" } else { &weights };
+    match format!("{weights} {origin}").trim() {
+        "" => String::new(),
         reason => format!("\n{reason}"),
     }
 }
@@ -221,18 +208,14 @@ mod tests {
         }
     }
 
-    fn text(
-        comparison: &Comparison,
-        name: fn(String) -> ModelName,
-        precision: Precision,
-    ) -> String {
-        comparison_text(comparison, &name("base".to_string()), &precision)
+    fn text(comparison: &Comparison, name: fn(String) -> ModelName, quantized: &str) -> String {
+        comparison_text(comparison, &name("base".to_string()), quantized)
     }
 
     #[test]
     fn agreement_is_said_with_its_size() {
         let agrees = comparison(Verdict::Agrees, 1101);
-        let text = text(&agrees, ModelName::Folder, Precision::Full);
+        let text = text(&agrees, ModelName::Folder, "");
         assert!(
             text.starts_with("Agrees with the published table of org/base"),
             "{text}"
@@ -249,8 +232,7 @@ mod tests {
     #[test]
     fn differences_are_said_with_their_places_and_a_reason() {
         let differs = comparison(Verdict::Differs, 1080);
-        let precision = Precision::Quantized("Q4K, Q6K".to_string());
-        let quantized = text(&differs, ModelName::File, precision);
+        let quantized = text(&differs, ModelName::File, "Q4K, Q6K");
         assert!(quantized.starts_with("Differs from the published table of org/base"));
         let words = quantized.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
@@ -266,10 +248,10 @@ mod tests {
             !words.contains("enrichment"),
             "classes without a difference are left out"
         );
-        let original = text(&differs, ModelName::HubId, Precision::Full);
+        let original = text(&differs, ModelName::HubId, "");
         assert!(!original.contains("quantized") && !original.contains("fine-tuned"));
         let revision = |_| ModelName::HubId("org/base@step1000".to_string());
-        let revision = text(&differs, revision, Precision::Full);
+        let revision = text(&differs, revision, "");
         assert!(revision.contains("main revision"), "{revision}");
     }
 }

@@ -2,28 +2,25 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
-use super::edit_args::warn_of_values_kept;
-use super::effects_table::FEWEST_DRAWS;
+use super::args::ModelArg;
+use super::edit_args::EditArgs;
+use super::edits::Edits;
 use super::inputs::read_prompts;
+use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
 use super::rank_table::{print_curve, print_neurons};
-use super::run::{Job, PartArgs};
-use super::setup::run_info;
+use super::reference::warn_of_values_kept;
 use super::table::count;
-use super::terminal::print_json;
-use super::treatments::{ConditionArgs, RunInputs};
-use crate::engine::Engine;
-use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, RankedNeuron, Ranking, rank};
+use super::treatments::FEWEST_DRAWS;
+use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
-use crate::io_class::{ClassQuery, MatchedDraws, NeuronTable};
-use crate::model::{Checkpoint, Config, Model};
+use crate::io_class::{ClassQuery, MatchedDraws};
+use crate::report::rows::RankingRow;
 use crate::report::{RunInfo, ranking_parquet};
 use crate::tokens::tokenize;
 
@@ -63,7 +60,7 @@ pub struct Rank {
         value_name = "CLASS",
         default_value = "conditional-depletion"
     )]
-    #[serde(rename = "class", serialize_with = "as_text")]
+    #[serde(rename = "class")]
     query: ClassQuery,
     /// Instead of a class: a file with one `layer.neuron` a line (# begins a comment).
     #[arg(long, value_name = "FILE", conflicts_with = "query")]
@@ -84,123 +81,34 @@ pub struct Rank {
     prompts: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
-    conditions: ConditionArgs,
+    edit: EditArgs,
     #[command(flatten)]
     #[serde(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    class: ClassArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: OutputArgs,
+    run: RunArgs,
 }
 
 impl Rank {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        self.conditions.check(None)?;
-        let mut job = Job::claim(&self.output, &self.part, start)?;
-        let load_options = self.compute.load_options()?;
-        let prompts = read_prompts(self.prompts.as_deref())?;
-        let (checkpoint, inputs) = self.conditions.prepare(
-            &self.model,
-            &self.class,
-            self.neurons.as_deref(),
-            &load_options,
-            prompts,
-            tokenize,
-        )?;
+        self.edit.check(None)?;
+        let set = read_prompts(self.prompts.as_deref())?;
+        let mut command = LongCommand::open("rank", &self.model, &self.run)?;
+        let edits = command.read_edit(&self.edit, self.neurons.as_deref())?;
+        let batch = command.batch(tokenize, &set)?;
         self.warn_of_draws();
-        job.describe(|| self.info(checkpoint.config(), &inputs))?;
+        command.describe(&self, Some(&set), Vec::new())?;
 
-        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let (name, plan) = self.plan(&checkpoint, &table, &inputs)?;
-        let model = Model::load(checkpoint, load_options)?;
-        let engine = Engine::new(&model);
-        let found = job.run(&model, |run| rank(run, &engine, &inputs.batch, &plan))?;
-        let Some((ranking, wall_s)) = found else {
+        let (name, plan) = self.plan(&command, &edits)?;
+        let Some(ranking) = command.run(|run, engine| rank(run, engine, &batch, &plan))? else {
             return Ok(());
         };
         warn_of_values_kept(&ranking.changed);
         warn_of_unchanged(&ranking, plan.alone());
-        let curve = serde_json::to_vec_pretty(&ranking.curve)?;
-        let files = vec![
-            ("ranking.parquet", ranking_parquet(&ranking.neurons)?),
-            ("curve.json", curve),
-        ];
-        let counts = self.counts(&ranking, &plan, &inputs);
-        let written = job.finish(files, counts, wall_s);
-        if self.output.json {
-            let json = as_json(&ranking, &name, self.evaluation());
-            print_json(&json)?;
-            return written.say(true);
-        }
-        self.print(&ranking, &name, model.config(), &inputs);
-        written.say(false)
-    }
-
-    fn evaluation(&self) -> Evaluation {
-        match self.same_prompts {
-            true => Evaluation::SamePrompts,
-            false => Evaluation::OtherHalf,
-        }
-    }
-
-    /// The plan, with the name of what is ranked.
-    fn plan(
-        &self,
-        checkpoint: &Checkpoint,
-        table: &NeuronTable,
-        inputs: &RunInputs,
-    ) -> anyhow::Result<(String, RankPlan)> {
-        let sets = self.conditions.select(table, inputs, &[self.query])?;
-        let names: Vec<String> = sets.iter().map(|(name, _)| name.clone()).collect();
-        let treatments = sets.into_iter().map(|(name, set)| {
-            let none = MatchedDraws {
-                sets: Vec::new(),
-                shortfall: Vec::new(),
-            };
-            Treatment::new(name, set, none)
-        });
-        let subset = PromptSubset::Known;
-        let ablation = self
-            .conditions
-            .plan(table, inputs, treatments.collect(), subset);
-        let settings = RankSettings {
-            top: self.top,
-            draws: self.draws,
-            evaluation: self.evaluation(),
-            bootstrap: self.conditions.bootstrap(),
-        };
-        Ok((
-            names.join(", "),
-            RankPlan::new(checkpoint, ablation, settings)?,
-        ))
-    }
-
-    /// `run.json` but for the counts.
-    fn info(&self, config: &Config, inputs: &RunInputs) -> anyhow::Result<RunInfo> {
-        let settings = serde_json::to_value(self)?;
-        let compute = Some(&self.compute);
-        let located = &inputs.located;
-        let mut info = run_info("rank", settings, located, config, compute, &self.class)?;
-        self.conditions.describe(&mut info, inputs)?;
-        Ok(info)
-    }
-
-    fn counts(&self, ranking: &Ranking, plan: &RankPlan, inputs: &RunInputs) -> serde_json::Value {
         let ids = |prompts: &[usize]| -> Vec<String> {
-            let prompts = prompts
-                .iter()
-                .map(|&prompt| &inputs.prompts.prompts[prompt]);
+            let prompts = prompts.iter().map(|&prompt| &set.prompts[prompt]);
             prompts.map(|prompt| prompt.id.clone()).collect()
         };
-        json!({
+        let counts = json!({
             "prompts": ranking.prompts,
             "known": ranking.known,
             "ranked_on": ids(&ranking.ranked_on),
@@ -210,9 +118,56 @@ impl Rank {
             "alone": plan.alone(),
             "unchanged_alone": ranking.unchanged,
             "edits": ranking.changed,
-            "reference": inputs.reference(ranking.reference),
+            "reference": edits.reference_json(ranking.reference),
             "passes": ranking.passes,
+        });
+        let files = |_: &RunInfo| {
+            let ranking_table = ranking_parquet(&ranking.neurons)?;
+            let curve = serde_json::to_vec_pretty(&ranking.curve)?;
+            Ok(vec![
+                ("ranking.parquet", ranking_table),
+                ("curve.json", curve),
+            ])
+        };
+        let json = self.as_json(&ranking, &name);
+        command.finish(counts, files, &json, || {
+            self.print_heading(&ranking, &name);
+            edits.print_references(ranking.reference);
+            print_neurons(&ranking, command.opened.config());
+            print_curve(&ranking, self.draws, self.evaluation());
         })
+    }
+
+    fn evaluation(&self) -> Evaluation {
+        if self.same_prompts {
+            Evaluation::SamePrompts
+        } else {
+            Evaluation::OtherHalf
+        }
+    }
+
+    /// The plan, with the name of what is ranked.
+    fn plan(
+        &self,
+        command: &LongCommand<'_>,
+        edits: &Edits<'_>,
+    ) -> anyhow::Result<(String, RankPlan)> {
+        let table = command.classify()?;
+        let sets = edits.select(&table, &[self.query])?;
+        let names: Vec<String> = sets.iter().map(|(name, _)| name.clone()).collect();
+        let treatments = sets
+            .into_iter()
+            .map(|(name, set)| Treatment::new(name, set, MatchedDraws::default()))
+            .collect();
+        let ablation = edits.plan(&table, treatments, PromptSubset::Known, self.run.seed);
+        let settings = RankSettings {
+            top: self.top,
+            draws: self.draws,
+            evaluation: self.evaluation(),
+            bootstrap: self.run.bootstrap(),
+        };
+        let plan = RankPlan::new(&command.opened.checkpoint, ablation, settings)?;
+        Ok((names.join(", "), plan))
     }
 
     fn warn_of_draws(&self) {
@@ -225,22 +180,22 @@ impl Rank {
         }
     }
 
-    fn print(&self, ranking: &Ranking, name: &str, config: &Config, inputs: &RunInputs) {
+    fn print_heading(&self, ranking: &Ranking, name: &str) {
         outln!(
             "{}: knows {} of {} facts; {} on {name}, {} neurons, fold {}",
             self.model.model,
             ranking.known,
             ranking.prompts,
-            self.conditions.in_words(),
+            self.edit.in_words(),
             count(ranking.neurons.len()),
-            self.class.fold
+            self.run.class.fold
         );
         match self.evaluation() {
             Evaluation::OtherHalf => outln!(
                 "ranked on {} of the known facts, the curve measured on the other {} (seed {})",
                 ranking.ranked_on.len(),
                 ranking.measured_on.len(),
-                self.conditions.seed
+                self.run.seed
             ),
             Evaluation::SamePrompts => outln!(
                 "ranked and measured on the same {} facts: what looks worst there is picked and measured\n\
@@ -248,9 +203,24 @@ impl Rank {
                 ranking.measured_on.len()
             ),
         }
-        inputs.print_reference(ranking.reference);
-        print_neurons(ranking, config);
-        print_curve(ranking, self.draws, self.evaluation());
+    }
+
+    fn as_json(&self, ranking: &Ranking, name: &str) -> serde_json::Value {
+        let neurons = ranking.neurons.iter().map(RankingRow::from);
+        let agreement = ranking.agreement.map(|found| {
+            json!({"rho": found.rho, "interval": found.interval, "p": found.p, "neurons": found.pairs})
+        });
+        json!({
+            "class": name,
+            "evaluation": self.evaluation(),
+            "known": ranking.known,
+            "ranked_on": ranking.ranked_on.len(),
+            "measured_on": ranking.measured_on.len(),
+            "ranking": neurons.collect::<Vec<_>>(),
+            "spearman": agreement,
+            "curve": ranking.curve,
+            "against_random": ranking.against_random,
+        })
     }
 }
 
@@ -262,36 +232,4 @@ fn warn_of_unchanged(ranking: &Ranking, alone: usize) {
             ranking.unchanged
         );
     }
-}
-
-fn as_json(ranking: &Ranking, name: &str, evaluation: Evaluation) -> serde_json::Value {
-    let neuron = |ranked: &RankedNeuron| {
-        let exact = ranked.exact;
-        let interval = exact.and_then(|exact| exact.cost.interval);
-        json!({
-            "layer": ranked.neuron.layer,
-            "neuron": ranked.neuron.index,
-            "estimate": ranked.estimate,
-            "estimate_rank": ranked.estimate_rank,
-            "exact": exact.map(|exact| exact.cost.effect),
-            "exact_low": interval.map(|interval| interval.low),
-            "exact_high": interval.map(|interval| interval.high),
-            "exact_rank": exact.map(|exact| exact.rank),
-            "facts_lost": exact.map(|exact| exact.cost.facts_lost),
-        })
-    };
-    let agreement = ranking.agreement.map(|found| {
-        json!({"rho": found.rho, "interval": found.interval, "p": found.p, "neurons": found.pairs})
-    });
-    json!({
-        "class": name,
-        "evaluation": evaluation,
-        "known": ranking.known,
-        "ranked_on": ranking.ranked_on.len(),
-        "measured_on": ranking.measured_on.len(),
-        "ranking": ranking.neurons.iter().map(neuron).collect::<Vec<_>>(),
-        "spearman": agreement,
-        "curve": ranking.curve,
-        "against_random": ranking.against_random,
-    })
 }

@@ -1,120 +1,206 @@
 //! `record`: what the neurons do while the model reads.
 
-mod args;
-mod plan;
+mod dense_args;
+mod input_args;
 mod view;
 
-pub use args::Record;
+use std::ops::Range;
 
-use std::time::Instant;
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
 
-use super::run::Job;
-use super::setup::{check_memory, find_model, open_checkpoint};
-use super::terminal::print_json;
-use crate::engine::Engine;
+use self::dense_args::DenseArgs;
+use self::input_args::InputArgs;
+use super::args::{ModelArg, parse_layers};
+use super::long_command::{LongCommand, RunArgs, merged};
+use super::numbers;
+use super::treatments::counts;
+use crate::experiment::Treatment;
 use crate::experiment::record::{
-    Activity, ClassSets, RecordPlan, RecordSink, TOKENS_PER_PASS, class_view, record,
+    ClassSets, RecordInput, RecordPlan, RecordSink, TOKENS_PER_PASS, class_view, record,
 };
-use crate::io_class::NeuronTable;
-use crate::model::Model;
-use crate::report::{RecordFiles, expected_bytes};
-use crate::stats::BootstrapSettings;
-use plan::Plan;
+use crate::io_class::{
+    Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, matched_draws,
+};
+use crate::report::{DensePlan, RecordFiles, RunInfo, expected_bytes};
+
+const AFTER_HELP: &str = "\
+Examples:
+  gatelens record --out runs/facts
+  gatelens record --text neutral --max-tokens 20000 --out runs/neutral
+  gatelens record --text a.txt --text b.jsonl --top 0 --out runs/texts
+  gatelens record --dense --sites hook_resid_post --layers 10..12 --positions last --out runs/dense
+
+Texts: a plain text file is one document, or several with a line of only --- between them; a JSON Lines file has \
+one document a line in the field `text`. A document longer than --context is cut into windows without overlap, \
+each read by itself, with a BOS token in front where --bos says so.
+
+What is printed, of each class: the share of tokens with gate > 0; the mean |post|, where post = act(gate)·up; \
+the mean |post|·‖w_out‖, the length of what a neuron adds to the residual stream (w_out as --fold has it). The \
+baseline is the mean of --draws random sets of neurons from outside the class, as many in each layer. Interval \
+and p of the difference count two kinds of chance: which prompts (or documents) were read, and which neurons \
+were drawn. By layer there are none. p (Holm) is adjusted over all tests of the run. class_activity.json has the \
+rest: p before that, the permutation p, the spread of the draws.
+
+Roles of tokens (the first that holds): first (of the prompt or window), last (of the prompt), subject-last, \
+subject, other. Texts have first and other. Models park attention at the first token, which is like no other.
+
+Every number takes in every recorded token. Only the lists of top_tokens.parquet name an event once: a token \
+whose whole context, itself and all before it, was recorded before has the same activations again and is left \
+out. Prompts that all begin with `The capital of` would fill the lists otherwise.
+
+Memory: the id and the place of every token stay (17 bytes), and the texts. A document is tokenized as a whole, \
+which for a moment takes 100 to 250 times its size: part long texts into documents.
+
+A pass takes about 33 thousand tokens, or what memory has room for. Whatever ends the run, what its finished passes \
+gave is kept; the same command with --resume goes on.";
+
+/// Record what every neuron does while the model reads prompts or texts
+///
+/// One pass over the input; memory hardly grows with it. Prints what each class does beside as many
+/// random neurons of the same layers: how often gate is positive, how strong act(gate)·up is, and how much it
+/// writes. With --out: tokens.parquet, activations.parquet (the strongest neurons of each token and layer),
+/// summary.parquet and top_tokens.parquet (every neuron), class_activity.json, run.json, and with --dense
+/// activations.safetensors (whole tensors).
+#[derive(Args, Serialize)]
+#[command(after_help = AFTER_HELP)]
+pub struct Record {
+    #[command(flatten)]
+    #[serde(flatten)]
+    model: ModelArg,
+    #[command(flatten)]
+    #[serde(flatten)]
+    input: InputArgs,
+    /// The strongest neurons, by |post|, that activations.parquet holds of each token and layer (16 bytes each);
+    /// 0: no such file.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = numbers::shown, allow_negative_numbers = true)]
+    top: usize,
+    #[command(flatten)]
+    #[serde(flatten)]
+    dense: DenseArgs,
+    /// Record these layers alone, in all files: 3..9 means layers 3 to 8.
+    #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
+    layers: Option<Range<usize>>,
+    /// Random sets that each class is compared with.
+    #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
+    draws: usize,
+    /// What the random sets share with the class: the layers, or also the norms of w_out.
+    #[arg(
+        long = "match",
+        default_value = "layer",
+        value_name = "layer|layer+norm"
+    )]
+    matching: Match,
+    #[command(flatten)]
+    #[serde(flatten)]
+    run: RunArgs,
+}
 
 impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
-        let mut job = Job::claim(&self.output, &self.part, start)?;
-        let load_options = self.compute.load_options()?;
-        let located = find_model(&self.model.model)?;
-        let checkpoint = open_checkpoint(&located)?;
-        check_memory(&load_options, checkpoint.config())?;
-        let (plan, info) = self.plan(&located, checkpoint.config())?;
-        job.describe(|| Ok(info))?;
-        if let (Some(out), false) = (job.out(), job.goes_on()) {
-            out.check_space(self.expected_bytes(&plan))?;
+        anyhow::ensure!(
+            self.matching != Match::LayerFrequency,
+            "--match layer+frequency has nothing to match by: how often neurons fire is what `record` measures. Use \
+             layer or layer+norm here; `ablate` and `sweep` take the frequencies from this recording (--reference)"
+        );
+        let mut command = LongCommand::open("record", &self.model, &self.run)?;
+        let config = command.opened.config();
+        let layers = self.layers.clone().unwrap_or(0..config.n_layers());
+        check_layers(&layers, config.n_layers()).context("--layers")?;
+        let tensors = self.dense.plan(&layers, config)?;
+        let (input, (prompts, texts)) = self.input.read(&command)?;
+        let tensors = tensors.map(|plan| plan.with_rows(input.rows()));
+        let dense = tensors.as_ref();
+        command.describe(&self, prompts.as_ref(), texts)?;
+        if let (Some(out), false) = (command.job.out(), command.job.goes_on()) {
+            out.check_space(self.expected_bytes(&input, layers.len(), dense))?;
         }
 
-        let table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        let sets = ClassSets::new(self.treatments(&table, &plan.layers)?, &table);
-        let model = Model::load(checkpoint, load_options)?;
-        let dense = plan.dense.as_ref();
-        let mut files = job
-            .out()
-            .map(|out| RecordFiles::new(out, &table, self.top, dense));
-        let of_run = RecordPlan {
-            input: &plan.input,
-            layers: plan.layers.clone(),
+        let table = command.classify()?;
+        let sets = ClassSets::new(self.treatments(&table, &layers)?, &table);
+        let out = command.job.out();
+        let mut files = out.map(|out| RecordFiles::new(out, &table, self.top, dense));
+        let plan = RecordPlan {
+            input: &input,
+            layers: layers.clone(),
             sets: &sets,
         };
-        let recorded = job.run(&model, |run| {
+        let found = command.run(|run, engine| {
             let sink = files.as_mut().map(|files| files as &mut dyn RecordSink);
-            record(run, &Engine::new(&model), &of_run, sink)
+            record(run, engine, &plan, sink)
         })?;
-        let Some((recording, wall_s)) = recorded else {
+        let Some(recording) = found else {
             return Ok(());
         };
-        let settings = BootstrapSettings {
-            seed: self.seed,
-            ..BootstrapSettings::default()
-        };
-        let view = class_view(&recording.activity, &settings)?;
-        let written = || {
+        let activities = class_view(&recording.activity, &self.run.bootstrap())?;
+        let counts = merged(input_counts(&input, &layers), counts(sets.treatments()));
+        let write = |_: &RunInfo| {
             if let Some(files) = &files {
-                files.finish(&recording, &plan.input, &plan.tokenizer)?;
+                files.finish(&recording, &input, &command.opened.tokenizer)?;
             }
-            let view = serde_json::to_vec_pretty(&view)?;
-            Ok(vec![("class_activity.json", view)])
+            let activities = serde_json::to_vec_pretty(&activities)?;
+            Ok(vec![("class_activity.json", activities)])
         };
-        let written = job.finish_with(|_| written(), counts(&plan, &sets), wall_s);
-        self.print(&view, &plan, &sets)?;
-        written.say(self.output.json)
+        command.finish(counts, write, &activities, || {
+            let heading = view::Heading {
+                model: &self.model.model,
+                units: input.units.len(),
+                unit_name: input.kind.units(),
+                tokens: input.rows(),
+                layers,
+                fold: self.run.class.fold,
+                draws: self.draws,
+            };
+            view::print(&activities, &heading, &sets);
+        })
     }
 
     /// Bytes that the files take, those of the passes among them until they are joined.
-    fn expected_bytes(&self, plan: &Plan) -> u64 {
-        let passes = plan.input.batch().tokens().div_ceil(TOKENS_PER_PASS);
+    fn expected_bytes(&self, input: &RecordInput, layers: usize, dense: Option<&DensePlan>) -> u64 {
+        let passes = input.batch().tokens().div_ceil(TOKENS_PER_PASS);
         let copies = if passes > 1 { 2 } else { 1 };
-        let rows = plan.input.rows();
-        copies * expected_bytes(rows, plan.layers.len(), self.top, plan.dense.as_ref())
+        copies * expected_bytes(input.rows(), layers, self.top, dense)
     }
 
-    fn print(&self, view: &[Activity], plan: &Plan, sets: &ClassSets) -> anyhow::Result<()> {
-        if self.output.json {
-            print_json(view)?;
-            return Ok(());
-        }
-        let input = &plan.input;
-        let heading = view::Heading {
-            model: &self.model.model,
-            units: input.units.len(),
-            unit_name: input.kind.units(),
-            tokens: input.rows(),
-            layers: plan.layers.clone(),
-            fold: self.class.fold,
-            draws: self.draws,
+    /// The classes that have neurons in the recorded layers, each with its draws.
+    fn treatments(
+        &self,
+        table: &NeuronTable,
+        layers: &Range<usize>,
+    ) -> anyhow::Result<Vec<Treatment>> {
+        let matching = self.matching.with(None)?;
+        let of_class = |class: Class| {
+            let set = match table.select(class.into(), Some(layers.clone())) {
+                Err(ClassError::EmptyClass { .. }) => return None,
+                set => set,
+            };
+            Some(set.and_then(|set| {
+                let draws = match matched_draws(table, &set, self.draws, self.run.seed, matching) {
+                    // A class that is all there is has figures, and nothing to compare them with.
+                    Err(ClassError::NothingOutside { .. }) => MatchedDraws::default(),
+                    draws => draws?,
+                };
+                Ok(Treatment::new(class.to_string(), set, draws))
+            }))
         };
-        view::print(view, &heading, sets);
-        Ok(())
+        let treatments = Class::ALL.into_iter().filter_map(of_class);
+        Ok(treatments.collect::<Result<_, ClassError>>()?)
     }
 }
 
-fn counts(plan: &Plan, sets: &ClassSets) -> serde_json::Value {
-    let input = &plan.input;
+/// For `run.json`.
+fn input_counts(input: &RecordInput, layers: &Range<usize>) -> serde_json::Value {
     let (sequences, tokens) = (input.sequences(), input.batch().tokens());
-    let treatments = sets.treatments();
-    let neurons = treatments.iter().map(|t| (&t.class, t.neurons.len()));
-    let shortfall = treatments.iter().map(|t| (&t.class, &t.shortfall));
-    serde_json::json!({
+    json!({
         "units": input.units.len(),
         "kind": input.kind.units(),
         "sequences": {"read": sequences, "of": sequences},
         "tokens": {"read": tokens, "of": tokens},
         "rows": input.rows(),
         "repeated_rows": input.repeated_rows(),
-        "layers": [plan.layers.start, plan.layers.end],
-        "neurons": neurons.collect::<std::collections::BTreeMap<_, _>>(),
-        "shortfall": shortfall.collect::<std::collections::BTreeMap<_, _>>(),
+        "layers": [layers.start, layers.end],
     })
 }

@@ -1,5 +1,6 @@
 //! A run on its way to its folder: whole, in shards, or ended before and to be gone on with.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use clap::Args;
@@ -18,7 +19,7 @@ use crate::report::{
 };
 
 /// Whether a run goes on, and which part of it is run here.
-#[derive(Args, Serialize)]
+#[derive(Args, Default, Serialize)]
 pub struct PartArgs {
     /// Go on with the run that was ended in --out; every other setting must be the same.
     #[arg(long, requires = "out", conflicts_with = "force")]
@@ -78,6 +79,8 @@ pub struct Job {
     /// `run.json` but for the counts.
     info: Option<RunInfo>,
     start: Instant,
+    /// Seconds that the passes took, earlier runs' among them; absent where there were none.
+    passes_s: Cell<Option<f64>>,
 }
 
 /// Where the files of a finished run are, or why they could not be written; said once the results are printed.
@@ -86,33 +89,39 @@ pub struct Written(anyhow::Result<Option<Placed>>);
 
 impl Job {
     /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
-    pub fn claim(output: &OutputArgs, part: &PartArgs, start: Instant) -> anyhow::Result<Self> {
-        let (resume, shard) = (part.resume, part.shard);
+    pub fn claim(output: &OutputArgs, part: &PartArgs) -> anyhow::Result<Self> {
+        let PartArgs { resume, shard } = *part;
         let mut job = Self {
             out: None,
             shard,
             earlier: None,
             info: None,
-            start,
+            start: Instant::now(),
+            passes_s: Cell::new(None),
         };
-        let goes_on = resume || shard.is_some();
-        let (Some(path), true) = (&output.out, goes_on) else {
-            job.out = output.claim()?;
+        let Some(path) = &output.out else {
             return Ok(job);
         };
-        let path = match shard {
-            Some(shard) => shard_folder(path, shard),
-            None => path.clone(),
+        let goes_on = resume || shard.is_some();
+        let overwrite = if goes_on {
+            Overwrite::Resume
+        } else if output.force {
+            Overwrite::Replace
+        } else {
+            Overwrite::Refuse
         };
-        let out = OutDir::claim(&path, Overwrite::Resume).map_err(|error| match error {
-            ReportError::Finished { path } => anyhow::anyhow!(
+        let path = shard.map_or_else(|| path.clone(), |shard| shard_folder(path, shard));
+        let out = OutDir::claim(&path, overwrite).map_err(|error| match error {
+            ReportError::Finished { path } if goes_on => anyhow::anyhow!(
                 "the run in {} is finished; there is nothing to resume",
                 path.display()
             ),
             error => error.into(),
         })?;
-        job.earlier = out.unfinished();
-        if job.earlier.is_none() && resume {
+        if goes_on {
+            job.earlier = out.unfinished();
+        }
+        if resume && job.earlier.is_none() {
             notice!("nothing was kept in {}: beginning anew", path.display());
         }
         job.out = Some(out);
@@ -170,13 +179,13 @@ impl Job {
         }
     }
 
-    /// Runs `experiment`, whose parts are kept where there is a folder, with the seconds that it took, earlier ones among
-    /// them. Nothing where it was one shard of several. Where it ends early, the error says what is kept and how to go on.
+    /// Runs `experiment`, whose parts are kept where there is a folder. Nothing where it was one shard of several. Where it
+    /// ends early, the error says what is kept and how to go on.
     pub fn run<T>(
         &self,
         model: &Model,
         experiment: impl FnOnce(&mut Run<'_>) -> Result<T, ExperimentError>,
-    ) -> anyhow::Result<Option<(T, f64)>> {
+    ) -> anyhow::Result<Option<T>> {
         // Without a folder nothing would be kept, and Ctrl-C ends the program as usual.
         let stop = match self.out {
             Some(_) => Stop::on_signals("stopping; the passes that are through are kept")?,
@@ -187,7 +196,7 @@ impl Job {
             let found = experiment(&mut Run::new(&meter))?;
             meter.clear();
             model.check_unchanged()?;
-            return Ok(Some((found, self.start.elapsed().as_secs_f64())));
+            return Ok(Some(found));
         };
         self.begin()?;
         let mut parts = Parts::new(out, info, self.start);
@@ -199,7 +208,7 @@ impl Job {
             Err(ExperimentError::StoppedAfter { done, of }) => {
                 Err(stopped(&format!("{done} of {of} passes"), out))
             }
-            Err(ExperimentError::OtherShards { .. }) if self.shard.is_some() => {
+            Err(ExperimentError::OtherShards { .. }) | Ok(_) if self.shard.is_some() => {
                 model.check_unchanged()?;
                 say_shard(self.shard, done, of, out);
                 Ok(None)
@@ -209,29 +218,19 @@ impl Job {
                 | ExperimentError::Engine(EngineError::Reader(_))),
             ) => Err(with_parts(error.into(), out)),
             Err(error) => Err(error.into()),
-            Ok(_) if self.shard.is_some() => {
-                model.check_unchanged()?;
-                say_shard(self.shard, done, of, out);
-                Ok(None)
-            }
             Ok(found) => {
                 model.check_unchanged()?;
-                Ok(Some((found, parts.wall_s())))
+                self.passes_s.set(Some(parts.wall_s()));
+                Ok(Some(found))
             }
         }
     }
 
-    /// Writes the files of a finished run, where there is a folder.
-    pub fn finish(&self, files: Vec<File>, counts: Value, wall_s: f64) -> Written {
-        self.finish_with(|_| Ok(files), counts, wall_s)
-    }
-
-    /// The same where a file needs what `run.json` says.
-    pub fn finish_with(
+    /// Writes the files of a finished run, where there is a folder; they may need what `run.json` says.
+    pub fn finish(
         &self,
         files: impl FnOnce(&RunInfo) -> anyhow::Result<Vec<File>>,
         counts: Value,
-        wall_s: f64,
     ) -> Written {
         let (Some(out), Some(info)) = (&self.out, &self.info) else {
             return Written(Ok(None));
@@ -240,28 +239,15 @@ impl Job {
             finished: true,
             unfinished: UnfinishedRun::default(),
             counts,
-            wall_s,
+            wall_s: (self.passes_s.get()).unwrap_or_else(|| self.start.elapsed().as_secs_f64()),
             ..info.clone()
         };
         let placed = files(&info).and_then(|files| Ok(out.commit(&files, &info)?));
         Written(placed.map(Some).map_err(|error| with_parts(error, out)))
     }
-
-    /// Something that went wrong before the files were complete.
-    pub fn failed(&self, error: anyhow::Error) -> Written {
-        Written(Err(match &self.out {
-            Some(out) => with_parts(error, out),
-            None => error,
-        }))
-    }
 }
 
 impl Written {
-    /// Files that were committed, where there is a folder.
-    pub fn of<E: Into<anyhow::Error>>(placed: Option<Result<Placed, E>>) -> Self {
-        Self(placed.transpose().map_err(Into::into))
-    }
-
     /// Says where the files are, and where they are not because something is there; `json`: the results were printed for a
     /// machine.
     pub fn say(self, json: bool) -> anyhow::Result<()> {
@@ -295,20 +281,23 @@ fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
     if !out.has_parts() {
         return error;
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let parts = out.path().join("parts");
     anyhow::anyhow!(
         "{error:#}\nthe passes that are through are kept in {}. When this is mended, go on with\n  {}",
-        out.path().join("parts").display(),
-        resume_line(&arguments),
+        parts.display(),
+        how_to_go_on(),
     )
 }
 
 /// The error of a run that was stopped after `what`, which is kept in `out`: how to go on.
 fn stopped(what: &str, out: &OutDir) -> anyhow::Error {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     anyhow::anyhow!(
         "stopped after {what}, which are kept in {}. Go on with\n  {}",
         out.path().display(),
-        resume_line(&arguments),
+        how_to_go_on(),
     )
+}
+
+fn how_to_go_on() -> String {
+    resume_line(&std::env::args().skip(1).collect::<Vec<String>>())
 }

@@ -1,60 +1,73 @@
 //! From a model's name to what the subcommands work with.
 
-use std::path::PathBuf;
-
-use anyhow::Context;
 use indicatif::BinaryBytes;
 
-use super::args::{ClassArgs, ComputeArgs};
+use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::progress::Meter;
-use crate::hub::gguf::GgufFile;
-use crate::hub::{LocatedModel, ModelFiles, locate};
-use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Residency};
-use crate::report::{FileHash, ModelInfo, RunInfo, TOOL, UnfinishedRun};
+use crate::hub::{LocatedModel, locate};
+use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Model, ModelError, Residency};
+use crate::open::tokenizer_of;
+use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
 use crate::tokens::{BosPolicy, Tokenizer};
+
+/// A model of which all is known but its weights.
+pub struct Opened {
+    pub located: LocatedModel,
+    pub checkpoint: Checkpoint,
+    pub tokenizer: Tokenizer,
+    pub options: LoadOptions,
+}
+
+impl Opened {
+    /// Finds the model, fetching it if needed, and sets up what it will be run with.
+    pub fn new(model: &ModelArg, compute: &ComputeArgs) -> anyhow::Result<Self> {
+        let options = compute.load_options()?;
+        let located = find_model(&model.model)?;
+        Ok(Self {
+            checkpoint: open_checkpoint(&located)?,
+            tokenizer: tokenizer_of(&located.files)?,
+            located,
+            options,
+        })
+    }
+
+    /// The same for a model that is going to be run: it must fit the memory.
+    pub fn to_run(model: &ModelArg, compute: &ComputeArgs) -> anyhow::Result<Self> {
+        let opened = Self::new(model, compute)?;
+        opened.check_memory()?;
+        Ok(opened)
+    }
+
+    /// Refuses a model that does not fit the memory in any way; says so where nobody asked for the layers to be read as
+    /// the run reaches them, and they will be.
+    pub fn check_memory(&self) -> Result<(), ModelError> {
+        let (options, config) = (&self.options, self.config());
+        let plan = options.plan(config)?;
+        if plan.residency == Residency::Streamed && options.max_memory.is_none() {
+            let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
+            notice!(
+                "{} would hold the whole model, and less is free: layers are read from the files as the run \
+                 reaches them, with the same results (--max-memory sets a limit)",
+                BinaryBytes(estimate.resident_bytes)
+            );
+        }
+        Ok(())
+    }
+
+    /// Layers, widths, and everything else that decides the arithmetic.
+    pub fn config(&self) -> &Config {
+        self.checkpoint.config()
+    }
+
+    /// Reads the weights.
+    pub fn load(&self) -> Result<Model, ModelError> {
+        Model::load(self.checkpoint.clone(), self.options.clone())
+    }
+}
 
 /// Finds the model, fetching it if needed.
 pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
     Ok(locate(name, &Meter::new())?)
-}
-
-/// Refuses a model that does not fit the memory in any way; says so where nobody asked for the layers
-/// to be read as the run reaches them, and they will be.
-pub fn check_memory(options: &LoadOptions, config: &Config) -> anyhow::Result<()> {
-    let plan = options.plan(config)?;
-    if plan.residency == Residency::Streamed && options.max_memory.is_none() {
-        let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
-        notice!(
-            "{} would hold the whole model, and less is free: layers are read from the files as the run \
-             reaches them, with the same results (--max-memory sets a limit)",
-            BinaryBytes(estimate.resident_bytes)
-        );
-    }
-    Ok(())
-}
-
-/// The tokenizer that belongs to the model.
-pub fn tokenizer(located: &LocatedModel) -> anyhow::Result<Tokenizer> {
-    let tokenizer = match &located.files {
-        ModelFiles::Folder {
-            tokenizer,
-            tokenizer_config,
-            config,
-            ..
-        } => Tokenizer::from_files(tokenizer, tokenizer_config.as_deref(), Some(config))?,
-        ModelFiles::Gguf(parts) => {
-            let header = gguf_header(parts)?;
-            let tokenizer = Tokenizer::from_gguf(&header);
-            tokenizer.with_context(|| format!("cannot use {}", header.path.display()))?
-        }
-    };
-    Ok(tokenizer)
-}
-
-/// The header of the GGUF file that has a model's metadata: of its only part, or of the first.
-pub fn gguf_header(parts: &[PathBuf]) -> anyhow::Result<GgufFile> {
-    let first = parts.first().context("a GGUF model of no files")?;
-    Ok(GgufFile::open(first)?)
 }
 
 /// The model's checkpoint; says once what its files leave open, and what in them is not known here.
@@ -105,21 +118,11 @@ pub fn run_info(
             family: checkpoint.family.name.to_string(),
             files: files.collect(),
         },
-        tokenizer_sha256: None,
-        dtype: compute.map_or("f32".to_string(), |c| {
-            format!("{:?}", c.dtype).to_lowercase()
-        }),
+        dtype: compute.map_or("f32".to_string(), |c| c.dtype.clone()),
         device: compute.map_or("cpu".to_string(), |c| c.device.clone()),
         assumed: [checkpoint.assumed.as_slice(), &checkpoint.warnings].concat(),
         fold: class.fold.to_string(),
-        bos: None,
-        seed: None,
-        prompts: None,
-        texts: Vec::new(),
         finished: true,
-        unfinished: UnfinishedRun::default(),
-        counts: serde_json::Value::Null,
-        wall_s: 0.0,
-        outputs: Vec::new(),
+        ..RunInfo::default()
     })
 }

@@ -1,5 +1,6 @@
 //! What a sweep prints for a person.
 
+use super::effects_table::marked;
 use super::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::experiment::{Effect, Evidence, LayerWindow, SweepPlan, Versus};
 
@@ -16,7 +17,7 @@ pub fn print_cells(plan: &SweepPlan, effects: &[Effect]) {
         let cell = |window: &LayerWindow| by_cell.get(&(class.as_str(), *window));
         columns = columns
             .number(&class.replace('-', "-\n"), move |window| {
-                number(cell(window), versus)
+                marked(cell(window).copied(), versus, Digits::Fixed(3))
             })
             .number("neurons", move |window| {
                 cell(window).map_or(ABSENT.to_string(), |cell| count(cell.neurons))
@@ -33,19 +34,6 @@ fn compared(versus: Versus) -> &'static str {
             "class ablated minus as many random neurons of the same layers ablated (mean of the draws)"
         }
         Versus::Clean => "class ablated minus clean model",
-    }
-}
-
-/// The difference with its mark, so wide that the numbers stand in line.
-fn number(cell: Option<&&Effect>, versus: Versus) -> String {
-    let effect = cell.copied();
-    match effect.and_then(|effect| Some((effect, effect.difference(versus)?))) {
-        Some((effect, d)) => format!(
-            "{}{:<2}",
-            Digits::Fixed(3).signed(d),
-            effect.evidence(versus).mark()
-        ),
-        None => format!("{ABSENT}  "),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Text tables and numbers for people.
 
-pub use crate::report::number::{ABSENT, Digits, count, p_value};
+pub use crate::report::number::{ABSENT, Digits, count, p_value, plural};
 pub use crate::report::view::Columns;
 
 use crate::printable::printable;
@@ -41,28 +41,12 @@ pub fn table_of<'r, R: 'r>(
     table
 }
 
-/// A table whose first column is text and whose others are numbers.
-pub fn number_table<S: ToString>(
-    header: &[S],
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> Table {
-    let mut table = text_table(header, rows);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
 /// One row of long texts side by side in columns of equal width, no wider than `width` together.
 pub fn wrapped_table<S: ToString>(header: &[S], row: Vec<String>, width: u16) -> Table {
     let mut table = text_table(header, [row]);
-    table.set_width(width);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
     // Every table has a space before its first column.
-    let each = Width::Fixed(width.saturating_sub(1) / header.len() as u16);
-    for column in table.column_iter_mut() {
-        column.set_constraint(ColumnConstraint::Absolute(each));
-    }
+    let each = width.saturating_sub(1) / header.len() as u16;
+    wrap(&mut table, width, &vec![each; header.len()]);
     table
 }
 
@@ -70,15 +54,19 @@ pub fn wrapped_table<S: ToString>(header: &[S], row: Vec<String>, width: u16) ->
 pub fn column_table(rows: impl IntoIterator<Item = Vec<String>>, widths: &[u16]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_width(widths.iter().sum());
-    table.set_content_arrangement(ContentArrangement::Dynamic);
     for row in rows {
         table.add_row(row);
     }
+    wrap(&mut table, widths.iter().sum(), widths);
+    table
+}
+
+fn wrap(table: &mut Table, all: u16, widths: &[u16]) {
+    table.set_width(all);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
     for (column, width) in table.column_iter_mut().zip(widths) {
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(*width)));
     }
-    table
 }
 
 #[cfg(test)]

@@ -138,9 +138,10 @@ pub fn finish_output() -> anyhow::Result<()> {
 pub fn print_clap(message: &clap::Error) {
     let text = message.render();
     let (plain, coloured) = (text.to_string(), text.ansi().to_string());
-    let colours = match message.use_stderr() {
-        true => console::colors_enabled_stderr(),
-        false => console::colors_enabled(),
+    let colours = if message.use_stderr() {
+        console::colors_enabled_stderr()
+    } else {
+        console::colors_enabled()
     };
     let shown = match printable(&plain) {
         Cow::Borrowed(_) if colours => coloured,
@@ -165,15 +166,8 @@ pub enum Paint {
 }
 
 impl Paint {
-    /// As ANSI numbers them, in the order of the marks.
-    const ALL: [(Paint, &str); 6] = [
-        (Paint::Bold, "1"),
-        (Paint::Dim, "2"),
-        (Paint::Reverse, "1;7"),
-        (Paint::Green, "32"),
-        (Paint::Red, "31"),
-        (Paint::Yellow, "33"),
-    ];
+    /// As ANSI numbers them, in the order of the variants, which is that of the marks.
+    const CODES: [&str; 6] = ["1", "2", "1;7", "32", "31", "33"];
 
     /// `text` between marks, made safe.
     pub fn on(self, text: impl fmt::Display) -> String {
@@ -196,18 +190,13 @@ fn painted(before: Option<char>, text: &str, colours: bool) -> String {
         out += &printable_after(last, plain);
         last = plain.chars().next_back().or(last);
         let mark = marked.chars().next().unwrap_or(END_MARK);
-        let code = Paint::ALL
-            .iter()
-            .find(|(paint, _)| FIRST_MARK as u32 + *paint as u32 == mark as u32);
+        let code = Paint::CODES.get(mark as usize - FIRST_MARK as usize);
         match code {
-            Some((_, code)) if colours => out += &format!("\x1b[{code}m"),
+            Some(code) if colours => out += &format!("\x1b[{code}m"),
             Some(_) => {}
-            None if mark == END_MARK && open => {
-                if colours {
-                    out += "\x1b[0m";
-                }
-            }
-            None => out += &printable(&mark.to_string()),
+            None if mark != END_MARK || !open => out += &printable(&mark.to_string()),
+            None if colours => out += "\x1b[0m",
+            None => {}
         }
         open = code.is_some();
         rest = &marked[mark.len_utf8()..];

@@ -1,36 +1,28 @@
 //! `verify`: the paper's claims, tested on a model.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::HumanDuration;
 use serde::Serialize;
 use serde_json::json;
 
-use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
-use super::inputs::{checked_batch, checked_windows, read_prompts};
+use super::about_subjects::AboutSubjects;
+use super::args::ModelArg;
+use super::inputs::{Texts, read_prompts};
+use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
-use super::run::{File, Job, PartArgs};
-use super::setup::{bos_in_words, check_memory, find_model, open_checkpoint, run_info, tokenizer};
 use super::table::count;
-use super::terminal::print_json;
 use super::verify_table::print_claims;
-use crate::engine::Engine;
-use crate::experiment::attributes::{AttributeInput, AttributeWords};
+use crate::experiment::attributes::AttributeWords;
 use crate::experiment::verify::{
-    About, CLAIMS, Claim, ClaimTest, Step, VerifyInput, VerifySettings, plan_steps, verify,
+    About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, verify,
 };
-use crate::hooks::Condition;
-use crate::hub::LocatedModel;
-use crate::io_class::{NeuronTable, check_threshold};
-use crate::model::{Config, Model};
-use crate::prompts::{Documents, MissingText, PromptError, PromptSet, StopWords, Subjects};
-use crate::report::{PromptSetInfo, RunInfo, verdicts_html};
-use crate::stats::BootstrapSettings;
-use crate::tokens::{
-    BosPolicy, TokenBatch, Tokenizer, Window, Windowing, tokenize, tokenize_to_subject,
-};
+use crate::io_class::{ClassError, NeuronTable};
+use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
+use crate::report::{RunInfo, verdicts_html};
+use crate::tokens::{Window, Windowing, tokenize, tokenize_to_subject};
 
 /// Random sets per class, and with --quick.
 const DRAWS: usize = 12;
@@ -39,9 +31,6 @@ const QUICK_DRAWS: usize = 5;
 /// Tokens that are read of each document, and with --quick.
 const TOKENS: usize = 48;
 const QUICK_TOKENS: usize = 32;
-
-/// Tokens of the run that the time estimate is made from.
-const CALIBRATION: usize = 256;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -85,106 +74,95 @@ pub struct Verify {
     /// Text that asks for no facts [default: the bundled text].
     #[arg(long, value_name = "FILE", default_value = "neutral")]
     text: PathBuf,
-    /// Seed of draws, shuffles and bootstrap.
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
-    seed: u64,
     /// A control: the classes' labels are shuffled over all neurons first, so that no claim about a class holds; a
     /// verdict of supported or contradicted is then a false one, of which Holm's adjustment allows one in twenty runs.
     #[arg(long)]
     null: bool,
-    /// Whether prompts and text begin with a BOS token: as the model's tokenizer does (auto), always or never.
-    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
-    #[serde(serialize_with = "as_text")]
-    bos: BosPolicy,
     #[command(flatten)]
     #[serde(flatten)]
-    part: PartArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    class: ClassArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    compute: ComputeArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: OutputArgs,
-}
-
-/// What is read.
-struct Inputs {
-    prompts: PromptSet,
-    facts: TokenBatch,
-    documents: Documents,
-    windows: Vec<Window>,
-    subjects: Option<AboutSubjects>,
-}
-
-/// Prompts up to their subjects, and what counts of the texts about these.
-struct AboutSubjects {
-    batch: TokenBatch,
-    texts: Vec<usize>,
-    words: AttributeWords,
+    run: RunArgs,
 }
 
 impl Verify {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let start = Instant::now();
         // Everything that can be wrong is found before a weight is read.
         let settings = self.settings()?;
-        check_threshold(self.class.threshold)?;
-        let mut job = Job::claim(&self.output, &self.part, start)?;
-        let load_options = self.compute.load_options()?;
-        let located = find_model(&self.model.model)?;
-        let checkpoint = open_checkpoint(&located)?;
-        check_memory(&load_options, checkpoint.config())?;
-        let tokenizer = tokenizer(&located)?;
-        let inputs = self.inputs(&tokenizer, checkpoint.config())?;
-        job.describe(|| self.info(&located, checkpoint.config(), &inputs, &tokenizer))?;
+        let set = read_prompts(self.prompts.as_deref())?;
+        let mut command = LongCommand::open("verify", &self.model, &self.run)?;
+        let facts = command.batch(tokenize, &set)?;
+        let texts = self.texts(&command)?;
+        let subjects = self.subjects(&command, &set)?;
+        command.describe(&self, Some(&set), texts.info())?;
 
-        let mut table = NeuronTable::classify(&checkpoint, self.class.fold, self.class.threshold)?;
-        if self.null {
-            table = table.with_shuffled_labels(self.seed);
-        }
-        let model = Model::load(checkpoint, load_options)?;
+        let table = self.table(&command)?;
+        let model = command.opened.load()?;
         let input = VerifyInput {
             model: &model,
             table: &table,
-            facts: &inputs.facts,
-            documents: &inputs.documents,
-            windows: &inputs.windows,
-            subjects: inputs.subjects.as_ref().map(|about| AttributeInput {
-                batch: &about.batch,
-                texts: &about.texts,
-                words: &about.words,
-            }),
+            facts: &facts,
+            documents: &texts.files[0],
+            windows: &texts.windows,
+            subjects: subjects.as_ref().map(AboutSubjects::input),
         };
-        print_plan(&plan_steps(&input, &settings)?, &input)?;
-        let found = job.run(&model, |run| verify(run, &input, &settings))?;
-        let Some((claims, wall_s)) = found else {
+        print_plan(&input, &settings)?;
+        let found = command
+            .job
+            .run(&model, |run| verify(run, &input, &settings))?;
+        let Some(claims) = found else {
             return Ok(());
         };
-        let counts = counts(&inputs);
-        let written = job.finish_with(|info| files(&claims, info), counts, wall_s);
-        if self.output.json {
-            print_json(&json!({"claims": claims}))?;
-            return written.say(true);
-        }
-        self.print_heading(&inputs, &settings);
-        print_claims(&claims);
-        written.say(false)
+        let (prompts, windows) = (set.prompts.len(), &texts.windows);
+        let tokens: usize = windows.iter().map(|w| w.sequence.ids.len()).sum();
+        let counts = json!({"prompts": prompts, "documents": windows.len(), "text_tokens": tokens});
+        let json = json!({"claims": claims});
+        // The page is one of the files of the run: without it the run is not finished.
+        let files = |info: &RunInfo| {
+            let claims = serde_json::to_vec_pretty(&json)?;
+            let page = verdicts_html(info, &claims)?;
+            Ok(vec![("claims.json", claims), ("report.html", page)])
+        };
+        command.finish(counts, files, &json, || {
+            outln!(
+                "\n{}: {} facts, {} tokens of {} documents, {} draws, fold {}, seed {}{}",
+                self.model.model,
+                count(prompts),
+                count(tokens),
+                windows.len(),
+                settings.draws,
+                self.run.class.fold,
+                self.run.seed,
+                if self.null {
+                    "; labels shuffled (control)"
+                } else {
+                    ""
+                }
+            );
+            print_claims(&claims);
+        })
+    }
+
+    fn table(&self, command: &LongCommand<'_>) -> Result<NeuronTable, ClassError> {
+        let table = command.classify()?;
+        Ok(if self.null {
+            table.with_shuffled_labels(self.run.seed)
+        } else {
+            table
+        })
     }
 
     fn settings(&self) -> anyhow::Result<VerifySettings> {
-        let draws = self
-            .draws
-            .unwrap_or(if self.quick { QUICK_DRAWS } else { DRAWS });
+        let usual = if self.quick { QUICK_DRAWS } else { DRAWS };
+        let draws = self.draws.unwrap_or(usual);
         anyhow::ensure!(
             draws >= 2,
             "--draws {draws} gives no interval; 5 or more give an honest one"
         );
-        let is_asked = |claim: &&Claim| match self.claims.is_empty() {
-            true => !self.null || claim.about == About::Labels,
-            false => self.claims.contains(claim),
+        let is_asked = |claim: &&Claim| {
+            if self.claims.is_empty() {
+                !self.null || claim.about == About::Labels
+            } else {
+                self.claims.contains(claim)
+            }
         };
         let claims: Vec<&'static Claim> = CLAIMS.iter().filter(is_asked).collect();
         let unlabelled = claims.iter().find(|claim| claim.about == About::Counts);
@@ -197,145 +175,65 @@ impl Verify {
         Ok(VerifySettings {
             claims,
             draws,
-            bootstrap: BootstrapSettings {
-                seed: self.seed,
-                ..BootstrapSettings::default()
-            },
+            bootstrap: self.run.bootstrap(),
         })
     }
 
-    fn inputs(&self, tokenizer: &Tokenizer, config: &Config) -> anyhow::Result<Inputs> {
-        let prompts = read_prompts(self.prompts.as_deref())?;
-        let facts = checked_batch(tokenize, &prompts, tokenizer, self.bos, config.vocab_size)?;
-        let documents = Documents::read(&self.text)?;
+    /// The beginnings of the documents.
+    fn texts(&self, command: &LongCommand<'_>) -> anyhow::Result<Texts> {
         let usual = if self.quick { QUICK_TOKENS } else { TOKENS };
-        let context = self.text_tokens.unwrap_or(usual).min(config.max_positions);
+        let most = command.opened.config().max_positions;
         let cut = Windowing {
-            bos: self.bos,
-            context,
+            bos: self.run.bos,
+            context: self.text_tokens.unwrap_or(usual).min(most),
             max_tokens: None,
         };
-        let files = std::slice::from_ref(&documents);
-        let windows = checked_windows(files, tokenizer, cut, config.vocab_size)?;
-        let windows = Window::first_of_each(windows);
+        let mut texts = Texts::read(std::slice::from_ref(&self.text), &command.opened, cut)?;
+        texts.windows = Window::first_of_each(texts.windows);
         anyhow::ensure!(
-            windows.len() >= 2,
+            texts.windows.len() >= 2,
             "{} is one document, and an interval needs several: separate them by a line with only ---",
-            documents.name
+            texts.names()
         );
-        Ok(Inputs {
-            subjects: self.subjects(&prompts, tokenizer, config)?,
-            prompts,
-            facts,
-            documents,
-            windows,
-        })
+        Ok(texts)
     }
 
     /// The prompts whose subjects have a text; none of them may have.
     fn subjects(
         &self,
-        prompts: &PromptSet,
-        tokenizer: &Tokenizer,
-        config: &Config,
+        command: &LongCommand<'_>,
+        set: &PromptSet,
     ) -> anyhow::Result<Option<AboutSubjects>> {
         let subjects = Subjects::bundled()?;
-        let asked = match subjects.of_prompts(prompts.clone(), MissingText::Skip) {
+        let asked = match subjects.of_prompts(set.clone(), MissingText::Skip) {
             Err(PromptError::NoPrompts { .. }) => return Ok(None),
             asked => asked?,
         };
-        let stop_words = StopWords::bundled();
+        let (tokenizer, stop_words) = (&command.opened.tokenizer, StopWords::bundled());
+        let vocab_size = command.opened.config().vocab_size;
         Ok(Some(AboutSubjects {
-            batch: tokenize_to_subject(&asked.prompts, tokenizer, self.bos)?,
-            texts: asked.texts,
-            words: AttributeWords::new(tokenizer, config.vocab_size, &stop_words, &subjects)?,
+            batch: tokenize_to_subject(&asked.prompts, tokenizer, self.run.bos)?,
+            words: AttributeWords::new(tokenizer, vocab_size, &stop_words, &subjects)?,
+            prompts: asked,
         }))
     }
-
-    /// `run.json` but for the counts.
-    fn info(
-        &self,
-        located: &LocatedModel,
-        config: &Config,
-        inputs: &Inputs,
-        tokenizer: &Tokenizer,
-    ) -> anyhow::Result<RunInfo> {
-        let Inputs {
-            prompts, documents, ..
-        } = inputs;
-        let settings = serde_json::to_value(self)?;
-        let compute = Some(&self.compute);
-        let mut info = run_info("verify", settings, located, config, compute, &self.class)?;
-        info.tokenizer_sha256 = Some(tokenizer.sha256().to_string());
-        info.bos = Some(bos_in_words(self.bos, tokenizer)?);
-        info.seed = Some(self.seed);
-        info.prompts = Some(PromptSetInfo::new(&prompts.name, &prompts.sha256));
-        info.texts = vec![PromptSetInfo::new(&documents.name, &documents.sha256)];
-        Ok(info)
-    }
-
-    fn print_heading(&self, inputs: &Inputs, settings: &VerifySettings) {
-        outln!(
-            "\n{}: {} facts, {} tokens of {} documents, {} draws, fold {}, seed {}{}",
-            self.model.model,
-            count(inputs.prompts.prompts.len()),
-            count(text_tokens(inputs)),
-            inputs.windows.len(),
-            settings.draws,
-            self.class.fold,
-            self.seed,
-            match self.null {
-                true => "; labels shuffled (control)",
-                false => "",
-            }
-        );
-    }
-}
-
-fn text_tokens(inputs: &Inputs) -> usize {
-    inputs
-        .windows
-        .iter()
-        .map(|window| window.sequence.ids.len())
-        .sum()
 }
 
 /// Prints what will be done, and about how long that takes on this machine.
-fn print_plan(steps: &[Step], input: &VerifyInput<'_>) -> anyhow::Result<()> {
+fn print_plan(input: &VerifyInput<'_>, settings: &VerifySettings) -> anyhow::Result<()> {
+    let steps = plan_steps(input, settings)?;
     if steps.is_empty() {
         notice!("from the weights alone");
         return Ok(());
     }
-    let parts = input.facts.split(CALIBRATION)?;
-    let engine = Engine::new(input.model);
-    let clean = [Condition::Clean];
-    engine.tokens_per_pass(&parts[0], 1)?; // too little memory shows before anything runs
-    let started = Instant::now();
-    engine.run(&parts[0], &clean, &mut [], None, &())?;
-    let took = started.elapsed().as_secs_f64();
-    let per_unit = took / (parts[0].tokens() as u64 * engine.work_units(&clean)) as f64;
-    let seconds = |work: u64| HumanDuration(Duration::from_secs_f64(work as f64 * per_unit));
-    for step in steps {
-        notice!("{:>10}  {}", format!("{:#}", seconds(step.work)), step.what);
+    let times = expected_times(&steps, input)?;
+    for (step, time) in steps.iter().zip(&times) {
+        let time = format!("{:#}", HumanDuration(*time));
+        notice!("{time:>10}  {}", step.what);
     }
-    let all = steps.iter().map(|step| step.work).sum();
-    notice!("about {} in all, at this machine's speed\n", seconds(all));
+    let all = HumanDuration(times.iter().sum::<Duration>());
+    notice!("about {all} in all, at this machine's speed\n");
     Ok(())
-}
-
-fn counts(inputs: &Inputs) -> serde_json::Value {
-    json!({
-        "prompts": inputs.prompts.prompts.len(),
-        "documents": inputs.windows.len(),
-        "text_tokens": text_tokens(inputs),
-    })
-}
-
-/// The page is one of the files of the run: without it the run is not finished.
-fn files(claims: &[ClaimTest], info: &RunInfo) -> anyhow::Result<Vec<File>> {
-    let claims = serde_json::to_vec_pretty(&json!({"claims": claims}))?;
-    let page = verdicts_html(info, &claims)?;
-    Ok(vec![("claims.json", claims), ("report.html", page)])
 }
 
 /// The end of the help, with the claims by their rows.

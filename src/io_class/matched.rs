@@ -150,7 +150,7 @@ impl fmt::Display for Shortfall {
 }
 
 /// Random sets matched to one class.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MatchedDraws {
     /// One set per draw. Draws are independent: where little is left outside the class, two may agree.
     pub sets: Vec<NeuronSet>,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
+use strsim::levenshtein;
 
 use super::{Class, ClassError};
 
@@ -130,26 +131,11 @@ pub(super) fn unknown_class(name: &str) -> ClassError {
 /// The accepted name with the fewest edits, if a third of the letters at most would change.
 fn nearest(name: &str) -> Option<&'static str> {
     let canonical = canonical(name);
-    let distance = |name: &str| edits(&canonical, name).min(edits(&canonical, &later_words(name)));
+    let distance =
+        |name: &str| levenshtein(&canonical, name).min(levenshtein(&canonical, &later_words(name)));
     let distances = ClassQuery::all().map(|query| (distance(query.name()), query.name()));
     let (distance, nearest) = distances.min_by_key(|&(distance, _)| distance)?;
     (distance * 3 <= nearest.len()).then_some(nearest)
-}
-
-/// Levenshtein distance: insertions, deletions and replacements that lead from `a` to `b`.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -219,12 +205,5 @@ mod tests {
         assert!(!message.contains("did you mean"), "{message}");
         assert!("".parse::<ClassQuery>().is_err());
         assert!("atypical-orthogonal-output".parse::<ClassQuery>().is_err());
-    }
-
-    #[test]
-    fn edit_distances_by_hand() {
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("same", "same"), 0);
     }
 }

@@ -172,6 +172,23 @@ pub struct RankingRow {
     pub facts_lost: Option<i32>,
 }
 
+impl From<&RankedNeuron> for RankingRow {
+    fn from(ranked: &RankedNeuron) -> Self {
+        let interval = ranked.exact.and_then(|exact| exact.cost.interval);
+        Self {
+            layer: ranked.neuron.layer as u16,
+            neuron: ranked.neuron.index as u32,
+            estimate: ranked.estimate,
+            estimate_rank: ranked.estimate_rank as u32,
+            exact: ranked.exact.map(|exact| exact.cost.effect),
+            exact_low: interval.map(|interval| interval.low),
+            exact_high: interval.map(|interval| interval.high),
+            exact_rank: ranked.exact.map(|exact| exact.rank as u32),
+            facts_lost: ranked.exact.map(|exact| exact.cost.facts_lost as i32),
+        }
+    }
+}
+
 impl RankingRow {
     /// The neuron again; nothing where a row lacks a part of what exact ablation gave.
     pub fn ranked(&self) -> Option<RankedNeuron> {
@@ -283,19 +300,5 @@ pub fn rates_parquet(found: &Attributes, prompts: &[Prompt]) -> Result<Vec<u8>, 
 /// # Errors
 /// A table without rows.
 pub fn ranking_parquet(neurons: &[RankedNeuron]) -> Result<Vec<u8>, ReportError> {
-    let rows = neurons.iter().map(|ranked| {
-        let interval = ranked.exact.and_then(|exact| exact.cost.interval);
-        RankingRow {
-            layer: ranked.neuron.layer as u16,
-            neuron: ranked.neuron.index as u32,
-            estimate: ranked.estimate,
-            estimate_rank: ranked.estimate_rank as u32,
-            exact: ranked.exact.map(|exact| exact.cost.effect),
-            exact_low: interval.map(|interval| interval.low),
-            exact_high: interval.map(|interval| interval.high),
-            exact_rank: ranked.exact.map(|exact| exact.rank as u32),
-            facts_lost: ranked.exact.map(|exact| exact.cost.facts_lost as i32),
-        }
-    });
-    table_bytes("ranking.parquet", rows)
+    table_bytes("ranking.parquet", neurons.iter().map(RankingRow::from))
 }

@@ -20,7 +20,7 @@ pub struct FileHash {
 }
 
 /// The model that was run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// As it was named on the command line.
     pub id: String,
@@ -81,7 +81,7 @@ pub struct UnfinishedRun {
 }
 
 /// The contents of `run.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunInfo {
     /// [`TOOL`]; empty where version 0.1.0 wrote it.
     #[serde(default)]

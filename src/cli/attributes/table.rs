@@ -1,10 +1,12 @@
 //! What the attribute rate prints for a person.
 
-use super::counts::{Counts, Spread};
-use crate::cli::effects_table::print_rates;
+use crate::cli::about_subjects::AboutSubjects;
+use crate::cli::effects_table::{marked, print_rates};
 use crate::cli::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::engine::Lens;
-use crate::experiment::attributes::{AttributeEffect, AttributeEffects, FilterOrder, RateSettings};
+use crate::experiment::attributes::{
+    AttributeEffect, AttributeEffects, FilterOrder, RateSettings, Spread,
+};
 use crate::experiment::{Evidence, LayerWindow, Versus};
 
 /// Classes side by side in the table by layer, so that it fits 100 columns.
@@ -61,22 +63,15 @@ fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
         .words("layer", usize::to_string)
         .number("clean", clean);
     for class in classes {
-        let cell = |layer: &usize| difference(of(class, *layer), versus);
+        let cell = |layer: &usize| {
+            let effect = of(class, *layer).map(|effect| &effect.effect);
+            marked(effect, versus, Digits::Points)
+        };
         columns = columns.number(&class.replace('-', "-\n"), cell);
     }
     let last = found.effects.iter().filter_map(|effect| effect.layer).max();
     let layers: Vec<usize> = (0..last.map_or(0, |last| last + 1)).collect();
     outln!("{}\n", table_of(&columns, &layers));
-}
-
-/// The difference with its mark, so wide that the numbers stand in line.
-fn difference(effect: Option<&AttributeEffect>, versus: Versus) -> String {
-    let difference = effect.and_then(|effect| {
-        let effect = &effect.effect;
-        let number = Digits::Points.signed(effect.difference(versus)?);
-        Some(format!("{number}{:<2}", effect.evidence(versus).mark()))
-    });
-    difference.unwrap_or_else(|| format!("{ABSENT}  "))
 }
 
 /// Below this clean rate there is next to nothing to lose.
@@ -106,8 +101,8 @@ pub fn warn_of_floor(found: &AttributeEffects, settings: RateSettings) {
     }
 }
 
-/// What the numbers are, and what is not in them.
-pub fn print_sentences(found: &AttributeEffects, settings: RateSettings, counts: &Counts) {
+/// What the numbers are.
+pub fn print_settings(settings: RateSettings) {
     let RateSettings { top, lens, .. } = settings;
     let filter = "stop words and tokens of at most 2 characters";
     let order = match settings.filter_order {
@@ -124,21 +119,29 @@ pub fn print_sentences(found: &AttributeEffects, settings: RateSettings, counts:
         }
     };
     outln!("{lens}; at the subject's last token, after each layer.");
+}
+
+/// How long the texts are that tokens are looked for in.
+pub fn print_text_words(about: &AboutSubjects) {
     let Spread {
         least,
         median,
         most,
-    } = counts.text_words;
+    } = about.words.text_sizes(about.texts());
     outln!("A text has {least} to {most} distinct words (median {median}).");
-    print_absent(found, counts);
 }
 
-fn print_absent(found: &AttributeEffects, counts: &Counts) {
-    if counts.absent_rates > 0 {
+/// What is not in the numbers.
+pub fn print_left_out(
+    found: &AttributeEffects,
+    (rates, absent): (usize, usize),
+    without_text: usize,
+) {
+    if absent > 0 {
         outln!(
             "{} of {} rates are absent: nothing was left of their tokens.",
-            count(counts.absent_rates),
-            count(counts.rates)
+            count(absent),
+            count(rates)
         );
     }
     let means = found.effects.iter().filter(|effect| effect.layer.is_none());
@@ -149,10 +152,10 @@ fn print_absent(found: &AttributeEffects, counts: &Counts) {
             count(effect.left_out)
         );
     }
-    if counts.prompts_without_text > 0 {
+    if without_text > 0 {
         outln!(
             "{} more prompts are left out: their subjects have no text.",
-            count(counts.prompts_without_text)
+            count(without_text)
         );
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 
 use console::Term;
 
-use super::super::table::wrapped_table;
-use super::writer::Text;
+use super::writer::Writer;
+use crate::cli::table::wrapped_table;
 use crate::tokens::Tokenizer;
 
 /// A table is never wider, and where there is no terminal never narrower.
@@ -34,7 +34,7 @@ impl LiveTable {
     }
 
     /// Draws the texts in the place of what was drawn before: of a table that is taller than the terminal the end.
-    pub fn draw(&mut self, texts: &[&Text]) -> io::Result<()> {
+    pub fn draw(&mut self, texts: &[Writer<'_, '_>]) -> io::Result<()> {
         self.erase()?;
         let (rows, columns) = self.size;
         let table = table(texts, columns.min(WIDEST));
@@ -48,7 +48,7 @@ impl LiveTable {
     }
 
     /// Leaves the whole table behind.
-    pub fn finish(mut self, texts: &[&Text]) -> io::Result<()> {
+    pub fn finish(mut self, texts: &[Writer<'_, '_>]) -> io::Result<()> {
         self.erase()?;
         let table = table(texts, self.size.1.min(WIDEST));
         self.write(&table.lines().collect::<Vec<_>>())?;
@@ -71,33 +71,31 @@ impl LiveTable {
 }
 
 /// Prints the texts where there is no terminal.
-pub(super) fn print_table(texts: &[&Text]) {
+pub(super) fn print_table(texts: &[Writer<'_, '_>]) {
     let width = Term::stdout().size().1.clamp(NARROWEST, WIDEST);
     outln!("{}", table(texts, width));
 }
 
 /// Says where the texts part.
-pub(super) fn print_difference(texts: &[Text], tokenizer: &Tokenizer) {
+pub(super) fn print_difference(texts: &[Writer<'_, '_>], tokenizer: &Tokenizer) {
     let [a, b] = texts else { return };
     let same = a.ids.iter().zip(&b.ids).take_while(|(a, b)| a == b).count();
-    let word = |text: &Text| match text.ids.get(same) {
+    let word = |text: &Writer<'_, '_>| match text.ids.get(same) {
         Some(token) => format!("{:?}", tokenizer.token_text(*token)),
         None => "the end".to_string(),
     };
-    match same == a.ids.len() && same == b.ids.len() {
-        true => outln!("\nBoth texts are the same."),
-        false => outln!(
-            "\nThe first {same} tokens are the same; then {} against {}.",
-            word(a),
-            word(b)
-        ),
+    if a.ids == b.ids {
+        outln!("\nBoth texts are the same.");
+    } else {
+        let (a, b) = (word(a), word(b));
+        outln!("\nThe first {same} tokens are the same; then {a} against {b}.");
     }
 }
 
-fn table(texts: &[&Text], width: u16) -> String {
+fn table(texts: &[Writer<'_, '_>], width: u16) -> String {
     // What moves the cursor would tear the columns.
-    let cell = |text: &Text| text.written.replace('\t', "    ").replace('\r', "");
+    let cell = |text: &Writer<'_, '_>| text.written.replace('\t', "    ").replace('\r', "");
     let header: Vec<_> = texts.iter().map(|text| text.name).collect();
-    let cells = texts.iter().map(|text| cell(text)).collect();
+    let cells = texts.iter().map(cell).collect();
     wrapped_table(&header, cells, width).to_string()
 }

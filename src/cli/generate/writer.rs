@@ -1,54 +1,25 @@
 //! One text that is being written.
 
+use std::io;
+
+use crate::cli::terminal::output_failed;
 use crate::engine::Engine;
 use crate::experiment::{Choice, Generator};
 use crate::hooks::Condition;
 use crate::tokens::Tokenizer;
 
-/// What was written after a prompt.
-pub(super) struct Text {
-    /// Of its arm.
+/// Writes the text of one arm, token by token.
+pub(super) struct Writer<'e, 'm> {
+    /// Of the arm.
     pub name: &'static str,
+    edited: bool,
+    generator: Generator<'e, 'm>,
+    left: usize,
     prompt: Vec<u32>,
     pub ids: Vec<u32>,
     before: String,
+    /// The text after the prompt, as far as its characters are whole.
     pub written: String,
-}
-
-impl Text {
-    fn new(name: &'static str, prompt: &[u32], tokenizer: &Tokenizer) -> Self {
-        Self {
-            name,
-            prompt: prompt.to_vec(),
-            ids: Vec::new(),
-            before: tokenizer.decode(prompt),
-            written: String::new(),
-        }
-    }
-
-    /// Appends a token and returns the text that it completes: nothing while a character is not whole.
-    fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> String {
-        self.ids.push(token);
-        let all = tokenizer.decode(&[&self.prompt[..], &self.ids[..]].concat());
-        let written = all.strip_prefix(self.before.as_str()).unwrap_or(&all);
-        if written.ends_with('\u{fffd}') {
-            return String::new();
-        }
-        let new = written
-            .strip_prefix(self.written.as_str())
-            .unwrap_or("")
-            .to_string();
-        self.written = written.to_string();
-        new
-    }
-}
-
-/// Writes the text of one arm, token by token.
-pub(super) struct Writer<'e, 'm> {
-    generator: Generator<'e, 'm>,
-    edited: bool,
-    left: usize,
-    pub text: Text,
 }
 
 impl<'e, 'm> Writer<'e, 'm> {
@@ -62,15 +33,19 @@ impl<'e, 'm> Writer<'e, 'm> {
         tokenizer: &Tokenizer,
     ) -> Self {
         Self {
+            name,
             edited: condition != Condition::Clean,
             generator: Generator::new(engine, condition, prompt.to_vec(), choice),
             left: max_tokens,
-            text: Text::new(name, prompt, tokenizer),
+            prompt: prompt.to_vec(),
+            ids: Vec::new(),
+            before: tokenizer.decode(prompt),
+            written: String::new(),
         }
     }
 
     /// Writes one more token and returns the text that it completes; `None` at the end, which a special token is too.
-    pub fn next(&mut self, tokenizer: &Tokenizer) -> anyhow::Result<Option<String>> {
+    fn next(&mut self, tokenizer: &Tokenizer) -> anyhow::Result<Option<String>> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -80,17 +55,52 @@ impl<'e, 'm> Writer<'e, 'm> {
             return Ok(None);
         }
         self.left -= 1;
-        Ok(Some(self.text.push(token, tokenizer)))
+        self.ids.push(token);
+        Ok(Some(self.completed(tokenizer)))
     }
 
-    /// The text, unless it is that of an edit that changed nothing.
-    pub fn finish(self) -> anyhow::Result<Text> {
-        let changed = self.generator.changed();
+    /// The text that the last token completes: nothing while a character is not whole.
+    fn completed(&mut self, tokenizer: &Tokenizer) -> String {
+        let all = tokenizer.decode(&[&self.prompt[..], &self.ids].concat());
+        let written = all.strip_prefix(self.before.as_str()).unwrap_or(&all);
+        if written.ends_with('\u{fffd}') {
+            return String::new();
+        }
+        let new = written.strip_prefix(self.written.as_str());
+        let new = new.unwrap_or("").to_string();
+        self.written = written.to_string();
+        new
+    }
+}
+
+/// Writes all texts to their ends, a token of each in turn. `each` sees what a token completed, and all texts so far.
+pub(super) fn write_all<'e, 'm>(
+    writers: &mut [Writer<'e, 'm>],
+    tokenizer: &Tokenizer,
+    mut each: impl FnMut(&str, &[Writer<'e, 'm>]) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut going = true;
+    while going && !output_failed() {
+        going = false;
+        for i in 0..writers.len() {
+            if let Some(new) = writers[i].next(tokenizer)? {
+                each(&new, writers)?;
+                going = true;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the text of an edit that changed nothing.
+pub(super) fn check(writers: &[Writer<'_, '_>]) -> anyhow::Result<()> {
+    for writer in writers.iter().filter(|writer| writer.edited) {
+        let changed = writer.generator.changed();
         anyhow::ensure!(
-            !self.edited || changed.changed > 0,
+            changed.changed > 0,
             "the edit changed no value ({} were in its neurons, positions and sign case): this text says nothing",
             changed.touched
         );
-        Ok(self.text)
     }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use comfy_table::Table;
 
-use super::super::table::{ABSENT, Columns, Digits, count, table_of};
+use crate::cli::table::{ABSENT, Columns, Digits, count, plural, table_of};
 use crate::experiment::Treatment;
 use crate::experiment::record::{Activity, ClassSets, Quantity, Role, Scope};
 use crate::io_class::Fold;
@@ -153,22 +153,15 @@ fn print_notes(treatment: &Treatment) {
         outln!(
             "{class} has more than half of the neurons of {}:\n  its baseline there is all others, the same \
              in every set.",
-            layers_of(most)
+            plural(most, "layer")
         );
     }
     if filled > 0 {
         outln!(
             "{class} has all neurons of {}:\n  these are shown by layer alone, since nothing is there to \
              compare them with.",
-            layers_of(filled)
+            plural(filled, "layer")
         );
-    }
-}
-
-fn layers_of(layers: usize) -> String {
-    match layers {
-        1 => "1 layer".to_string(),
-        n => format!("{n} layers"),
     }
 }
 

@@ -18,7 +18,7 @@ pub use effects::{
 };
 pub use rate::{FilterOrder, RateSettings, Share};
 pub use reader::AttributeInput;
-pub use words::AttributeWords;
+pub use words::{AttributeWords, Spread};
 
 use reader::{RateMeasure, RateReader};
 

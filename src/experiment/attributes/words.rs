@@ -13,9 +13,11 @@
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
+use serde::Serialize;
 
 use super::rate::Share;
 use crate::prompts::{StopWords, SubjectText, Subjects};
+use crate::stats::median;
 use crate::tokens::{PromptProblem, TokenError, Tokenizer, text_problem};
 
 /// Texts of at most so many characters are dropped.
@@ -23,6 +25,17 @@ const SHORT: usize = 2;
 
 /// Numbers a distinct text of a token.
 type Word = u32;
+
+/// The least, the median and the most of some sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// 0 of none.
+    pub least: usize,
+    /// 0 of none.
+    pub median: f64,
+    /// 0 of none.
+    pub most: usize,
+}
 
 /// What counts of each token, and of each subject's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +103,16 @@ impl AttributeWords {
         self.texts.len()
     }
 
-    /// How many distinct words each text has, by subject.
-    pub fn text_sizes(&self) -> Vec<usize> {
-        self.texts.iter().map(HashSet::len).collect()
+    /// How many distinct words some of the texts have.
+    pub fn text_sizes(&self, texts: impl IntoIterator<Item = usize>) -> Spread {
+        let sizes = texts.into_iter().map(|text| self.texts[text].len());
+        let sizes: Vec<usize> = sizes.collect();
+        let values: Vec<f64> = sizes.iter().map(|&size| size as f64).collect();
+        Spread {
+            least: sizes.iter().copied().min().unwrap_or(0),
+            median: median(&values).unwrap_or(0.0),
+            most: sizes.iter().copied().max().unwrap_or(0),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod results;
 mod sets;
 mod steps;
 mod subjects;
+mod times;
 mod weights;
 
 pub use claim::{About, CLAIMS, Claim};
@@ -22,6 +23,7 @@ pub use finding::{Direction, LEVEL};
 pub use input::{VerifyInput, VerifySettings};
 pub use judge::{ClaimTest, Verdict};
 pub use steps::Step;
+pub use times::expected_times;
 
 use super::ExperimentError;
 use super::run::Run;

@@ -84,7 +84,7 @@ impl DensePlan {
     }
 
     /// The same tensors with so many rows.
-    fn with_rows(&self, rows: u64) -> Self {
+    pub fn with_rows(&self, rows: u64) -> Self {
         Self {
             rows,
             ..self.clone()

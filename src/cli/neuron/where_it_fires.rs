@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::super::table::{count, number_table};
-use super::super::terminal::Paint;
+use crate::cli::table::{ABSENT, Columns, count, table_of};
+use crate::cli::terminal::Paint;
 use crate::experiment::{Firing, FiringStatistics, SignCaseSummary};
 use crate::printable::printable;
 
 /// What is known of where a neuron fires.
-pub(super) struct Seen {
+pub(super) struct WhereItFires {
     /// The names of the texts.
     pub texts: String,
     /// Where they were recorded; `None`: they were read now.
@@ -59,7 +59,7 @@ impl Values {
     }
 }
 
-impl Seen {
+impl WhereItFires {
     /// Prints the sign cases, also in reference sign where the neuron's `sign` makes that another, and the strongest
     /// tokens.
     pub fn print(&self, sign: i8) {
@@ -85,26 +85,23 @@ impl Seen {
             count(tokens as usize),
             100.0 * frequency
         );
-        let mut header = vec!["signs", "tokens", "%", "mean post", "strongest post"];
+        let share = move |case: &SignCaseSummary| 100.0 * case.tokens as f64 / tokens as f64;
+        let mut columns = Columns::new()
+            .words("signs", |case: &SignCaseSummary| case.case.to_string())
+            .number("tokens", |case| count(case.tokens as usize))
+            .number("%", move |case| format!("{:.1}", share(case)))
+            .number("mean post", |case| post(case.mean_post))
+            .number("strongest post", |case| strongest(*case));
         if sign < 0 {
-            header.extend(["in reference\nsign", "mean post", "strongest post"]);
+            let turned = move |case: &SignCaseSummary| case.in_reference_sign(sign);
+            columns = columns
+                .number("in reference\nsign", move |case| {
+                    turned(case).case.to_string()
+                })
+                .number("mean post", move |case| post(turned(case).mean_post))
+                .number("strongest post", move |case| strongest(turned(case)));
         }
-        let rows = sign_cases.map(|case| {
-            let share = 100.0 * case.tokens as f64 / tokens as f64;
-            let mut cells = vec![
-                case.case.to_string(),
-                count(case.tokens as usize),
-                format!("{share:.1}"),
-            ];
-            cells.extend(posts(case));
-            if sign < 0 {
-                let case = case.in_reference_sign(sign);
-                cells.push(case.case.to_string());
-                cells.extend(posts(case));
-            }
-            cells
-        });
-        outln!("{}\n", number_table(&header, rows));
+        outln!("{}\n", table_of(&columns, &sign_cases));
     }
 
     fn print_strongest(&self) {
@@ -125,35 +122,33 @@ impl Seen {
     }
 
     fn place(&self) -> String {
+        let texts = &self.texts;
         match &self.recorded {
-            None => self.texts.clone(),
+            None => texts.clone(),
             Some(Recorded { folder, positions }) if positions == "all" => {
-                format!("{} (recorded in {folder})", self.texts)
+                format!("{texts} (recorded in {folder})")
             }
             Some(Recorded { folder, positions }) => {
-                format!(
-                    "{} (positions {positions}, recorded in {folder})",
-                    self.texts
-                )
+                format!("{texts} (positions {positions}, recorded in {folder})")
             }
         }
     }
 }
 
-/// The mean and the strongest post of a case.
-fn posts(case: SignCaseSummary) -> [String; 2] {
-    let number = |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:+.4}"));
-    [
-        number(case.mean_post),
-        number(case.strongest_post.map(f64::from)),
-    ]
+fn post(value: Option<f64>) -> String {
+    value.map_or(ABSENT.to_string(), |value| format!("{value:+.4}"))
+}
+
+fn strongest(case: SignCaseSummary) -> String {
+    post(case.strongest_post.map(f64::from))
 }
 
 /// A token in colour, or between brackets where there is none.
 fn marked(token: &str) -> String {
-    match console::colors_enabled() {
-        true => Paint::Reverse.on(token),
-        false => format!("[{token}]"),
+    if console::colors_enabled() {
+        Paint::Reverse.on(token)
+    } else {
+        format!("[{token}]")
     }
 }
 

@@ -1,17 +1,18 @@
 //! A neuron in a run over prompts or texts.
 
-use super::super::inputs::{checked_batch, checked_windows, read_prompts};
-use super::NeuronArgs;
-use super::seen::{Occurrence, Seen, Values, visible};
+use std::path::Path;
+
+use super::where_it_fires::{Occurrence, Values, WhereItFires, visible};
+use crate::cli::inputs::{Texts, checked_batch, read_prompts};
+use crate::cli::setup::Opened;
 use crate::experiment::{Firing, NeuronActivity};
-use crate::prompts::Documents;
-use crate::tokens::{Sequence, TokenBatch, Tokenizer, Window, Windowing, tokenize};
+use crate::tokens::{BosPolicy, Sequence, TokenBatch, TokenError, Tokenizer, Window, tokenize};
 
 /// Bytes of a text that are shown on each side of a token.
 const CONTEXT: usize = 48;
 
 /// The texts that are searched.
-pub(super) struct Texts {
+pub(super) struct Searched {
     name: String,
     /// Id and text by prompt number.
     sources: Vec<(String, String)>,
@@ -19,17 +20,15 @@ pub(super) struct Texts {
     pub batch: TokenBatch,
 }
 
-impl Texts {
-    pub fn read(
-        args: &NeuronArgs,
-        tokenizer: &Tokenizer,
-        vocab_size: usize,
-    ) -> anyhow::Result<Texts> {
-        if !args.text.is_empty() {
-            return Self::of_documents(args, tokenizer, vocab_size);
-        }
-        let set = read_prompts(args.prompts.as_deref())?;
-        let batch = checked_batch(tokenize, &set, tokenizer, args.bos, vocab_size)?;
+impl Searched {
+    /// Facts, each with its target.
+    pub fn of_prompts(
+        path: Option<&Path>,
+        opened: &Opened,
+        bos: BosPolicy,
+    ) -> anyhow::Result<Self> {
+        let set = read_prompts(path)?;
+        let batch = checked_batch(tokenize, &set, opened, bos)?;
         let sources = set.prompts.into_iter().map(|prompt| {
             let text = format!("{} {}", prompt.prompt, prompt.target);
             (prompt.id, text)
@@ -37,37 +36,26 @@ impl Texts {
         Ok(Self::new(set.name, sources.collect(), batch))
     }
 
-    fn of_documents(
-        args: &NeuronArgs,
-        tokenizer: &Tokenizer,
-        vocab_size: usize,
-    ) -> anyhow::Result<Texts> {
-        let files = Documents::read_all(&args.text)?;
-        let cut = Windowing {
-            bos: args.bos,
-            context: args.context,
-            max_tokens: None,
-        };
-        let windows = checked_windows(&files, tokenizer, cut, vocab_size)?;
-        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        let documents: Vec<_> = files.iter().flat_map(|file| &file.documents).collect();
+    /// Texts in windows.
+    pub fn of_documents(texts: Texts) -> Result<Self, TokenError> {
+        let documents = texts.documents();
         let source = |window: &Window| {
             let document = documents[window.document];
             (document.id.clone(), document.text.clone())
         };
-        let sources = windows.iter().map(source).collect();
-        let sequences = windows.into_iter().map(|window| window.sequence).collect();
+        let (name, sources) = (texts.names(), texts.windows.iter().map(source).collect());
+        let sequences = texts.windows.into_iter().map(|window| window.sequence);
         Ok(Self::new(
-            names.join(", "),
+            name,
             sources,
-            TokenBatch::new(sequences)?,
+            TokenBatch::new(sequences.collect())?,
         ))
     }
 
-    fn new(name: String, sources: Vec<(String, String)>, batch: TokenBatch) -> Texts {
+    fn new(name: String, sources: Vec<(String, String)>, batch: TokenBatch) -> Self {
         let mut sequences = batch.sequences().to_vec();
         sequences.sort_by_key(|sequence| sequence.prompt);
-        Texts {
+        Self {
             name,
             sources,
             sequences,
@@ -76,10 +64,15 @@ impl Texts {
     }
 
     /// What a run over them showed, with the `top` strongest tokens.
-    pub fn seen(self, activity: &NeuronActivity, top: usize, tokenizer: &Tokenizer) -> Seen {
+    pub fn seen(
+        self,
+        activity: &NeuronActivity,
+        top: usize,
+        tokenizer: &Tokenizer,
+    ) -> WhereItFires {
         let strongest = activity.strongest(top).into_iter();
         let strongest = strongest.map(|firing| self.occurrence(firing, tokenizer));
-        Seen {
+        WhereItFires {
             statistics: activity.statistics(),
             strongest: strongest.collect(),
             recorded: None,

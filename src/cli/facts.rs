@@ -1,0 +1,112 @@
+//! Facts that are asked under the conditions of a plan: what `ablate` and `sweep` share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::edits::Edits;
+use super::effects_table::print_relations;
+use super::inputs::read_prompts;
+use super::long_command::{LongCommand, merged};
+use super::reference::warn_of_values_kept;
+use super::run::File;
+use crate::experiment::{
+    Ablation, AblationPlan, Effect, KnownByRelation, Outcome, PromptSubset, ablate,
+};
+use crate::prompts::{PromptError, PromptSet};
+use crate::report::outcomes_parquet;
+use crate::tokens::{TokenBatch, Tokenizer};
+
+/// Which facts are asked, and on which of them the edits run.
+#[derive(Args, Serialize)]
+pub struct FactArgs {
+    /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
+    /// with the fields of known_1000 or CounterFact [default: the bundled facts].
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
+    #[arg(long, default_value = "known", value_name = "known|all")]
+    pub subset: PromptSubset,
+}
+
+impl FactArgs {
+    /// The prompts.
+    pub fn read(&self) -> Result<PromptSet, PromptError> {
+        read_prompts(self.prompts.as_deref())
+    }
+}
+
+/// What came of a plan.
+pub struct Answers<'a> {
+    prompts: &'a PromptSet,
+    plan: &'a AblationPlan,
+    pub ablation: Ablation,
+    pub effects: Vec<Effect>,
+    relations: Vec<KnownByRelation>,
+}
+
+impl<'a> Answers<'a> {
+    /// Asks; nothing where that was one shard of several.
+    pub fn ask(
+        command: &LongCommand<'_>,
+        (prompts, batch): (&'a PromptSet, &TokenBatch),
+        plan: &'a AblationPlan,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(ablation) = command.run(|run, engine| ablate(run, engine, batch, plan))? else {
+            return Ok(None);
+        };
+        warn_of_values_kept(&ablation.changed);
+        Ok(Some(Self {
+            effects: ablation.effects(plan, &command.args.bootstrap())?,
+            relations: ablation.known_by_relation(&prompts.prompts),
+            prompts,
+            plan,
+            ablation,
+        }))
+    }
+
+    /// How many facts were asked, and how many the model knows.
+    pub fn known(&self) -> [usize; 2] {
+        [self.prompts.prompts.len(), self.ablation.known().len()]
+    }
+
+    /// For `run.json`, with what is `particular` to the command.
+    pub fn counts(&self, edits: &Edits<'_>, particular: Value) -> Value {
+        let [prompts, known] = self.known();
+        let counts = json!({
+            "prompts": prompts,
+            "known": known,
+            "edited_prompts": self.ablation.edited_prompts,
+            "conditions": self.plan.len(),
+            "edits": self.ablation.changed,
+            "reference": edits.reference_json(self.ablation.reference),
+            "frequencies": edits.frequencies_json(),
+            "passes": self.ablation.passes,
+            "known_by_relation": self.relations,
+        });
+        merged(counts, particular)
+    }
+
+    /// The same for a machine.
+    pub fn json(&self, particular: Value) -> Value {
+        let json = json!({"effects": self.effects, "known_by_relation": self.relations});
+        merged(json, particular)
+    }
+
+    /// The outcomes and the effects.
+    pub fn files(&self, tokenizer: &Tokenizer) -> anyhow::Result<Vec<File>> {
+        let outcomes: Vec<Outcome> = self.ablation.outcomes().collect();
+        let table = outcomes_parquet(&outcomes, &self.prompts.prompts, tokenizer)?;
+        let effects = serde_json::to_vec_pretty(&self.effects)?;
+        Ok(vec![("outcomes.parquet", table), ("effects.json", effects)])
+    }
+
+    /// Prints what the model knows, the `heading`, and where the edit's values are from.
+    pub fn print_heading(&self, heading: &str, edits: &Edits<'_>) {
+        print_relations(&self.relations);
+        outln!("\n{heading}");
+        edits.print_references(self.ablation.reference);
+    }
+}

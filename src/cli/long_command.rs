@@ -1,0 +1,157 @@
+//! What a long command is: one that runs passes of a model, keeps what each gives, and ends with files and a table.
+
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
+use super::edit_args::EditArgs;
+use super::edits::Edits;
+use super::inputs::{Tokenize, checked_batch};
+use super::run::{File, Job, PartArgs};
+use super::setup::{Opened, bos_in_words, run_info};
+use super::terminal::print_json;
+use crate::engine::Engine;
+use crate::experiment::{ExperimentError, Run};
+use crate::io_class::{ClassError, NeuronTable};
+use crate::prompts::PromptSet;
+use crate::report::{PromptSetInfo, RunInfo};
+use crate::stats::BootstrapSettings;
+use crate::tokens::{BosPolicy, TokenBatch, TokenError};
+
+/// What every long command takes, besides the model.
+#[derive(Args, Serialize)]
+pub struct RunArgs {
+    /// Seed of everything drawn at random: sets and orders of neurons, shuffled labels, the prompts that values are
+    /// taken from, the bootstrap.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Whether prompts and texts begin with a BOS token: as the model's tokenizer does (auto), always or never.
+    #[arg(long, default_value = "auto", value_name = "auto|always|never")]
+    #[serde(serialize_with = "as_text")]
+    pub bos: BosPolicy,
+    #[command(flatten)]
+    #[serde(flatten)]
+    part: PartArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub class: ClassArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    output: OutputArgs,
+}
+
+impl RunArgs {
+    /// How intervals are found.
+    pub fn bootstrap(&self) -> BootstrapSettings {
+        BootstrapSettings {
+            seed: self.seed,
+            ..BootstrapSettings::default()
+        }
+    }
+}
+
+/// A long command on its way: its folder is claimed, its model found.
+pub struct LongCommand<'a> {
+    name: &'static str,
+    pub args: &'a RunArgs,
+    pub opened: Opened,
+    pub job: Job,
+}
+
+impl<'a> LongCommand<'a> {
+    /// Claims the folder, then finds the model; no weight is read.
+    pub fn open(name: &'static str, model: &ModelArg, args: &'a RunArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            name,
+            args,
+            job: Job::claim(&args.output, &args.part)?,
+            opened: Opened::to_run(model, &args.compute)?,
+        })
+    }
+
+    /// Prompts as tokens that the model has.
+    pub fn batch(&self, tokenize: Tokenize, set: &PromptSet) -> Result<TokenBatch, TokenError> {
+        checked_batch(tokenize, set, &self.opened, self.args.bos)
+    }
+
+    /// Reads what an edit needs; `neurons` is a file that stands for a class.
+    pub fn read_edit<'e>(
+        &self,
+        edit: &'e EditArgs,
+        neurons: Option<&Path>,
+    ) -> anyhow::Result<Edits<'e>> {
+        let RunArgs { bos, class, .. } = self.args;
+        Edits::read(edit, neurons, &self.opened, *bos, class.fold)
+    }
+
+    /// Says what the run is, and on what; an earlier one that it goes on with must be the same.
+    pub fn describe(
+        &mut self,
+        settings: &impl Serialize,
+        prompts: Option<&PromptSet>,
+        texts: Vec<PromptSetInfo>,
+    ) -> anyhow::Result<()> {
+        let RunArgs { class, compute, .. } = self.args;
+        let (opened, config) = (&self.opened, self.opened.config());
+        self.job.describe(|| {
+            let settings = serde_json::to_value(settings)?;
+            let compute = Some(compute);
+            Ok(RunInfo {
+                tokenizer_sha256: Some(opened.tokenizer.sha256().to_string()),
+                bos: Some(bos_in_words(self.args.bos, &opened.tokenizer)?),
+                seed: Some(self.args.seed),
+                prompts: prompts.map(|set| PromptSetInfo::new(&set.name, &set.sha256)),
+                texts,
+                ..run_info(self.name, settings, &opened.located, config, compute, class)?
+            })
+        })
+    }
+
+    /// The classes of the model's neurons.
+    pub fn classify(&self) -> Result<NeuronTable, ClassError> {
+        let ClassArgs { fold, threshold } = self.args.class;
+        NeuronTable::classify(&self.opened.checkpoint, fold, threshold)
+    }
+
+    /// Loads the model and runs `experiment` on it; nothing where that was one shard of several.
+    pub fn run<T>(
+        &self,
+        experiment: impl FnOnce(&mut Run<'_>, &Engine<'_>) -> Result<T, ExperimentError>,
+    ) -> anyhow::Result<Option<T>> {
+        let model = self.opened.load()?;
+        let engine = Engine::new(&model);
+        self.job.run(&model, |run| experiment(run, &engine))
+    }
+
+    /// Writes the files, where there is a folder, and prints the results: as JSON, or by `print` for a person.
+    pub fn finish(
+        &self,
+        counts: Value,
+        files: impl FnOnce(&RunInfo) -> anyhow::Result<Vec<File>>,
+        json: &impl Serialize,
+        print: impl FnOnce(),
+    ) -> anyhow::Result<()> {
+        let written = self.job.finish(files, counts);
+        let for_machines = self.args.output.json;
+        if for_machines {
+            print_json(json)?;
+        } else {
+            print();
+        }
+        written.say(for_machines)
+    }
+}
+
+/// The fields of both objects.
+pub fn merged(mut object: Value, other: Value) -> Value {
+    if let (Value::Object(fields), Value::Object(others)) = (&mut object, other) {
+        fields.extend(others);
+    }
+    object
+}

@@ -1,0 +1,91 @@
+//! Numbers of neurons that are taken from elsewhere: from a folder that `record` wrote, or from the run's own clean pass.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::setup::Opened;
+use super::table::count;
+use crate::experiment::CleanReference;
+use crate::hooks::EditCount;
+use crate::report::{Reading, RecordedFolder};
+
+/// A folder that `record` wrote with this model and tokenizer, and as this run reads.
+pub fn open_recording(
+    dir: &Path,
+    opened: &Opened,
+    reading: &Reading<'_>,
+) -> anyhow::Result<RecordedFolder> {
+    let folder = RecordedFolder::open(dir)?;
+    folder.check(&opened.located.sha256()?, opened.tokenizer.sha256())?;
+    folder.check_settings(reading)?;
+    if folder.is_unchecked() {
+        notice!(
+            "warning: {} was recorded by gatelens 0.1.0, which wrote no sha256 of its files: they are taken as they are",
+            folder.path().display()
+        );
+    }
+    Ok(folder)
+}
+
+/// A folder that numbers of neurons were read from.
+#[derive(Serialize)]
+pub struct Recorded {
+    source: &'static str,
+    folder: String,
+    /// Of the file that was read.
+    summary_sha256: String,
+    tokens: u64,
+}
+
+impl Recorded {
+    /// What was read of `folder` is over `tokens` tokens.
+    pub fn of(folder: &RecordedFolder, tokens: u64) -> anyhow::Result<Self> {
+        Ok(Self {
+            source: "recorded",
+            folder: folder.path().display().to_string(),
+            summary_sha256: folder.summary_sha256()?,
+            tokens,
+        })
+    }
+
+    /// Says in a line where `what` is from.
+    pub fn print(&self, what: &str) {
+        let (tokens, folder) = (count(self.tokens as usize), &self.folder);
+        outln!("{what}: over {tokens} tokens, recorded in {folder}");
+    }
+}
+
+/// Says in a line which values of the clean pass a mode took.
+pub fn print_clean(clean: CleanReference) {
+    match clean {
+        CleanReference::CleanMeans { prompts, tokens } => outln!(
+            "means: over {} tokens, the clean pass over all {} prompts",
+            count(tokens as usize),
+            count(prompts)
+        ),
+        CleanReference::Donors { prompts, seed } => outln!(
+            "donors: each of the {} prompts takes the values of another one at the same role (seed {seed})",
+            count(prompts)
+        ),
+    }
+}
+
+/// Says which values an edit reached and could not change.
+pub fn warn_of_values_kept(edits: &EditCount) {
+    let reasons = [
+        (
+            edits.no_sign,
+            "their gate or up is exactly 0, in no sign case",
+        ),
+        (
+            edits.no_reference,
+            "the reference never saw their neuron, or never in their sign case, and has no mean for them; a larger \
+             reference has more",
+        ),
+    ];
+    for (kept, reason) in reasons.into_iter().filter(|(kept, _)| *kept > 0) {
+        let [kept, touched] = [kept, edits.touched].map(|values| count(values as usize));
+        notice!("warning: {kept} of {touched} values stayed as they were: {reason}");
+    }
+}
