@@ -61,7 +61,7 @@ impl OutDir {
             None => self.folder.clone(),
             Some(_) => place::new_folder_in(&self.folder).map_err(|why| self.failed(why))?,
         };
-        for name in names() {
+        let put_in_place = |name: &str| {
             let place = to.join(name);
             let moved = match (waiting(&name), occupied) {
                 (true, None) if is_own(name) => fs::rename(work.join(name), &place),
@@ -70,12 +70,17 @@ impl OutDir {
                 (false, Some(_)) => move_new(&self.folder.join(name), &place),
                 (false, None) => Ok(()),
             };
-            moved.map_err(|why| self.failed_at(name, why))?;
+            moved.map_err(|why| self.failed_at(name, why))
+        };
+        for file in &info.outputs {
+            put_in_place(&file.name)?;
         }
+        // What is left of other runs goes before `run.json` comes: where that stands, the run is finished.
         if let (Some(run), None) = (&self.replaced.as_ref().or(replaced.as_ref()), occupied) {
             self.remove_all_but(run, &names().collect::<Vec<_>>());
         }
         self.give_up()?;
+        put_in_place(RUN)?;
         self.clear_work();
         Ok(Placed {
             folder: match occupied {

@@ -158,6 +158,28 @@ fn an_unfinished_run_is_gone_on_with_or_given_up() {
     ));
 }
 
+/// Where run.json stands, the run is finished, and no plan of it is left to go on with.
+#[test]
+fn a_kill_before_run_json_leaves_a_result_to_be_found() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("run");
+    let out = claim(&path, Overwrite::Refuse);
+    out.begin(&info("ablate")).unwrap();
+    out.put(Path::new("parts/00000.part"), b"1").unwrap();
+    let mut list = info("ablate");
+    fs::write(out.work().join("effects.json"), b"new").unwrap();
+    list.outputs
+        .push(owned::list(&out.work(), "effects.json").unwrap());
+    fs::write(out.work().join(RUN), list.to_json().unwrap()).unwrap();
+    fs::rename(out.work().join("effects.json"), path.join("effects.json")).unwrap();
+    out.give_up().unwrap();
+    drop(out);
+    assert!(!path.join(RUN).exists());
+    let error = OutDir::claim(&path, Overwrite::Resume).unwrap_err();
+    assert!(matches!(error, ReportError::Finished { .. }), "{error}");
+    assert_eq!(names(&path), ["effects.json", "run.json"]);
+}
+
 /// Every state that a kill between two moves leaves.
 #[test]
 fn a_result_that_was_complete_is_found() {
