@@ -59,7 +59,7 @@ gave is kept; the same command with --resume goes on.";
 
 /// Record what every neuron does while the model reads prompts or texts
 ///
-/// One pass over the input; memory hardly grows with it. Prints what each class does beside as many
+/// Reads the input once; memory hardly grows with it. Prints what each class does beside as many
 /// random neurons of the same layers: how often gate is positive, how strong act(gate)·up is, and how much it
 /// writes. With --out: tokens.parquet, activations.parquet (the strongest neurons of each token and layer),
 /// summary.parquet and top_tokens.parquet (every neuron), class_activity.json, run.json, and with --dense

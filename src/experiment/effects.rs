@@ -23,8 +23,8 @@ pub struct ArmMeans {
     pub baseline: Option<f64>,
 }
 
-/// A class against its matched random draws: the same in `effects.json`, `class_activity.json` and `claims.json`. What the
-/// data cannot give is absent.
+/// A class against its matched random draws: the same in `effects.json` and `class_activity.json`. What the data cannot
+/// give is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Class minus the mean of the draws.
