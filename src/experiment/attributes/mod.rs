@@ -1,7 +1,7 @@
 //! The attribute rate: how much of what a text says about a subject stands in the residual of its last token.
 //!
 //! The model reads a prompt up to the subject's last token. The residual there after a layer, straight through the
-//! unembedding (as published: no final norm; see [`Lens`]), ranks the vocabulary; the rate is the share of the first tokens, without
+//! unembedding (as published: no final norm; see [`Lens`](crate::engine::Lens)), ranks the vocabulary; the rate is the share of the first tokens, without
 //! stop words and short ones, that occur among the tokens of a text about the subject ([`AttributeWords`] says what is
 //! compared). Ablating neurons that enrich a subject should lower it.
 //!

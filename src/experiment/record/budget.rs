@@ -15,7 +15,7 @@ pub(super) struct PassBudget {
     pub pairs: usize,
 }
 
-/// A pass takes so many tokens where memory has room, and more where the parts would be more than [`MAX_PARTS`]: one pass
+/// A pass takes so many tokens where memory has room, and more where the parts would be more than 64: one pass
 /// is what a run loses that is ended, and each leaves the sums of all neurons on the disk.
 pub const TOKENS_PER_PASS: usize = 1 << 15;
 

@@ -27,7 +27,7 @@ pub struct VerifyInput<'a> {
 /// How they are tested.
 #[derive(Clone, Debug)]
 pub struct VerifySettings {
-    /// Which claims, in the order of [`CLAIMS`].
+    /// Which claims, in the order of [`CLAIMS`](super::CLAIMS).
     pub claims: Vec<&'static Claim>,
     /// Random sets per class.
     pub draws: usize,
