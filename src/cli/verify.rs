@@ -117,8 +117,8 @@ impl Verify {
         let json = json!({"claims": claims});
         // The page is one of the files of the run: without it the run is not finished.
         let files = |info: &RunInfo| {
+            let page = verdicts_html(info, &claims);
             let claims = serde_json::to_vec_pretty(&json)?;
-            let page = verdicts_html(info, &claims)?;
             Ok(vec![("claims.json", claims), ("report.html", page)])
         };
         command.finish(counts, files, &json, || {

@@ -4,7 +4,6 @@ use super::table::{Digits, column_table, count, p_value};
 use super::terminal::Paint;
 use crate::experiment::verify::{ClaimTest, LEVEL, Verdict};
 use crate::report::view::mark;
-use crate::stats::Interval;
 
 /// Widths of verdict and estimate; what is between them has the rest of the terminal.
 const VERDICT: u16 = 23;
@@ -15,7 +14,7 @@ pub(super) fn print_claims(claims: &[ClaimTest]) {
     let terminal = console::Term::stdout().size().1.clamp(90, 130);
     let widths = [VERDICT, terminal - VERDICT - ESTIMATE, ESTIMATE];
     for of_claim in claims.chunk_by(|a, b| a.id == b.id) {
-        let (id, sentence) = (of_claim[0].id, of_claim[0].claim);
+        let (id, sentence) = (&of_claim[0].id, &of_claim[0].claim);
         outln!("\n{}  {sentence}", Paint::Bold.on(id));
         let rows = of_claim.iter().map(|test| {
             let what = format!(
@@ -32,20 +31,18 @@ pub(super) fn print_claims(claims: &[ClaimTest]) {
 
 /// The estimate over its interval, p and n.
 fn estimate(test: &ClaimTest) -> String {
-    if test.estimate.is_none() {
+    let found = &test.estimate;
+    if found.difference_to_baseline.is_none() {
         return String::new();
     }
-    let interval = test
-        .ci_low
-        .zip(test.ci_high)
-        .map(|(low, high)| Interval { low, high });
-    let p = test
-        .p
-        .map(|_| format!("\np {}, Holm {}", p_value(test.p), p_value(test.p_adjusted)));
+    let p = found.p.map(|_| {
+        let adjusted = p_value(found.p_adjusted);
+        format!("\np {}, Holm {adjusted}", p_value(found.p))
+    });
     let draws = (test.draws > 0).then(|| format!(", {} draws", test.draws));
     format!(
         "{}{}\nclaimed {}; n {}{}",
-        Digits::Claim.with_interval(test.estimate, interval),
+        Digits::Claim.with_interval(found.difference_to_baseline, found.baseline_ci),
         p.unwrap_or_default(),
         test.direction.as_str(),
         count(test.n),
@@ -65,7 +62,10 @@ fn verdict(verdict: Verdict) -> String {
 
 fn print_totals(claims: &[ClaimTest]) {
     let of = |verdict| claims.iter().filter(|test| test.verdict == verdict).count();
-    let tests = claims.iter().filter(|test| test.p.is_some()).count();
+    let tests = claims
+        .iter()
+        .filter(|test| test.estimate.p.is_some())
+        .count();
     outln!(
         "\n{} tests: {} supported, {} contradicted, {} not distinguishable, {} not testable.\n\
          Holm: adjusted over all {tests} tests with a p; a verdict needs less than {LEVEL}.",

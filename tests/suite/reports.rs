@@ -373,25 +373,18 @@ fn verify() {
     let claim = |id: &str, verdict: &str| {
         json!({
             "id": id, "claim": "Depletion neurons are rare, and most lie in the second half of the layers",
-            "quantity": "P(gate > 0) of depletion", "direction": "larger", "compared_with": "layer-matched draws",
+            "quantity": "P(gate > 0) of depletion", "direction": "higher", "compared_with": "layer-matched draws",
             "estimate": 0.2603, "ci_low": 0.2411, "ci_high": 0.2804, "p": 0.0001, "p_adjusted": 0.0012, "draws": 20,
             "n": 14940, "published": "depletion .72/.38 (OLMo-7B), .58/.28 (Llama-3.1-8B), .54/.28 (Llama-3.2-3B)",
             "verdict": verdict, "why": "The interval lies above 0.",
         })
     };
     let mut untested = claim("specific-recall", "not testable");
-    for field in [
-        "estimate",
-        "ci_low",
-        "ci_high",
-        "p",
-        "p_adjusted",
-        "draws",
-        "n",
-        "published",
-    ] {
+    for field in ["estimate", "ci_low", "ci_high", "p", "p_adjusted"] {
         untested[field] = Value::Null;
     }
+    untested["draws"] = json!(0);
+    untested["n"] = json!(0);
     untested["why"] = json!("The model knows none of the prompts.");
     let claims = json!({"claims": [
         claim("frequency-depletion", "supported"),

@@ -1,14 +1,15 @@
 //! What a test of a claim found, before its verdict.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::super::effects::Estimate;
 use crate::stats::{Contrast, Interval, Tested};
 
 /// The chance of any false verdict in a run, after Holm's adjustment.
 pub const LEVEL: f64 = 0.05;
 
 /// What the claim says of the estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Direction {
@@ -37,12 +38,7 @@ impl Direction {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Basis {
     /// An estimate with its uncertainty.
-    Tested {
-        estimate: f64,
-        interval: Option<Interval>,
-        p: Option<f64>,
-        draws: usize,
-    },
+    Tested { estimate: Estimate, draws: usize },
     /// A property of all neurons or layers, which no chance enters; the estimate is shown beside it.
     Counted { estimate: f64, holds: bool },
     /// Nothing could be tested.
@@ -52,32 +48,25 @@ pub(super) enum Basis {
 impl Basis {
     /// The same relative to a value that the claim compares with.
     pub fn minus(self, reference: f64) -> Self {
-        match self {
-            Basis::Tested {
-                estimate,
-                interval,
-                p,
-                draws,
-            } => Basis::Tested {
-                estimate: estimate - reference,
-                interval: interval.map(|interval| Interval {
-                    low: interval.low - reference,
-                    high: interval.high - reference,
-                }),
-                p,
-                draws,
-            },
-            other => other,
-        }
+        let Basis::Tested { estimate, draws } = self else {
+            return self;
+        };
+        let estimate = Estimate {
+            difference_to_baseline: estimate.difference_to_baseline.map(|d| d - reference),
+            baseline_ci: estimate.baseline_ci.map(|interval| Interval {
+                low: interval.low - reference,
+                high: interval.high - reference,
+            }),
+            ..estimate
+        };
+        Basis::Tested { estimate, draws }
     }
 }
 
 impl From<Contrast> for Basis {
     fn from(contrast: Contrast) -> Self {
         Basis::Tested {
-            estimate: contrast.estimate,
-            interval: contrast.interval,
-            p: contrast.p,
+            estimate: contrast.into(),
             draws: contrast.draws,
         }
     }
@@ -86,9 +75,12 @@ impl From<Contrast> for Basis {
 impl From<Tested> for Basis {
     fn from(tested: Tested) -> Self {
         Basis::Tested {
-            estimate: tested.estimate,
-            interval: tested.interval,
-            p: Some(tested.p),
+            estimate: Estimate {
+                difference_to_baseline: Some(tested.estimate),
+                baseline_ci: tested.interval,
+                p: Some(tested.p),
+                ..Estimate::default()
+            },
             draws: 0,
         }
     }
@@ -122,24 +114,14 @@ impl Finding {
         }
     }
 
-    /// Two-sided; absent where nothing varied or nothing was tested.
-    pub fn p(&self) -> Option<f64> {
-        match self.evidence {
-            Basis::Tested { p, .. } => p,
-            _ => None,
-        }
-    }
-
     /// The p of "not in the claimed direction"; 1 where nothing was tested.
     pub fn one_sided_p(&self) -> f64 {
-        match (&self.evidence, self.p()) {
-            (Basis::Tested { estimate, .. }, Some(p)) => {
-                if self.direction.holds(*estimate) {
-                    p / 2.0
-                } else {
-                    1.0 - p / 2.0
-                }
-            }
+        let Basis::Tested { estimate, .. } = &self.evidence else {
+            return 1.0;
+        };
+        match (estimate.difference_to_baseline, estimate.p) {
+            (Some(difference), Some(p)) if self.direction.holds(difference) => p / 2.0,
+            (Some(_), Some(p)) => 1.0 - p / 2.0,
             _ => 1.0,
         }
     }

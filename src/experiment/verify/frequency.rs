@@ -32,9 +32,7 @@ fn frequency(results: &Results<'_>, class: Class, direction: Direction) -> Findi
     };
     Finding {
         evidence: Basis::Tested {
-            estimate: found.estimate.difference_to_baseline.unwrap_or(f64::NAN),
-            interval: found.estimate.baseline_ci,
-            p: found.estimate.p,
+            estimate: found.estimate,
             draws: found.draws,
         },
         n: found.units,

@@ -1,10 +1,12 @@
 //! From a finding to a verdict: one rule for all claims, which can come out either way.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use super::super::effects::{Estimate, adjust_all};
 use super::claim::Claim;
 use super::finding::{Basis, Direction, Finding, LEVEL};
-use crate::stats::holm_present;
 
 /// What a test says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -35,111 +37,137 @@ impl Verdict {
 }
 
 /// One test of a claim; an entry of `claims.json`. What could not be estimated is absent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClaimTest {
     /// Which claim.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// The claim in a sentence.
-    pub claim: &'static str,
+    pub claim: Cow<'static, str>,
     /// What is measured, with its unit.
     pub quantity: String,
     /// Where the claim has it.
     pub direction: Direction,
     /// What it is compared with.
     pub compared_with: String,
-    /// The difference to that.
-    pub estimate: Option<f64>,
-    /// Lower end of its 95 % interval.
-    pub ci_low: Option<f64>,
-    /// Upper end.
-    pub ci_high: Option<f64>,
-    /// Two-sided.
-    pub p: Option<f64>,
-    /// Holm-adjusted over all tests of the run.
-    pub p_adjusted: Option<f64>,
+    /// The difference to that, where something is drawn; else a share or a mean.
+    #[serde(flatten, with = "claim_keys")]
+    pub estimate: Estimate,
     /// Random sets.
     pub draws: usize,
     /// Prompts, documents, neurons or layers.
     pub n: usize,
     /// What was published.
-    pub published: &'static str,
+    pub published: Cow<'static, str>,
     /// What follows.
     pub verdict: Verdict,
     /// The figures behind it, or why there is none.
     pub why: String,
 }
 
-/// The verdicts of a run; p values are adjusted over all of its tests.
-pub(super) fn judge(findings: Vec<(&Claim, Finding)>) -> Vec<ClaimTest> {
-    let raw: Vec<Option<f64>> = findings.iter().map(|(_, finding)| finding.p()).collect();
-    let adjusted = holm_present(&raw);
-    let findings = findings.into_iter().zip(adjusted);
-    findings
-        .map(|((claim, finding), p_adjusted)| {
-            let verdict = finding.verdict(p_adjusted);
-            match (verdict, finding.objection.clone()) {
-                (Verdict::Supported, Some(objection)) => {
-                    let why = format!("{}; {objection}", finding.why);
-                    finding.into_test(claim, p_adjusted, Verdict::NotDistinguishable, why)
-                }
-                _ => {
-                    let why = finding.why.clone();
-                    finding.into_test(claim, p_adjusted, verdict, why)
-                }
-            }
+/// An [`Estimate`] as `claims.json` has it.
+mod claim_keys {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::experiment::Estimate;
+    use crate::stats::Interval;
+
+    #[derive(Serialize, Deserialize)]
+    struct Keys {
+        estimate: Option<f64>,
+        ci_low: Option<f64>,
+        ci_high: Option<f64>,
+        p: Option<f64>,
+        p_adjusted: Option<f64>,
+    }
+
+    pub fn serialize<S: Serializer>(found: &Estimate, to: S) -> Result<S::Ok, S::Error> {
+        let keys = Keys {
+            estimate: found.difference_to_baseline,
+            ci_low: found.baseline_ci.map(|interval| interval.low),
+            ci_high: found.baseline_ci.map(|interval| interval.high),
+            p: found.p,
+            p_adjusted: found.p_adjusted,
+        };
+        keys.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Estimate, D::Error> {
+        let keys = Keys::deserialize(from)?;
+        let ends = keys.ci_low.zip(keys.ci_high);
+        Ok(Estimate {
+            difference_to_baseline: keys.estimate,
+            baseline_ci: ends.map(|(low, high)| Interval { low, high }),
+            p: keys.p,
+            p_adjusted: keys.p_adjusted,
+            ..Estimate::default()
         })
+    }
+}
+
+/// The verdicts of a run; p values are adjusted over all of its tests.
+pub(super) fn judge(mut findings: Vec<(&Claim, Finding)>) -> Vec<ClaimTest> {
+    let tested = findings.iter_mut();
+    adjust_all(
+        tested.filter_map(|(_, finding)| match &mut finding.evidence {
+            Basis::Tested { estimate, .. } => Some(estimate),
+            _ => None,
+        }),
+    );
+    let findings = findings.into_iter();
+    findings
+        .map(|(claim, finding)| finding.test(claim))
         .collect()
 }
 
 impl Finding {
     /// The verdict of this finding alone.
-    fn verdict(&self, p_adjusted: Option<f64>) -> Verdict {
-        match (&self.evidence, p_adjusted) {
-            (Basis::Missing, _) => Verdict::NotTestable,
-            (Basis::Counted { holds: true, .. }, _) => Verdict::Supported,
-            (Basis::Counted { holds: false, .. }, _) => Verdict::Contradicted,
-            (Basis::Tested { estimate, .. }, Some(p)) if p < LEVEL => {
-                if self.direction.holds(*estimate) {
-                    Verdict::Supported
-                } else {
-                    Verdict::Contradicted
+    fn verdict(&self) -> Verdict {
+        let holds = match &self.evidence {
+            Basis::Missing => return Verdict::NotTestable,
+            Basis::Counted { holds, .. } => *holds,
+            Basis::Tested { estimate, .. } => {
+                match (estimate.difference_to_baseline, estimate.p_adjusted) {
+                    (Some(difference), Some(p)) if p < LEVEL => self.direction.holds(difference),
+                    _ => return Verdict::NotDistinguishable,
                 }
             }
-            (Basis::Tested { .. }, _) => Verdict::NotDistinguishable,
+        };
+        if holds {
+            Verdict::Supported
+        } else {
+            Verdict::Contradicted
         }
     }
 
-    fn into_test(
-        self,
-        claim: &Claim,
-        p_adjusted: Option<f64>,
-        verdict: Verdict,
-        why: String,
-    ) -> ClaimTest {
-        let (estimate, interval, p, draws) = match self.evidence {
-            Basis::Tested {
-                estimate,
-                interval,
-                p,
-                draws,
-            } => (Some(estimate), interval, p, draws),
-            Basis::Counted { estimate, .. } => (Some(estimate), None, None, 0),
-            Basis::Missing => (None, None, None, 0),
+    fn test(self, claim: &Claim) -> ClaimTest {
+        let (verdict, why) = match (self.verdict(), &self.objection) {
+            (Verdict::Supported, Some(objection)) => (
+                Verdict::NotDistinguishable,
+                format!("{}; {objection}", self.why),
+            ),
+            (verdict, _) => (verdict, self.why.clone()),
+        };
+        let (estimate, draws) = match self.evidence {
+            Basis::Tested { estimate, draws } => (estimate, draws),
+            Basis::Counted { estimate, .. } => (
+                Estimate {
+                    difference_to_baseline: Some(estimate),
+                    ..Estimate::default()
+                },
+                0,
+            ),
+            Basis::Missing => (Estimate::default(), 0),
         };
         ClaimTest {
-            id: claim.name,
-            claim: claim.sentence,
+            id: claim.name.into(),
+            claim: claim.sentence.into(),
             quantity: self.quantity,
             direction: self.direction,
             compared_with: self.compared_with,
             estimate,
-            ci_low: interval.map(|interval| interval.low),
-            ci_high: interval.map(|interval| interval.high),
-            p,
-            p_adjusted,
             draws,
             n: self.n,
-            published: claim.published,
+            published: claim.published.into(),
             verdict,
             why,
         }
@@ -154,9 +182,11 @@ mod tests {
     fn finding(estimate: f64, p: f64) -> Finding {
         Finding {
             evidence: Basis::Tested {
-                estimate,
-                interval: None,
-                p: Some(p),
+                estimate: Estimate {
+                    difference_to_baseline: Some(estimate),
+                    p: Some(p),
+                    ..Estimate::default()
+                },
                 draws: 5,
             },
             n: 3,

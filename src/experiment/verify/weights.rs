@@ -1,5 +1,6 @@
 //! The claims that the weights alone decide.
 
+use super::super::effects::Estimate;
 use super::finding::Direction;
 use super::finding::{Basis, Finding};
 use crate::io_class::{Class, ClassQuery, NeuronTable};
@@ -98,9 +99,12 @@ fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
         None => finding,
         Some(found) => Finding {
             evidence: Basis::Tested {
-                estimate: found.rho,
-                interval: found.interval,
-                p: Some(found.p),
+                estimate: Estimate {
+                    difference_to_baseline: Some(found.rho),
+                    baseline_ci: found.interval,
+                    p: Some(found.p),
+                    ..Estimate::default()
+                },
                 draws: 0,
             },
             n: found.pairs,
@@ -208,6 +212,7 @@ mod tests {
         let Basis::Tested { estimate, .. } = found[0].evidence else {
             panic!("tested")
         };
+        let estimate = estimate.difference_to_baseline.unwrap();
         // 20 neurons at a mean depth of (0·12 + 8/3)/20 = 0.1333, and 12 at 1.
         assert!((estimate + 1.0 - 8.0 / 60.0).abs() < 1e-12, "{estimate}");
         assert_eq!(verdicts(found), [Verdict::Supported]);
@@ -220,21 +225,25 @@ mod tests {
         assert_eq!(verdicts(found), [Verdict::NotTestable]);
     }
 
+    fn difference(test: &ClaimTest) -> Option<f64> {
+        test.estimate.difference_to_baseline
+    }
+
     #[test]
     fn depletion_is_counted() {
         let many = table(&[layer(Class::Depletion, 1), layer(Class::Depletion, 1)]);
         let found = judged(rare_depletion(&many, &settings()));
         assert_eq!(found[0].verdict, Verdict::Contradicted);
-        assert_eq!((found[0].estimate, found[0].n), (Some(2.0 / 80.0), 80));
+        assert_eq!((difference(&found[0]), found[0].n), (Some(2.0 / 80.0), 80));
         assert_eq!(found[1].verdict, Verdict::NotDistinguishable);
-        assert_eq!((found[1].estimate, found[1].n), (Some(0.0), 2));
+        assert_eq!((difference(&found[1]), found[1].n), (Some(0.0), 2));
         let late = table(&[
             layer(Class::OrthogonalOutput, 0),
             layer(Class::Depletion, 9),
         ]);
         let found = judged(rare_depletion(&late, &settings()));
         assert_eq!(found[1].verdict, Verdict::Supported);
-        assert_eq!(found[1].estimate, Some(0.5));
+        assert_eq!(difference(&found[1]), Some(0.5));
     }
 
     #[test]
@@ -253,7 +262,7 @@ mod tests {
         assert_eq!(found[0].verdict, Verdict::Supported);
         assert_eq!((found[0].n, found[1].n), (7, 6));
         assert_eq!(
-            (found[1].estimate, found[1].verdict),
+            (difference(&found[1]), found[1].verdict),
             (Some(-1.0), Verdict::Supported)
         );
         let rising = with(&[0.1, -0.3, 0.5, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]);

@@ -2,72 +2,48 @@
 
 use maud::Markup;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::block::table;
-use crate::experiment::verify::Verdict;
+use crate::experiment::Estimate;
+use crate::experiment::verify::{ClaimTest, Verdict};
 use crate::report::number::{ABSENT, Digits, count, p_value, plural};
 use crate::report::view::{Columns, mark};
-use crate::stats::Interval;
 
 /// What a page reads of `claims.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Claims {
-    claims: Vec<Claim>,
+    pub claims: Vec<ClaimTest>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-struct Claim {
-    id: String,
-    claim: String,
-    quantity: String,
-    direction: String,
-    compared_with: Option<String>,
-    estimate: Option<f64>,
-    ci_low: Option<f64>,
-    ci_high: Option<f64>,
-    p: Option<f64>,
-    p_adjusted: Option<f64>,
-    draws: Option<usize>,
-    n: Option<usize>,
-    /// A number or a sentence.
-    #[serde(default)]
-    published: Value,
-    verdict: Verdict,
-    why: Option<String>,
-}
-
-pub fn verdicts(Claims { claims }: &Claims) -> Markup {
-    let whole = |n: Option<usize>| n.map_or(ABSENT.to_string(), count);
+pub fn verdicts(claims: &[ClaimTest]) -> Markup {
+    let some = |n: usize| if n > 0 { count(n) } else { ABSENT.to_string() };
     let columns = Columns::new()
-        .words("verdict", |c: &Claim| {
+        .words("verdict", |c: &ClaimTest| {
             format!("{} {}", mark(c.verdict), c.verdict.as_str())
         })
         .words("quantity", |c| c.quantity.clone())
-        .words("expected", |c| match c.compared_with.as_deref() {
-            None | Some("") => c.direction.clone(),
-            Some(other) => format!("{}; compared with {other}", c.direction),
+        .words("expected", |c| {
+            format!(
+                "{}; compared with {}",
+                c.direction.as_str(),
+                c.compared_with
+            )
         })
         // Some are differences, others shares or means.
         .number("estimate\n[95 % interval]", |c| {
-            let interval = c
-                .ci_low
-                .zip(c.ci_high)
-                .map(|(low, high)| Interval { low, high });
-            Digits::Size
-                .with_interval(c.estimate, interval)
-                .replace('+', "")
+            let Estimate {
+                difference_to_baseline: value,
+                baseline_ci: interval,
+                ..
+            } = c.estimate;
+            Digits::Size.with_interval(value, interval).replace('+', "")
         })
-        .number("p", |c| p_value(c.p))
-        .number("p\n(Holm)", |c| p_value(c.p_adjusted))
-        .number("n", move |c| whole(c.n))
-        .number("draws", move |c| whole(c.draws))
-        .words("published", |c| match &c.published {
-            Value::Null => ABSENT.to_string(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })
-        .words("why", |c| c.why.clone().unwrap_or_default());
+        .number("p", |c| p_value(c.estimate.p))
+        .number("p\n(Holm)", |c| p_value(c.estimate.p_adjusted))
+        .number("n", move |c| some(c.n))
+        .number("draws", move |c| some(c.draws))
+        .words("published", |c| c.published.to_string())
+        .words("why", |c| c.why.clone());
     let of_claims = claims.chunk_by(|a, b| (&a.id, &a.claim) == (&b.id, &b.claim));
     let tests = columns
         .groups(of_claims.map(|tests| (format!("{}: {}", tests[0].id, tests[0].claim), tests)));
@@ -76,7 +52,7 @@ pub fn verdicts(Claims { claims }: &Claims) -> Markup {
         let of = claims.iter().filter(|claim| claim.verdict == verdict);
         format!("{} {} {}", mark(verdict), of.count(), verdict.as_str())
     });
-    let draws = claims.iter().filter_map(|claim| claim.draws).max();
+    let draws = claims.iter().map(|claim| claim.draws).max();
     let caption = format!(
         "{} in {}, up to {}: {}.\nA published claim that is contradicted here is a result of this run, not an error.",
         plural(claims.len(), "test"),
@@ -90,15 +66,15 @@ pub fn verdicts(Claims { claims }: &Claims) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn read(verdicts: &[&str]) -> Result<Claims, serde_json::Error> {
         let claim = |(i, verdict): (usize, &&str)| {
             let id = ["a", "b"][i / 2];
             json!({
-                "id": id, "claim": "depletion is rare", "quantity": "share", "direction": "below 1 %",
-                "compared_with": null, "estimate": 0.0023, "ci_low": null, "ci_high": null, "p": null, "p_adjusted": null,
-                "draws": null, "n": 46080, "published": "0.13 to 0.36 %", "verdict": verdict, "why": "<because>",
+                "id": id, "claim": "depletion is rare", "quantity": "share", "direction": "lower",
+                "compared_with": "1 %", "estimate": 0.0023, "ci_low": null, "ci_high": null, "p": null, "p_adjusted": null,
+                "draws": 0, "n": 46080, "published": "0.13 to 0.36 %", "verdict": verdict, "why": "<because>",
             })
         };
         let claims: Vec<Value> = verdicts.iter().enumerate().map(claim).collect();
@@ -113,7 +89,7 @@ mod tests {
             "not distinguishable",
             "not testable",
         ];
-        let page = verdicts(&read(&four).unwrap()).into_string();
+        let page = verdicts(&read(&four).unwrap().claims).into_string();
         let counts = "✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable.";
         assert!(
             page.contains(&format!("4 tests in 2 claims, up to 0 draws: {counts}")),

@@ -80,7 +80,9 @@ impl<'a> Folder<'a> {
                 })?;
                 [curve, self.rows("ranking.parquet", neurons)?].concat()
             }
-            "verify" => self.json("claims.json", |claims| Ok(vec![claims::verdicts(&claims)]))?,
+            "verify" => self.json("claims.json", |found: claims::Claims| {
+                Ok(vec![claims::verdicts(&found.claims)])
+            })?,
             other => vec![lacking(&format!(
                 "This version of gatelens has no picture for what `{other}` writes; the files of the folder hold the results."
             ))],

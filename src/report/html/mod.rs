@@ -25,6 +25,7 @@ use super::out_dir::write_file;
 use super::owned::{self, Mark, RUN};
 use super::parts::passes_of;
 use super::{ReportError, RunInfo};
+use crate::experiment::verify::ClaimTest;
 use crate::printable::printable;
 
 /// The bytes of `report.html` of the run in `folder`. They depend on nothing but the folder's files, so a folder that is
@@ -40,17 +41,10 @@ pub fn report_html(folder: &Path) -> Result<Vec<u8>, ReportError> {
     Ok(printable(&page).into_owned().into_bytes())
 }
 
-/// The bytes of `report.html` of a run of `verify` that has no folder yet, from its `claims.json`.
-///
-/// # Errors
-/// Claims that are none.
-pub fn verdicts_html(run: &RunInfo, claims: &[u8]) -> Result<Vec<u8>, ReportError> {
-    let claims = serde_json::from_slice(claims).map_err(|why| ReportError::Encode {
-        name: "report.html",
-        why: why.to_string(),
-    })?;
-    let page = page::page(run, None, &[claims::verdicts(&claims)]);
-    Ok(printable(&page).into_owned().into_bytes())
+/// The bytes of `report.html` of a run of `verify` that has no folder yet.
+pub fn verdicts_html(run: &RunInfo, claims: &[ClaimTest]) -> Vec<u8> {
+    let page = page::page(run, None, &[claims::verdicts(claims)]);
+    printable(&page).into_owned().into_bytes()
 }
 
 /// Writes the page of the run in `folder` to `to`, or into the folder, as one of the run's files, and returns where it
