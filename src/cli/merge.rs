@@ -37,12 +37,13 @@ impl Merge {
         let shards = Shards::read(&folders)?;
         let out = match (&self.out, self.shards.as_slice()) {
             (Some(out), _) => out.clone(),
-            (None, [folder]) if !folder.join("plan.json").exists() => folder.clone(),
+            (None, [folder]) if shards.lie_in(&std::path::absolute(folder)?) => folder.clone(),
             _ => anyhow::bail!("say where the files go: --out DIR"),
         };
         let out = std::path::absolute(out)?;
         let arguments = shards.arguments();
         let folder = OutDir::claim(&out, Overwrite::Resume)?;
+        shards.check_target(&folder)?;
         if let Err(error) = shards.join(&folder) {
             folder.give_up()?;
             return Err(error.into());

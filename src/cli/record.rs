@@ -17,14 +17,15 @@ use super::args::{ModelArg, parse_layers};
 use super::long_command::{LongCommand, RunArgs, merged};
 use super::numbers;
 use super::treatments::counts;
+use crate::experiment::ExperimentError;
 use crate::experiment::Treatment;
 use crate::experiment::record::{
-    ClassSets, RecordInput, RecordPlan, RecordSink, TOKENS_PER_PASS, class_view, record,
+    ClassSets, RecordInput, RecordPlan, RecordSink, class_view, record,
 };
 use crate::io_class::{
     Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, matched_draws,
 };
-use crate::report::{DensePlan, RecordFiles, RunInfo, expected_bytes};
+use crate::report::{RecordFiles, RunInfo, expected_bytes};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -54,8 +55,10 @@ out. Prompts that all begin with `The capital of` would fill the lists otherwise
 Memory: the id and the place of every token stay (17 bytes), and the texts. A document is tokenized as a whole, \
 which for a moment takes 100 to 250 times its size: part long texts into documents.
 
-A pass takes about 33 thousand tokens, or what memory has room for. Whatever ends the run, what its finished passes \
-gave is kept; the same command with --resume goes on.";
+A pass takes about 33 thousand tokens (more where there would be more than 64 passes), or what memory has room for. \
+Whatever ends the run, what its finished passes gave is kept; the same command with --resume goes on. Several passes need \
+room for --dense and activations.parquet twice, and their sums are joined: means differ in their last digits from those \
+of one pass.";
 
 /// Record what every neuron does while the model reads prompts or texts
 ///
@@ -115,8 +118,11 @@ impl Record {
         let tensors = tensors.map(|plan| plan.with_rows(input.rows()));
         let dense = tensors.as_ref();
         command.describe(&self, prompts.as_ref(), texts)?;
-        if let (Some(out), false) = (command.job.out(), command.job.goes_on()) {
-            out.check_space(self.expected_bytes(&input, layers.len(), dense))?;
+        let bytes = expected_bytes(input.rows(), layers.len(), self.top, dense);
+        // Of a run that goes on, a part is there.
+        let anew = command.job.out().filter(|_| !command.job.goes_on());
+        if let Some(out) = anew {
+            out.check_space(bytes)?;
         }
 
         let table = command.classify()?;
@@ -129,6 +135,13 @@ impl Record {
             sets: &sets,
         };
         let found = command.run(|run, engine| {
+            if let Some(out) = anew {
+                let (passes, sums) = plan.passes(engine)?;
+                // What several passes wrote is there twice when it is joined.
+                let needed = passes as u64 * sums + if passes > 1 { 2 } else { 1 } * bytes;
+                let enough = out.check_space(needed);
+                enough.map_err(|why| ExperimentError::Store(why.into()))?;
+            }
             let sink = files.as_mut().map(|files| files as &mut dyn RecordSink);
             record(run, engine, &plan, sink)
         })?;
@@ -156,13 +169,6 @@ impl Record {
             };
             view::print(&activities, &heading, &sets);
         })
-    }
-
-    /// Bytes that the files take, those of the passes among them until they are joined.
-    fn expected_bytes(&self, input: &RecordInput, layers: usize, dense: Option<&DensePlan>) -> u64 {
-        let passes = input.batch().tokens().div_ceil(TOKENS_PER_PASS);
-        let copies = if passes > 1 { 2 } else { 1 };
-        copies * expected_bytes(input.rows(), layers, self.top, dense)
     }
 
     /// The classes that have neurons in the recorded layers, each with its draws.

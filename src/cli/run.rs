@@ -110,6 +110,11 @@ impl Job {
         } else {
             Overwrite::Refuse
         };
+        anyhow::ensure!(
+            shard.is_none() || !path.join("run.json").exists(),
+            "{} holds a finished run; name another folder for the shards (--out)",
+            path.display()
+        );
         let path = shard.map_or_else(|| path.clone(), |shard| shard_folder(path, shard));
         let out = OutDir::claim(&path, overwrite).map_err(|error| match error {
             ReportError::Finished { path } if goes_on => anyhow::anyhow!(
@@ -156,18 +161,27 @@ impl Job {
             },
             ..info()?
         };
-        if let Some(earlier) = &self.earlier {
-            // Through bytes, so that both have been read from text.
-            let now: RunInfo = serde_json::from_slice(&info.to_json()?)?;
-            let differences = now.differences(earlier);
-            anyhow::ensure!(
-                differences.is_empty(),
-                "--resume goes on with the same run only, and this one differs in\n  {}\nuse the settings of the stopped \
-                 run (plan.json in the folder), or begin anew with --force and without --resume",
-                differences.join("\n  ")
-            );
-        }
-        self.info = Some(info);
+        let Some(earlier) = &self.earlier else {
+            self.info = Some(info);
+            return Ok(());
+        };
+        // Through bytes, so that both have been read from text.
+        let now: RunInfo = serde_json::from_slice(&info.to_json()?)?;
+        let differences = now.differences(earlier);
+        let (what, way_out) = match self.shard {
+            Some(_) => ("a shard", "take another --out"),
+            None => ("--resume", "begin anew with --force and without --resume"),
+        };
+        anyhow::ensure!(
+            differences.is_empty(),
+            "{what} goes on with the same run only, and this one differs in\n  {}\nuse the settings of the stopped \
+             run (plan.json in the folder), or {way_out}",
+            differences.join("\n  ")
+        );
+        self.info = Some(RunInfo {
+            arguments: earlier.arguments.clone(),
+            ..info
+        });
         Ok(())
     }
 
@@ -175,6 +189,7 @@ impl Job {
     fn begin(&self) -> anyhow::Result<()> {
         match (&self.out, &self.info, &self.earlier) {
             (Some(out), Some(info), None) => Ok(out.begin(info)?),
+            (Some(out), _, Some(_)) => Ok(out.go_on()?),
             _ => Ok(()),
         }
     }

@@ -38,12 +38,17 @@ impl Shards {
         let mut shards = Vec::new();
         for folder in folders {
             let own = shard(folder)?;
+            // A folder with a plan of its own may be one in which a merge was ended.
             let within = match &own {
                 None => within(folder)?,
                 Some(_) => Vec::new(),
             };
             if own.is_none() && within.is_empty() {
-                return Err(refused(folder, "it is no shard, and no shard lies in it"));
+                let why = match Mark::read(folder, PLAN) {
+                    Mark::Absent => "it is no shard, and no shard lies in it",
+                    _ => "its run is not shared: go on with it by --resume",
+                };
+                return Err(refused(folder, why));
             }
             shards.extend(own.into_iter().chain(within));
         }
@@ -146,6 +151,37 @@ impl Shards {
         )
     }
 
+    /// Whether all shards lie in `folder`.
+    pub fn lie_in(&self, folder: &Path) -> bool {
+        let mut parents = self.0.iter().map(|shard| shard.path.parent());
+        parents.all(|parent| parent == Some(folder))
+    }
+
+    /// Refuses a folder in which something would be lost: a shard's own, or one of another run that is not finished.
+    ///
+    /// # Errors
+    /// [`ReportError::Merge`], [`ReportError::Unfinished`].
+    pub fn check_target(&self, out: &OutDir) -> Result<(), ReportError> {
+        let is_target = |shard: &&ShardFolder| {
+            let path = shard.path.canonicalize();
+            path.is_ok_and(|path| path == out.folder())
+        };
+        if let Some(shard) = self.0.iter().find(is_target) {
+            let why = format!(
+                "it is shard {} itself; name another folder (--out)",
+                shard.shard
+            );
+            return Err(refused(&shard.path, &why));
+        }
+        match out.unfinished() {
+            Some(begun) if begun.identity() != self.0[0].plan.identity() => {
+                let path = out.path().to_path_buf();
+                Err(ReportError::Unfinished { path })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts the parts of all shards into `out`, as a run that is not finished and has all of them.
     ///
     /// # Errors
@@ -159,6 +195,7 @@ impl Shards {
         let mut plan = longest.map_or_else(|| self.0[0].plan.clone(), |shard| shard.plan.clone());
         plan.unfinished.shard = None;
         plan.unfinished.directory = None;
+        plan.arguments = self.arguments();
         let run = plan.identity();
         out.begin(&plan)?;
         let mut pass = 0;
@@ -184,7 +221,7 @@ impl Shards {
             let files = files.map_err(|why| refused(&shard.path, &why.to_string()))?;
             let Some(files) = files else {
                 let is_own = sharing == Sharing::Everywhere || shard.shard.has(pass);
-                if is_own && shard.plan.unfinished.stages.len() > stage {
+                if is_own && (stage == 0 || shard.plan.unfinished.stages.len() > stage) {
                     let why = format!(
                         "pass {pass} is missing or damaged: shard {} is not through; start it again",
                         shard.shard
@@ -237,17 +274,11 @@ fn shard(path: &Path) -> Result<Option<ShardFolder>, ReportError> {
         Mark::Foreign => return Err(refused(path, "gatelens did not write the plan.json in it")),
         Mark::Ours(plan) => *plan,
     };
-    match plan.unfinished.shard {
-        Some(shard) => Ok(Some(ShardFolder {
-            path: path.to_path_buf(),
-            plan,
-            shard,
-        })),
-        None => Err(refused(
-            path,
-            "its run is not shared: go on with it by --resume",
-        )),
-    }
+    Ok(plan.unfinished.shard.map(|shard| ShardFolder {
+        path: path.to_path_buf(),
+        plan,
+        shard,
+    }))
 }
 
 fn within(folder: &Path) -> Result<Vec<ShardFolder>, ReportError> {

@@ -149,8 +149,12 @@ impl OutDir {
     pub fn begin(&self, info: &RunInfo) -> Result<(), ReportError> {
         self.give_up()?;
         self.put_plan(info)?;
-        let parts = self.parts();
-        fs::create_dir(&parts).map_err(|why| self.failed(why))
+        self.go_on()
+    }
+
+    /// Makes room for the parts of a run that goes on, where a kill or a copy left none.
+    pub fn go_on(&self) -> Result<(), ReportError> {
+        fs::create_dir_all(self.parts()).map_err(|why| self.failed(why))
     }
 
     /// Writes a file into the folder: a reader, and who comes after a crash, finds all of it or nothing.

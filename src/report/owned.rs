@@ -194,9 +194,18 @@ pub(super) fn name_of_pass(pass: usize, ending: &str) -> String {
 /// Whether a file in `parts` is one of a pass.
 pub(super) fn is_of_pass(name: &str) -> bool {
     let digits = name.bytes().take_while(u8::is_ascii_digit).count();
-    let rest = &name[digits..];
-    let endings = [".parquet", ".safetensors", ".part"];
-    digits >= 5 && rest.starts_with(['.', '-']) && endings.iter().any(|end| rest.ends_with(end))
+    let number_of = |rest: &str| {
+        rest.strip_prefix('-')?
+            .strip_suffix(".parquet")?
+            .parse()
+            .ok()
+    };
+    let is_table = |rest: &str| number_of(rest).is_some_and(|number: usize| number > 0);
+    digits >= 5
+        && match &name[digits..] {
+            ".parquet" | ".part" | "-activations.parquet" | "-activations.safetensors" => true,
+            rest => is_table(rest),
+        }
 }
 
 /// The same file under another name, without its bytes where the file system can do that.

@@ -271,6 +271,9 @@ impl RunInfo {
 
 /// The command line that goes on with a run that was started with these arguments, and stopped.
 pub fn resume_line(arguments: &[String]) -> String {
+    if arguments.first().is_some_and(|command| command == "merge") {
+        return shell_line(arguments, &[]); // begins anew, with what the shards hold
+    }
     format!(
         "{} --resume",
         shell_line(arguments, &["--resume", "--force"])

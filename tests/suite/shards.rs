@@ -256,6 +256,64 @@ fn what_does_not_belong_together_is_refused_by_name() {
 }
 
 #[test]
+fn a_merge_takes_nothing_away() {
+    let dir = TempDir::new().unwrap();
+    // A number that a reader without care takes for its neighbour.
+    let arguments = with(&arguments(&dir, &["ablate"]), &["--threshold", "0.12"]);
+    let folder = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let (shared, whole) = (folder("shared"), folder("whole"));
+    for shard in ["0/2", "1/2"] {
+        run(&with(&arguments, &["--out", &shared, "--shard", shard]));
+    }
+    let first = format!("{shared}/shard-0-of-2");
+    let error = refused(&with(&[], &["merge", &shared, "--out", &first]));
+    assert!(error.contains("it is shard 0/2 itself"), "{error}");
+
+    // What is left of a run with other settings stays.
+    let other = folder("other");
+    let begun = format!("{other}/shard-0-of-1");
+    run(&with(
+        &arguments,
+        &["--out", &other, "--shard", "0/1", "--seed", "7"],
+    ));
+    let plan = fs::read_to_string(format!("{begun}/plan.json")).unwrap();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let mut unshared = plan.as_object().unwrap().clone();
+    unshared.remove("shard");
+    fs::write(
+        format!("{begun}/plan.json"),
+        serde_json::to_string(&unshared).unwrap(),
+    )
+    .unwrap();
+    let error = refused(&with(&[], &["merge", &shared, "--out", &begun]));
+    assert!(error.contains("--resume"), "{error}");
+    assert!(Path::new(&begun).join("parts/00000.part").exists());
+
+    // A shard that was ended before its first plan is not through.
+    let second = Path::new(&shared).join("shard-1-of-2");
+    let kept = fs::read(second.join("plan.json")).unwrap();
+    let mut plan = json(&second.join("plan.json"));
+    plan.as_object_mut().unwrap().remove("stages");
+    fs::write(second.join("plan.json"), plan.to_string()).unwrap();
+    fs::rename(second.join("parts"), second.join("away")).unwrap();
+    fs::create_dir(second.join("parts")).unwrap();
+    let error = refused(&with(&[], &["merge", &shared]));
+    assert!(error.contains("shard 1/2 is not through"), "{error}");
+    fs::remove_dir(second.join("parts")).unwrap();
+    fs::rename(second.join("away"), second.join("parts")).unwrap();
+    fs::write(second.join("plan.json"), kept).unwrap();
+
+    run(&with(&[], &["merge", &shared]));
+    run(&with(&arguments, &["--out", &whole]));
+    assert_eq!(result(Path::new(&shared)), result(Path::new(&whole)));
+    let merged = json(&Path::new(&shared).join("run.json"));
+    assert_eq!(merged["arguments"][0], "ablate");
+    assert!(!Path::new(&shared).join("parts").exists());
+    let error = refused(&with(&arguments, &["--out", &shared, "--shard", "0/2"]));
+    assert!(error.contains("holds a finished run"), "{error}");
+}
+
+#[test]
 fn shards_with_relative_paths_are_joined_anywhere() {
     let dir = TempDir::new().unwrap();
     let [mut shard, mut whole] = ["out", "whole"].map(|out| {

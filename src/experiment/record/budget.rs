@@ -17,7 +17,7 @@ pub(super) struct PassBudget {
 
 /// A pass takes so many tokens where memory has room, and more where the parts would be more than 64: one pass
 /// is what a run loses that is ended, and each leaves the sums of all neurons on the disk.
-pub const TOKENS_PER_PASS: usize = 1 << 15;
+const TOKENS_PER_PASS: usize = 1 << 15;
 
 /// Parts that a recording leaves at most, where memory has room for passes so large.
 const MAX_PARTS: usize = 64;

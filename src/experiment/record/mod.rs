@@ -19,7 +19,6 @@ mod summary;
 mod view;
 
 pub use activity::{ClassActivity, SlotsRow};
-pub use budget::TOKENS_PER_PASS;
 pub use class_sets::ClassSets;
 pub use input::{InputKind, Origin, RecordInput, RecordedRow, RecordedRows, Role};
 pub use layer::{LayerRows, MlpReader};
@@ -95,8 +94,7 @@ pub fn record<'a>(
 ) -> Result<Recording<'a>, ExperimentError> {
     let mut whole = plan.nothing_yet(engine);
     let stage = Stage {
-        // The sums are there twice: of all passes so far, and of the one that runs.
-        engine: &engine.beside(plan.input.bytes() + 2 * whole.bytes()),
+        engine: &plan.beside(engine),
         batch: plan.input.batch(),
         unit: match plan.input.kind {
             InputKind::Prompts => "prompts",
@@ -117,6 +115,22 @@ pub fn record<'a>(
 }
 
 impl<'a> RecordPlan<'a> {
+    /// The engine beside what is held. The sums are there up to four times: of all passes so far, of the one that is
+    /// through, and that as tables and as the bytes of its part.
+    fn beside<'m>(&self, engine: &Engine<'m>) -> Engine<'m> {
+        engine.beside(self.input.bytes() + 4 * self.nothing_yet(engine).bytes())
+    }
+
+    /// How many passes there will be, and bytes of the sums that each leaves, at most.
+    ///
+    /// # Errors
+    /// Not even the longest sequence has room.
+    pub fn passes(&self, engine: &Engine<'_>) -> Result<(usize, u64), ExperimentError> {
+        let budget = PassBudget::of(&self.beside(engine), self.input)?;
+        let bytes = self.nothing_yet(engine).bytes();
+        Ok((budget.passes(self.input).len(), bytes))
+    }
+
     fn nothing_yet(&self, engine: &Engine<'_>) -> Recording<'a> {
         let units = self.input.units.len();
         Recording {

@@ -88,13 +88,13 @@ impl<'a> RecordFiles<'a> {
             path: parts.clone(),
             why,
         })?;
-        let of_name = files.into_iter().filter(|file| {
-            let pass = file
-                .strip_suffix(name)
-                .and_then(|rest| rest.strip_suffix('-'));
-            pass.is_some()
+        let numbered = files.into_iter().filter_map(|file| {
+            let pass = file.strip_suffix(name)?.strip_suffix('-')?;
+            Some((pass.parse::<usize>().ok()?, parts.join(file)))
         });
-        Ok(of_name.map(|file| parts.join(file)).collect())
+        let mut numbered: Vec<(usize, PathBuf)> = numbered.collect();
+        numbered.sort();
+        Ok(numbered.into_iter().map(|(_, path)| path).collect())
     }
 }
 

@@ -61,12 +61,22 @@ fn a_stopped_run_goes_on_to_the_same_files() {
     fs::rename(&out, &kept).unwrap();
     for name in &names {
         copy(&kept, &out);
+        // Files of others are neither taken for parts nor removed.
+        let others = ["backup-activations.safetensors", "20261129-mine.parquet"];
+        let others = others.map(|other| out.join("parts").join(other));
+        others
+            .iter()
+            .for_each(|other| fs::write(other, "mine").unwrap());
         let path = out.join("parts").join(name);
         let mut bytes = fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(&path, bytes).unwrap();
         succeed(&resume);
+        for other in others {
+            fs::remove_file(other).unwrap();
+        }
+        fs::remove_dir(out.join("parts")).unwrap();
         assert_eq!(result(&out), result(&whole), "{name}");
         if name != names.last().unwrap() {
             fs::remove_dir_all(&out).unwrap();
