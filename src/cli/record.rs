@@ -25,7 +25,7 @@ use crate::experiment::record::{
 use crate::io_class::{
     Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, matched_draws,
 };
-use crate::report::{RecordFiles, RunInfo, expected_bytes};
+use crate::report::{OutDir, RecordFiles, RunInfo, expected_bytes};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -136,11 +136,7 @@ impl Record {
         };
         let found = command.run(|run, engine| {
             if let Some(out) = anew {
-                let (passes, sums) = plan.passes(engine)?;
-                // What several passes wrote is there twice when it is joined.
-                let needed = passes as u64 * sums + if passes > 1 { 2 } else { 1 } * bytes;
-                let enough = out.check_space(needed);
-                enough.map_err(|why| ExperimentError::Store(why.into()))?;
+                check_space(out, plan.passes(engine)?, bytes)?;
             }
             let sink = files.as_mut().map(|files| files as &mut dyn RecordSink);
             record(run, engine, &plan, sink)
@@ -158,17 +154,21 @@ impl Record {
             Ok(vec![("class_activity.json", activities)])
         };
         command.finish(counts, write, &activities, || {
-            let heading = view::Heading {
-                model: &self.model.model,
-                units: input.units.len(),
-                unit_name: input.kind.units(),
-                tokens: input.rows(),
-                layers,
-                fold: self.run.class.fold,
-                draws: self.draws,
-            };
+            let heading = self.heading(&input, layers);
             view::print(&activities, &heading, &sets);
         })
+    }
+
+    fn heading(&self, input: &RecordInput, layers: Range<usize>) -> view::Heading<'_> {
+        view::Heading {
+            model: &self.model.model,
+            units: input.units.len(),
+            unit_name: input.kind.units(),
+            tokens: input.rows(),
+            layers,
+            fold: self.run.class.fold,
+            draws: self.draws,
+        }
     }
 
     /// The classes that have neurons in the recorded layers, each with its draws.
@@ -195,6 +195,18 @@ impl Record {
         let treatments = Class::ALL.into_iter().filter_map(of_class);
         Ok(treatments.collect::<Result<_, ClassError>>()?)
     }
+}
+
+/// Whether the disk has room for the sums of so many passes, and for tables of `bytes`, which are there twice while
+/// those of several passes are joined.
+fn check_space(
+    out: &OutDir,
+    (passes, sums): (usize, u64),
+    bytes: u64,
+) -> Result<(), ExperimentError> {
+    let copies = if passes > 1 { 2 } else { 1 };
+    let enough = out.check_space(passes as u64 * sums + copies * bytes);
+    enough.map_err(|why| ExperimentError::Store(why.into()))
 }
 
 /// For `run.json`.
