@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::engine::{Engine, EngineError, Readout, check_edits};
 use crate::hooks::{Condition, EditCount, Observer};
-use crate::hub::gguf::GgufFile;
 use crate::hub::{DownloadProgress, HubError, ModelFiles, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, Model, ModelError};
 use crate::prompts::{Document, Documents, PromptSet};
@@ -34,9 +33,6 @@ pub enum OpenError {
     /// Its tokenizer.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// A GGUF model of no files.
-    #[error("a GGUF model of no files")]
-    NoParts,
     /// The tokenizer in a GGUF file.
     #[error("cannot use {}", path.display())]
     Gguf {
@@ -47,35 +43,31 @@ pub enum OpenError {
     },
 }
 
-/// The header of the GGUF file that has a model's metadata: of its only part, or of the first.
-pub(crate) fn gguf_header(parts: &[PathBuf]) -> Result<GgufFile, OpenError> {
-    let first = parts.first().ok_or(OpenError::NoParts)?;
-    Ok(GgufFile::open(first).map_err(HubError::from)?)
-}
-
-/// The tokenizer among a model's files.
+/// A model's checkpoint and its tokenizer. The header of a GGUF file, which has what both need, is read once.
 ///
 /// # Errors
-/// Of a GGUF file with its path.
-pub(crate) fn tokenizer_of(files: &ModelFiles) -> Result<Tokenizer, OpenError> {
+/// Those of the checkpoint, then those of the tokenizer.
+pub(crate) fn open_files(files: &ModelFiles) -> Result<(Checkpoint, Tokenizer), OpenError> {
     match files {
         ModelFiles::Gguf(parts) => {
-            let header = gguf_header(parts)?;
-            Tokenizer::from_gguf(&header).map_err(|source| OpenError::Gguf {
+            let (checkpoint, header) = Checkpoint::open_gguf(parts)?;
+            let tokenizer = Tokenizer::from_gguf(&header).map_err(|source| OpenError::Gguf {
                 path: header.path.clone(),
                 source,
-            })
+            });
+            Ok((checkpoint, tokenizer?))
         }
         ModelFiles::Folder {
             config,
             tokenizer,
             tokenizer_config,
             ..
-        } => Ok(Tokenizer::from_files(
-            tokenizer,
-            tokenizer_config.as_deref(),
-            Some(config),
-        )?),
+        } => {
+            let checkpoint = Checkpoint::open(files)?;
+            let special = tokenizer_config.as_deref();
+            let tokenizer = Tokenizer::from_files(tokenizer, special, Some(config))?;
+            Ok((checkpoint, tokenizer))
+        }
     }
 }
 
@@ -100,11 +92,11 @@ impl LanguageModel {
         progress: &dyn DownloadProgress,
     ) -> Result<Self, OpenError> {
         let files = locate(name, progress)?.files;
-        let checkpoint = Checkpoint::open(&files)?;
+        let (checkpoint, tokenizer) = open_files(&files)?;
         Ok(Self {
             model: Model::load(checkpoint.clone(), options)?,
             checkpoint,
-            tokenizer: tokenizer_of(&files)?,
+            tokenizer,
         })
     }
 

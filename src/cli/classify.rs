@@ -9,7 +9,7 @@ use super::numbers;
 use super::progress::Meter;
 use super::published::PublishedReport;
 use super::run::{Job, PartArgs};
-use super::setup::{find_model, open_checkpoint, run_info};
+use super::setup::{find_model, run_info, say_what_is_open};
 use super::table::{Columns, count, table_of};
 use super::terminal::print_json_text;
 use crate::io_class::{
@@ -79,7 +79,8 @@ impl Classify {
         // There are no passes to go on with.
         let mut job = Job::claim(&self.output, &PartArgs::default())?;
         let located = find_model(&self.model.model)?;
-        let checkpoint = open_checkpoint(&located)?;
+        let checkpoint = Checkpoint::open(&located.files)?;
+        say_what_is_open(checkpoint.config());
         let config = checkpoint.config();
         let options = LoadOptions {
             max_memory: self.max_memory,

@@ -10,8 +10,8 @@ use super::setup::find_model;
 use super::table::count;
 use super::terminal::print_json;
 use crate::hub::DEFAULT_MODEL;
-use crate::model::{Activation, AttentionSpec, Checkpoint, LoadOptions, MemoryEstimate, Residency};
-use crate::open::tokenizer_of;
+use crate::model::{Activation, AttentionSpec, LoadOptions, MemoryEstimate, Residency};
+use crate::open::open_files;
 use crate::tokens::BosPolicy;
 
 /// Print a model's family, shapes, memory per mode, rope and BOS; reads no weights unless asked to check them
@@ -62,8 +62,8 @@ struct Inspection {
 impl Inspect {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let located = find_model(&self.model)?;
-        let checkpoint = Checkpoint::open(&located.files)?;
-        let (tokenizer, config) = (tokenizer_of(&located.files)?, checkpoint.config());
+        let (checkpoint, tokenizer) = open_files(&located.files)?;
+        let config = checkpoint.config();
         let bos = tokenizer.bos_for(BosPolicy::Auto)?;
         let checked = self.check.then(|| checkpoint.check_weights()).transpose()?;
         let plan = LoadOptions::default().plan(config).ok();

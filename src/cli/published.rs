@@ -7,14 +7,13 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::table::{Columns, count, table_of};
-use crate::hub::gguf::name_of_whole;
+use crate::hub::gguf::{GgufFile, name_of_whole};
 use crate::hub::{LocatedModel, ModelFiles};
 use crate::io_class::{
     COUNT_TOLERANCE, Comparison, MEDIAN_TOLERANCE, ModelName, NeuronTable, PUBLISHED_THRESHOLD,
     PublishedTables, Verdict,
 };
 use crate::model::Checkpoint;
-use crate::open::gguf_header;
 
 /// The paper, as a line of text names it.
 const PAPER: &str = "arXiv 2505.17936";
@@ -78,7 +77,8 @@ fn names(located: &LocatedModel) -> anyhow::Result<Vec<ModelName>> {
             ]
         }
         (ModelFiles::Gguf(parts), _) => {
-            let header = gguf_header(parts)?;
+            let first = parts.first().context("a GGUF model of no files")?;
+            let header = GgufFile::open(first)?;
             let file = last_part(&header.path).map(|name| name_of_whole(&name).to_string());
             let stored = header.metadata.get("general.name");
             let stored = stored.and_then(|name| name.text()).map(str::to_string);

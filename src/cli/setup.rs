@@ -6,7 +6,7 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::progress::Meter;
 use crate::hub::{LocatedModel, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Model, ModelError, Residency};
-use crate::open::tokenizer_of;
+use crate::open::open_files;
 use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
 use crate::tokens::{BosPolicy, Tokenizer};
 
@@ -23,9 +23,11 @@ impl Opened {
     pub fn new(model: &ModelArg, compute: &ComputeArgs) -> anyhow::Result<Self> {
         let options = compute.load_options()?;
         let located = find_model(&model.model)?;
+        let (checkpoint, tokenizer) = open_files(&located.files)?;
+        say_what_is_open(checkpoint.config());
         Ok(Self {
-            checkpoint: open_checkpoint(&located)?,
-            tokenizer: tokenizer_of(&located.files)?,
+            checkpoint,
+            tokenizer,
             located,
             options,
         })
@@ -70,17 +72,14 @@ pub fn find_model(name: &str) -> anyhow::Result<LocatedModel> {
     Ok(locate(name, &Meter::new())?)
 }
 
-/// The model's checkpoint; says once what its files leave open, and what in them is not known here.
-pub fn open_checkpoint(located: &LocatedModel) -> anyhow::Result<Checkpoint> {
-    let checkpoint = Checkpoint::open(&located.files)?;
-    let config = checkpoint.config();
+/// Says once what a model's files leave open, and what in them is not known here.
+pub fn say_what_is_open(config: &Config) {
     for assumed in &config.assumed {
         notice!("assumed: {assumed}");
     }
     for warning in &config.warnings {
         notice!("warning: {warning}");
     }
-    Ok(checkpoint)
 }
 
 /// The BOS policy, and what comes of it.

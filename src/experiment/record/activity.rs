@@ -121,7 +121,7 @@ impl<'s> ClassActivity<'s> {
                 (None, Some(layer)) => (&mut self.by_layer, layer),
                 _ => return None,
             };
-            let to = to.chunks_mut(slots).nth(at as usize)?;
+            let to = to.get_mut(at as usize * slots..)?.get_mut(..slots)?;
             if row.sums.len() != slots {
                 return None;
             }
