@@ -13,18 +13,18 @@ use super::cli::{columns, fail, file, json, succeed};
 use super::common::goldens;
 use super::shards::{arguments, known_facts, result};
 
-/// Sends a run a signal after `delay`, and waits for its end.
-fn ended(args: &[&str], delay: Duration, signal: i32) {
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("gatelens"))
+/// Sends a run a signal after `delay`, and waits for its end; what it said.
+fn ended(args: &[&str], delay: Duration, signal: i32) -> String {
+    let child = Command::new(assert_cmd::cargo::cargo_bin!("gatelens"))
         .args(args)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     std::thread::sleep(delay);
     // SAFETY: the child was not waited for, so its id is its own.
     unsafe { libc::kill(child.id() as libc::pid_t, signal) };
-    child.wait().unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()
 }
 
 /// Numbers in 0..1, the same in every run of the tests.
@@ -51,7 +51,7 @@ fn parts(out: &Path) -> Vec<std::path::PathBuf> {
 pub fn stop_halfway(args: &[&str], out: &Path, whole: Duration) {
     let mut delay = whole.mul_f64(0.5);
     for _ in 0..12 {
-        ended(args, delay, libc::SIGINT);
+        let message = ended(args, delay, libc::SIGINT);
         if out.join("run.json").exists() {
             fs::remove_dir_all(out).unwrap();
             delay = delay.mul_f64(0.8);
@@ -59,6 +59,8 @@ pub fn stop_halfway(args: &[&str], out: &Path, whole: Duration) {
             assert!(!out.exists(), "what kept nothing leaves nothing");
             delay = delay.mul_f64(1.2);
         } else {
+            let says = |words: &str| message.contains(words);
+            assert!(says("stopped after") && says("--resume"), "{message}");
             return;
         }
     }
