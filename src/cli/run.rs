@@ -165,9 +165,7 @@ impl Job {
             self.info = Some(info);
             return Ok(());
         };
-        // Through bytes, so that both have been read from text.
-        let now: RunInfo = serde_json::from_slice(&info.to_json()?)?;
-        let differences = now.differences(earlier);
+        let differences = info.differences(earlier);
         let (what, way_out) = match self.shard {
             Some(_) => ("a shard", "take another --out"),
             None => ("--resume", "begin anew with --force and without --resume"),
