@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::report::{OutDir, Overwrite, Shards};
+use crate::report::{OutDir, Overwrite, Shards, clear_remains};
 
 /// Join the shards of a run that was made with --shard, and finish it
 ///
@@ -34,6 +34,15 @@ impl Merge {
     ) -> anyhow::Result<()> {
         let absolute = |path: &PathBuf| std::path::absolute(path);
         let folders: Vec<PathBuf> = self.shards.iter().map(absolute).collect::<Result<_, _>>()?;
+        if let ([folder], None) = (folders.as_slice(), &self.out)
+            && clear_remains(folder)? > 0
+        {
+            notice!(
+                "the run in {} was finished before; what was left of its shards is removed",
+                folder.display()
+            );
+            return Ok(());
+        }
         let shards = Shards::read(&folders)?;
         let out = match (&self.out, self.shards.as_slice()) {
             (Some(out), _) => out.clone(),

@@ -22,6 +22,15 @@ pub enum ReportError {
         /// The folder.
         path: PathBuf,
     },
+    /// A page for the folder of a run that was stopped, where it would be in the way of going on.
+    #[error(
+        "the run in {} is not finished, and takes no file from elsewhere; name a file for the page of what is there: --out FILE",
+        path.display()
+    )]
+    PageOfUnfinished {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder holds a run that was stopped by a version that kept it in another way.
     #[error(
         "{} holds a run that an earlier version of gatelens was stopped in, which this one cannot go on with; choose \

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::owned::{Mark, PLAN};
+use super::owned::{Mark, PLAN, RUN};
 use super::parts::{copy_part, files_of};
 use super::run_info::{OutputFile, RunInfo};
 use super::{OutDir, Overwrite, ReportError};
@@ -265,6 +265,23 @@ impl Shards {
         }
         Ok(())
     }
+}
+
+/// Removes what a merge in `folder` left of its shards when it was killed after their run was finished; returns how many
+/// there were.
+///
+/// # Errors
+/// What cannot be read or removed.
+pub fn clear_remains(folder: &Path) -> Result<usize, ReportError> {
+    let finished = Mark::read(folder, RUN).ours().filter(|run| run.finished);
+    let Some(run) = finished else {
+        return Ok(0);
+    };
+    let mut remains = within(folder)?;
+    remains.retain(|shard| shard.plan.identity() == run.identity());
+    let count = remains.len();
+    Shards(remains).remove_within(folder)?;
+    Ok(count)
 }
 
 /// The shard of a folder, where it is one.

@@ -26,7 +26,7 @@ pub use classes::classes_json;
 pub use error::ReportError;
 pub use heat_map::heat_map_svg;
 pub use html::{report_html, verdicts_html, write_report};
-pub use merge::{Shards, shard_folder};
+pub use merge::{Shards, clear_remains, shard_folder};
 pub use out_dir::{OutDir, Overwrite, Placed};
 pub use parts::Parts;
 pub use record::{DensePlan, RecordFiles, context_of, expected_bytes};

@@ -410,8 +410,18 @@ fn verify() {
 #[test]
 fn an_unfinished_run_says_so() {
     let dir = tempfile::tempdir().unwrap();
+    let [path, page] = ["", "page.html"].map(|name| dir.path().join(name));
+    let [path, page] = [&path, &page].map(|path| path.to_str().unwrap());
     write(dir.path(), "plan.json", &run_json("ablate", false));
-    let page = check(dir.path(), 0);
+    // In the folder it would be in the way of --resume.
+    let error = fail(&["report", path]);
+    assert!(
+        error.contains("not finished") && error.contains("--out FILE"),
+        "{error}"
+    );
+    assert!(!dir.path().join("report.html").exists());
+    succeed(&["report", path, "--out", page]);
+    let page = fs::read_to_string(page).unwrap();
     for text in [
         "This run is not finished.",
         "gatelens ablate --out runs/1 --resume",

@@ -303,7 +303,25 @@ fn a_merge_takes_nothing_away() {
     fs::rename(second.join("away"), second.join("parts")).unwrap();
     fs::write(second.join("plan.json"), kept).unwrap();
 
+    // As a kill leaves it between the last file and the removal of the last shard.
+    let away = dir.path().join("away");
+    for name in ["plan.json", "parts"] {
+        fs::create_dir_all(&away).unwrap();
+        assert!(
+            std::process::Command::new("cp")
+                .arg("-r")
+                .arg(second.join(name))
+                .arg(&away)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
     run(&with(&[], &["merge", &shared]));
+    assert!(!second.exists());
+    fs::rename(&away, &second).unwrap();
+    run(&with(&[], &["merge", &shared]));
+    assert!(!second.exists());
     run(&with(&arguments, &["--out", &whole]));
     assert_eq!(result(Path::new(&shared)), result(Path::new(&whole)));
     let merged = json(&Path::new(&shared).join("run.json"));

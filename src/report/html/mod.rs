@@ -51,13 +51,17 @@ pub fn verdicts_html(run: &RunInfo, claims: &[ClaimTest]) -> Vec<u8> {
 /// is.
 ///
 /// # Errors
-/// Those of [`report_html`]; [`ReportError::Changed`] for a page in the folder that is not the run's; a file that cannot
-/// be written.
+/// Those of [`report_html`]; [`ReportError::PageOfUnfinished`] for a run that can still be gone on with;
+/// [`ReportError::Changed`] for a page in the folder that is not the run's; a file that cannot be written.
 pub fn write_report(folder: &Path, to: Option<&Path>) -> Result<PathBuf, ReportError> {
     let html = report_html(folder)?;
     if let Some(path) = to {
         write_file(path, &html)?;
         return Ok(path.to_path_buf());
+    }
+    if !folder.join(RUN).is_file() {
+        let path = folder.to_path_buf();
+        return Err(ReportError::PageOfUnfinished { path });
     }
     let path = folder.join(PAGE);
     let run = Mark::read(folder, RUN).ours();
