@@ -47,6 +47,7 @@ impl Observer for Sum {
 fn batch() -> TokenBatch {
     let sequences = (0..PROMPTS).map(|prompt| Sequence {
         prompt,
+        cluster: prompt,
         ids: (0..TOKENS)
             .map(|i| (100 + 37 * prompt + 11 * i) as u32)
             .collect(),

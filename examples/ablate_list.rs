@@ -23,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let lm = LanguageModel::open(&model)?;
-    let batch = lm.encode(&PromptSet::bundled()?)?;
+    let facts = PromptSet::bundled()?;
+    let batch = lm.encode(&facts)?;
     let set = NeuronSet::new(lm.config(), neurons)?;
     // The table tells which neurons a draw may be made of; its classes are not asked for here.
     let table = NeuronTable::classify(&lm.checkpoint, Fold::Pre, 0.5)?;
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..BootstrapSettings::default()
     };
     println!("metric\tprompts\tclean\tlist\tdraws\tdifference\tp");
-    for effect in ablation.effects(&plan, &settings)? {
+    for effect in ablation.effects(&plan, &facts.prompts, &settings)? {
         let (means, difference) = (effect.means, effect.estimate.difference_to_baseline);
         println!(
             "{:?}, {}\t{}\t{:.4}\t{:.4}\t{:.4?}\t{:.4?}\t{:.3?}",

@@ -2,7 +2,7 @@
 
 use super::table::{ABSENT, Digits, table_of};
 use crate::experiment::{Effect, KnownByRelation, Metric, PromptSubset, Versus};
-use crate::report::view::of_effect;
+use crate::report::view::{of_effect, tests_in_words};
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
 pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
@@ -29,19 +29,48 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
         "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
     );
     outln!("{}", table_of(&columns, of(Metric::TARGET_LOGPROB)));
+    print_clusters(of(Metric::TARGET_LOGPROB));
     print_tests(effects);
 }
 
-/// What the adjusted and the permutation p mean.
-fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone>) {
-    let mut effects = effects.into_iter();
-    let tests = effects
-        .clone()
-        .filter(|effect| effect.estimate.p.is_some())
-        .count();
-    if let Some(floor) = effects.find_map(|effect| effect.estimate.permutation_floor) {
-        outln!("\nHolm: adjusted over all {tests} tests of the run.");
-        outln!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
+/// What the p mean.
+fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect>) {
+    let estimates = effects.into_iter().map(|effect| &effect.estimate);
+    let lines = tests_in_words(estimates);
+    if !lines.is_empty() {
+        outln!("\n{}", lines.join("\n"));
+    }
+}
+
+/// With fewer clusters an interval over them has hardly any degrees of freedom.
+const FEWEST_CLUSTERS: usize = 10;
+
+/// What the effects are where every relation counts alike, and whether there are enough relations.
+fn print_clusters<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
+    let alike = effects.clone().filter_map(|effect| {
+        let alike = effect.clusters_alike?;
+        let difference = alike
+            .difference_to_baseline
+            .unwrap_or(alike.difference_to_clean);
+        Some(format!(
+            "{} {}",
+            effect.class,
+            Digits::Fixed(3).signed(difference)
+        ))
+    });
+    let alike: Vec<String> = alike.collect();
+    let Some(effect) = effects.clone().next().filter(|_| !alike.is_empty()) else {
+        return;
+    };
+    let clusters = effect.clusters;
+    outln!(
+        "\nIntervals are over the {clusters} relations of these prompts. Where every relation counts alike, the difference is:"
+    );
+    outln!("{}", alike.join(", "));
+    if clusters < FEWEST_CLUSTERS {
+        notice!(
+            "warning: {clusters} relations are few: below {FEWEST_CLUSTERS} clusters the intervals are wide and too optimistic"
+        );
     }
 }
 

@@ -41,9 +41,10 @@ fn print_marks(effects: &[Effect], versus: Versus) {
     let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
     outln!("{interval:<2} the 95 % interval does not contain 0");
     if versus == Versus::Baseline {
-        let tests = effects.iter().filter(|e| e.estimate.p.is_some()).count();
+        let tests = effects.iter().filter(|e| e.estimate.p_adjusted.is_some());
         outln!(
-            "{adjusted:<2} also p < 0.05 after Holm's adjustment over all {tests} tests of the run"
+            "{adjusted:<2} also p < 0.05, of the rank among the draws, after Holm's adjustment over all {} cells",
+            tests.count()
         );
     }
 }

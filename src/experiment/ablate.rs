@@ -17,7 +17,7 @@ use super::stage::{NullEdits, Stage};
 use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount};
 use crate::prompts::Prompt;
-use crate::stats::BootstrapSettings;
+use crate::stats::{BootstrapSettings, Clusters};
 use crate::tokens::TokenBatch;
 
 /// What an ablation experiment measured.
@@ -25,6 +25,8 @@ pub struct Ablation {
     conditions: Conditions,
     scores: Scores,
     known: BTreeSet<usize>,
+    /// Of each prompt, see [`Sequence::cluster`](crate::tokens::Sequence::cluster).
+    clusters: BTreeMap<usize, usize>,
     /// Prompts that the edits were run on.
     pub edited_prompts: usize,
     /// Values that the edits of all conditions changed.
@@ -82,6 +84,11 @@ pub fn ablate(
         conditions,
         scores,
         known,
+        clusters: batch
+            .sequences()
+            .iter()
+            .map(|s| (s.prompt, s.cluster))
+            .collect(),
         edited_prompts: edited_prompts.len(),
         changed: ran.changed(),
         reference: resolved.reference,
@@ -108,13 +115,14 @@ impl Ablation {
         })
     }
 
-    /// The effects of the plan that was run, in its order of classes.
+    /// The effects of the plan that was run, in its order of classes; `prompts`, those of the batch, name the relations.
     ///
     /// # Errors
     /// Those of the statistics.
     pub fn effects(
         &self,
         plan: &AblationPlan,
+        prompts: &[Prompt],
         settings: &BootstrapSettings,
     ) -> Result<Vec<Effect>, ExperimentError> {
         let subsets: &[PromptSubset] = match plan.subset {
@@ -126,15 +134,49 @@ impl Ablation {
             for &subset in subsets {
                 for metric in of_facts() {
                     let arms = self.arms(at, subset, metric);
-                    if !arms.class.is_empty() {
-                        let mode = plan.mode.to_string();
-                        effects.push(arms.effect(treatment, mode, *metric, subset, settings)?);
+                    if arms.class.is_empty() {
+                        continue;
                     }
+                    let by_relation = if metric.is_primary() {
+                        arms.by_relation(self.relations(subset, prompts))
+                    } else {
+                        Vec::new()
+                    };
+                    let mode = plan.mode.to_string();
+                    let effect = arms.effect(treatment, mode, *metric, subset, settings)?;
+                    effects.push(Effect {
+                        by_relation,
+                        ..effect
+                    });
                 }
             }
         }
-        adjust(&mut effects);
+        adjust(&mut effects, subsets[0]);
         Ok(effects)
+    }
+
+    /// The prompts of a subset that the edits were run on.
+    fn edited(&self, subset: PromptSubset) -> impl Iterator<Item = usize> {
+        let edited = self.scores.last().into_iter().flat_map(BTreeMap::keys);
+        edited
+            .copied()
+            .filter(move |prompt| subset == PromptSubset::All || self.known.contains(prompt))
+    }
+
+    /// The relations of a subset in the order of their clusters; none where no prompt has one.
+    fn relations(&self, subset: PromptSubset, prompts: &[Prompt]) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let clusters = self.edited(subset).map(|prompt| self.clusters[&prompt]);
+        let first = clusters.filter(|cluster| seen.insert(*cluster));
+        let relation = |cluster: usize| prompts.get(cluster)?.relation.clone();
+        let relations: Vec<Option<String>> = first.map(relation).collect();
+        if relations.iter().all(Option::is_none) {
+            return Vec::new();
+        }
+        relations
+            .into_iter()
+            .map(Option::unwrap_or_default)
+            .collect()
     }
 
     /// A metric of every prompt of a subset, arm by arm, of number `treatment` of the plan's treatments.
@@ -144,20 +186,18 @@ impl Ablation {
             // No statistic takes what is not a number.
             _ => |_: &Score| f64::NAN,
         };
-        let class = self.conditions.class(treatment);
-        let is_in = |prompt: &usize| {
-            let counts = subset == PromptSubset::All || self.known.contains(prompt);
-            counts && self.scores[class].contains_key(prompt)
-        };
+        let prompts: Vec<usize> = self.edited(subset).collect();
         let values = |condition: usize| -> Vec<f64> {
-            let scores = self.scores[condition].iter();
-            let scores = scores.filter(|(prompt, _)| is_in(prompt));
-            scores.map(|(_, score)| read(score)).collect()
+            let scores = prompts
+                .iter()
+                .filter_map(|prompt| self.scores[condition].get(prompt));
+            scores.map(read).collect()
         };
         Arms {
             clean: values(0),
-            class: values(class),
+            class: values(self.conditions.class(treatment)),
             draws: self.conditions.draws(treatment).map(values).collect(),
+            clusters: Clusters::of(prompts.iter().map(|prompt| self.clusters[prompt])),
         }
     }
 
@@ -305,6 +345,7 @@ mod tests {
                 .map(|arm| arm.map(score).into_iter().enumerate().collect())
                 .to_vec(),
             known: BTreeSet::from([0, 1]),
+            clusters: (0..3).map(|prompt| (prompt, prompt)).collect(),
             edited_prompts: 3,
             changed: EditCount::default(),
             reference: None,
@@ -325,11 +366,11 @@ mod tests {
     fn means_and_differences_by_hand() {
         let (ablation, plan) = example();
         let effects = ablation
-            .effects(&plan, &BootstrapSettings::default())
+            .effects(&plan, &[], &BootstrapSettings::default())
             .unwrap();
         assert_eq!(effects.len(), 2 * of_facts().count(), "known and all");
         let close = |found: f64, expected: f64| {
-            assert!((found - expected).abs() < 1e-12, "{found} {expected}")
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}")
         };
         let known = &effects[0];
         assert_eq!(
@@ -344,12 +385,10 @@ mod tests {
         close(known.draw_means[1], -1.55);
         close(known.difference_to_clean, -1.5);
         close(known.estimate.difference_to_baseline.unwrap(), -1.25);
+        // Differences -1 and -2: standard error 1/2; t(0.975; 1) = 12.706205.
         let ci = known.clean_ci.unwrap();
-        assert_eq!(
-            (ci.low, ci.high),
-            (-2.0, -1.0),
-            "two prompts: the bootstrap's ends are the pairs themselves"
-        );
+        close(ci.low, -1.5 - 6.353_102_368);
+        close(ci.high, -1.5 + 6.353_102_368);
         // class means 2 top-1 answers lost of 2; the draws lose none
         let top1 = effects
             .iter()
@@ -368,24 +407,48 @@ mod tests {
     }
 
     #[test]
-    fn holm_runs_over_all_tests_of_the_run() {
+    fn holm_runs_over_the_primary_tests_alone() {
         let (ablation, plan) = example();
         let effects = ablation
-            .effects(&plan, &BootstrapSettings::default())
+            .effects(&plan, &[], &BootstrapSettings::default())
             .unwrap();
-        let tested = effects.iter().filter(|e| e.estimate.p.is_some()).count() as f64;
-        let smallest = effects
-            .iter()
-            .filter(|e| e.estimate.p.is_some())
-            .min_by(|a, b| a.estimate.p.partial_cmp(&b.estimate.p).unwrap())
-            .unwrap();
-        let expected = (smallest.estimate.p.unwrap() * tested).min(1.0);
-        assert!((smallest.estimate.p_adjusted.unwrap() - expected).abs() < 1e-12);
-        for effect in effects.iter().filter(|e| e.estimate.p.is_none()) {
-            assert!(
-                effect.estimate.p_adjusted.is_none(),
-                "nothing varies there: {effect:?}"
-            );
-        }
+        let (primary, described) = effects.split_first().unwrap();
+        // Farther out than both draws: 1 of 3; one class, so one test.
+        let third = Some(1.0 / 3.0);
+        assert_eq!(primary.estimate.permutation_p, third);
+        assert_eq!(primary.estimate.p_adjusted, third);
+        assert!(described.iter().all(|e| e.estimate.p_adjusted.is_none()));
+        assert!(described.iter().any(|e| e.estimate.permutation_p.is_some()));
+    }
+
+    #[test]
+    fn relations_are_clusters_and_told_apart() {
+        let (mut ablation, plan) = example();
+        ablation.known.insert(2);
+        ablation.clusters = BTreeMap::from([(0, 0), (1, 1), (2, 0)]);
+        let prompt = |relation: &str| Prompt {
+            relation: Some(relation.to_string()),
+            ..Prompt::new("", "a", "a", "x").unwrap()
+        };
+        let prompts = ["capital", "river", "capital"].map(prompt);
+        let effects = ablation.effects(&plan, &prompts, &BootstrapSettings::default());
+        let effect = &effects.unwrap()[0];
+        assert_eq!((effect.prompts, effect.clusters), (3, 2));
+        let close = |found: f64, expected: f64| {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}")
+        };
+        // Capitals lose 1.0 and 0.5, the river 2.0; the draws .3 and 0, and .2.
+        let [capital, river] = &effect.by_relation[..] else {
+            panic!("two relations")
+        };
+        assert_eq!((capital.relation.as_str(), capital.prompts), ("capital", 2));
+        close(capital.differences.difference_to_clean, -0.75);
+        close(capital.differences.difference_to_baseline.unwrap(), -0.6);
+        assert_eq!((river.relation.as_str(), river.prompts), ("river", 1));
+        close(river.differences.difference_to_baseline.unwrap(), -1.8);
+        let alike = effect.clusters_alike.unwrap();
+        close(alike.difference_to_clean, (-0.75 - 2.0) / 2.0);
+        close(alike.difference_to_baseline.unwrap(), (-0.6 - 1.8) / 2.0);
+        close(effect.difference_to_clean, -3.5 / 3.0);
     }
 }

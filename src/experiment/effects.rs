@@ -9,7 +9,7 @@ use super::outcome::PromptSubset;
 use super::plan::Treatment;
 use super::window::LayerWindow;
 use crate::stats::{
-    BootstrapSettings, Contrast, Interval, bootstrap_mean, contrast, holm_present, mean,
+    BootstrapSettings, Clusters, Contrast, Interval, Table, contrast, holm_present, mean,
 };
 
 /// Means over the prompts.
@@ -29,13 +29,17 @@ pub struct ArmMeans {
 pub struct Estimate {
     /// Class minus the mean of the draws.
     pub difference_to_baseline: Option<f64>,
-    /// 95 % interval, over units and draws.
+    /// 95 % interval, over units and draws: of the class minus one fresh random set.
     pub baseline_ci: Option<Interval>,
-    /// p of the difference to the baseline, two-sided.
+    /// 95 % interval of the class minus the average over all random sets.
+    #[serde(default)]
+    pub average_set_ci: Option<Interval>,
+    /// p of the difference to the baseline, two-sided, by Student's t; nothing is decided by it.
     pub p: Option<f64>,
-    /// The same, Holm-adjusted over all tests of the run.
+    /// The p that decides, Holm-adjusted over the run's primary tests: of the rank among the draws, where there are any. Absent
+    /// for what is described and no primary test.
     pub p_adjusted: Option<f64>,
-    /// Two-sided permutation p among the draws.
+    /// Two-sided p of the rank among the draws.
     pub permutation_p: Option<f64>,
     /// The smallest permutation p that this number of draws can give.
     pub permutation_floor: Option<f64>,
@@ -46,6 +50,7 @@ impl From<Contrast> for Estimate {
         Self {
             difference_to_baseline: Some(contrast.estimate),
             baseline_ci: contrast.interval,
+            average_set_ci: contrast.average_interval,
             p: contrast.p,
             p_adjusted: None,
             permutation_p: contrast.permutation_p,
@@ -54,10 +59,17 @@ impl From<Contrast> for Estimate {
     }
 }
 
-/// Adjusts the p of all tests of a run.
-pub(super) fn adjust_all<'e>(estimates: impl IntoIterator<Item = &'e mut Estimate>) {
-    let estimates: Vec<&mut Estimate> = estimates.into_iter().collect();
-    let raw: Vec<Option<f64>> = estimates.iter().map(|estimate| estimate.p).collect();
+impl Estimate {
+    /// The p that decides: of the rank, where something was drawn.
+    pub fn deciding_p(&self) -> Option<f64> {
+        self.permutation_p.or(self.p)
+    }
+}
+
+/// Adjusts the p that decide, of the primary tests of a run.
+pub(super) fn adjust_all<'e>(primary: impl IntoIterator<Item = &'e mut Estimate>) {
+    let estimates: Vec<&mut Estimate> = primary.into_iter().collect();
+    let raw: Vec<Option<f64>> = estimates.iter().map(|e| e.deciding_p()).collect();
     for (estimate, adjusted) in estimates.into_iter().zip(holm_present(&raw)) {
         estimate.p_adjusted = adjusted;
     }
@@ -79,6 +91,9 @@ pub struct Effect {
     pub subset: PromptSubset,
     /// Number of prompts.
     pub prompts: usize,
+    /// Clusters that they form, over which the intervals are: relations where the prompts have them, or documents.
+    #[serde(default)]
+    pub clusters: usize,
     /// Neurons of the class.
     pub neurons: usize,
     /// Neurons of a baseline draw; fewer than `neurons` where the class fills more than half of a layer.
@@ -92,13 +107,40 @@ pub struct Effect {
     pub draw_means: Vec<f64>,
     /// Class minus clean, mean over prompts.
     pub difference_to_clean: f64,
-    /// 95 % percentile bootstrap interval over prompts.
+    /// 95 % interval over clusters of prompts, by Student's t.
     pub clean_ci: Option<Interval>,
     /// The class against its draws.
     #[serde(flatten)]
     pub estimate: Estimate,
     /// Difference to the baseline in units of its spread under the null.
     pub standardised_effect: Option<f64>,
+    /// The same differences where every cluster counts alike; absent where each prompt is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters_alike: Option<Differences>,
+    /// The same differences by relation, of the primary metric.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_relation: Vec<RelationEffect>,
+}
+
+/// Of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Differences {
+    /// Class minus clean.
+    pub difference_to_clean: f64,
+    /// Class minus the mean of the draws; absent without draws.
+    pub difference_to_baseline: Option<f64>,
+}
+
+/// What a class does to the facts of one relation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RelationEffect {
+    /// The relation; empty for a prompt that has none.
+    pub relation: String,
+    /// Its prompts.
+    pub prompts: usize,
+    /// Means over them.
+    #[serde(flatten)]
+    pub differences: Differences,
 }
 
 impl Effect {
@@ -110,9 +152,11 @@ impl Effect {
     }
 }
 
-/// Adjusts the p of all effects of a run.
-pub(super) fn adjust<'e>(effects: impl IntoIterator<Item = &'e mut Effect>) {
-    adjust_all(effects.into_iter().map(|effect| &mut effect.estimate));
+/// Adjusts the p of the primary effects of a run: those of the primary metric on `subset`.
+pub(super) fn adjust<'e>(effects: impl IntoIterator<Item = &'e mut Effect>, subset: PromptSubset) {
+    let effects = effects.into_iter();
+    let primary = effects.filter(|e| e.metric.is_primary() && e.subset == subset);
+    adjust_all(primary.map(|effect| &mut effect.estimate));
 }
 
 /// A number per unit, prompt or document, in the same order in every arm.
@@ -121,9 +165,60 @@ pub(super) struct Arms {
     pub clean: Vec<f64>,
     pub class: Vec<f64>,
     pub draws: Vec<Vec<f64>>,
+    /// Which units belong together.
+    pub clusters: Clusters,
 }
 
 impl Arms {
+    /// The class beside its draws.
+    pub fn table(&self) -> Table<'_> {
+        Table {
+            class: &self.class,
+            draws: &self.draws,
+            clusters: &self.clusters,
+        }
+    }
+
+    /// Of each unit, the class minus clean and minus the mean of the draws.
+    fn differences(&self) -> (Vec<f64>, Option<Vec<f64>>) {
+        let pairs = self.class.iter().zip(&self.clean);
+        let to_clean = pairs.map(|(class, clean)| class - clean).collect();
+        let of_draws = |unit: usize| {
+            let draws: Vec<f64> = self.draws.iter().map(|draw| draw[unit]).collect();
+            Some(self.class[unit] - mean(&draws)?)
+        };
+        (to_clean, (0..self.class.len()).map(of_draws).collect())
+    }
+
+    /// The differences where every cluster counts alike.
+    fn clusters_alike(&self) -> Option<Differences> {
+        if self.clusters.count() == self.clusters.units() {
+            return None;
+        }
+        let (to_clean, to_draws) = self.differences();
+        let alike = |values: Vec<f64>| self.clusters.mean_of_clusters(&values);
+        Some(Differences {
+            difference_to_clean: alike(to_clean)?,
+            difference_to_baseline: to_draws.and_then(alike),
+        })
+    }
+
+    /// The differences cluster by cluster; `relations` are their names.
+    pub fn by_relation(&self, relations: Vec<String>) -> Vec<RelationEffect> {
+        let (to_clean, to_draws) = self.differences();
+        let to_clean = self.clusters.means(&to_clean);
+        let to_draws = to_draws.map(|values| self.clusters.means(&values));
+        let of_cluster = |(cluster, relation)| RelationEffect {
+            relation,
+            prompts: self.clusters.size(cluster),
+            differences: Differences {
+                difference_to_clean: to_clean[cluster],
+                difference_to_baseline: to_draws.as_ref().map(|means| means[cluster]),
+            },
+        };
+        relations.into_iter().enumerate().map(of_cluster).collect()
+    }
+
     /// The comparison of the class with clean and with the draws.
     pub fn effect(
         self,
@@ -133,20 +228,18 @@ impl Arms {
         subset: PromptSubset,
         settings: &BootstrapSettings,
     ) -> Result<Effect, ExperimentError> {
+        let (to_clean, _) = self.differences();
+        let against_clean = self.clusters.mean(&to_clean, settings.level);
+        let against_draws = (!self.draws.is_empty())
+            .then(|| contrast(self.table(), settings))
+            .transpose()?;
+        let clusters_alike = self.clusters_alike();
         let Arms {
             clean,
             class,
             draws,
+            clusters,
         } = self;
-        let to_clean: Vec<f64> = class
-            .iter()
-            .zip(&clean)
-            .map(|(class, clean)| class - clean)
-            .collect();
-        let against_clean = bootstrap_mean(&to_clean, settings);
-        let against_draws = (!draws.is_empty())
-            .then(|| contrast(&class, &draws, settings))
-            .transpose()?;
         let draws_mean = mean(&draws.concat());
         Ok(Effect {
             layers: treatment.layers,
@@ -155,6 +248,7 @@ impl Arms {
             metric,
             subset,
             prompts: class.len(),
+            clusters: clusters.count(),
             neurons: treatment.neurons.len(),
             baseline_neurons: treatment.baseline.first().map_or(0, |set| set.len()),
             draws: draws.len(),
@@ -165,9 +259,11 @@ impl Arms {
             },
             draw_means: draws.iter().filter_map(|draw| mean(draw)).collect(),
             difference_to_clean: mean(&to_clean).unwrap_or(f64::NAN),
-            clean_ci: against_clean.map(|bootstrap| bootstrap.interval),
+            clean_ci: against_clean.map(|mean| mean.interval),
             estimate: against_draws.map(Estimate::from).unwrap_or_default(),
             standardised_effect: against_draws.and_then(|c| c.standardised),
+            clusters_alike,
+            by_relation: Vec::new(),
         })
     }
 }

@@ -136,6 +136,11 @@ impl Metric {
         of: Source::Subject,
     };
 
+    /// Whether the tests of a run are of it: Holm's family is one test a class. All other metrics are described.
+    pub fn is_primary(&self) -> bool {
+        [Metric::TARGET_LOGPROB, Metric::LOSS, Metric::ATTRIBUTE_RATE].contains(self)
+    }
+
     /// Whether it is one of running text.
     pub fn is_of_text(&self) -> bool {
         matches!(self.of, Source::Token(_))

@@ -1,10 +1,13 @@
 //! What a run is made of: units under conditions, and what is measured of them, pass by pass.
 
+use std::collections::BTreeMap;
+
 use super::ExperimentError;
 use super::groups::{groups, tokens_per_pass};
 use super::part::{PlannedPass, Sharing, Tables};
 use crate::engine::{Engine, EngineError, Progress, Readout};
 use crate::hooks::{Condition, EditCount, Observer};
+use crate::stats::Clusters;
 use crate::tokens::TokenBatch;
 
 /// Reads numbers off a pass: what rows of logits or sites it asks for, and what it makes of them.
@@ -111,6 +114,12 @@ pub struct Stage<'s> {
     pub sharing: Sharing,
     /// Whether an edit may change nothing.
     pub null_edits: NullEdits,
+}
+
+/// The clusters of a batch's prompts, prompts ascending.
+pub(super) fn clusters_of(batch: &TokenBatch) -> Clusters {
+    let by_prompt = batch.sequences().iter().map(|s| (s.prompt, s.cluster));
+    Clusters::of(by_prompt.collect::<BTreeMap<usize, usize>>().into_values())
 }
 
 /// Every condition on every unit, in as many passes as memory asks for.

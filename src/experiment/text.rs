@@ -19,7 +19,7 @@ use super::score::{TokenScore, entropy, log_sum_exp};
 use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
 use crate::engine::{Engine, LogitBlock, Readout};
 use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
-use crate::stats::BootstrapSettings;
+use crate::stats::{BootstrapSettings, Clusters};
 use crate::tokens::{TokenBatch, Window};
 
 /// A position of a text under a condition, as a part keeps it.
@@ -222,7 +222,7 @@ impl TextAblation {
                 effects.push(arms.effect(treatment, mode, *metric, PromptSubset::All, settings)?);
             }
         }
-        adjust(&mut effects);
+        adjust(&mut effects, PromptSubset::All);
         Ok(effects)
     }
 
@@ -237,6 +237,7 @@ impl TextAblation {
             clean: values(0),
             class: values(self.conditions.class(treatment)),
             draws: self.conditions.draws(treatment).map(values).collect(),
+            clusters: Clusters::alone(self.documents),
         }
     }
 }

@@ -308,6 +308,7 @@ mod tests {
         let len = prompt_len + fed;
         Sequence {
             prompt,
+            cluster: prompt,
             ids: vec![1; len],
             offsets: vec![None; len],
             prompt_len,

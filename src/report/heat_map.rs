@@ -95,8 +95,8 @@ impl Grid<'_> {
         if self.panels().len() > 1 {
             let [interval, adjusted] = [Evidence::Interval, Evidence::Adjusted].map(Evidence::mark);
             notes.push(format!(
-                "{interval} 95 % interval over prompts and draws without 0; {adjusted} also p < 0.05 after Holm's \
-                 adjustment over all tests of the run."
+                "{interval} 95 % interval over prompts and draws without 0; {adjusted} also p < 0.05, of the rank among \
+                 the draws, after Holm's adjustment over all cells."
             ));
         }
         notes

@@ -1,10 +1,10 @@
 //! Tables as they are read, on a terminal and on a page: the columns of each kind of row, and the texts that these make.
 
-use super::number::{Digits, count, p_value};
-use crate::experiment::Effect;
+use super::number::{Digits, count, p_value, plural};
 use crate::experiment::rank::{Exact, RankedNeuron};
 use crate::experiment::record::Activity;
 use crate::experiment::verify::Verdict;
+use crate::experiment::{Effect, Estimate};
 
 /// Where the texts of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +108,38 @@ pub fn of_effect<'a>(digits: Digits) -> Columns<'a, Effect> {
         .number("difference to baseline\n[95 % interval]", move |e| {
             digits.with_interval(e.estimate.difference_to_baseline, e.estimate.baseline_ci)
         })
-        .number("p", |e| p_value(e.estimate.p))
+        .number("p\n(t)", |e| p_value(e.estimate.p))
+        .number("p\n(rank)", |e| p_value(e.estimate.permutation_p))
         .number("p\n(Holm)", |e| p_value(e.estimate.p_adjusted))
-        .number("p\n(perm.)", |e| p_value(e.estimate.permutation_p))
+}
+
+/// What the three p of some estimates are; nothing without draws.
+pub fn tests_in_words<'e>(estimates: impl IntoIterator<Item = &'e Estimate>) -> Vec<String> {
+    let tested: Vec<&Estimate> = estimates
+        .into_iter()
+        .filter(|e| e.permutation_p.is_some())
+        .collect();
+    let floor = tested
+        .iter()
+        .find_map(|estimate| estimate.permutation_floor);
+    let Some(floor) = floor else {
+        return Vec::new();
+    };
+    let primary = tested
+        .iter()
+        .filter(|estimate| estimate.p_adjusted.is_some())
+        .count();
+    let [least, decisive] = [floor, (floor * primary as f64).min(1.0)].map(|p| p_value(Some(p)));
+    vec![
+        "t: Student's, of the interval; it decides nothing, since random sets have heavy tails."
+            .to_string(),
+        format!("rank: among the draws; so many draws cannot give less than {least}."),
+        format!(
+            "Holm: the rank's p adjusted over the {} of the run; with so many draws not less than {decisive} for the \
+             smallest. Whatever has none is described, not tested.",
+            plural(primary, "primary test")
+        ),
+    ]
 }
 
 /// The columns of what a class does.

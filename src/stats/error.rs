@@ -48,6 +48,16 @@ pub enum StatsError {
         /// Prompts of the draw.
         found: usize,
     },
+    /// The clusters are of another number of prompts.
+    #[error(
+        "there are values for {prompts} prompts, and clusters of {clustered}; give each prompt its cluster"
+    )]
+    ClusterCount {
+        /// Prompts of the class.
+        prompts: usize,
+        /// Prompts that have a cluster.
+        clustered: usize,
+    },
     /// Two tables of one class have different numbers of draws.
     #[error(
         "the class has {first} random draws in one sample of prompts and {second} in the other; use the same"
@@ -79,11 +89,8 @@ pub enum StatsError {
         /// The level that was asked for.
         level: f64,
     },
-    /// Too few bootstrap resamples to place both ends of an interval.
-    #[error(
-        "{resamples} bootstrap resamples cannot place the ends of an interval; use at least {minimum}, \
-         better 10000"
-    )]
+    /// Too few shuffles to tell anything.
+    #[error("{resamples} shuffles cannot tell anything; use at least {minimum}, better 10000")]
     Resamples {
         /// The number that was asked for.
         resamples: usize,

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, Normal};
 
-use super::bootstrap::BootstrapSettings;
+use super::settings::BootstrapSettings;
 use super::summary::{Interval, mean, sample_variance};
 
 /// An estimate with its interval and a p.

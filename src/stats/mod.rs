@@ -1,11 +1,11 @@
 //! How sure are we? Estimates with their intervals, from numbers alone.
 //!
-//! Everything here takes plain `f64` slices, one value per prompt, and knows nothing of models, neurons or
+//! Everything here takes plain `f64` slices, one value per unit (a prompt, say), and knows nothing of models, neurons or
 //! files. These questions are answered:
 //!
-//! - [`bootstrap_mean`]: how far may the mean of paired differences be off, had other prompts been asked?
+//! - [`Clusters`]: how far may the mean of paired differences be off, had other facts, subjects or documents been asked?
 //! - [`contrast`]: is a neuron class different from matched random sets, given that both the prompts *and* the
-//!   random sets are samples? [`permutation_p`] answers the same from ranks alone.
+//!   random sets are samples? [`permutation_p`] and [`sequential_rank`] answer the same from ranks alone.
 //! - [`rank_correlation`], [`shuffled_labels`], [`share_against_half`]: do values rise, do two groups differ, is a share
 //!   more than half?
 //! - [`holm`]: what remains once many such tests are read together?
@@ -16,23 +16,27 @@
 //! Where it stops: which prompts, conditions and tests are compared is the experiment's business, and how an
 //! estimate is printed is the report's.
 
-mod bootstrap;
+mod clusters;
 mod contrast;
 mod error;
 mod groups;
 mod multiple;
 mod permutation;
 mod rank;
+mod sequential;
+mod settings;
 #[cfg(test)]
 mod simulations;
 mod summary;
 mod variance;
 
-pub use bootstrap::{Bootstrap, BootstrapSettings, bootstrap_mean};
+pub use clusters::{ClusteredMean, Clusters};
 pub use contrast::{Contrast, Table, contrast, contrast_of_two};
 pub use error::{StatsError, ValueSource};
 pub use groups::{Tested, share_against_half, shuffled_labels};
 pub use multiple::{holm, holm_present};
 pub use permutation::{permutation_floor, permutation_p};
 pub use rank::{RankCorrelation, rank_correlation};
+pub use sequential::{EXCEEDANCES, Rank, rank_floor, sequential_rank};
+pub use settings::BootstrapSettings;
 pub use summary::{Interval, mean, median, quantile, sample_sd, sample_variance};

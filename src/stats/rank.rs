@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::bootstrap::BootstrapSettings;
+use super::settings::BootstrapSettings;
 use super::summary::{Interval, mean};
 
 /// A rank correlation with its uncertainty.

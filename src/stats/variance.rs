@@ -2,6 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use super::clusters::Clusters;
 use super::summary::{Interval, mean};
 
 /// Per prompt, the mean over draws.
@@ -12,31 +13,29 @@ pub(super) fn prompt_means(draws: &[Vec<f64>]) -> Vec<f64> {
         .collect()
 }
 
-/// s²: variance of what is left of the [draws, prompts] table without its draw and prompt means.
+/// Variance of the mean over prompts of what is left of the [draws, prompts] table without its draw and prompt means: s²/n
+/// where every prompt is its own cluster.
 ///
-/// `None` for fewer than 2 draws or 2 prompts.
-pub(super) fn interaction_variance(draws: &[Vec<f64>]) -> Option<f64> {
+/// `None` for fewer than 2 draws or 2 clusters.
+pub(super) fn interaction_variance(draws: &[Vec<f64>], clusters: &Clusters) -> Option<f64> {
+    let freedom = draws.len().checked_sub(1).filter(|freedom| *freedom > 0)?;
     let prompt_means = prompt_means(draws);
-    let freedom = draws.len().checked_sub(1)? * prompt_means.len().checked_sub(1)?;
-    if freedom == 0 {
-        return None;
-    }
     let grand_mean = mean(&prompt_means)?;
-    let mut squares = 0.0;
+    let mut sum = 0.0;
     for draw in draws {
         let draw_effect = mean(draw)? - grand_mean;
-        squares += draw
-            .iter()
-            .zip(&prompt_means)
-            .map(|(value, prompt_mean)| (value - prompt_mean - draw_effect).powi(2))
-            .sum::<f64>();
+        let left = draw.iter().zip(&prompt_means);
+        let left: Vec<f64> = left
+            .map(|(value, prompt_mean)| value - prompt_mean - draw_effect)
+            .collect();
+        sum += clusters.variance_of_mean(&left)?;
     }
-    Some(squares / freedom as f64)
+    Some(sum / freedom as f64)
 }
 
 /// The mean squares that the estimate's variance is made of, as variances of a mean.
 pub(super) struct Parts {
-    /// A, with K - 1 degrees of freedom.
+    /// A, or sd²/K, with K - 1 degrees of freedom.
     pub(super) between_draws: f64,
     /// K.
     pub(super) draws: f64,
@@ -46,12 +45,12 @@ pub(super) struct Parts {
 
 /// What a sample of prompts adds to the variance.
 pub(super) struct Sample {
-    /// S, with n - 1 degrees of freedom.
+    /// S, with G - 1 degrees of freedom.
     pub(super) over_prompts: f64,
-    /// C, the share of S that A holds already, with (K - 1)(n - 1).
+    /// C, the share of S that is in the variance between draws already, with (K - 1)(G - 1).
     pub(super) counted_twice: f64,
-    /// n.
-    pub(super) prompts: f64,
+    /// G.
+    pub(super) clusters: f64,
 }
 
 impl Parts {
@@ -63,7 +62,7 @@ impl Parts {
         let mut noise = self.between_draws.powi(2) / draw_freedom;
         let mut least_freedom = draw_freedom;
         for sample in self.samples.iter().filter(adds) {
-            let freedom = sample.prompts - 1.0;
+            let freedom = sample.clusters - 1.0;
             value += sample.over_prompts - sample.counted_twice;
             noise += sample.over_prompts.powi(2) / freedom
                 + sample.counted_twice.powi(2) / (draw_freedom * freedom);
@@ -126,11 +125,13 @@ mod tests {
     fn interaction_is_what_draws_and_prompts_leave() {
         // Rows (0, 0), (0, 2): residuals ±1/2, squares sum to 1, one degree of freedom.
         let table = [vec![0.0, 0.0], vec![0.0, 2.0]];
-        assert_eq!(interaction_variance(&table), Some(1.0));
+        let of = |table: &[Vec<f64>]| interaction_variance(table, &Clusters::alone(table[0].len()));
+        assert_eq!(of(&table), Some(1.0 / 2.0), "s² = 1, by 2 prompts");
         let additive = [vec![1.0, 2.0, 5.0], vec![3.0, 4.0, 7.0]];
-        close(interaction_variance(&additive).unwrap(), 0.0, 1e-30);
-        assert_eq!(interaction_variance(&table[..1]), None);
-        assert_eq!(interaction_variance(&[vec![1.0], vec![2.0]]), None);
+        close(of(&additive).unwrap(), 0.0, 1e-30);
+        assert_eq!(of(&table[..1]), None);
+        assert_eq!(of(&[vec![1.0], vec![2.0]]), None);
+        assert_eq!(interaction_variance(&table, &Clusters::of([5, 5])), None);
     }
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
             samples: vec![Sample {
                 over_prompts,
                 counted_twice: 1.0,
-                prompts: 31.0,
+                clusters: 31.0,
             }],
         };
         let cut_off = parts(0.5).joined().unwrap();

@@ -13,6 +13,9 @@ use super::{Positions, TokenError};
 pub struct Sequence {
     /// Index in the prompt set.
     pub prompt: usize,
+    /// The same number in all sequences that depend on each other: the index of the first prompt of the same relation, or the
+    /// prompt's own.
+    pub cluster: usize,
     /// BOS (by policy), the prompt, and the target without its last token, which nothing follows.
     pub ids: Vec<u32>,
     /// Byte range in the prompt's text of each id; `None` for BOS and target tokens.
@@ -30,6 +33,7 @@ impl Sequence {
     pub fn of_ids(prompt: usize, ids: Vec<u32>) -> Self {
         Self {
             prompt,
+            cluster: prompt,
             offsets: vec![None; ids.len()],
             prompt_len: ids.len(),
             subject: 0..0,
@@ -257,6 +261,7 @@ mod tests {
         }
         Sequence {
             prompt,
+            cluster: prompt,
             ids,
             offsets,
             prompt_len,

@@ -1,5 +1,6 @@
 //! A prompt set -> a batch, with every prompt that the tokenizer cannot serve reported at once.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::batch::{Sequence, TokenBatch};
@@ -60,9 +61,16 @@ fn batch(
     let bos = tokenizer.bos_for(bos)?;
     let mut sequences = Vec::with_capacity(set.prompts.len());
     let mut problems = Problems::default();
+    let mut first_of_relation = HashMap::new();
     for (index, prompt) in set.prompts.iter().enumerate() {
+        let relation = prompt.relation.as_deref();
+        let cluster = relation.map_or(index, |r| *first_of_relation.entry(r).or_insert(index));
         let encoded = without_target(index, prompt, tokenizer, bos);
         let sequence = encoded.and_then(|encoded| finish(encoded, prompt));
+        let sequence = sequence.map(|sequence| Sequence {
+            cluster,
+            ..sequence
+        });
         sequences.extend(problems.keep(&prompt.id, sequence));
     }
     problems.finish(&set.name)?;

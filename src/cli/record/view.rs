@@ -104,7 +104,9 @@ fn print_tests(tests: usize, heading: &Heading<'_>) {
     let units = heading.unit_name;
     if tests > 0 {
         outln!("interval and p: over {units} and random sets (class minus baseline, two-sided)");
-        outln!("Holm: p adjusted over all {tests} tests of the run, those by role included");
+        outln!(
+            "Holm: the p of the rank among the draws, adjusted over the classes: of the frequency over all tokens"
+        );
     } else if heading.units == 1 {
         outln!(
             "no interval and no p: these need two {units} or more (a line of only --- parts them)"
@@ -269,6 +271,7 @@ mod tests {
                     p: Some(1e-9),
                     p_adjusted: Some(1e-6),
                     permutation_p: None,
+                    average_set_ci: None,
                     permutation_floor: None,
                 },
                 sd_draws: None,

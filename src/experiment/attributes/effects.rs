@@ -10,7 +10,7 @@ use crate::experiment::metric::Metric;
 use crate::experiment::outcome::PromptSubset;
 use crate::experiment::plan::AblationPlan;
 use crate::experiment::{Cell, ExperimentError, LayerWindow};
-use crate::stats::{BootstrapSettings, mean};
+use crate::stats::{BootstrapSettings, Clusters, mean};
 
 /// The published mean is over layers 5 to 28 of 32 (PAPER 2): so many at the beginning do not count ...
 const FIRST_OF_32: usize = 5;
@@ -108,7 +108,7 @@ pub fn attribute_effects(
     }
     let tested = all.effects.iter_mut();
     let tested = tested.filter(|effect| effect.adjustment == Adjustment::Holm);
-    adjust(tested.map(|effect| &mut effect.effect));
+    adjust(tested.map(|effect| &mut effect.effect), PromptSubset::All);
     Ok(all)
 }
 
@@ -146,6 +146,7 @@ impl Attributes {
             clean: values(&clean),
             class: values(&class),
             draws: draws.iter().map(values).collect(),
+            clusters: Clusters::of(complete.iter().map(|prompt| self.clusters[*prompt])),
         };
         (arms, clean.len() - complete.len())
     }
@@ -205,6 +206,7 @@ mod tests {
     fn effects(shares: [Vec<Vec<Share>>; 4]) -> AttributeEffects {
         let found = Attributes {
             conditions: plan().conditions(&Mode::Zero),
+            clusters: (0..shares[0].len()).collect(),
             shares: shares.to_vec(),
             changed: EditCount::default(),
             reference: None,
@@ -277,7 +279,7 @@ mod tests {
         assert_eq!(mean.adjustment, Adjustment::Holm);
         assert!(mean.effect.estimate.p.is_some());
         let estimate = mean.effect.estimate;
-        assert_eq!(estimate.p_adjusted, estimate.p, "one test");
+        assert_eq!(estimate.p_adjusted, estimate.permutation_p, "one test");
         for layer in layers {
             assert_eq!(layer.adjustment, Adjustment::None);
             assert_eq!(layer.effect.estimate.p_adjusted, None);

@@ -28,7 +28,7 @@ use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
 use super::run::Run;
-use super::stage::{NullEdits, Stage};
+use super::stage::{NullEdits, Stage, clusters_of};
 use crate::engine::Engine;
 use crate::hooks::EditCount;
 
@@ -53,6 +53,8 @@ pub struct Attributes {
     conditions: Conditions,
     /// By condition.
     shares: Vec<Shares>,
+    /// Of each prompt, see [`Sequence::cluster`](crate::tokens::Sequence::cluster).
+    clusters: Vec<usize>,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
     /// Where the values of the mode came from, if they came from these prompts.
@@ -145,6 +147,7 @@ pub fn attributes(
     Ok(Attributes {
         conditions,
         shares,
+        clusters: clusters_of(batch).of_units().to_vec(),
         changed: ran.changed(),
         reference: resolved.reference,
         passes: resolved.passes + ran.passes,

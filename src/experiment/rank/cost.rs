@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::score::Score;
-use crate::stats::{BootstrapSettings, Interval, bootstrap_mean, mean};
+use crate::stats::{Clusters, Interval, mean};
 
 /// What an edit does to the targets of known prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Edited minus clean, mean over prompts of the log-probability of the whole target, nats.
     pub effect: f64,
-    /// 95 % percentile bootstrap interval over prompts; absent for one prompt.
+    /// Interval over clusters of prompts; absent for one cluster.
     #[serde(flatten)]
     pub interval: Option<Interval>,
     /// Prompts whose first target token is no longer the top-1.
@@ -24,7 +24,7 @@ impl Cost {
     pub(super) fn new(
         clean: &BTreeMap<usize, Score>,
         edited: &BTreeMap<usize, Score>,
-        settings: &BootstrapSettings,
+        (clusters, level): (&Clusters, f64),
     ) -> Self {
         let pairs = edited.values().zip(clean.values());
         let differences: Vec<f64> = pairs
@@ -33,7 +33,7 @@ impl Cost {
         let lost = edited.values().filter(|score| score.first_rank != 1);
         Self {
             effect: mean(&differences).unwrap_or(f64::NAN),
-            interval: bootstrap_mean(&differences, settings).map(|b| b.interval),
+            interval: clusters.mean(&differences, level).map(|mean| mean.interval),
             facts_lost: lost.count(),
         }
     }

@@ -16,7 +16,7 @@ use super::super::score::Score;
 use super::{Ablated, Cost, Ranker};
 use crate::engine::check_edits;
 use crate::hooks::{Condition, EditCount, Neuron};
-use crate::stats::{BootstrapSettings, Interval, contrast, mean};
+use crate::stats::{BootstrapSettings, Clusters, Interval, Table, contrast, mean};
 use crate::tokens::TokenBatch;
 
 /// In which order neurons are added.
@@ -118,7 +118,8 @@ impl Ranker<'_, '_> {
         let points: Vec<CurvePoint> = points.collect();
         let against_random = match traced.split_first() {
             Some((ranked, random)) if !random.is_empty() => {
-                against_random((ranked, random), &points, &parts, &settings.bootstrap)?
+                let (clusters, bootstrap) = (&ran.clusters, &settings.bootstrap);
+                against_random((ranked, random), clusters, (&points, &parts), bootstrap)?
             }
             _ => Vec::new(),
         };
@@ -138,6 +139,7 @@ impl Ranker<'_, '_> {
     /// The points of one order; the last is the whole set, which all orders share.
     fn points(&self, traced: &OrderScores<'_>, parts: &[usize], ran: &Ablated) -> Vec<CurvePoint> {
         let (clean, all) = (&ran.scores[0], &ran.scores[1]);
+        let over = (&ran.clusters, self.plan.settings.bootstrap.level);
         let counts = parts.iter().copied().chain([self.plan.neurons()]);
         let edited = traced.scores.iter().chain([all]);
         counts
@@ -146,7 +148,7 @@ impl Ranker<'_, '_> {
                 order: traced.order,
                 draw: traced.draw,
                 neurons,
-                cost: Cost::new(clean, edited, &self.plan.settings.bootstrap),
+                cost: Cost::new(clean, edited, over),
             })
             .collect()
     }
@@ -171,8 +173,8 @@ fn traced(ran: &Ablated, parts: usize, draws: usize) -> Vec<OrderScores<'_>> {
 /// The comparison at each of `parts`.
 fn against_random(
     (ranked, random): (&OrderScores<'_>, &[OrderScores<'_>]),
-    points: &[CurvePoint],
-    parts: &[usize],
+    clusters: &Clusters,
+    (points, parts): (&[CurvePoint], &[usize]),
     settings: &BootstrapSettings,
 ) -> Result<Vec<AgainstRandom>, ExperimentError> {
     let compare = |(part, &neurons): (usize, &usize)| {
@@ -181,7 +183,12 @@ fn against_random(
             scores.map(|score| score.target_logprob).collect()
         };
         let draws: Vec<Vec<f64>> = random.iter().map(targets).collect();
-        let contrast = contrast(&targets(ranked), &draws, settings)?;
+        let table = Table {
+            class: &targets(ranked),
+            draws: &draws,
+            clusters,
+        };
+        let contrast = contrast(table, settings)?;
         let costs = points
             .iter()
             .filter(|point| point.order == Order::Random && point.neurons == neurons)

@@ -27,12 +27,12 @@ use super::part::Sharing;
 use super::plan::AblationPlan;
 use super::reference::{CleanReference, resolve};
 use super::run::{Ran, Run};
-use super::stage::{NullEdits, Stage};
+use super::stage::{NullEdits, Stage, clusters_of};
 use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet};
 use crate::io_class::{ClassError, output_norms};
 use crate::model::Checkpoint;
-use crate::stats::{BootstrapSettings, RankCorrelation, rank_correlation};
+use crate::stats::{BootstrapSettings, Clusters, RankCorrelation, rank_correlation};
 use crate::tokens::TokenBatch;
 use halves::Halves;
 
@@ -225,6 +225,7 @@ struct Ranker<'a, 'r> {
 /// Conditions that have run, the clean one first.
 struct Ablated {
     scores: Scores,
+    clusters: Clusters,
     ran: Ran,
 }
 
@@ -251,7 +252,11 @@ impl Ranker<'_, '_> {
             null_edits: NullEdits::Counted,
         };
         let (scores, ran) = run_scores(self.run, &stage)?;
-        Ok(Ablated { scores, ran })
+        Ok(Ablated {
+            scores,
+            clusters: clusters_of(batch),
+            ran,
+        })
     }
 
     /// Ablates each of `neurons` alone, in one stage, and gives them what that cost.
@@ -268,10 +273,10 @@ impl Ranker<'_, '_> {
             .map(|n| self.edit(n.to_string(), &[*n]))
             .collect();
         let ablated = self.ablate(batch, edits)?;
-        let bootstrap = &self.plan.settings.bootstrap;
+        let over = (&ablated.clusters, self.plan.settings.bootstrap.level);
         let costs = ablated.scores[1..]
             .iter()
-            .map(|edited| Cost::new(&ablated.scores[0], edited, bootstrap));
+            .map(|edited| Cost::new(&ablated.scores[0], edited, over));
         let mut costs: Vec<(Neuron, Cost)> = alone.into_iter().zip(costs).collect();
         costs.sort_by(|(_, a), (_, b)| a.effect.total_cmp(&b.effect));
         let exact = costs

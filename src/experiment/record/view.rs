@@ -14,7 +14,7 @@ use super::input::Role;
 use crate::experiment::effects::adjust_all;
 use crate::experiment::{Estimate, ExperimentError, Treatment};
 use crate::stats::{
-    BootstrapSettings, contrast, mean, permutation_floor, permutation_p, sample_sd,
+    BootstrapSettings, Clusters, Table, contrast, mean, permutation_floor, permutation_p, sample_sd,
 };
 
 /// What a class is measured by; a mean over its neurons and the recorded tokens.
@@ -79,7 +79,7 @@ pub struct Activity {
     pub draws: usize,
     /// Tokens.
     pub tokens: u64,
-    /// Units of the bootstrap that have such tokens.
+    /// Units, prompts or documents, that have such tokens.
     pub units: usize,
     /// The figures.
     pub means: Levels,
@@ -139,7 +139,10 @@ pub fn class_view(
         view.extend(layers.flat_map(|layer| of_class.in_layer(layer)));
         slot = of_class.slots.end;
     }
-    adjust_all(view.iter_mut().map(|activity| &mut activity.estimate));
+    let primary = view
+        .iter_mut()
+        .filter(|a| a.scope() == Scope::All && a.quantity == Quantity::Frequency);
+    adjust_all(primary.map(|activity| &mut activity.estimate));
     Ok(view)
 }
 
@@ -167,7 +170,13 @@ impl OfClass<'_> {
             let arms = (0..self.slots.len()).map(|slot| self.linearised(&units, slot, at));
             let mut arms: Vec<Vec<f64>> = arms.collect();
             let class = arms.remove(0);
-            let against = (!arms.is_empty()).then(|| contrast(&class, &arms, settings));
+            let clusters = Clusters::alone(units.len());
+            let table = Table {
+                class: &class,
+                draws: &arms,
+                clusters: &clusters,
+            };
+            let against = (!arms.is_empty()).then(|| contrast(table, settings));
             let against = against.transpose()?;
             let level = mean(&class).unwrap_or(f64::NAN);
             estimates.push(Activity {

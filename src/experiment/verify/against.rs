@@ -30,7 +30,7 @@ pub(super) fn against_draws(
     finding: Finding,
     settings: &BootstrapSettings,
 ) -> Result<Finding, ExperimentError> {
-    let found = contrast(&arms.class, &arms.draws, settings)?;
+    let found = contrast(arms.table(), settings)?;
     Ok(Finding {
         evidence: found.into(),
         n: arms.class.len(),

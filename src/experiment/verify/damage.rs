@@ -51,7 +51,7 @@ pub(super) fn equal_damage(
         return Ok(Matched::NoDamage);
     };
     let (clean, whole, draws) = (of(&loss.clean), of(&loss.class), of(&loss.draws.concat()));
-    let excess = contrast(&loss.class, &loss.draws, &runs.settings.bootstrap)?;
+    let excess = contrast(loss.table(), &runs.settings.bootstrap)?;
     if whole <= draws || excess.p.is_none_or(|p| p >= LEVEL) {
         return Ok(Matched::NoDamage);
     }

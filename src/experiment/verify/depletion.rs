@@ -90,6 +90,7 @@ fn carried(
             class: own.clean.clone(),
             draws: vec![own.clean.clone(); own.draws.len()],
             clean: own.clean.clone(),
+            clusters: own.clusters.clone(),
         });
         let found = against_draws(&apart(own, &other), finding.clone(), settings)?;
         let weaker = |weakest: &Finding| found.one_sided_p() > weakest.one_sided_p();
@@ -113,5 +114,6 @@ fn apart(first: &Arms, second: &Arms) -> Arms {
         clean: minus(&first.clean, &second.clean),
         class: minus(&first.class, &second.class),
         draws: draws.map(|(a, b)| minus(a, b)).collect(),
+        clusters: first.clusters.clone(),
     }
 }

@@ -11,7 +11,7 @@ use super::needs::{Recall, Text};
 use super::results::Results;
 use super::sets::ENRICHMENT;
 use super::sets::Member;
-use crate::stats::{Table, contrast_of_two};
+use crate::stats::contrast_of_two;
 
 /// Recall without enrichment classes: at zero ablation, and at equal damage to text.
 pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
@@ -170,31 +170,18 @@ pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, Exp
     Ok(findings)
 }
 
-/// What every edited arm costs, unit by unit.
-struct Changes {
-    class: Vec<f64>,
-    draws: Vec<Vec<f64>>,
-}
-
-impl Changes {
-    fn table(&self) -> Table<'_> {
-        Table {
-            class: &self.class,
-            draws: &self.draws,
-        }
-    }
-}
-
-/// Edited minus clean, times `sign`.
-fn changes(arms: &Arms, sign: f64) -> Changes {
+/// What every edited arm costs, unit by unit: edited minus clean, times `sign`.
+fn changes(arms: &Arms, sign: f64) -> Arms {
     let change = |edited: &Vec<f64>| -> Vec<f64> {
         let pairs = edited.iter().zip(&arms.clean);
         pairs
             .map(|(edited, clean)| sign * (edited - clean))
             .collect()
     };
-    Changes {
+    Arms {
+        clean: vec![0.0; arms.clean.len()],
         class: change(&arms.class),
         draws: arms.draws.iter().map(change).collect(),
+        clusters: arms.clusters.clone(),
     }
 }

@@ -10,15 +10,7 @@ const UP: [f32; 4] = [3.0, 1.0, 2.0, -1.0];
 const POST: [f32; 4] = [2.5, 0.5, -0.5, 0.25];
 
 fn one_token() -> TokenBatch {
-    let sequence = Sequence {
-        prompt: 0,
-        ids: vec![7],
-        offsets: vec![None],
-        prompt_len: 1,
-        subject: 0..0,
-        target: vec![],
-    };
-    TokenBatch::new(vec![sequence]).unwrap()
+    TokenBatch::new(vec![Sequence::of_ids(0, vec![7])]).unwrap()
 }
 
 /// The row after an edit of neurons 0, 2 and 3, and what was counted.

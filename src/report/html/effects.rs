@@ -6,9 +6,9 @@ use super::block::{figure, lacking, table};
 use crate::experiment::{Effect, Metric, PromptSubset};
 use crate::report::ReportError;
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, TEXT, Ticks};
-use crate::report::number::{Digits, count, p_value, plural};
+use crate::report::number::{Digits, count, plural};
 use crate::report::tone::Tone;
-use crate::report::view::{Columns, Table, of_effect};
+use crate::report::view::{Columns, Table, of_effect, tests_in_words};
 use crate::stats::Interval;
 
 /// What a page shows of a metric on a subset of the prompts.
@@ -41,22 +41,59 @@ pub fn blocks(effects: &[Effect], note: &str) -> Result<Vec<Markup>, ReportError
         (title, group.iter().copied())
     });
     let numbers = columns().groups(tables);
-    let tests = effects.iter().filter(|effect| effect.estimate.p.is_some());
-    let tests = plural(tests.count(), "test");
-    let floor = effects
-        .iter()
-        .find_map(|effect| effect.estimate.permutation_floor);
-    let floor = floor.map(|floor| {
-        let least = p_value(Some(floor));
-        format!("perm.: rank among the draws; so many draws cannot give less than {least}.\n")
-    });
-    let caption = format!(
-        "Holm: adjusted over all {tests}.\n{}{}{note}",
-        floor.unwrap_or_default(),
-        of(first)
-    );
-    blocks.push(table("All effects", &caption, &numbers));
+    let mut caption = tests_in_words(effects.iter().map(|effect| &effect.estimate));
+    caption.push(format!("{}{note}", of(first)));
+    blocks.push(table("All effects", &caption.join("\n"), &numbers));
+    blocks.extend(by_relation(effects));
     Ok(blocks)
+}
+
+/// What each class does to the facts of each relation, a column a class.
+fn by_relation(effects: &[Effect]) -> Option<Markup> {
+    let told: Vec<&Effect> = effects
+        .iter()
+        .filter(|e| !e.by_relation.is_empty())
+        .collect();
+    let first = told.first()?;
+    let columns = Columns::new()
+        .words("relation", |at: &usize| {
+            first.by_relation[*at].relation.clone()
+        })
+        .number("prompts", |at| count(first.by_relation[*at].prompts));
+    let same = |effect: &&&Effect| effect.by_relation.len() == first.by_relation.len();
+    let columns = told.iter().filter(same).fold(columns, |columns, effect| {
+        let difference = |at: &usize| {
+            let differences = effect.by_relation[*at].differences;
+            let to_draws = differences.difference_to_baseline;
+            Digits::Size.signed(to_draws.unwrap_or(differences.difference_to_clean))
+        };
+        columns.number(&effect.class, difference)
+    });
+    let against = if first.draws > 0 {
+        "the mean of the draws"
+    } else {
+        "clean"
+    };
+    let alike = told.iter().filter_map(|effect| {
+        let alike = effect.clusters_alike?;
+        let difference = alike
+            .difference_to_baseline
+            .unwrap_or(alike.difference_to_clean);
+        Some(format!(
+            "{} {}",
+            effect.class,
+            Digits::Size.signed(difference)
+        ))
+    });
+    let alike: Vec<String> = alike.collect();
+    let caption = format!(
+        "{}: class minus {against}, {}.\nWhere every relation counts alike: {}.",
+        first.metric.title,
+        first.metric.unit,
+        alike.join(", ")
+    );
+    let rows: Vec<usize> = (0..first.by_relation.len()).collect();
+    Some(table("By relation", &caption, &columns.table(&rows)))
 }
 
 /// The columns of an effect on a page, which has room for one more.
@@ -77,7 +114,15 @@ fn of(effect: &Effect) -> String {
     };
     let [units, draws] =
         [(effect.prompts, unit), (effect.draws, "draw")].map(|(n, one)| plural(n, one));
-    format!("{units}; {draws} of each class.")
+    let clusters = if (1..effect.prompts).contains(&effect.clusters) {
+        format!(
+            " in {}, over which intervals are",
+            plural(effect.clusters, "cluster")
+        )
+    } else {
+        String::new()
+    };
+    format!("{units}{clusters}; {draws} of each class.")
 }
 
 /// A panel per metric.
@@ -220,12 +265,16 @@ pub(super) mod tests {
             estimate: Estimate {
                 difference_to_baseline: Some(off - baseline),
                 baseline_ci: Some(around(off - baseline)),
+                average_set_ci: None,
                 p: Some(0.01),
                 p_adjusted: Some(0.02),
                 permutation_p: Some(1.0 / 3.0),
                 permutation_floor: Some(1.0 / 3.0),
             },
             standardised_effect: None,
+            clusters: 23,
+            clusters_alike: None,
+            by_relation: Vec::new(),
         }
     }
 

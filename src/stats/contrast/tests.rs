@@ -4,8 +4,19 @@ fn settings() -> BootstrapSettings {
     BootstrapSettings::default()
 }
 
-fn join_one(class: &[f64], draws: &[Vec<f64>], variance: Option<f64>, level: f64) -> Contrast {
-    join(&[Table { class, draws }], &[variance], level)
+/// Of prompts that are independent of each other.
+fn contrast(
+    class: &[f64],
+    draws: &[Vec<f64>],
+    settings: &BootstrapSettings,
+) -> Result<Contrast, StatsError> {
+    let clusters = Clusters::alone(class.len());
+    let table = Table {
+        class,
+        draws,
+        clusters: &clusters,
+    };
+    super::contrast(table, settings)
 }
 
 fn close(found: f64, expected: f64, tolerance: f64) {
@@ -44,6 +55,9 @@ fn hand_computed_with_chance_in_the_draws_alone() {
         1e-5,
     );
     close(interval.low, 8.0 - interval.high, 1e-12);
+    // Of the average set: V = sd²/K = 1/3.
+    let average = found.average_interval.unwrap();
+    close(average.high, 4.0 + 4.302_653 / 3.0_f64.sqrt(), 1e-5);
     close(found.standardised.unwrap(), 12.0_f64.sqrt(), 1e-12);
     assert_eq!(found.permutation_p, Some(0.25));
     assert_eq!(found.permutation_floor, 0.25);
@@ -56,7 +70,7 @@ fn hand_computed_with_all_three_parts() {
     // s² = 4 · 1/4 / 1 = 1 and C = 3/2 · 1/2 = 3/4. sd² = 1/2, A = 3/4. Class (3, 10): d = (3, 9),
     // variance 18, S = 9. V = 3/4 + 9 - 3/4 = 9; df = 81 / (9/16 + 81 + 9/16) = 0.986, lifted to 1.
     let draws = [vec![0.0, 0.0], vec![0.0, 2.0]];
-    let found = join_one(&[3.0, 10.0], &draws, Some(9.0), 0.95);
+    let found = contrast(&[3.0, 10.0], &draws, &settings()).unwrap();
     close(found.estimate, 6.0, 1e-12);
     close(found.standard_error.unwrap(), 3.0, 1e-12);
     assert_eq!(found.degrees_of_freedom, Some(1.0));
@@ -69,30 +83,51 @@ fn hand_computed_with_all_three_parts() {
     close(found.interval.unwrap().high, 6.0 + 3.0 * 12.706_205, 1e-4);
 }
 
+/// Clusters of prompts are to the contrast what their means are, where they are equally large.
 #[test]
-fn the_bootstrap_gives_the_closed_form_within_its_own_noise() {
-    let class: Vec<f64> = (0..60)
-        .map(|prompt| 1.0 + (f64::from(prompt) * 0.7).sin())
-        .collect();
-    let draws: Vec<Vec<f64>> = (0..6)
-        .map(|draw| {
-            (0..60)
-                .map(|prompt| (f64::from(draw * 31 + prompt) * 1.3).cos())
-                .collect()
-        })
-        .collect();
-    let variance = super::super::sample_variance(&differences(&class, &draws)).unwrap() / 60.0;
-    let exact = join_one(&class, &draws, Some(variance), 0.95);
-    let found = contrast(&class, &draws, &settings()).unwrap();
-    // 10,000 resamples know S to 1.4 %, its root to 0.7 %; 3 % is four of those.
-    let ratio = found.standard_error.unwrap() / exact.standard_error.unwrap();
-    close(ratio, 1.0, 0.03);
-    assert_eq!(found.estimate, exact.estimate);
-    assert_eq!(
-        contrast(&class, &draws, &settings()),
-        Ok(found),
-        "same seed, same numbers"
+fn equal_clusters_are_as_good_as_their_means() {
+    let class = [1.0, 4.0, 2.5, 3.0];
+    let draws = [
+        [0.5, 1.0, 2.0, 0.3],
+        [1.1, 0.2, 0.9, 2.2],
+        [0.4, 0.6, 1.7, 1.0],
+    ];
+    let means = contrast(&class, &draws.map(|draw| draw.to_vec()), &settings()).unwrap();
+    let spread = |values: [f64; 4]| -> Vec<f64> {
+        values
+            .into_iter()
+            .flat_map(|value| [value - 0.3, value + 0.3])
+            .collect()
+    };
+    let (class, draws) = (spread(class), draws.map(spread));
+    let clusters = Clusters::of([0, 0, 1, 1, 2, 2, 3, 3]);
+    let table = Table {
+        class: &class,
+        draws: &draws,
+        clusters: &clusters,
+    };
+    let found = super::contrast(table, &settings()).unwrap();
+    close(
+        found.standard_error.unwrap(),
+        means.standard_error.unwrap(),
+        1e-12,
     );
+    close(found.p.unwrap(), means.p.unwrap(), 1e-9);
+    let [ci, expected] = [found, means].map(|found| found.average_interval.unwrap());
+    close(ci.low, expected.low, 1e-9);
+    let other = Clusters::alone(3);
+    let error = super::contrast(
+        Table {
+            clusters: &other,
+            ..table
+        },
+        &settings(),
+    );
+    let expected = StatsError::ClusterCount {
+        prompts: 8,
+        clustered: 3,
+    };
+    assert_eq!(error, Err(expected));
 }
 
 #[test]
@@ -132,7 +167,7 @@ fn draws_without_any_spread_leave_the_prompts_to_decide() {
     // Draws that changed nothing: an ordinary paired t-test over the prompts, df n - 1.
     let draws = vec![vec![0.1; 4]; 5];
     let class = [1.1, 2.1, 3.1, 4.1];
-    let found = join_one(&class, &draws, Some(5.0 / 12.0), 0.95);
+    let found = contrast(&class, &draws, &settings()).unwrap();
     assert_eq!((found.sd_draws, found.standardised), (Some(0.0), None));
     close(
         found.standard_error.unwrap(),
@@ -215,12 +250,18 @@ fn two_samples_by_hand() {
     let halved = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| v / 2.0).collect() };
     let half_draws: Vec<Vec<f64>> = draws.iter().map(|draw| halved(draw)).collect();
     let half = halved(&class);
-    fn table<'a>(class: &'a [f64], draws: &'a [Vec<f64>]) -> Table<'a> {
-        Table { class, draws }
+    let [three_alone, four_alone] = [3, 4].map(Clusters::alone);
+    fn table<'a>(class: &'a [f64], draws: &'a [Vec<f64>], clusters: &'a Clusters) -> Table<'a> {
+        Table {
+            class,
+            draws,
+            clusters,
+        }
     }
     let three: Vec<Vec<f64>> = half_draws.iter().map(|draw| draw[..3].to_vec()).collect();
-    let first = table(&class, &draws);
-    let found = contrast_of_two(first, table(&half[..3], &three), &settings()).unwrap();
+    let first = table(&class, &draws, &four_alone);
+    let found =
+        contrast_of_two(first, table(&half[..3], &three, &three_alone), &settings()).unwrap();
     // Differences 4 and 2; draw means 1, 2, 3 minus their halves: sd 1/2, V = (4/3)/4, df 2.
     close(found.estimate, 2.0, 1e-12);
     close(found.sd_draws.unwrap(), 0.5, 1e-12);
@@ -228,8 +269,8 @@ fn two_samples_by_hand() {
     assert_eq!(found.degrees_of_freedom, Some(2.0));
     assert_eq!(found.prompts, 7);
     let fewer = contrast_of_two(
-        table(&class, &draws),
-        table(&half, &half_draws[1..]),
+        table(&class, &draws, &four_alone),
+        table(&half, &half_draws[1..], &four_alone),
         &settings(),
     );
     assert_eq!(
