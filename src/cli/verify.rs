@@ -24,9 +24,13 @@ use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
 use crate::report::{RunInfo, verdicts_html};
 use crate::tokens::{Window, Windowing, tokenize, tokenize_to_subject};
 
-/// Random sets per class, and with --quick.
-const DRAWS: usize = 12;
+/// Random sets per class that estimates are over, and with --quick.
+const DRAWS: usize = 20;
 const QUICK_DRAWS: usize = 5;
+
+/// Random sets at most that a rank is among, and with --quick: a p of 2/1000 or 2/400 is small enough for Holm over all claims.
+const MOST_DRAWS: usize = 999;
+const QUICK_MOST_DRAWS: usize = 399;
 
 /// Tokens that are read of each document, and with --quick.
 const TOKENS: usize = 48;
@@ -39,9 +43,11 @@ Examples:
   gatelens verify --model gemma3-270m --draws 20
   gatelens verify --null --quick
 
-Verdicts: supported and contradicted mean that the estimate lies on the claimed or on the other side with p < 0.05 \
-after Holm's adjustment over all tests of the run; claims about counts of all neurons have no p. Everything else is \
-not distinguishable, or not testable where the model has no such neurons. A claim that fails is a result.";
+Verdicts: each claim has one test that decides it. Supported and contradicted mean that the class lies on the claimed or on \
+the other side of its random sets, with a p of its rank among them below 0.05 after Holm's adjustment over these tests; claims \
+about counts of all neurons have no p. Everything else is not distinguishable, or not testable where the model has no such \
+neurons or a control could not be had. All other rows are described: nothing follows from them alone. A claim that fails is a \
+result.";
 
 /// Test the causal claims of Gerstner and Schütze on a model, each against layer-matched random neurons
 ///
@@ -58,12 +64,20 @@ pub struct Verify {
     /// Only these claims; a list of all is at the end.
     #[arg(long, value_delimiter = ',', value_name = "A,B", value_parser = Claim::named)]
     claims: Vec<&'static Claim>,
-    /// Fewer draws and less text: 5 and 32 tokens a document.
+    /// Fewer draws and less text: 5, at most 399, and 32 tokens a document.
     #[arg(long)]
     quick: bool,
-    /// Random sets per class [default: 12].
+    /// Random sets per class that the estimates and their intervals are over [default: 20].
     #[arg(long, value_name = "N", value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: Option<usize>,
+    /// Random sets at most for the rank that decides. They are made in batches until 10 lie on both sides of the class; a class
+    /// that is like them needs some 20 to 80 [default: 999].
+    #[arg(long, value_name = "N", value_parser = numbers::draws, allow_negative_numbers = true)]
+    most_draws: Option<usize>,
+    /// Make all of these sets, whatever decides: passes that shards can share. Else each shard does its part of the first 40, and
+    /// `gatelens merge` the rest. The verdicts are the same.
+    #[arg(long)]
+    all_draws: bool,
     /// Tokens that are read of each document of the text, BOS included [default: 48].
     #[arg(long, value_name = "N", value_parser = numbers::stretch, allow_negative_numbers = true)]
     text_tokens: Option<usize>,
@@ -157,6 +171,12 @@ impl Verify {
             draws >= 2,
             "--draws {draws} gives no interval; 5 or more give an honest one"
         );
+        let usual = if self.quick {
+            QUICK_MOST_DRAWS
+        } else {
+            MOST_DRAWS
+        };
+        let most_draws = self.most_draws.unwrap_or(usual).max(draws);
         let is_asked = |claim: &&Claim| {
             if self.claims.is_empty() {
                 !self.null || claim.about == About::Labels
@@ -175,6 +195,8 @@ impl Verify {
         Ok(VerifySettings {
             claims,
             draws,
+            most_draws,
+            all_draws: self.all_draws,
             bootstrap: self.run.bootstrap(),
         })
     }

@@ -17,8 +17,12 @@ pub(super) fn print_claims(claims: &[ClaimTest]) {
         let (id, sentence) = (&of_claim[0].id, &of_claim[0].claim);
         outln!("\n{}  {sentence}", Paint::Bold.on(id));
         let rows = of_claim.iter().map(|test| {
+            let room = match test.room.as_str() {
+                "" => String::new(),
+                room => format!("\nroom: {room}"),
+            };
             let what = format!(
-                "{}, against {}\n{}",
+                "{}, against {}\n{}{room}",
                 test.quantity, test.compared_with, test.why
             );
             vec![verdict(test.verdict), what, estimate(test)]
@@ -35,9 +39,9 @@ fn estimate(test: &ClaimTest) -> String {
     if found.difference_to_baseline.is_none() {
         return String::new();
     }
-    let p = found.p.map(|_| {
-        let adjusted = p_value(found.p_adjusted);
-        format!("\np {}, Holm {adjusted}", p_value(found.p))
+    let p = found.deciding_p().map(|p| match found.p_adjusted {
+        Some(adjusted) => format!("\np {}, Holm {}", p_value(Some(p)), p_value(Some(adjusted))),
+        None => format!("\np {}", p_value(Some(p))),
     });
     let draws = (test.draws > 0).then(|| format!(", {} draws", test.draws));
     format!(
@@ -55,24 +59,23 @@ fn verdict(verdict: Verdict) -> String {
         Verdict::Supported => Paint::Green,
         Verdict::Contradicted => Paint::Red,
         Verdict::NotDistinguishable => Paint::Yellow,
-        Verdict::NotTestable => Paint::Dim,
+        Verdict::NotTestable | Verdict::Described => Paint::Dim,
     };
     format!("{} {}", mark(verdict), paint.on(verdict.as_str()))
 }
 
 fn print_totals(claims: &[ClaimTest]) {
-    let of = |verdict| claims.iter().filter(|test| test.verdict == verdict).count();
-    let tests = claims
+    let counts = Verdict::ALL.map(|verdict| {
+        let of = claims.iter().filter(|test| test.verdict == verdict);
+        format!("{} {}", of.count(), verdict.as_str())
+    });
+    let adjusted = claims
         .iter()
-        .filter(|test| test.estimate.p.is_some())
-        .count();
+        .filter(|test| test.estimate.p_adjusted.is_some());
     outln!(
-        "\n{} tests: {} supported, {} contradicted, {} not distinguishable, {} not testable.\n\
-         Holm: adjusted over all {tests} tests with a p; a verdict needs less than {LEVEL}.",
+        "\n{} tests: {}.\nHolm: adjusted over the {} tests that decide by a p, one a claim; a verdict needs less than {LEVEL}.",
         claims.len(),
-        of(Verdict::Supported),
-        of(Verdict::Contradicted),
-        of(Verdict::NotDistinguishable),
-        of(Verdict::NotTestable)
+        counts.join(", "),
+        adjusted.count()
     );
 }

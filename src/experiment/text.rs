@@ -66,6 +66,8 @@ pub struct TextAblation {
     pub documents: usize,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
+    /// By condition.
+    edits: Vec<EditCount>,
     /// Where the values of the mode came from, if they came from these texts.
     pub reference: Option<CleanReference>,
     /// How often the layers were walked through.
@@ -145,6 +147,7 @@ pub fn ablate_text(
         documents: means[0].iter().filter(|mean| mean.tokens > 0).count(),
         means,
         changed: ran.changed(),
+        edits: ran.changed,
         reference: resolved.reference,
         passes: resolved.passes + ran.passes,
     })
@@ -224,6 +227,11 @@ impl TextAblation {
         }
         adjust(&mut effects, PromptSubset::All);
         Ok(effects)
+    }
+
+    /// What the edit of the class of number `treatment` changed.
+    pub(super) fn changed_by_class(&self, treatment: usize) -> EditCount {
+        self.edits[self.conditions.class(treatment)]
     }
 
     /// A metric's value of every document, arm by arm, of number `treatment` of the plan's treatments.

@@ -182,5 +182,6 @@ pub fn mark(verdict: Verdict) -> &'static str {
         Verdict::Contradicted => "✗",
         Verdict::NotDistinguishable => "○",
         Verdict::NotTestable => "–",
+        Verdict::Described => "·",
     }
 }

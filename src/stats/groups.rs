@@ -1,95 +1,76 @@
-//! Two groups of a population: is their difference one of chance labels?
+//! Two groups of a population whose members come in clusters; and the median of a sample.
 
-use rand::SeedableRng;
-use rand::seq::index;
-use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
-use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, Normal};
+use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::settings::BootstrapSettings;
-use super::summary::{Interval, mean, sample_variance};
+use super::clusters::Clusters;
+use super::summary::{Interval, mean};
+use super::variance::Variance;
 
 /// An estimate with its interval and a p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tested {
     /// In the unit of the values.
     pub estimate: f64,
-    /// At the level of the settings.
+    /// At the level asked for.
     pub interval: Option<Interval>,
     /// Two-sided.
     pub p: f64,
 }
 
-/// Mean of the members of one group minus that of another, both of the population `values`, against labels shuffled
-/// over all of it.
+/// Mean of one group minus that of another, each as its values with their clusters; members of one cluster, of either group,
+/// may depend on each other.
 ///
-/// p = (1 + #{r : |d_r| >= |d|}) / (1 + R), where d_r is the difference of two disjoint random groups of the same
-/// sizes. The interval is Welch's, with the normal quantile; groups of neurons are large.
+/// With u_g = Σ_{a in g} (x_a - x̄) / n_x - Σ_{b in g} (y_b - ȳ) / n_y, the share of cluster g in the error, the variance is
+/// G/(G - 1) · Σ u_g², with G - 1 degrees of freedom of Student's t. (Its mean over clusters is 0.)
 ///
-/// `None` where a group is empty.
-pub fn shuffled_labels(
-    values: &[f64],
-    (first, second): (&[usize], &[usize]),
-    settings: &BootstrapSettings,
+/// `None` for an empty group, fewer than 2 clusters, and where nothing varies.
+///
+/// Source: Liang and Zeger 1986, "Longitudinal Data Analysis Using Generalized Linear Models".
+pub fn difference_over_clusters(
+    (x, of_x): (&[f64], &[usize]),
+    (y, of_y): (&[f64], &[usize]),
+    level: f64,
 ) -> Option<Tested> {
-    let of = |members: &[usize]| -> Vec<f64> { members.iter().map(|m| values[*m]).collect() };
-    let (a, b) = (of(first), of(second));
-    let estimate = mean(&a)? - mean(&b)?;
-    let generator = ChaCha8Rng::seed_from_u64(settings.seed);
-    let as_far = (0..settings.resamples as u64)
-        .into_par_iter()
-        .filter(|resample| {
-            let mut rng = generator.clone();
-            rng.set_stream(*resample);
-            let drawn = index::sample(&mut rng, values.len(), a.len() + b.len()).into_vec();
-            let (first, second) = drawn.split_at(a.len());
-            let difference = mean(&of(first)).zip(mean(&of(second))).map(|(a, b)| a - b);
-            difference.is_some_and(|difference| difference.abs() >= estimate.abs() - 1e-12)
-        });
-    let as_far = as_far.count();
-    let square = |values: &[f64]| Some(sample_variance(values)? / values.len() as f64);
-    let interval = square(&a).zip(square(&b)).map(|(a, b)| {
-        let reach = Normal::standard().inverse_cdf(0.5 + settings.level / 2.0) * (a + b).sqrt();
-        Interval {
-            low: estimate - reach,
-            high: estimate + reach,
-        }
-    });
+    let (mean_x, mean_y) = (mean(x)?, mean(y)?);
+    let (n_x, n_y) = (x.len() as f64, y.len() as f64);
+    let shares = x.iter().map(|x| (x - mean_x) / n_x);
+    let shares: Vec<f64> = shares.chain(y.iter().map(|y| (mean_y - y) / n_y)).collect();
+    let clusters = Clusters::of(of_x.iter().chain(of_y).copied());
+    // The shares' mean is 0, so the variance of their sum is that of their mean times n².
+    let n = shares.len() as f64;
+    let variance = Variance {
+        value: clusters.variance_of_mean(&shares)? * n * n,
+        degrees_of_freedom: clusters.count() as f64 - 1.0,
+    };
+    if variance.value <= 0.0 {
+        return None;
+    }
+    let estimate = mean_x - mean_y;
     Some(Tested {
         estimate,
-        interval,
-        p: (1 + as_far) as f64 / (1 + settings.resamples) as f64,
+        interval: variance.interval(estimate, level),
+        p: variance.two_sided_p(estimate)?,
     })
 }
 
-/// The share of `hits` in `of`, against one half: exact two-sided binomial p (twice the smaller tail), Clopper and
-/// Pearson's interval. `None` for no trials.
+/// An interval of the median from order statistics, whatever the distribution: between the k-th smallest and the k-th largest
+/// value, k the largest number for which fewer than k of n values lie on one side with a chance of at most (1 - level)/2.
+/// `None` for too few values.
 ///
-/// Source: Clopper and Pearson 1934, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the
-/// Binomial".
-pub fn share_against_half(hits: u64, of: u64, level: f64) -> Option<Tested> {
-    let chance = Binomial::new(0.5, of)
-        .ok()
-        .filter(|_| of > 0 && hits <= of)?;
-    let at_most = chance.cdf(hits);
-    let at_least = hits.checked_sub(1).map_or(1.0, |less| chance.sf(less));
-    let tail = (1.0 - level) / 2.0;
-    let (k, rest) = (hits as f64, (of - hits) as f64);
-    let quantile = |a: f64, b: f64, share: f64| Some(Beta::new(a, b).ok()?.inverse_cdf(share));
-    let low = if hits == 0 {
-        Some(0.0)
-    } else {
-        quantile(k, rest + 1.0, tail)
-    };
-    let high = if hits == of {
-        Some(1.0)
-    } else {
-        quantile(k + 1.0, rest, 1.0 - tail)
-    };
-    Some(Tested {
-        estimate: k / of as f64,
-        interval: low.zip(high).map(|(low, high)| Interval { low, high }),
-        p: (2.0 * at_most.min(at_least)).min(1.0),
+/// Source: Conover 1999, "Practical Nonparametric Statistics", section 3.2.
+pub fn median_interval(values: &[f64], level: f64) -> Option<Interval> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let below = Binomial::new(0.5, values.len() as u64).ok()?;
+    // The number of values below the median: the quantile is the first count that is too likely.
+    let k = below.inverse_cdf((1.0 - level) / 2.0) as usize;
+    let (low, high) = (
+        sorted.get(k.checked_sub(1)?)?,
+        sorted.get(sorted.len() - k)?,
+    );
+    Some(Interval {
+        low: *low,
+        high: *high,
     })
 }
 
@@ -97,47 +78,38 @@ pub fn share_against_half(hits: u64, of: u64, level: f64) -> Option<Tested> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn chance_labels_of_a_small_population() {
-        // Of the 4·3 ordered pairs of {0, 1, 2, 3}, |difference| is 3 in two.
-        let values = [0.0, 1.0, 2.0, 3.0];
-        let found = shuffled_labels(&values, (&[3], &[0]), &BootstrapSettings::default()).unwrap();
-        assert_eq!((found.estimate, found.interval), (3.0, None));
-        assert!((found.p - 1.0 / 6.0).abs() < 0.015, "{}", found.p);
-        let none = shuffled_labels(&values, (&[], &[0]), &BootstrapSettings::default());
-        assert_eq!(none, None);
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
     }
 
     #[test]
-    fn apart_is_found_and_alike_is_not() {
-        let values: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
-        let members = |digits: std::ops::Range<usize>| -> Vec<usize> {
-            (0..200).filter(|i| digits.contains(&(i % 10))).collect()
-        };
-        let settings = BootstrapSettings {
-            resamples: 999,
-            ..BootstrapSettings::default()
-        };
-        let p = |a: &[usize], b: &[usize]| {
-            let found = shuffled_labels(&values, (a, b), &settings);
-            found.unwrap().p
-        };
-        assert_eq!(p(&members(0..3), &members(7..10)), 0.001);
-        let (even, odd): (Vec<usize>, Vec<usize>) = (0..200).partition(|i| (i / 10) % 2 == 0);
-        assert_eq!(p(&even, &odd), 1.0);
+    fn a_difference_over_clusters_by_hand() {
+        // Means 2 and 5; clusters 0 and 1 in both: u = (1 - 2)/2 - (4 - 5)/2 = 0 and 0.
+        let found = difference_over_clusters((&[1.0, 3.0], &[0, 1]), (&[4.0, 6.0], &[0, 1]), 0.95);
+        assert_eq!(found, None, "nothing is left to vary");
+        // Three clusters: u_0 = (0 - 1)/2, u_1 = (2 - 1)/2, u_2 = 0; variance 3/2 · 1/2, t(2).
+        let found = difference_over_clusters((&[0.0, 2.0], &[0, 1]), (&[4.0], &[2]), 0.95).unwrap();
+        close(found.estimate, -3.0);
+        let error = 0.75_f64.sqrt();
+        close(found.interval.unwrap().high, -3.0 + 4.302_653 * error);
+        let t = 3.0 / error;
+        close(found.p, 1.0 - t / (2.0 + t * t).sqrt());
+        assert_eq!(
+            difference_over_clusters((&[], &[]), (&[4.0], &[2]), 0.95),
+            None
+        );
     }
 
     #[test]
-    fn shares_by_hand() {
-        // 8 of 10: P(X >= 8) = 56/1024; Clopper-Pearson 0.4439 to 0.9748.
-        let found = share_against_half(8, 10, 0.95).unwrap();
-        assert!((found.p - 112.0 / 1024.0).abs() < 1e-12);
-        let interval = found.interval.unwrap();
-        assert!((interval.low - 0.443_905).abs() < 1e-5, "{interval:?}");
-        assert!((interval.high - 0.974_789).abs() < 1e-5, "{interval:?}");
-        let all = share_against_half(3, 3, 0.95).unwrap();
-        assert!((all.p - 0.25).abs() < 1e-12);
-        assert_eq!(all.interval.unwrap().high, 1.0);
-        assert_eq!(share_against_half(0, 0, 0.95), None);
+    fn the_interval_of_a_median_by_the_table() {
+        // Of 10 values P(fewer than 2 below) = 11/1024 and P(fewer than 3) = 56/1024: the second to the ninth.
+        let values: Vec<f64> = (1..=10).map(f64::from).collect();
+        let found = median_interval(&values, 0.95).unwrap();
+        assert_eq!((found.low, found.high), (2.0, 9.0));
+        // Of 20: P(fewer than 6) = 0.0207: the sixth to the fifteenth.
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        let found = median_interval(&values, 0.95).unwrap();
+        assert_eq!((found.low, found.high), (6.0, 15.0));
+        assert_eq!(median_interval(&values[..4], 0.95), None);
     }
 }

@@ -6,8 +6,8 @@
 //! - [`Clusters`]: how far may the mean of paired differences be off, had other facts, subjects or documents been asked?
 //! - [`contrast`]: is a neuron class different from matched random sets, given that both the prompts *and* the
 //!   random sets are samples? [`permutation_p`] and [`sequential_rank`] answer the same from ranks alone.
-//! - [`rank_correlation`], [`shuffled_labels`], [`share_against_half`]: do values rise, do two groups differ, is a share
-//!   more than half?
+//! - [`rank_correlation`], [`difference_over_clusters`], [`median_interval`]: do values rise, do two groups differ, where is a
+//!   median?
 //! - [`holm`]: what remains once many such tests are read together?
 //!
 //! A statistic that the data cannot give (a standard deviation of one value, an interval from one draw) is
@@ -33,7 +33,7 @@ mod variance;
 pub use clusters::{ClusteredMean, Clusters};
 pub use contrast::{Contrast, Table, contrast, contrast_of_two};
 pub use error::{StatsError, ValueSource};
-pub use groups::{Tested, share_against_half, shuffled_labels};
+pub use groups::{Tested, difference_over_clusters, median_interval};
 pub use multiple::{holm, holm_present};
 pub use permutation::{permutation_floor, permutation_p};
 pub use rank::{RankCorrelation, rank_correlation};

@@ -396,7 +396,7 @@ fn verify() {
     write(dir.path(), "claims.json", &claims);
     let page = check(dir.path(), 0);
     assert!(
-        page.contains("4 tests in 3 claims, up to 20 draws: ✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable."),
+        page.contains("4 tests in 3 claims, up to 20 draws: ✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable, · 0 described."),
         "{page}"
     );
     assert_eq!(

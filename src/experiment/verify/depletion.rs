@@ -4,13 +4,15 @@ use super::super::ExperimentError;
 use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::against::{DRAWS, against_draws, levels, no_class, of};
-use super::finding::Direction;
-use super::finding::Finding;
-use super::needs::SIGNS;
+use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
+use super::needs::{SIGNS, SignCaseArms};
+use super::ranked::Ranked;
+use super::rankings::OfSigns;
 use super::results::Results;
 use super::sets::Member;
+use super::verdict::Verdict;
+use crate::experiment::Estimate;
 use crate::io_class::Class;
-use crate::stats::BootstrapSettings;
 
 /// Entropy of the text's predictions without depletion neurons.
 fn zero_ablation(results: &Results<'_>) -> Option<Arms> {
@@ -21,87 +23,108 @@ fn zero_ablation(results: &Results<'_>) -> Option<Arms> {
 /// Entropy of the text's predictions without depletion neurons, against their draws.
 pub(super) fn depletion_entropy(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let quantity = "entropy of the text's predictions without depletion, nats";
-    let Some(arms) = zero_ablation(results) else {
-        return Ok(vec![no_class(
-            Class::Depletion,
-            quantity,
-            Direction::Higher,
-        )]);
+    let ranked = results
+        .rankings
+        .entropy
+        .as_ref()
+        .and_then(|ranking| ranking.number(0));
+    let (Some(arms), Some(ranked)) = (zero_ablation(results), ranked) else {
+        let missing = no_class(Class::Depletion, quantity, Direction::Higher);
+        return Ok(vec![missing.primary()]);
     };
-    let finding = Finding::missing(quantity, Direction::Higher, DRAWS, levels(&arms));
-    let settings = &results.settings.bootstrap;
-    Ok(vec![against_draws(&arms, finding, settings)?])
+    let blank = Finding::missing(quantity, Direction::Higher, DRAWS, levels(&arms));
+    let finding = against_draws(&arms, blank, &results.settings.bootstrap)?;
+    let finding = finding.primary().ranked(&ranked);
+    let uniform = (results.input.model.config().vocab_size as f64).ln();
+    Ok(vec![Finding {
+        room: Room {
+            largest: Some(uniform - of(&arms.clean)),
+            ..finding.room
+        },
+        ..finding
+    }])
 }
 
 /// Entropy without depletion neurons by sign case, and under mean ablation.
 pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    let by_case =
-        "entropy that gate-,post+ of depletion adds, minus the most of the other cases, nats";
-    let by_mean = "entropy that zero ablation of depletion adds, minus mean ablation, nats";
+    let [claimed, ..] = SIGNS;
+    let by_case = format!(
+        "entropy that {claimed} of depletion adds, minus the most of the other cases, nats"
+    );
     let direction = Direction::Higher;
-    let (Some(zero), Some(_)) = (zero_ablation(results), results.sets.get(Class::Depletion)) else {
-        let missing = [by_case, by_mean].map(|q| no_class(Class::Depletion, q, direction));
-        return Ok(missing.to_vec());
+    let ranking = results.rankings.signs.as_ref();
+    let ranked = |number: OfSigns| ranking.and_then(|ranking| ranking.number(number as usize));
+    let (Some(weakest), Some(strongest)) = (ranked(OfSigns::Weakest), ranked(OfSigns::Strongest))
+    else {
+        return Ok(vec![
+            no_class(Class::Depletion, &by_case, direction).primary(),
+        ]);
     };
-    let blank = |quantity| Finding::missing(quantity, direction, DRAWS, "not measured".to_string());
+    let blank = |quantity: &str| Finding::missing(quantity, direction, DRAWS, String::new());
+    let deciding = Finding {
+        evidence: Basis::Tested {
+            estimate: Estimate {
+                difference_to_baseline: Some(weakest.class - of(&weakest.draws)),
+                ..Estimate::default()
+            },
+            draws: weakest.draws.len(),
+        },
+        n: results.input.windows.len(),
+        why: cases_in_words(&results.sign_cases),
+        objection: not_all_against(&strongest),
+        ..blank(&by_case).primary()
+    };
+    let mut findings = vec![deciding.ranked(&weakest)];
     let settings = &results.settings.bootstrap;
-    let by_mean = match &results.mean {
-        None => blank(by_mean),
-        Some(averaged) => {
-            let why = format!(
-                "zero {:+.3}, mean {:+.3}",
-                of(&zero.class) - of(&zero.clean),
-                of(&averaged.class) - of(&averaged.clean)
-            );
-            let finding = Finding {
-                why,
-                ..blank(by_mean)
+    if let [Some(own), others @ ..] = results.sign_cases.as_slice() {
+        for (signs, other) in SIGNS[1..].iter().zip(others) {
+            let Some(other) = other else {
+                continue;
             };
-            against_draws(&apart(&zero, averaged), finding, settings)?
-        }
-    };
-    let by_case = carried(&results.sign_cases, blank(by_case), settings)?;
-    Ok(vec![by_case, by_mean])
-}
-
-/// The first case against each of the others; the claim asks that it exceeds all of them, so the weakest comparison
-/// and the largest p stand for all (an intersection-union test: Berger 1982).
-fn carried(
-    cases: &[Option<Arms>],
-    finding: Finding,
-    settings: &BootstrapSettings,
-) -> Result<Finding, ExperimentError> {
-    let why: Vec<String> = SIGNS
-        .iter()
-        .zip(cases)
-        .map(|(signs, arms)| match arms {
-            Some(arms) => format!("{signs} {:+.3}", of(&arms.class) - of(&arms.clean)),
-            None => format!("{signs} never occurs in some set"),
-        })
-        .collect();
-    let why = why.join(", ");
-    let Some((Some(own), others)) = cases.split_first() else {
-        return Ok(Finding { why, ..finding });
-    };
-    let mut weakest: Option<Finding> = None;
-    for other in others {
-        // A case that never occurs adds nothing: the clean run stands for it.
-        let other = other.clone().unwrap_or_else(|| Arms {
-            class: own.clean.clone(),
-            draws: vec![own.clean.clone(); own.draws.len()],
-            clean: own.clean.clone(),
-            clusters: own.clusters.clone(),
-        });
-        let found = against_draws(&apart(own, &other), finding.clone(), settings)?;
-        let weaker = |weakest: &Finding| found.one_sided_p() > weakest.one_sided_p();
-        if weakest.as_ref().is_none_or(weaker) {
-            weakest = Some(found);
+            let quantity = format!("entropy that {claimed} adds, minus {signs}, nats");
+            findings.push(against_draws(
+                &apart(&own.arms, &other.arms),
+                blank(&quantity),
+                settings,
+            )?);
         }
     }
-    Ok(Finding {
-        why,
-        ..weakest.unwrap_or(finding)
+    if let (Some(zero), Some(averaged)) = (zero_ablation(results), &results.mean) {
+        let why = format!(
+            "zero {:+.3}, mean {:+.3}",
+            of(&zero.class) - of(&zero.clean),
+            of(&averaged.class) - of(&averaged.clean)
+        );
+        let quantity = "entropy that zero ablation of depletion adds, minus mean ablation, nats";
+        let blank = Finding {
+            why,
+            ..blank(quantity)
+        };
+        findings.push(against_draws(&apart(&zero, averaged), blank, settings)?);
+    }
+    Ok(findings)
+}
+
+/// The claim says that its case exceeds all others, so the weakest comparison decides about support (an intersection-union test:
+/// Berger 1982); it is contradicted only where its case falls behind all of them, too.
+fn not_all_against(strongest: &Ranked) -> Option<Objection> {
+    let behind = strongest.class < of(&strongest.draws) && strongest.rank.p < LEVEL;
+    (!behind).then(|| Objection {
+        of: Verdict::Contradicted,
+        instead: Verdict::NotDistinguishable,
+        why: "but not less than every other case".to_string(),
     })
+}
+
+fn cases_in_words(cases: &[Option<SignCaseArms>]) -> String {
+    let words = SIGNS.iter().zip(cases).map(|(signs, case)| match case {
+        Some(SignCaseArms { arms, changed }) => format!(
+            "{signs} {:+.3} ({changed} values)",
+            of(&arms.class) - of(&arms.clean)
+        ),
+        None => format!("{signs} never occurs in some set"),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// One measurement minus another of the same sets and documents.

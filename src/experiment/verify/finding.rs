@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::effects::Estimate;
-use crate::stats::{Contrast, Interval, Tested};
+use super::ranked::Ranked;
+use super::verdict::Verdict;
+use crate::stats::{Contrast, Interval, Tested, mean, rank_floor};
 
 /// The chance of any false verdict in a run, after Holm's adjustment.
 pub const LEVEL: f64 = 0.05;
@@ -39,8 +41,9 @@ impl Direction {
 pub(super) enum Basis {
     /// An estimate with its uncertainty.
     Tested { estimate: Estimate, draws: usize },
-    /// A property of all neurons or layers, which no chance enters; the estimate is shown beside it.
-    Counted { estimate: f64, holds: bool },
+    /// A property of all neurons or layers, which no chance enters, and whether the claim holds, where that can be said; the
+    /// estimate is shown beside it.
+    Counted { estimate: f64, holds: Option<bool> },
     /// Nothing could be tested.
     Missing,
 }
@@ -96,8 +99,31 @@ pub(super) struct Finding {
     /// Prompts, documents, neurons or layers.
     pub n: usize,
     pub why: String,
-    /// Why this does not support the claim even where the estimate does. It can only take support away.
-    pub objection: Option<String>,
+    /// Whether the claim is decided by it. Each claim has one such test, and Holm's family is these; the rest is described.
+    pub is_primary: bool,
+    /// Why the verdict is not the one that the estimate alone would give.
+    pub objection: Option<Objection>,
+    /// What it could have found.
+    pub room: Room,
+}
+
+/// What stands in the way of a verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Objection {
+    /// The verdict that it takes away ...
+    pub of: Verdict,
+    /// ... and the one that stands in its place.
+    pub instead: Verdict,
+    pub why: String,
+}
+
+/// What a test could have found, in the unit of the estimate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Room {
+    /// The largest effect that the measure has room for.
+    pub largest: Option<f64>,
+    /// How far every draw is from the mean of the draws on the claimed side, the farthest first; empty without draws.
+    pub reached: Vec<f64>,
 }
 
 impl Finding {
@@ -110,19 +136,36 @@ impl Finding {
             evidence: Basis::Missing,
             n: 0,
             why,
+            is_primary: false,
             objection: None,
+            room: Room::default(),
         }
     }
 
-    /// The p of "not in the claimed direction"; 1 where nothing was tested.
-    pub fn one_sided_p(&self) -> f64 {
-        let Basis::Tested { estimate, .. } = &self.evidence else {
-            return 1.0;
-        };
-        match (estimate.difference_to_baseline, estimate.p) {
-            (Some(difference), Some(p)) if self.direction.holds(difference) => p / 2.0,
-            (Some(_), Some(p)) => 1.0 - p / 2.0,
-            _ => 1.0,
+    /// The test that decides its claim.
+    pub fn primary(self) -> Self {
+        Self {
+            is_primary: true,
+            ..self
         }
+    }
+
+    /// With the rank among draws as the p that decides.
+    pub fn ranked(mut self, ranked: &Ranked) -> Self {
+        if let Basis::Tested { estimate, draws } = &mut self.evidence {
+            estimate.permutation_p = Some(ranked.rank.p);
+            estimate.permutation_floor = Some(rank_floor(ranked.rank.draws));
+            *draws = ranked.rank.draws;
+        }
+        let centre = mean(&ranked.draws).unwrap_or(f64::NAN);
+        let sign = if self.direction == Direction::Higher {
+            1.0
+        } else {
+            -1.0
+        };
+        let mut reached: Vec<f64> = ranked.draws.iter().map(|draw| draw - centre).collect();
+        reached.sort_by(|a, b| (sign * b).total_cmp(&(sign * a)));
+        self.room.reached = reached;
+        self
     }
 }

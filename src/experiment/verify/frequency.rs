@@ -2,8 +2,7 @@
 
 use super::super::ExperimentError;
 use super::against::no_class;
-use super::finding::Direction;
-use super::finding::{Basis, Finding};
+use super::finding::{Basis, Direction, Finding, Room};
 use super::results::Results;
 use crate::io_class::Class;
 
@@ -25,7 +24,7 @@ pub(super) fn enrichment(results: &Results<'_>) -> Result<Vec<Finding>, Experime
 /// P(gate > 0) of a class and of its draws, over the tokens of the text.
 fn frequency(results: &Results<'_>, class: Class, direction: Direction) -> Finding {
     let quantity = format!("P(gate > 0) of {class} neurons on the text");
-    let missing = no_class(class, &quantity, direction);
+    let missing = no_class(class, &quantity, direction).primary();
     let mut found = results.frequencies.iter();
     let Some((_, found)) = found.find(|(of, _)| *of == class) else {
         return missing;
@@ -36,6 +35,13 @@ fn frequency(results: &Results<'_>, class: Class, direction: Direction) -> Findi
             draws: found.draws,
         },
         n: found.units,
+        room: Room {
+            largest: found.means.baseline.map(|draws| match direction {
+                Direction::Higher => 1.0 - draws,
+                Direction::Lower => -draws,
+            }),
+            ..Room::default()
+        },
         why: format!(
             "class {:.3}, draws {:.3}, over {} tokens",
             found.means.class,

@@ -29,8 +29,12 @@ pub struct VerifyInput<'a> {
 pub struct VerifySettings {
     /// Which claims, in the order of [`CLAIMS`](super::CLAIMS).
     pub claims: Vec<&'static Claim>,
-    /// Random sets per class.
+    /// Random sets per class that the estimates are over.
     pub draws: usize,
+    /// So many random sets at most for a rank; fewer decide most.
+    pub most_draws: usize,
+    /// All of these are made in one stage, whatever decides: what shards can share.
+    pub all_draws: bool,
     /// Seed and level of draws and intervals.
     pub bootstrap: BootstrapSettings,
 }

@@ -7,34 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::effects::{Estimate, adjust_all};
 use super::claim::Claim;
 use super::finding::{Basis, Direction, Finding, LEVEL};
-
-/// What a test says of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
-pub enum Verdict {
-    /// The claim's direction, beyond chance.
-    #[serde(rename = "supported")]
-    #[strum(serialize = "supported")]
-    Supported,
-    /// The other direction, beyond chance.
-    #[serde(rename = "contradicted")]
-    #[strum(serialize = "contradicted")]
-    Contradicted,
-    /// Within what chance does.
-    #[serde(rename = "not distinguishable")]
-    #[strum(serialize = "not distinguishable")]
-    NotDistinguishable,
-    /// The model or the input does not have what the test needs.
-    #[serde(rename = "not testable")]
-    #[strum(serialize = "not testable")]
-    NotTestable,
-}
-
-impl Verdict {
-    /// As in files.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
+use super::verdict::Verdict;
 
 /// One test of a claim; an entry of `claims.json`. What could not be estimated is absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +33,9 @@ pub struct ClaimTest {
     pub published: Cow<'static, str>,
     /// What follows.
     pub verdict: Verdict,
+    /// What the test could have found.
+    #[serde(default)]
+    pub room: String,
     /// The figures behind it, or why there is none.
     pub why: String,
 }
@@ -85,7 +61,7 @@ mod claim_keys {
             estimate: found.difference_to_baseline,
             ci_low: found.baseline_ci.map(|interval| interval.low),
             ci_high: found.baseline_ci.map(|interval| interval.high),
-            p: found.p,
+            p: found.deciding_p(),
             p_adjusted: found.p_adjusted,
         };
         keys.serialize(to)
@@ -104,49 +80,57 @@ mod claim_keys {
     }
 }
 
-/// The verdicts of a run; p values are adjusted over all of its tests.
+/// The verdicts of a run; the p of its primary tests are adjusted over them.
 pub(super) fn judge(mut findings: Vec<(&Claim, Finding)>) -> Vec<ClaimTest> {
-    let tested = findings.iter_mut();
-    adjust_all(
-        tested.filter_map(|(_, finding)| match &mut finding.evidence {
+    let primary = findings
+        .iter_mut()
+        .filter(|(_, finding)| finding.is_primary);
+    let mut tested: Vec<&mut Estimate> = primary
+        .filter_map(|(_, finding)| match &mut finding.evidence {
             Basis::Tested { estimate, .. } => Some(estimate),
             _ => None,
-        }),
-    );
+        })
+        .collect();
+    let tests = tested.len();
+    adjust_all(tested.iter_mut().map(|estimate| &mut **estimate));
     let findings = findings.into_iter();
     findings
-        .map(|(claim, finding)| finding.test(claim))
+        .map(|(claim, finding)| finding.test(claim, tests))
         .collect()
 }
 
 impl Finding {
-    /// The verdict of this finding alone.
-    fn verdict(&self) -> Verdict {
+    /// The verdict of this finding, without what stands in its way.
+    fn plain_verdict(&self) -> Verdict {
         let holds = match &self.evidence {
             Basis::Missing => return Verdict::NotTestable,
+            _ if !self.is_primary => return Verdict::Described,
             Basis::Counted { holds, .. } => *holds,
             Basis::Tested { estimate, .. } => {
-                match (estimate.difference_to_baseline, estimate.p_adjusted) {
-                    (Some(difference), Some(p)) if p < LEVEL => self.direction.holds(difference),
-                    _ => return Verdict::NotDistinguishable,
-                }
+                let decided = estimate.p_adjusted.is_some_and(|p| p < LEVEL);
+                let difference = estimate.difference_to_baseline.filter(|_| decided);
+                difference.map(|difference| self.direction.holds(difference))
             }
         };
-        if holds {
-            Verdict::Supported
-        } else {
-            Verdict::Contradicted
+        match holds {
+            Some(true) => Verdict::Supported,
+            Some(false) => Verdict::Contradicted,
+            None => Verdict::NotDistinguishable,
         }
     }
 
-    fn test(self, claim: &Claim) -> ClaimTest {
-        let (verdict, why) = match (self.verdict(), &self.objection) {
-            (Verdict::Supported, Some(objection)) => (
-                Verdict::NotDistinguishable,
-                format!("{}; {objection}", self.why),
+    /// With a family of so many primary tests.
+    fn test(self, claim: &Claim, tests: usize) -> ClaimTest {
+        let plain = self.plain_verdict();
+        let objection = self.objection.as_ref().filter(|o| o.of == plain);
+        let (verdict, why) = match objection {
+            Some(objection) => (
+                objection.instead,
+                format!("{}; {}", self.why, objection.why),
             ),
-            (verdict, _) => (verdict, self.why.clone()),
+            None => (plain, self.why.clone()),
         };
+        let room = self.room_in_words(tests);
         let (estimate, draws) = match self.evidence {
             Basis::Tested { estimate, draws } => (estimate, draws),
             Basis::Counted { estimate, .. } => (
@@ -169,14 +153,48 @@ impl Finding {
             n: self.n,
             published: claim.published.into(),
             verdict,
+            room,
             why,
         }
+    }
+
+    /// The largest effect that the measure has room for, and the smallest that would have counted in a family of so many
+    /// tests.
+    fn room_in_words(&self, tests: usize) -> String {
+        let Basis::Tested { estimate, draws } = &self.evidence else {
+            return String::new();
+        };
+        let number = |value: f64| format!("{value:+.3}");
+        let largest = self
+            .room
+            .largest
+            .map(|largest| format!("at most {} is possible", number(largest)));
+        // Two-sided: of K draws so many may lie beyond the class.
+        let level = LEVEL / tests.max(1) as f64;
+        let may_be_beyond = (level * (draws + 1) as f64 / 2.0).ceil() as usize;
+        let smallest = match (self.room.reached.as_slice(), may_be_beyond.checked_sub(1)) {
+            ([], _) => estimate.baseline_ci.map(|ci| {
+                let half = (ci.high - ci.low) / 2.0;
+                format!("less than about {half:.3} to either side could not be told from none")
+            }),
+            ([farthest, ..], Some(0) | None) => Some(format!(
+                "more than {} would have counted: the farthest of {draws} draws",
+                number(*farthest)
+            )),
+            (reached, Some(beyond)) => {
+                let last = reached[beyond.min(reached.len() - 1)];
+                Some(format!("{} would have counted", number(last)))
+            }
+        };
+        let parts: Vec<String> = largest.into_iter().chain(smallest).collect();
+        parts.join("; ")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::claim::CLAIMS;
+    use super::super::finding::Objection;
     use super::*;
 
     fn finding(estimate: f64, p: f64) -> Finding {
@@ -184,13 +202,15 @@ mod tests {
             evidence: Basis::Tested {
                 estimate: Estimate {
                     difference_to_baseline: Some(estimate),
-                    p: Some(p),
+                    // Student's, by which nothing is decided.
+                    p: Some(1.0 - p),
+                    permutation_p: Some(p),
                     ..Estimate::default()
                 },
                 draws: 5,
             },
             n: 3,
-            ..Finding::missing("nats", Direction::Higher, "draws", "because".to_string())
+            ..Finding::missing("nats", Direction::Higher, "draws", "because".to_string()).primary()
         }
     }
 
@@ -223,9 +243,14 @@ mod tests {
             finding(1.0, 0.001),
             finding(-1.0, 0.001),
             finding(1.0, 0.2),
-            counted(true),
-            counted(false),
+            counted(Some(true)),
+            counted(Some(false)),
+            counted(None),
             missing,
+            Finding {
+                is_primary: false,
+                ..finding(1.0, 0.001)
+            },
         ];
         use Verdict::*;
         assert_eq!(
@@ -236,29 +261,72 @@ mod tests {
                 NotDistinguishable,
                 Supported,
                 Contradicted,
-                NotTestable
+                NotDistinguishable,
+                NotTestable,
+                Described
             ]
         );
     }
 
     #[test]
-    fn p_values_are_adjusted_over_the_run() {
+    fn p_values_are_adjusted_over_the_primary_tests() {
         let alone = verdicts(vec![finding(1.0, 0.03)]);
         let among_others = verdicts(vec![finding(1.0, 0.03), finding(1.0, 0.9)]);
         assert_eq!(alone[0], Verdict::Supported);
         assert_eq!(among_others[0], Verdict::NotDistinguishable);
+        let described = Finding {
+            is_primary: false,
+            ..finding(1.0, 0.9)
+        };
+        let beside = verdicts(vec![finding(1.0, 0.03), described]);
+        assert_eq!(beside, [Verdict::Supported, Verdict::Described]);
     }
 
     #[test]
-    fn an_objection_takes_support_away_and_nothing_else() {
-        let with = |estimate| {
-            let mut finding = finding(estimate, 1e-6);
-            finding.objection = Some("any text suffers".to_string());
+    fn an_objection_takes_its_verdict_away_and_no_other() {
+        let with = |estimate, of| {
+            let finding = Finding {
+                objection: Some(Objection {
+                    of,
+                    instead: Verdict::NotTestable,
+                    why: "specificity".to_string(),
+                }),
+                ..finding(estimate, 1e-6)
+            };
             judge(vec![(&CLAIMS[7], finding)]).remove(0)
         };
-        let fallen = with(1.0);
-        assert_eq!(fallen.verdict, Verdict::NotDistinguishable);
-        assert_eq!(fallen.why, "because; any text suffers");
-        assert_eq!(with(-1.0).verdict, Verdict::Contradicted);
+        let fallen = with(1.0, Verdict::Supported);
+        assert_eq!(fallen.verdict, Verdict::NotTestable);
+        assert_eq!(fallen.why, "because; specificity");
+        assert_eq!(
+            with(-1.0, Verdict::Supported).verdict,
+            Verdict::Contradicted
+        );
+        assert_eq!(
+            with(-1.0, Verdict::Contradicted).verdict,
+            Verdict::NotTestable
+        );
+    }
+
+    #[test]
+    fn the_room_is_said_for_the_family() {
+        let room = |draws: usize, tests: usize| {
+            let mut finding = finding(1.0, 0.5);
+            finding.room.largest = Some(9.0);
+            finding.room.reached = (0..draws).rev().map(|draw| draw as f64).collect();
+            if let Basis::Tested { draws: of, .. } = &mut finding.evidence {
+                *of = draws;
+            }
+            finding.room_in_words(tests)
+        };
+        // .05/2 of 400 is 10: with 9 draws beyond it p is 2·10/400; the tenth is 389.
+        assert_eq!(
+            room(399, 1),
+            "at most +9.000 is possible; +389.000 would have counted"
+        );
+        assert_eq!(
+            room(47, 4),
+            "at most +9.000 is possible; more than +46.000 would have counted: the farthest of 47 draws"
+        );
     }
 }

@@ -3,27 +3,31 @@
 
 mod against;
 mod claim;
-mod damage;
 mod depletion;
 mod finding;
 mod frequency;
 mod input;
 mod judge;
 mod needs;
+mod ranked;
+mod rankings;
 mod recall;
 mod results;
 mod sets;
 mod steps;
 mod subjects;
 mod times;
+mod tokens;
+mod verdict;
 mod weights;
 
 pub use claim::{About, CLAIMS, Claim};
 pub use finding::{Direction, LEVEL};
 pub use input::{VerifyInput, VerifySettings};
-pub use judge::{ClaimTest, Verdict};
+pub use judge::ClaimTest;
 pub use steps::Step;
 pub use times::expected_times;
+pub use verdict::Verdict;
 
 use super::ExperimentError;
 use super::run::Run;

@@ -19,7 +19,7 @@ use super::sets::{CLASSES, ENRICHMENT, Group, Member, Sets};
 use crate::engine::{Engine, EngineError};
 use crate::hooks::{Mode, Reference, SignCase, SignConvention};
 use crate::io_class::Class;
-use crate::tokens::{Positions, TokenBatch};
+use crate::tokens::{Positions, TokenBatch, Window};
 
 /// Something that is run for claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,6 @@ pub(super) enum Need {
     Text(Class),
     /// Zero ablation of the enrichment classes on known facts.
     Recall,
-    /// The enrichment classes by a factor, so that they damage text as their draws do; needs [`Need::Text`] and
-    /// [`Need::Recall`].
-    EqualDamage,
     /// Depletion by sign case, and its mean ablation, on the text.
     SignCases,
 }
@@ -67,11 +64,6 @@ impl Recall {
     pub fn arms(&self, member: Member, metric: &Metric) -> Option<Arms> {
         let arms = |treatment| self.ablation.arms(treatment, PromptSubset::Known, metric);
         self.group.arms(member, arms)
-    }
-
-    /// The known prompts.
-    pub fn known(&self) -> Vec<usize> {
-        self.ablation.known()
     }
 }
 
@@ -108,7 +100,7 @@ impl<'a> ClaimRuns<'a> {
     }
 
     /// A plan of these treatments at all positions.
-    fn plan(&self, treatments: Vec<Treatment>, mode: Mode) -> AblationPlan {
+    pub fn plan(&self, treatments: Vec<Treatment>, mode: Mode) -> AblationPlan {
         AblationPlan {
             treatments,
             mode,
@@ -128,7 +120,8 @@ impl<'a> ClaimRuns<'a> {
     ) -> Result<Vec<(Class, Activity)>, ExperimentError> {
         let (there, treatments): (Vec<Class>, Vec<Treatment>) = classes
             .iter()
-            .filter_map(|class| Some((*class, self.sets.get(*class)?.treatment.clone())))
+            // They cost no run of their own, so there are as many as a rank may need.
+            .filter_map(|class| Some((*class, self.sets.for_rank(Member::class(*class))?)))
             .unzip();
         if there.is_empty() {
             return Ok(Vec::new());
@@ -204,58 +197,96 @@ impl<'a> ClaimRuns<'a> {
             return Ok(None);
         }
         let plan = self.plan(group.treatments.clone(), mode);
-        self.text_of_plan(run, group, &plan).map(Some)
+        let sink: TokenSink<'_> = &mut |_| Ok(());
+        let ablation = ablate_text(run, self.engine, self.input.windows, &plan, sink)?;
+        Ok(Some(Text { group, ablation }))
     }
 
-    fn text_of_plan(
+    /// Zero ablation of depletion where each sign case holds, in reference sign. A case that never holds for some set is
+    /// absent: it could not be compared.
+    pub fn sign_cases(
         &self,
         run: &mut Run<'_>,
-        group: Group,
-        plan: &AblationPlan,
-    ) -> Result<Text, ExperimentError> {
-        let sink: TokenSink<'_> = &mut |_| Ok(());
-        let ablation = ablate_text(run, self.engine, self.input.windows, plan, sink)?;
-        Ok(Text { group, ablation })
-    }
-
-    /// Depletion and its draws, where its sign cases are asked for.
-    fn depletion(&self) -> Option<(Group, Member)> {
-        let set = self.sets.get(Class::Depletion)?;
-        let is_asked = self.has(Need::SignCases);
-        is_asked.then(|| (Group::of_class(set), Member::class(Class::Depletion)))
-    }
-
-    /// Zero ablation where each sign case holds, in reference sign.
-    pub fn sign_cases(&self, run: &mut Run<'_>) -> Result<Vec<Option<Arms>>, ExperimentError> {
+        treatment: &Treatment,
+        windows: &[Window],
+    ) -> Result<Vec<Option<SignCaseArms>>, ExperimentError> {
         let mut cases = Vec::new();
         let mut elsewhere = None;
         for signs in SIGNS {
-            let Some((group, member)) = self.depletion() else {
-                break;
-            };
             let when: SignCase = signs
                 .parse()
                 .map_err(|why: String| ExperimentError::Store(why.into()))?;
             let plan = AblationPlan {
                 when,
                 signs: SignConvention::Reference(Arc::new(self.input.table.signs())),
-                ..self.plan(group.treatments.clone(), Mode::Zero)
+                ..self.plan(vec![treatment.clone()], Mode::Zero)
             };
-            match self.text_of_plan(run, group, &plan) {
-                // A case that never holds for some arm could not be compared.
+            let sink: TokenSink<'_> = &mut |_| Ok(());
+            match ablate_text(run, self.engine, windows, &plan, sink) {
                 Err(ExperimentError::Engine(EngineError::NullEdit { .. })) => cases.push(None),
                 Err(error @ ExperimentError::OtherShards { .. }) => elsewhere = Some(error),
-                found => cases.push(found?.arms(member, Metric::TOKEN_ENTROPY)),
+                found => {
+                    let found = found?;
+                    cases.push(Some(SignCaseArms {
+                        arms: found.arms(0, Metric::TOKEN_ENTROPY),
+                        changed: found.changed_by_class(0).changed,
+                    }));
+                }
             }
         }
         elsewhere.map_or(Ok(cases), Err)
     }
 
+    /// Depletion with its draws, where its sign cases are asked for.
+    pub fn depletion(&self) -> Option<&Treatment> {
+        let set = self.sets.get(Class::Depletion)?;
+        self.has(Need::SignCases).then_some(&set.treatment)
+    }
+
     pub fn mean(&self, run: &mut Run<'_>) -> Result<Option<Arms>, ExperimentError> {
-        let Some((group, member)) = self.depletion() else {
+        let Some(set) = self
+            .sets
+            .get(Class::Depletion)
+            .filter(|_| self.has(Need::SignCases))
+        else {
             return Ok(None);
         };
+        let (group, member) = (Group::of_class(set), Member::class(Class::Depletion));
         let text = self.text(run, group, Mode::Mean(Reference::OwnPrompts))?;
         Ok(text.and_then(|text| text.arms(member, Metric::TOKEN_ENTROPY)))
     }
+
+    /// The part of conditional enrichment that decides, with its draws, in the modes that must agree with zero ablation.
+    pub fn recall_in_other_modes(
+        &self,
+        run: &mut Run<'_>,
+        known: &TokenBatch,
+    ) -> Result<Vec<(Mode, Recall)>, ExperimentError> {
+        let mut found = Vec::new();
+        let mut elsewhere = None;
+        let member = self.sets.primary(Class::ConditionalEnrichment);
+        for mode in [
+            Mode::Mean(Reference::OwnPrompts),
+            Mode::Resample(Reference::OwnPrompts),
+        ] {
+            let Some(group) = member
+                .filter(|_| self.has(Need::Recall))
+                .and_then(|m| self.sets.with_draws(m))
+            else {
+                break;
+            };
+            match self.recall(run, known, group, mode.clone()) {
+                Err(error @ ExperimentError::OtherShards { .. }) => elsewhere = Some(error),
+                recall => found.extend(recall?.map(|recall| (mode, recall))),
+            }
+        }
+        elsewhere.map_or(Ok(found), Err)
+    }
+}
+
+/// What a sign case of a class does to entropy.
+pub(super) struct SignCaseArms {
+    pub arms: Arms,
+    /// Values of the class that it changed.
+    pub changed: u64,
 }

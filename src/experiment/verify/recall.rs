@@ -1,33 +1,42 @@
-//! The claims about recall: without enrichment neurons, at equal damage to text, and beside what text loses.
+//! The claims about recall: without enrichment neurons, against draws, and beside what text loses.
+//!
+//! Conditional enrichment decides both claims: it is the large class that the paper speaks of. Plain enrichment, some twenty
+//! neurons, is described.
 
 use super::super::ExperimentError;
 use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::against::{DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
-use super::damage::{EqualDamage, Matched};
-use super::finding::Direction;
-use super::finding::{Finding, LEVEL};
-use super::needs::{Recall, Text};
+use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
+use super::ranked::Ranked;
+use super::rankings::OfRecall;
 use super::results::Results;
-use super::sets::ENRICHMENT;
-use super::sets::Member;
-use crate::stats::contrast_of_two;
+use super::sets::{ENRICHMENT, Member};
+use super::verdict::Verdict;
+use crate::experiment::Estimate;
+use crate::io_class::Class;
+use crate::stats::{Clusters, mean};
 
-/// Recall without enrichment classes: at zero ablation, and at equal damage to text.
+/// The class that decides.
+const CLASS: Class = Class::ConditionalEnrichment;
+
+/// Recall without enrichment classes.
 pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    let mut findings = Vec::new();
+    let mut findings = vec![deciding(results)?];
+    let primary = results.sets.primary(CLASS);
     for class in ENRICHMENT {
         let members = results.sets.members(&[class]);
-        let (false, Some(text), Some(recall)) =
-            (members.is_empty(), &results.text, &results.recall)
-        else {
+        if members.is_empty() && class != CLASS {
             findings.push(no_class(class, &without(class.as_str()), Direction::Lower));
-            continue;
-        };
-        for member in members {
-            findings.extend(of_member(results, member, text, recall)?);
+        }
+        for member in members
+            .into_iter()
+            .filter(|member| Some(*member) != primary)
+        {
+            findings.extend(described(results, member)?);
         }
     }
+    findings.extend(in_other_modes(results)?);
     Ok(findings)
 }
 
@@ -35,153 +44,196 @@ fn without(name: &str) -> String {
     format!("log-probability of known answers without {name}, nats")
 }
 
-fn of_member(
-    results: &Results<'_>,
-    member: Member,
-    text: &Text,
-    recall: &Recall,
-) -> Result<Vec<Finding>, ExperimentError> {
-    let measured = recall
-        .arms(member, &Metric::TARGET_LOGPROB)
-        .zip(text.arms(member, Metric::LOSS));
-    let (Some((target, loss)), Some(treatment)) = (measured, results.sets.treatment(member)) else {
-        return Ok(Vec::new());
+fn deciding(results: &Results<'_>) -> Result<Finding, ExperimentError> {
+    let missing = no_class(CLASS, &without(CLASS.as_str()), Direction::Lower).primary();
+    let (Some(member), Some(target)) = (
+        results.sets.primary(CLASS),
+        number(results, OfRecall::Target),
+    ) else {
+        return Ok(missing);
     };
-    let name = &treatment.class;
-    let why = format!(
-        "target {}; loss on text {}{}",
-        levels(&target),
-        levels(&loss),
-        shortfall_in_words(treatment),
-    );
-    let matched = results.damage.iter().find(|(of, _)| *of == member);
-    let matched = matched.map(|(_, matched)| matched);
-    let (equal, objection) = match matched {
-        None | Some(Matched::NoDamage) => (None, None),
-        Some(Matched::NothingToMatch(losses)) => {
-            let first = recall.arms(member, &Metric::FIRST_LOGPROB);
-            (
-                Some(nothing_to_match(name, *losses)),
-                unspecific(results, first, &loss)?,
-            )
-        }
-        Some(Matched::Found(damage)) => {
-            let equal = at_equal_damage(results, damage, name)?;
-            let objection = (equal.one_sided_p() >= LEVEL / 2.0).then(|| {
-                "but at equal damage to text they lose no more than with the draws off".to_string()
-            });
-            (Some(equal), objection)
-        }
+    let Some(finding) = described(results, member)? else {
+        return Ok(missing);
     };
-    let zero = Finding {
-        objection,
-        ..Finding::missing(&without(name), Direction::Lower, DRAWS, why)
-    };
-    let zero = against_draws(&target, zero, &results.settings.bootstrap)?;
-    Ok(std::iter::once(zero).chain(equal).collect())
+    let finding = finding.primary().ranked(&target);
+    Ok(Finding {
+        objection: match specificity(results) {
+            Err(why) => Some(untestable(why)),
+            Ok(direction) => objection(results, &direction),
+        },
+        room: Room {
+            largest: to_a_uniform_guess(results),
+            ..finding.room
+        },
+        ..finding
+    })
 }
 
-/// Why a loss of recall is not one of recall, where there is no equal damage to go by: known answers lose no more than
-/// any text does, by the test of specific-recall at its plain level.
-fn unspecific(
-    results: &Results<'_>,
-    first: Option<Arms>,
-    loss: &Arms,
-) -> Result<Option<String>, ExperimentError> {
-    let Some(first) = first else {
+/// A class against the draws that estimates are over.
+fn described(results: &Results<'_>, member: Member) -> Result<Option<Finding>, ExperimentError> {
+    let target = results
+        .recall
+        .as_ref()
+        .and_then(|recall| recall.arms(member, &Metric::TARGET_LOGPROB));
+    let (Some(target), Some(treatment)) = (target, results.sets.treatment(member)) else {
         return Ok(None);
     };
-    let (facts, text) = (changes(&first, -1.0), changes(loss, 1.0));
-    let found = contrast_of_two(facts.table(), text.table(), &results.settings.bootstrap)?;
-    let specific = found.estimate > 0.0 && found.p.is_some_and(|p| p < LEVEL);
-    Ok((!specific).then(|| {
-        format!(
-            "but text suffers too: beyond its draws, the class costs known answers {:+.3} nats a token more than text",
-            found.estimate
-        )
-    }))
-}
-
-fn nothing_to_match(name: &str, [clean, class, draws]: [f64; 3]) -> Finding {
-    let quantity =
-        format!("log-probability of known answers with less of {name}, at equal damage to text");
+    let loss = results
+        .text
+        .as_ref()
+        .and_then(|text| text.arms(member, Metric::LOSS));
+    let loss = loss.map_or(String::new(), |loss| {
+        format!("; loss on text {}", levels(&loss))
+    });
     let why = format!(
-        "the draws do no damage that could be matched: loss on text {clean:.3} clean, {class:.3} class off, \
-         {draws:.3} draws off"
+        "target {}{loss}{}",
+        levels(&target),
+        shortfall_in_words(treatment)
     );
-    Finding::missing(&quantity, Direction::Lower, DRAWS, why)
+    let blank = Finding::missing(&without(&treatment.class), Direction::Lower, DRAWS, why);
+    against_draws(&target, blank, &results.settings.bootstrap).map(Some)
 }
 
-fn at_equal_damage(
-    results: &Results<'_>,
-    damage: &EqualDamage,
-    name: &str,
-) -> Result<Finding, ExperimentError> {
-    let (factor, [clean, scaled, draws]) = (damage.factor, damage.loss);
-    let quantity = format!(
-        "log-probability of known answers with {name} times {factor:.3} (equal damage to text), nats"
-    );
-    let why = format!(
-        "class times {factor:.3}: {:.3}, draws off {:.3}; loss on text: clean {clean:.3}, class so {scaled:.3}, \
-         draws off {draws:.3}",
-        of(&damage.target.class),
-        of(&damage.target.draws.concat()),
-    );
-    let finding = Finding::missing(&quantity, Direction::Lower, DRAWS, why);
-    against_draws(&damage.target, finding, &results.settings.bootstrap)
-}
-
-/// What a known answer's first token loses minus what the next token of any text loses, against the draws.
-pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+/// The claim needs the same sign under every ablation.
+fn in_other_modes(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+    let Some(member) = results.sets.primary(CLASS) else {
+        return Ok(Vec::new());
+    };
     let mut findings = Vec::new();
-    for class in ENRICHMENT {
-        let quantity = format!(
-            "nats that the first token of a known answer loses without {class}, minus the loss that text gains"
-        );
-        let (member, runs) = (
-            Member::class(class),
-            results.recall.as_ref().zip(results.text.as_ref()),
-        );
-        let measured = runs.and_then(|(recall, text)| {
-            let first = recall.arms(member, &Metric::FIRST_LOGPROB)?;
-            Some((first, text.arms(member, Metric::LOSS)?))
-        });
-        let Some((first, loss)) = measured else {
-            findings.push(no_class(class, &quantity, Direction::Higher));
+    for (mode, recall) in &results.other_modes {
+        let Some(arms) = recall.arms(member, &Metric::TARGET_LOGPROB) else {
             continue;
         };
-        let (facts, loss) = (changes(&first, -1.0), changes(&loss, 1.0));
-        let found = contrast_of_two(facts.table(), loss.table(), &results.settings.bootstrap)?;
-        findings.push(Finding {
-            evidence: found.into(),
-            n: found.prompts,
-            why: format!(
-                "known answers lose {:.3} (draws off: {:.3}), text {:.3} ({:.3}); {:.1} ({:.1}) times as much",
-                of(&facts.class),
-                of(&facts.draws.concat()),
-                of(&loss.class),
-                of(&loss.draws.concat()),
-                of(&facts.class) / of(&loss.class),
-                of(&facts.draws.concat()) / of(&loss.draws.concat()),
-            ),
-            ..Finding::missing(&quantity, Direction::Higher, DRAWS, String::new())
-        });
+        let quantity = format!("the same, {mode} instead of zero ablation, nats");
+        let blank = Finding::missing(&quantity, Direction::Lower, DRAWS, levels(&arms));
+        findings.push(against_draws(&arms, blank, &results.settings.bootstrap)?);
     }
     Ok(findings)
 }
 
-/// What every edited arm costs, unit by unit: edited minus clean, times `sign`.
-fn changes(arms: &Arms, sign: f64) -> Arms {
-    let change = |edited: &Vec<f64>| -> Vec<f64> {
-        let pairs = edited.iter().zip(&arms.clean);
-        pairs
-            .map(|(edited, clean)| sign * (edited - clean))
-            .collect()
+/// What takes support from a loss of recall that the draws do not have: no specificity, or another sign in another mode.
+fn objection(results: &Results<'_>, direction: &Ranked) -> Option<Objection> {
+    let not_distinguishable = |why: String| Objection {
+        of: Verdict::Supported,
+        instead: Verdict::NotDistinguishable,
+        why,
     };
-    Arms {
-        clean: vec![0.0; arms.clean.len()],
-        class: change(&arms.class),
-        draws: arms.draws.iter().map(change).collect(),
-        clusters: arms.clusters.clone(),
+    let centre = mean(&direction.draws).unwrap_or(f64::NAN);
+    if direction.rank.p >= LEVEL || direction.class <= centre {
+        return Some(not_distinguishable(format!(
+            "but text suffers as it does from the draws: direction of the damage {:.0}°, draws {centre:.0}°, p {:.3}",
+            direction.class, direction.rank.p
+        )));
     }
+    let member = results.sets.primary(CLASS)?;
+    let other = results.other_modes.iter().find(|(_, recall)| {
+        let arms = recall.arms(member, &Metric::TARGET_LOGPROB);
+        arms.is_none_or(|arms| of(&arms.class) >= of(&arms.draws.concat()))
+    });
+    other.map(|(mode, _)| {
+        not_distinguishable(format!("but under {mode} ablation the sign is the other"))
+    })
+}
+
+fn untestable(why: String) -> Objection {
+    Objection {
+        of: Verdict::Supported,
+        instead: Verdict::NotTestable,
+        why: format!("specificity: {why}"),
+    }
+}
+
+/// A number of the ranking, where there is one.
+fn number(results: &Results<'_>, number: OfRecall) -> Option<Ranked> {
+    results.rankings.recall.as_ref()?.number(number as usize)
+}
+
+/// The rank of the direction of the damage, or why there is no such control: it needs damage that is clearly there, of the
+/// class to answers and of the draws to text.
+fn specificity(results: &Results<'_>) -> Result<Ranked, String> {
+    let missing = || "nothing was measured".to_string();
+    let level = results.settings.bootstrap.level;
+    let member = results.sets.primary(CLASS).ok_or_else(missing)?;
+    let recall = results.recall.as_ref().ok_or_else(missing)?;
+    let first = recall
+        .arms(member, &Metric::FIRST_LOGPROB)
+        .ok_or_else(missing)?;
+    let pairs = first.class.iter().zip(&first.clean);
+    let losses: Vec<f64> = pairs.map(|(class, clean)| clean - class).collect();
+    let lost = first.clusters.mean(&losses, level);
+    if lost.is_none_or(|lost| lost.interval.low <= 0.0) {
+        return Err("the class does known answers no clear damage".to_string());
+    }
+    let draws = number(results, OfRecall::TextLoss)
+        .ok_or_else(missing)?
+        .draws;
+    let by_draws = Clusters::alone(draws.len()).mean(&draws, level);
+    if by_draws.is_none_or(|by_draws| by_draws.interval.low <= 0.0) {
+        let by_draws = of(&draws);
+        return Err(format!(
+            "the draws do text no clear damage, {by_draws:+.4} nats a token"
+        ));
+    }
+    number(results, OfRecall::Direction)
+        .ok_or_else(|| "the class does neither answers nor text any damage".to_string())
+}
+
+/// The mean log-probability of the known answers where every token is as likely, minus that of the clean model.
+fn to_a_uniform_guess(results: &Results<'_>) -> Option<f64> {
+    let vocabulary = results.input.model.config().vocab_size as f64;
+    let known = results.known.as_ref()?.sequences();
+    let tokens: Vec<f64> = known
+        .iter()
+        .map(|sequence| sequence.target.len() as f64)
+        .collect();
+    let member = results.sets.primary(CLASS)?;
+    let target: Arms = results
+        .recall
+        .as_ref()?
+        .arms(member, &Metric::TARGET_LOGPROB)?;
+    Some(-mean(&tokens)? * vocabulary.ln() - mean(&target.clean)?)
+}
+
+/// Whether known answers lose more than comparable tokens of text, beyond what draws do: by the direction of the damage, which is
+/// the ratio of both losses. (A difference of the losses would call any class specific that does more of the same.)
+pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
+    let quantity = format!(
+        "direction of the damage without {CLASS}, degrees (0 text alone, 45 as much a token, 90 known answers alone)"
+    );
+    let missing = no_class(CLASS, &quantity, Direction::Higher).primary();
+    if results.sets.primary(CLASS).is_none() || results.known.is_none() {
+        return Ok(vec![missing]);
+    }
+    let losses = [OfRecall::FactLoss, OfRecall::TextLoss].map(|loss| {
+        let ranked = number(results, loss);
+        ranked.map_or([f64::NAN; 2], |ranked| [ranked.class, of(&ranked.draws)])
+    });
+    let [[fact, fact_of_draws], [text, text_of_draws]] = losses;
+    let why = format!(
+        "known answers lose {fact:.3} (draws off: {fact_of_draws:.3}), text that is as sure {text:.3} ({text_of_draws:.3}), \
+         nats a token"
+    );
+    let direction = match specificity(results) {
+        Ok(direction) => direction,
+        Err(reason) => {
+            let why = format!("specificity: {reason}; {why}");
+            return Ok(vec![Finding { why, ..missing }]);
+        }
+    };
+    let finding = Finding {
+        evidence: Basis::Tested {
+            estimate: Estimate {
+                difference_to_baseline: Some(direction.class - of(&direction.draws)),
+                ..Estimate::default()
+            },
+            draws: direction.draws.len(),
+        },
+        n: results
+            .known
+            .as_ref()
+            .map_or(0, |known| known.sequences().len()),
+        why,
+        ..missing
+    };
+    Ok(vec![finding.ranked(&direction)])
 }

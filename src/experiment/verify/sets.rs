@@ -3,6 +3,7 @@
 use super::super::effects::Arms;
 use super::super::plan::Treatment;
 use super::input::VerifySettings;
+use crate::hooks::NeuronSet;
 use crate::io_class::{Class, ClassError, Matching, NeuronTable, matched_draws, matched_subset};
 
 /// The classes that the claims are about.
@@ -18,7 +19,10 @@ pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::Conditional
 /// One class with its draws.
 pub(super) struct Set {
     pub class: Class,
+    /// With the draws that estimates are over.
     pub treatment: Treatment,
+    /// As many as a rank may need, those among them.
+    pub all_draws: Vec<NeuronSet>,
     /// Where the class holds more than half of a layer, it is larger than its baseline: as many of its neurons in each
     /// layer as lie outside it. They have the same draws, which are not run twice.
     pub subset: Option<Treatment>,
@@ -65,14 +69,6 @@ impl Group {
         }
     }
 
-    /// One set without draws.
-    pub fn alone(member: Member, treatment: &Treatment) -> Self {
-        Self {
-            treatments: vec![treatment.alone()],
-            members: vec![member],
-        }
-    }
-
     /// The number of a member's treatment, and that of the treatment whose draws it is compared with.
     pub fn places(&self, member: Member) -> Option<(usize, usize)> {
         let place = |member: Member| self.members.iter().position(|own| *own == member);
@@ -102,13 +98,14 @@ impl Sets {
     /// Those of [`CLASSES`] that have neurons, and neurons outside them.
     pub fn new(table: &NeuronTable, settings: &VerifySettings) -> Result<Self, ClassError> {
         let (draws, seed) = (settings.draws, settings.bootstrap.seed);
+        let most = settings.most_draws.max(draws);
         let mut sets = Vec::new();
         for class in CLASSES {
             let neurons = match table.select(class.into(), None) {
                 Err(ClassError::EmptyClass { .. }) => continue,
                 neurons => neurons?,
             };
-            let found = match matched_draws(table, &neurons, draws, seed, Matching::Layer) {
+            let mut found = match matched_draws(table, &neurons, most, seed, Matching::Layer) {
                 Err(ClassError::NothingOutside { .. }) => continue,
                 found => found?,
             };
@@ -119,7 +116,10 @@ impl Sets {
                 baseline: Vec::new(),
                 shortfall: Vec::new(),
             });
+            let all_draws = found.sets.clone();
+            found.sets.truncate(draws);
             sets.push(Set {
+                all_draws,
                 treatment: Treatment::new(class.to_string(), neurons, found),
                 class,
                 subset,
@@ -131,6 +131,32 @@ impl Sets {
     /// One class.
     pub fn get(&self, class: Class) -> Option<&Set> {
         self.0.iter().find(|set| set.class == class)
+    }
+
+    /// The part of a class that decides about it: as large as the draws.
+    pub fn primary(&self, class: Class) -> Option<Member> {
+        self.members(&[class]).pop()
+    }
+
+    /// A member with all the draws that a rank may need.
+    pub fn for_rank(&self, member: Member) -> Option<Treatment> {
+        let set = self.get(member.class)?;
+        Some(Treatment {
+            baseline: set.all_draws.clone(),
+            ..self.treatment(member)?.clone()
+        })
+    }
+
+    /// A member alone, with the draws that estimates are over.
+    pub fn with_draws(&self, member: Member) -> Option<Group> {
+        let treatment = Treatment {
+            baseline: self.get(member.class)?.treatment.baseline.clone(),
+            ..self.treatment(member)?.clone()
+        };
+        Some(Group {
+            treatments: vec![treatment],
+            members: vec![member],
+        })
     }
 
     /// The neurons of a member, with its own draws if it has any.

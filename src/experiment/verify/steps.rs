@@ -1,11 +1,16 @@
 //! What a test of claims will run, before it does.
 
 use super::super::plan::Treatment;
-use super::damage::STEPS;
 use super::needs::{ClaimRuns, Need, SIGNS};
 use super::sets::ENRICHMENT;
 use crate::hooks::{Condition, Edit, NeuronSet};
 use crate::io_class::Class;
+
+/// About so many tokens have the facts, or the documents, that a rank is on.
+const FEW_TOKENS: u64 = 600;
+
+/// Draws that decide where a class is like them.
+const USUAL_DRAWS: u64 = 80;
 
 /// A part of the run.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,15 +60,30 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
         let what = format!("{} conditions on {known}", count(&on_facts));
         add(what, work(runs, facts.tokens() as u64, &on_facts));
     }
-    if runs.has(Need::EqualDamage) {
-        let alone = on_facts.iter().map(Treatment::alone);
-        let each: u64 = alone.map(|alone| work(runs, text, &[alone])).sum();
-        let runs = STEPS * on_facts.len();
-        add(
-            format!("up to {runs} runs for equal damage"),
-            STEPS as u64 * each,
-        );
-    }
+    let most = runs.settings.most_draws;
+    let ranked = [
+        (Need::Recall, Class::ConditionalEnrichment, 2 * FEW_TOKENS),
+        (Need::Text(Class::Depletion), Class::Depletion, FEW_TOKENS),
+        (
+            Need::SignCases,
+            Class::Depletion,
+            SIGNS.len() as u64 * FEW_TOKENS,
+        ),
+    ];
+    let asked = ranked.into_iter().filter(|(need, ..)| runs.has(*need));
+    let work_of = |(_, class, tokens): (Need, Class, u64)| {
+        let treatment = runs.sets.for_rank(runs.sets.primary(class)?)?;
+        Some(work(runs, tokens, &[treatment]))
+    };
+    let at_most: u64 = asked.filter_map(work_of).sum();
+    let usual = at_most * USUAL_DRAWS.min(most as u64) / most.max(1) as u64;
+    add(
+        format!(
+            "ranks among up to {most} draws (up to {} times as long)",
+            at_most.div_ceil(usual.max(1))
+        ),
+        usual,
+    );
     if let (true, Some(set)) = (runs.has(Need::SignCases), runs.sets.get(Class::Depletion)) {
         let once = work(runs, text, std::slice::from_ref(&set.treatment));
         let what = "depletion by sign case, and its mean ablation".to_string();

@@ -38,17 +38,17 @@ pub fn verdicts(claims: &[ClaimTest]) -> Markup {
             } = c.estimate;
             Digits::Size.with_interval(value, interval).replace('+', "")
         })
-        .number("p", |c| p_value(c.estimate.p))
+        .number("p", |c| p_value(c.estimate.deciding_p()))
         .number("p\n(Holm)", |c| p_value(c.estimate.p_adjusted))
         .number("n", move |c| some(c.n))
         .number("draws", move |c| some(c.draws))
         .words("published", |c| c.published.to_string())
-        .words("why", |c| c.why.clone());
+        .words("why", |c| c.why.clone())
+        .words("room", |c| c.room.clone());
     let of_claims = claims.chunk_by(|a, b| (&a.id, &a.claim) == (&b.id, &b.claim));
     let tests = columns
         .groups(of_claims.map(|tests| (format!("{}: {}", tests[0].id, tests[0].claim), tests)));
-    use Verdict::*;
-    let counts = [Supported, Contradicted, NotDistinguishable, NotTestable].map(|verdict| {
+    let counts = Verdict::ALL.map(|verdict| {
         let of = claims.iter().filter(|claim| claim.verdict == verdict);
         format!("{} {} {}", mark(verdict), of.count(), verdict.as_str())
     });
@@ -90,7 +90,7 @@ mod tests {
             "not testable",
         ];
         let page = verdicts(&read(&four).unwrap().claims).into_string();
-        let counts = "✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable.";
+        let counts = "✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable, · 0 described.";
         assert!(
             page.contains(&format!("4 tests in 2 claims, up to 0 draws: {counts}")),
             "{page}"

@@ -1,0 +1,344 @@
+//! What is ranked among many draws, on few prompts: the draws, and not the prompts, make the variance.
+
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::super::ExperimentError;
+use super::super::ablate::ablate;
+use super::super::effects::Arms;
+use super::super::metric::Metric;
+use super::super::outcome::{Arm, PromptSubset};
+use super::super::plan::{AblationPlan, Treatment};
+use super::super::run::Run;
+use super::super::score::TokenScore;
+use super::super::text::{TokenSink, ablate_text};
+use super::against::of;
+use super::needs::{ClaimRuns, Need, SIGNS, SignCaseArms};
+use super::ranked::Ranking;
+use super::tokens::{as_sure_as, weighted_rise};
+use crate::hooks::Mode;
+use crate::io_class::Class;
+use crate::tokens::{TokenBatch, TokenError, Window};
+
+/// Known facts that a rank is on, spread over the relations.
+const FACTS: usize = 40;
+
+/// Documents of the text that a rank is on, the first ones.
+const DOCUMENTS: usize = 20;
+
+/// The numbers of a ranking without conditional enrichment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfRecall {
+    /// Log-probability of the answer, edited minus clean, nats.
+    Target,
+    /// The direction of the damage, degrees; see [`direction`].
+    Direction,
+    /// What the first token of the answer loses, nats.
+    FactLoss,
+    /// What text loses, of tokens that are comparable, nats a token.
+    TextLoss,
+}
+
+/// The numbers of a ranking of depletion's sign cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfSigns {
+    /// Entropy that the claim's case adds, minus the most that another one does, nats.
+    Weakest,
+    /// The same, minus the least.
+    Strongest,
+}
+
+/// Ranks on their way.
+#[derive(Default)]
+pub(super) struct Rankings {
+    pub recall: Option<Ranking>,
+    pub entropy: Option<Ranking>,
+    pub signs: Option<Ranking>,
+}
+
+impl Rankings {
+    /// Nothing is measured yet; where nothing is known there is no recall.
+    pub fn new(runs: &ClaimRuns<'_>, facts: Option<&TokenBatch>) -> Self {
+        let ranking = |need: Need, class: Class, tested: usize| {
+            let is_asked = runs.has(need);
+            let treatment = runs.sets.for_rank(runs.sets.primary(class)?)?;
+            is_asked.then(|| Ranking::new(treatment, tested, runs.settings.all_draws))
+        };
+        let recall = ranking(Need::Recall, Class::ConditionalEnrichment, 2);
+        Self {
+            recall: recall.filter(|_| facts.is_some()),
+            entropy: ranking(Need::Text(Class::Depletion), Class::Depletion, 1),
+            signs: ranking(Need::SignCases, Class::Depletion, 2),
+        }
+    }
+
+    /// The next batch of each that is not decided; whether there was any.
+    ///
+    /// # Errors
+    /// Those of the runs, of passes that other shards do after all have begun.
+    pub fn go_on(
+        &mut self,
+        runs: &ClaimRuns<'_>,
+        run: &mut Run<'_>,
+        facts: Option<&TokenBatch>,
+    ) -> Result<bool, ExperimentError> {
+        let open = |ranking: &&mut Ranking| !ranking.is_decided();
+        let (mut any, mut elsewhere) = (false, None);
+        let mut note = |found: Result<(), ExperimentError>| {
+            any = true;
+            match found {
+                Err(error @ ExperimentError::OtherShards { .. }) => elsewhere = Some(error),
+                found => found?,
+            }
+            Ok::<(), ExperimentError>(())
+        };
+        if let (Some(ranking), Some(facts)) = (self.recall.as_mut().filter(open), facts) {
+            note(ranking.go_on(|batch| runs.recall_numbers(run, facts, batch)))?;
+        }
+        if let Some(ranking) = self.entropy.as_mut().filter(open) {
+            note(ranking.go_on(|batch| runs.entropy_numbers(run, batch)))?;
+        }
+        if let Some(ranking) = self.signs.as_mut().filter(open) {
+            note(ranking.go_on(|batch| runs.sign_numbers(run, batch)))?;
+        }
+        elsewhere.map_or(Ok(any), Err)
+    }
+}
+
+/// The direction of a damage, degrees: 0 where text alone loses, 90 where known answers alone do, 45 where both lose as much a
+/// token. It is the ratio of the two losses, for a set that damages one of them, too; twice the damage has the same
+/// direction. Not a number for a set that damages neither.
+fn direction(fact_loss: f64, text_loss: f64) -> f64 {
+    if fact_loss <= 0.0 && text_loss <= 0.0 {
+        f64::NAN
+    } else {
+        fact_loss.atan2(text_loss) * 180.0 / PI
+    }
+}
+
+/// Some of the known facts, one of each relation after the other.
+pub(super) fn spread_over_relations(
+    known: &TokenBatch,
+    seed: u64,
+) -> Result<TokenBatch, TokenError> {
+    let mut relations: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for sequence in known.sequences() {
+        let relation = relations.entry(sequence.cluster).or_default();
+        relation.push(sequence.prompt);
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut relations: Vec<Vec<usize>> = relations.into_values().collect();
+    for relation in &mut relations {
+        relation.sort_unstable();
+        relation.shuffle(&mut rng);
+    }
+    relations.shuffle(&mut rng);
+    let longest = relations.iter().map(Vec::len).max().unwrap_or(0);
+    let rounds = (0..longest).flat_map(|round| relations.iter().filter_map(move |r| r.get(round)));
+    let chosen: Vec<usize> = rounds.take(FACTS).copied().collect();
+    known.subset(&chosen)
+}
+
+impl ClaimRuns<'_> {
+    /// The text that ranks are on.
+    fn few_documents(&self) -> &[Window] {
+        &self.input.windows[..self.input.windows.len().min(DOCUMENTS)]
+    }
+
+    /// The numbers of [`OfRecall`].
+    fn recall_numbers(
+        &self,
+        run: &mut Run<'_>,
+        facts: &TokenBatch,
+        batch: &Treatment,
+    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
+        let plan = self.plan(vec![batch.clone()], Mode::Zero);
+        let recall = ablate(run, self.engine, facts, &plan);
+        // Both are begun before either is waited for.
+        let text = self.text_scores(run, &plan);
+        let (recall, text) = (recall?, text?);
+        let arms = |metric| recall.arms(0, PromptSubset::Known, &metric);
+        let (target, first) = (arms(Metric::TARGET_LOGPROB), arms(Metric::FIRST_LOGPROB));
+        let targets = changes(&target);
+        let fact_losses: Vec<f64> = changes(&first).into_iter().map(|change| -change).collect();
+        let weights = as_sure_as(&first.clean, &text[0]);
+        let rise = |edited: &Vec<TokenScore>| weighted_rise(&weights, &text[0], edited);
+        let text_losses: Vec<f64> = text[1..].iter().map(rise).collect();
+        let directions = fact_losses.iter().zip(&text_losses);
+        let directions = directions.map(|(fact, text)| direction(*fact, *text));
+        Ok(vec![
+            targets,
+            directions.collect(),
+            fact_losses,
+            text_losses,
+        ])
+    }
+
+    /// The scores of every token: clean, class, draws.
+    fn text_scores(
+        &self,
+        run: &mut Run<'_>,
+        plan: &AblationPlan,
+    ) -> Result<Vec<Vec<TokenScore>>, ExperimentError> {
+        type Place = (usize, usize, usize);
+        let mut scores: Vec<BTreeMap<Place, TokenScore>> = vec![BTreeMap::new(); plan.len()];
+        let sink: TokenSink<'_> = &mut |outcomes| {
+            for outcome in outcomes {
+                let number = match outcome.condition.arm {
+                    Arm::Clean => 0,
+                    Arm::Class => 1,
+                    Arm::Baseline => 2 + outcome.condition.draw as usize,
+                };
+                let place = (outcome.document, outcome.window, outcome.position);
+                scores[number].insert(place, outcome.score);
+            }
+            Ok(())
+        };
+        ablate_text(run, self.engine, self.few_documents(), plan, sink)?;
+        let in_order = scores
+            .into_iter()
+            .map(|scores| scores.into_values().collect());
+        Ok(in_order.collect())
+    }
+
+    /// Entropy of the text's predictions, edited minus clean, nats.
+    fn entropy_numbers(
+        &self,
+        run: &mut Run<'_>,
+        batch: &Treatment,
+    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
+        let plan = self.plan(vec![batch.clone()], Mode::Zero);
+        let sink: TokenSink<'_> = &mut |_| Ok(());
+        let text = ablate_text(run, self.engine, self.few_documents(), &plan, sink)?;
+        Ok(vec![changes(&text.arms(0, Metric::TOKEN_ENTROPY))])
+    }
+
+    /// The numbers of [`OfSigns`].
+    fn sign_numbers(
+        &self,
+        run: &mut Run<'_>,
+        batch: &Treatment,
+    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
+        let cases = self.sign_cases(run, batch, self.few_documents())?;
+        let added = |case: &Option<SignCaseArms>| case.as_ref().map(|case| changes(&case.arms));
+        let added: Vec<Option<Vec<f64>>> = cases.iter().map(added).collect();
+        let sets = 1 + batch.baseline.len();
+        // A case that never occurs adds nothing.
+        let of_set = |case: usize, set: usize| added[case].as_ref().map_or(0.0, |added| added[set]);
+        let apart = |set: usize, pick: fn(f64, f64) -> f64| {
+            let others = (1..SIGNS.len()).map(|case| of_set(case, set));
+            of_set(0, set) - others.reduce(pick).unwrap_or(0.0)
+        };
+        let numbers = |pick: fn(f64, f64) -> f64| (0..sets).map(|set| apart(set, pick)).collect();
+        Ok(vec![numbers(f64::max), numbers(f64::min)])
+    }
+}
+
+/// Means of the class and of each draw, minus clean.
+fn changes(arms: &Arms) -> Vec<f64> {
+    let clean = of(&arms.clean);
+    let sets = std::iter::once(&arms.class).chain(&arms.draws);
+    sets.map(|set| of(set) - clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{BootstrapSettings, Table, contrast, sequential_rank};
+    use crate::tokens::Sequence;
+    use rand::Rng;
+
+    #[test]
+    fn the_direction_is_the_ratio_of_the_losses() {
+        let close =
+            |fact, text, degrees: f64| assert!((direction(fact, text) - degrees).abs() < 1e-9);
+        close(1.0, 1.0, 45.0);
+        close(2.0, 2.0, 45.0);
+        close(3.0, 0.0, 90.0);
+        close(0.0, 0.1, 0.0);
+        close(0.2, -0.1, 116.565_051_177);
+        assert!(direction(0.0, 0.0).is_nan() && direction(-0.1, -2.0).is_nan());
+    }
+
+    /// Seeded, with mean 0 and variance 1 (Irwin and Hall).
+    fn normal(rng: &mut ChaCha8Rng) -> f64 {
+        (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0
+    }
+
+    /// Losses of facts and of text of a set that damages with this force: facts lose three times as much, give or take.
+    fn losses(force: f64, rng: &mut ChaCha8Rng) -> (f64, f64) {
+        let mut noise = || (0.15 * normal(rng)).exp();
+        (3.0 * force * noise(), force * noise())
+    }
+
+    /// A class does what its draws do, and twice as much of it. That is no sign of recall; the difference of the two losses says
+    /// that it is, in almost every run.
+    #[test]
+    fn twice_the_damage_is_not_specific() {
+        const RUNS: u64 = 1_000;
+        let (mut by_direction, mut by_difference) = (0, 0);
+        for run in 0..RUNS {
+            let mut rng = ChaCha8Rng::seed_from_u64(run);
+            let class = losses(2.0, &mut rng);
+            let draws: Vec<(f64, f64)> = (0..399)
+                .map(|_| losses((0.2 * normal(&mut rng)).exp(), &mut rng))
+                .collect();
+            let directions: Vec<f64> = draws
+                .iter()
+                .map(|(fact, text)| direction(*fact, *text))
+                .collect();
+            let rank = sequential_rank(direction(class.0, class.1), &directions).unwrap();
+            by_direction += u64::from(rank.p < 0.05);
+            // Two prompts, so that only draws vary.
+            let apart = |(fact, text): &(f64, f64)| vec![fact - text - 0.1, fact - text + 0.1];
+            let table = Table {
+                class: &apart(&class),
+                draws: &draws[..12].iter().map(apart).collect::<Vec<_>>(),
+                clusters: &crate::stats::Clusters::alone(2),
+            };
+            let found = contrast(table, &BootstrapSettings::default()).unwrap();
+            by_difference += u64::from(found.estimate > 0.0 && found.p.unwrap() < 0.05);
+        }
+        assert!(
+            by_direction <= 70,
+            "{by_direction} of {RUNS}, 50 are expected"
+        );
+        assert!(by_difference > 800, "{by_difference}");
+    }
+
+    /// The same strength, but of answers alone.
+    #[test]
+    fn damage_to_answers_alone_is_specific() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let draws: Vec<f64> = (0..399)
+            .map(|_| losses((0.2 * normal(&mut rng)).exp(), &mut rng))
+            .map(|(fact, text)| direction(fact, text))
+            .collect();
+        let rank = sequential_rank(direction(2.0, 0.02), &draws).unwrap();
+        assert_eq!((rank.p, rank.draws), (0.005, 399));
+    }
+
+    #[test]
+    fn facts_are_spread_over_relations() {
+        // Relation 0 has 60 facts, relation 60 has 5.
+        let sequences = (0..65).map(|prompt| Sequence {
+            cluster: prompt / 60 * 60,
+            ..Sequence::of_ids(prompt, vec![1, 2])
+        });
+        let batch = TokenBatch::new(sequences.collect()).unwrap();
+        let few = spread_over_relations(&batch, 0).unwrap();
+        assert_eq!(few.sequences().len(), FACTS);
+        let small = few.sequences().iter().filter(|s| s.cluster == 60);
+        assert_eq!(small.count(), 5);
+        let again = spread_over_relations(&batch, 0).unwrap();
+        assert_eq!(few.sequences(), again.sequences());
+        assert_ne!(
+            few.sequences(),
+            spread_over_relations(&batch, 1).unwrap().sequences()
+        );
+    }
+}
