@@ -12,7 +12,7 @@ use super::error::{StatsError, ValueSource};
 use super::permutation::{permutation_floor, permutation_p};
 use super::settings::BootstrapSettings;
 use super::summary::{Interval, ROUNDING, magnitude, mean, sample_sd};
-use super::variance::{Parts, Sample, Variance, interaction_variance, prompt_means};
+use super::variance::{Parts, Sample, Variance};
 
 /// The class against its matched random draws. Values are in the unit of the metric unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -235,6 +235,34 @@ fn variance(tables: &[Table<'_>], sd_draws: f64, widening: f64) -> Option<Varian
         samples: samples.collect::<Option<_>>()?,
     };
     parts.joined()
+}
+
+/// Per prompt, the mean over draws.
+fn prompt_means(draws: &[Vec<f64>]) -> Vec<f64> {
+    let prompts = draws.first().map_or(0, Vec::len);
+    (0..prompts)
+        .filter_map(|prompt| mean(&draws.iter().map(|draw| draw[prompt]).collect::<Vec<_>>()))
+        .collect()
+}
+
+/// Variance of the mean over prompts of what is left of the [draws, prompts] table without its draw and prompt means: s²/n
+/// where every prompt is its own cluster.
+///
+/// `None` for fewer than 2 draws or 2 clusters.
+fn interaction_variance(draws: &[Vec<f64>], clusters: &Clusters) -> Option<f64> {
+    let freedom = draws.len().checked_sub(1).filter(|freedom| *freedom > 0)?;
+    let prompt_means = prompt_means(draws);
+    let grand_mean = mean(&prompt_means)?;
+    let mut sum = 0.0;
+    for draw in draws {
+        let draw_effect = mean(draw)? - grand_mean;
+        let left = draw.iter().zip(&prompt_means);
+        let left: Vec<f64> = left
+            .map(|(value, prompt_mean)| value - prompt_mean - draw_effect)
+            .collect();
+        sum += clusters.variance_of_mean(&left)?;
+    }
+    Some(sum / freedom as f64)
 }
 
 /// The value of the first table, minus that of a second one.

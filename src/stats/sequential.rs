@@ -65,14 +65,75 @@ pub fn sequential_rank(class: f64, draws: &[f64]) -> Option<Rank> {
     })
 }
 
-/// The smallest p that so many draws can give: 2/(1 + K).
-pub fn rank_floor(draws: usize) -> f64 {
-    (2.0 / (1.0 + draws as f64)).min(1.0)
+/// The smallest p that so many draws of equal weight can give: 2/(1 + K).
+pub fn rank_floor(draws: f64) -> f64 {
+    (2.0 / (1.0 + draws)).min(1.0)
+}
+
+/// The rank of a class among draws of which some count for more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightedRank {
+    /// Two-sided p of "the class is a draw that was picked with a chance proportional to its weight".
+    pub p: f64,
+    /// So many draws of equal weight would tell as much: (Σw)²/Σw².
+    pub effective_draws: f64,
+}
+
+/// The rank of `class` among `draws` with these weights, 0 or more: twice the smaller of the two shares of weight at or beyond
+/// it, where the class counts as a draw of the weight that a pick by weight has on average, Σw²/Σw.
+///
+/// ```text
+/// p = min(1, 2·min((own + Σ w_k [y_k >= x]) / (own + Σ w_k), the same with <=)),   own = Σ w² / Σ w
+/// ```
+///
+/// With equal weights it is the usual rank, (1 + beyond)/(1 + K), doubled. `None` without weight, for slices of different lengths,
+/// or with a value that is not finite.
+pub fn weighted_rank(class: f64, draws: &[f64], weights: &[f64]) -> Option<WeightedRank> {
+    let finite = draws
+        .iter()
+        .chain(weights)
+        .chain([&class])
+        .all(|value| value.is_finite());
+    let all: f64 = weights.iter().sum();
+    if !finite || draws.len() != weights.len() || all <= 0.0 {
+        return None;
+    }
+    let own = weights.iter().map(|weight| weight * weight).sum::<f64>() / all;
+    let beyond = |holds: fn(f64, f64) -> bool| {
+        let pairs = draws.iter().zip(weights);
+        let beyond: f64 = pairs
+            .filter(|(draw, _)| holds(**draw, class))
+            .map(|(_, weight)| weight)
+            .sum();
+        (own + beyond) / (own + all)
+    };
+    let smaller = beyond(|draw, class| draw >= class).min(beyond(|draw, class| draw <= class));
+    Some(WeightedRank {
+        p: (2.0 * smaller).min(1.0),
+        effective_draws: all / own,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_weights_are_the_usual_rank() {
+        // One of nine at or above: 2·(1 + 1)/(1 + 9).
+        let draws: Vec<f64> = (1..=9).map(f64::from).collect();
+        let found = weighted_rank(8.5, &draws, &[0.5; 9]).unwrap();
+        assert!((found.p - 0.4).abs() < 1e-12 && (found.effective_draws - 9.0).abs() < 1e-12);
+        // The one above hardly counts: Σw = 8.1, Σw² = 8.01, own .98889: 2·(.98889 + .1)/(.98889 + 8.1).
+        let mut weights = [1.0; 9];
+        weights[8] = 0.1;
+        let found = weighted_rank(8.5, &draws, &weights).unwrap();
+        assert!(
+            (found.p - 2.0 * 1.088_888_9 / 9.088_888_9).abs() < 1e-7,
+            "{found:?}"
+        );
+        assert_eq!(weighted_rank(8.5, &draws, &[0.0; 9]), None);
+    }
 
     #[test]
     fn by_hand() {
@@ -86,7 +147,7 @@ mod tests {
         let draws: Vec<f64> = (0..7).map(f64::from).collect();
         let found = sequential_rank(9.0, &draws).unwrap();
         assert_eq!((found.p, found.beyond), (0.25, 0));
-        assert_eq!(found.p, rank_floor(7));
+        assert_eq!(found.p, rank_floor(7.0));
         assert_eq!(sequential_rank(-9.0, &draws).unwrap().p, 0.25);
     }
 

@@ -2,36 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::clusters::Clusters;
-use super::summary::{Interval, mean};
-
-/// Per prompt, the mean over draws.
-pub(super) fn prompt_means(draws: &[Vec<f64>]) -> Vec<f64> {
-    let prompts = draws.first().map_or(0, Vec::len);
-    (0..prompts)
-        .filter_map(|prompt| mean(&draws.iter().map(|draw| draw[prompt]).collect::<Vec<_>>()))
-        .collect()
-}
-
-/// Variance of the mean over prompts of what is left of the [draws, prompts] table without its draw and prompt means: s²/n
-/// where every prompt is its own cluster.
-///
-/// `None` for fewer than 2 draws or 2 clusters.
-pub(super) fn interaction_variance(draws: &[Vec<f64>], clusters: &Clusters) -> Option<f64> {
-    let freedom = draws.len().checked_sub(1).filter(|freedom| *freedom > 0)?;
-    let prompt_means = prompt_means(draws);
-    let grand_mean = mean(&prompt_means)?;
-    let mut sum = 0.0;
-    for draw in draws {
-        let draw_effect = mean(draw)? - grand_mean;
-        let left = draw.iter().zip(&prompt_means);
-        let left: Vec<f64> = left
-            .map(|(value, prompt_mean)| value - prompt_mean - draw_effect)
-            .collect();
-        sum += clusters.variance_of_mean(&left)?;
-    }
-    Some(sum / freedom as f64)
-}
+use super::summary::Interval;
 
 /// The mean squares that the estimate's variance is made of, as variances of a mean.
 pub(super) struct Parts {
@@ -119,19 +90,6 @@ mod tests {
             (found - expected).abs() <= tolerance,
             "{found} is not {expected}"
         );
-    }
-
-    #[test]
-    fn interaction_is_what_draws_and_prompts_leave() {
-        // Rows (0, 0), (0, 2): residuals ±1/2, squares sum to 1, one degree of freedom.
-        let table = [vec![0.0, 0.0], vec![0.0, 2.0]];
-        let of = |table: &[Vec<f64>]| interaction_variance(table, &Clusters::alone(table[0].len()));
-        assert_eq!(of(&table), Some(1.0 / 2.0), "s² = 1, by 2 prompts");
-        let additive = [vec![1.0, 2.0, 5.0], vec![3.0, 4.0, 7.0]];
-        close(of(&additive).unwrap(), 0.0, 1e-30);
-        assert_eq!(of(&table[..1]), None);
-        assert_eq!(of(&[vec![1.0], vec![2.0]]), None);
-        assert_eq!(interaction_variance(&table, &Clusters::of([5, 5])), None);
     }
 
     #[test]

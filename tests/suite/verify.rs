@@ -206,7 +206,6 @@ fn a_class_that_does_not_is_not() {
     let claims = verify(Carrier::OrthogonalOutput);
     for id in ["enrichment-recall", "specific-recall"] {
         let found = tests(&claims, id, "conditional-enrichment");
-        assert!(!found[0]["estimate"].is_null(), "{:#}", found[0]);
         for test in found {
             assert_ne!(test["verdict"], "supported", "{test:#}");
         }

@@ -154,7 +154,7 @@ impl Finding {
     pub fn ranked(mut self, ranked: &Ranked) -> Self {
         if let Basis::Tested { estimate, draws } = &mut self.evidence {
             estimate.permutation_p = Some(ranked.rank.p);
-            estimate.permutation_floor = Some(rank_floor(ranked.rank.draws));
+            estimate.permutation_floor = Some(rank_floor(ranked.rank.draws as f64));
             *draws = ranked.rank.draws;
         }
         let centre = mean(&ranked.draws).unwrap_or(f64::NAN);

@@ -22,7 +22,7 @@ pub(super) struct Ranking {
     treatment: Treatment,
     /// So many of the numbers must be decided, the first ones.
     tested: usize,
-    /// By number: the class and its draws. What is not finite says nothing of its set, and counts on both sides.
+    /// By number: the class and its draws.
     values: Vec<Vec<f64>>,
     /// Draws that were made.
     made: usize,
@@ -45,7 +45,13 @@ impl Ranking {
     /// Whether the draws that were made decide, or are all.
     pub fn is_decided(&self) -> bool {
         let all_made = self.made == self.treatment.baseline.len();
-        let decides = |number: usize| self.number(number).is_none_or(|ranked| ranked.rank.decided);
+        let class_has_none =
+            |number: usize| self.values.get(number).is_some_and(|v| !v[0].is_finite());
+        let is_decided = |number: usize| {
+            self.number(number)
+                .is_some_and(|ranked| ranked.rank.decided)
+        };
+        let decides = |number: usize| class_has_none(number) || is_decided(number);
         all_made || self.made > 0 && (0..self.tested).all(decides)
     }
 
@@ -80,12 +86,21 @@ impl Ranking {
         Ok(())
     }
 
-    /// The rank in one number; absent where the class has none.
+    /// How many draws were made.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// One number of the class, and of all draws that were made.
+    pub fn values(&self, number: usize) -> Option<(f64, &[f64])> {
+        let (class, draws) = self.values.get(number)?.split_first()?;
+        Some((*class, draws))
+    }
+
+    /// The rank in one number; absent where one is not finite.
     pub fn number(&self, number: usize) -> Option<Ranked> {
         let (class, draws) = self.values.get(number)?.split_first()?;
-        let or_tie = |draw: &f64| if draw.is_finite() { *draw } else { *class };
-        let draws: Vec<f64> = draws.iter().map(or_tie).collect();
-        let rank = sequential_rank(*class, &draws)?;
+        let rank = sequential_rank(*class, draws)?;
         Some(Ranked {
             class: *class,
             draws: draws[..rank.draws].to_vec(),
@@ -146,13 +161,5 @@ mod tests {
             ranking.number(0).unwrap()
         });
         assert_eq!(ranks[0], ranks[1]);
-    }
-
-    #[test]
-    fn a_set_without_a_number_counts_on_both_sides() {
-        let (ranking, _) = run(200, false, |draw| if draw < 10 { f64::NAN } else { 1.0 });
-        let ranked = ranking.number(0).unwrap();
-        assert_eq!((ranked.rank.draws, ranked.rank.p), (10, 1.0));
-        assert_eq!(ranking.number(1), None);
     }
 }

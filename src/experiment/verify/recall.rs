@@ -4,18 +4,17 @@
 //! neurons, is described.
 
 use super::super::ExperimentError;
-use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::against::{DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
-use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
-use super::ranked::Ranked;
-use super::rankings::OfRecall;
+use super::finding::{Basis, Direction, Finding, LEVEL, Objection};
+use super::ranked::{Ranked, Ranking};
+use super::rankings::{OfRecall, Specificity};
 use super::results::Results;
 use super::sets::{ENRICHMENT, Member};
 use super::verdict::Verdict;
 use crate::experiment::Estimate;
 use crate::io_class::Class;
-use crate::stats::{Clusters, mean};
+use crate::stats::rank_floor;
 
 /// The class that decides.
 const CLASS: Class = Class::ConditionalEnrichment;
@@ -59,11 +58,7 @@ fn deciding(results: &Results<'_>) -> Result<Finding, ExperimentError> {
     Ok(Finding {
         objection: match specificity(results) {
             Err(why) => Some(untestable(why)),
-            Ok(direction) => objection(results, &direction),
-        },
-        room: Room {
-            largest: to_a_uniform_guess(results),
-            ..finding.room
+            Ok(specificity) => objection(results, &specificity),
         },
         ..finding
     })
@@ -112,17 +107,16 @@ fn in_other_modes(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError
 }
 
 /// What takes support from a loss of recall that the draws do not have: no specificity, or another sign in another mode.
-fn objection(results: &Results<'_>, direction: &Ranked) -> Option<Objection> {
+fn objection(results: &Results<'_>, found: &Specificity) -> Option<Objection> {
     let not_distinguishable = |why: String| Objection {
         of: Verdict::Supported,
         instead: Verdict::NotDistinguishable,
         why,
     };
-    let centre = mean(&direction.draws).unwrap_or(f64::NAN);
-    if direction.rank.p >= LEVEL || direction.class <= centre {
+    if found.rank.p >= LEVEL || found.class <= found.draws {
         return Some(not_distinguishable(format!(
-            "but text suffers as it does from the draws: direction of the damage {:.0}°, draws {centre:.0}°, p {:.3}",
-            direction.class, direction.rank.p
+            "but text suffers as it does from the draws: direction of the damage {:.0}°, that of theirs {:.0}°, p {:.3}",
+            found.class, found.draws, found.rank.p
         )));
     }
     let member = results.sets.primary(CLASS)?;
@@ -149,8 +143,8 @@ fn number(results: &Results<'_>, number: OfRecall) -> Option<Ranked> {
 }
 
 /// The rank of the direction of the damage, or why there is no such control: it needs damage that is clearly there, of the
-/// class to answers and of the draws to text.
-fn specificity(results: &Results<'_>) -> Result<Ranked, String> {
+/// class to answers, and some of the draws.
+fn specificity(results: &Results<'_>) -> Result<Specificity, String> {
     let missing = || "nothing was measured".to_string();
     let level = results.settings.bootstrap.level;
     let member = results.sets.primary(CLASS).ok_or_else(missing)?;
@@ -164,34 +158,8 @@ fn specificity(results: &Results<'_>) -> Result<Ranked, String> {
     if lost.is_none_or(|lost| lost.interval.low <= 0.0) {
         return Err("the class does known answers no clear damage".to_string());
     }
-    let draws = number(results, OfRecall::TextLoss)
-        .ok_or_else(missing)?
-        .draws;
-    let by_draws = Clusters::alone(draws.len()).mean(&draws, level);
-    if by_draws.is_none_or(|by_draws| by_draws.interval.low <= 0.0) {
-        let by_draws = of(&draws);
-        return Err(format!(
-            "the draws do text no clear damage, {by_draws:+.4} nats a token"
-        ));
-    }
-    number(results, OfRecall::Direction)
-        .ok_or_else(|| "the class does neither answers nor text any damage".to_string())
-}
-
-/// The mean log-probability of the known answers where every token is as likely, minus that of the clean model.
-fn to_a_uniform_guess(results: &Results<'_>) -> Option<f64> {
-    let vocabulary = results.input.model.config().vocab_size as f64;
-    let known = results.known.as_ref()?.sequences();
-    let tokens: Vec<f64> = known
-        .iter()
-        .map(|sequence| sequence.target.len() as f64)
-        .collect();
-    let member = results.sets.primary(CLASS)?;
-    let target: Arms = results
-        .recall
-        .as_ref()?
-        .arms(member, &Metric::TARGET_LOGPROB)?;
-    Some(-mean(&tokens)? * vocabulary.ln() - mean(&target.clean)?)
+    let found = results.rankings.specificity();
+    found.ok_or_else(|| "its random sets do no damage that it could be compared with".to_string())
 }
 
 /// Whether known answers lose more than comparable tokens of text, beyond what draws do: by the direction of the damage, which is
@@ -213,27 +181,32 @@ pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, Exp
         "known answers lose {fact:.3} (draws off: {fact_of_draws:.3}), text that is as sure {text:.3} ({text_of_draws:.3}), \
          nats a token"
     );
-    let direction = match specificity(results) {
-        Ok(direction) => direction,
+    let found = match specificity(results) {
+        Ok(found) => found,
         Err(reason) => {
             let why = format!("specificity: {reason}; {why}");
             return Ok(vec![Finding { why, ..missing }]);
         }
     };
-    let finding = Finding {
+    let ranking = results.rankings.recall.as_ref();
+    Ok(vec![Finding {
         evidence: Basis::Tested {
             estimate: Estimate {
-                difference_to_baseline: Some(direction.class - of(&direction.draws)),
+                difference_to_baseline: Some(found.class - found.draws),
+                permutation_p: Some(found.rank.p),
+                permutation_floor: Some(rank_floor(found.rank.effective_draws)),
                 ..Estimate::default()
             },
-            draws: direction.draws.len(),
+            draws: ranking.map_or(0, Ranking::made),
         },
         n: results
             .known
             .as_ref()
             .map_or(0, |known| known.sequences().len()),
-        why,
+        why: format!(
+            "{why}; draws count by the damage that they do, as {:.0} equal ones",
+            found.rank.effective_draws
+        ),
         ..missing
-    };
-    Ok(vec![finding.ranked(&direction)])
+    }])
 }

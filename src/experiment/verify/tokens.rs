@@ -41,11 +41,8 @@ pub(super) fn as_sure_as(answers: &[f64], clean: &[TokenScore]) -> Vec<f64> {
 pub(super) fn weighted_rise(weights: &[f64], clean: &[TokenScore], edited: &[TokenScore]) -> f64 {
     let rises = clean.iter().zip(edited);
     let rises = rises.map(|(clean, edited)| edited.loss_nats - clean.loss_nats);
-    weights
-        .iter()
-        .zip(rises)
-        .map(|(weight, rise)| weight * rise)
-        .sum()
+    let weighted = weights.iter().zip(rises);
+    weighted.map(|(weight, rise)| weight * rise).sum()
 }
 
 #[cfg(test)]

@@ -281,3 +281,16 @@ fn two_samples_by_hand() {
         })
     );
 }
+
+#[test]
+fn interaction_is_what_draws_and_prompts_leave() {
+    // Rows (0, 0), (0, 2): residuals ±1/2, squares sum to 1, one degree of freedom.
+    let table = [vec![0.0, 0.0], vec![0.0, 2.0]];
+    let of = |table: &[Vec<f64>]| interaction_variance(table, &Clusters::alone(table[0].len()));
+    assert_eq!(of(&table), Some(1.0 / 2.0), "s² = 1, by 2 prompts");
+    let additive = [vec![1.0, 2.0, 5.0], vec![3.0, 4.0, 7.0]];
+    close(of(&additive).unwrap(), 0.0, 1e-30);
+    assert_eq!(of(&table[..1]), None);
+    assert_eq!(of(&[vec![1.0], vec![2.0]]), None);
+    assert_eq!(interaction_variance(&table, &Clusters::of([5, 5])), None);
+}
