@@ -82,6 +82,22 @@ fn packages_and_pieces_are_numbered_as_they_are_published() {
 }
 
 #[test]
+fn wheels_that_pip_has_are_counted_once_wherever_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let deeper = dir.path().join("pip-unpack-x");
+    fs::create_dir(&deeper).unwrap();
+    for (folder, name, bytes) in [
+        (deeper.as_path(), "a-1.whl", 5), // pip copies it to where it is asked for
+        (dir.path(), "a-1.whl", 3),
+        (deeper.as_path(), "b-1.whl", 4),
+        (dir.path(), "tmpx", 100),
+    ] {
+        fs::write(folder.join(name), vec![0; bytes]).unwrap();
+    }
+    assert_eq!(wheel_bytes(dir.path()), 9);
+}
+
+#[test]
 fn a_cached_file_is_used_without_python_and_hashed_until_it_changes() {
     let (dir, path) = cached("abc");
     let config = config(dir.path(), "/no/such/python");
