@@ -359,7 +359,7 @@ fn a_model_whose_name_or_option_says_so_descends() {
     assert_eq!(asked["told_by"], "--compare");
     assert_eq!(asked["classes"], descent["classes"]);
     for (options, part) in [
-        (&["--compare", "olmo"][..], "mistralai/Mistral-7B-v0.1, "),
+        (&["--compare", "olmo"][..], "mistralai/Mistral-7B-v0.1"),
         (
             &["--compare", "yi-6b"],
             "32 layers of 11008 neurons, and this model has 16 layers of 8192",
