@@ -63,7 +63,7 @@
 //! Everything is computed in f32 unless [`LoadOptions`] says otherwise; sums over the vocabulary and over tokens run in
 //! f64. A batch gives the numbers of one prompt at a time, and layers that are read as the run reaches them those of
 //! layers in memory, to the last bit. Log-probabilities of random checkpoints of all families are within 2e-4 of
-//! transformers', those of two real models within 2e-3; docs/exactness.md says what was found.
+//! transformers', those of four real models within 2e-3; docs/exactness.md says what was found.
 //!
 //! # Features
 //!

@@ -18,8 +18,8 @@ use crate::model::LoadOptions;
 /// Which model.
 #[derive(Args, Serialize)]
 pub struct ModelArg {
-    /// An alias (smollm2-135m, gemma3-270m), a Hugging Face id (org/name, org/name@revision), a
-    /// folder with config.json, tokenizer.json and safetensors, or a .gguf file.
+    /// An alias (smollm2-135m, gemma3-270m, qwen2.5-coder-0.5b, qwen2.5-coder-1.5b), a Hugging Face id (org/name,
+    /// org/name@revision), a folder with config.json, tokenizer.json and safetensors, or a .gguf file.
     #[arg(long, default_value = DEFAULT_MODEL, value_name = "MODEL")]
     pub model: String,
 }

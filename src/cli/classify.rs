@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::args::{ClassArgs, ModelArg, OutputArgs};
+use super::descent::Parent;
 use super::numbers;
 use super::progress::Meter;
 use super::published::PublishedReport;
@@ -23,8 +24,8 @@ use crate::report::{classes_json, neurons_parquet};
 /// For neuron n with w_gate, w_in (rows of gate_proj, up_proj) and w_out (column of down_proj), the
 /// signs of cos(w_in, w_out), cos(w_gate, w_out) and cos(w_gate, w_in) beyond the threshold give one
 /// of eleven classes. The last column says how many neurons have a cos(w_in, w_out) that chance does
-/// not explain. A model of the paper is compared with its published table. With --out:
-/// neurons.parquet, classes.json, run.json.
+/// not explain. A model of the paper is compared with its published table, and one that descends from such a
+/// model (by its alias, its name or --compare) with that model's. With --out: neurons.parquet, classes.json, run.json.
 #[derive(Args, Serialize)]
 pub struct Classify {
     #[command(flatten)]
@@ -39,6 +40,10 @@ pub struct Classify {
     /// parameters, half a minute on two cores).
     #[arg(long, value_enum, default_value_t = Chance::Auto, hide_possible_values = true, value_name = "auto|beta|mismatched")]
     chance: Chance,
+    /// Compare with the published table of this model, which the one at hand descends from: a Hugging Face id or its last
+    /// part, such as qwen2.5-0.5b [default: what the alias or the model's name says].
+    #[arg(long, value_name = "MODEL")]
+    compare: Option<String>,
     /// Use no more than this, such as 2GiB. Two layers' MLPs are held at a time, whatever the model's size; a
     /// limit that is too small for them is refused.
     #[arg(long, value_name = "SIZE", value_parser = numbers::size, allow_negative_numbers = true)]
@@ -87,6 +92,7 @@ impl Classify {
             ..LoadOptions::default()
         };
         options.plan(config)?;
+        let parent = Parent::find(self.compare.as_deref(), &self.class, &located, config)?;
         let ClassArgs { fold, threshold } = self.class;
         let table = NeuronTable::classify(&checkpoint, fold, threshold)?;
         // The classes of a model that cannot run would be believed: every weight counts, not those of the MLPs alone.
@@ -95,7 +101,8 @@ impl Classify {
         checkpoint.check_unchanged()?;
         let published = PublishedReport::new(&located, &checkpoint, &table)?;
         let comparison = published.as_ref().and_then(|p| p.comparison.as_ref());
-        let classes = classes_json(&table, &chance, comparison)?;
+        let descent = parent.as_ref().and_then(|parent| parent.descent(&table));
+        let classes = classes_json(&table, &chance, comparison, descent.as_ref())?;
         job.describe(|| {
             let settings = serde_json::to_value(&self)?;
             run_info("classify", settings, &located, config, None, &self.class)
@@ -120,6 +127,9 @@ impl Classify {
         outln!("{}", self.chance_text(&chance, config));
         if let Some(published) = published {
             outln!("\n{}", published.text);
+        }
+        if let Some(parent) = parent {
+            outln!("\n{}", parent.text(descent.as_ref()));
         }
         written.say(false)
     }

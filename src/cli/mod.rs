@@ -9,6 +9,7 @@ mod about_subjects;
 mod args;
 mod attributes;
 mod classify;
+mod descent;
 mod edit_args;
 mod edits;
 mod effects_table;

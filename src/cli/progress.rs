@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 use super::stop::Stop;
 use crate::engine::Progress;
@@ -89,7 +89,10 @@ impl Progress for Meter {
 impl DownloadProgress for Meter {
     fn start(&self, what: &str, total_bytes: Option<u64>) {
         if !std::io::stderr().is_terminal() {
-            notice!("{what} ...");
+            match total_bytes {
+                Some(bytes) => notice!("{what}, {} ...", HumanBytes(bytes)),
+                None => notice!("{what} ..."),
+            }
         }
         let template = match total_bytes {
             Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left",

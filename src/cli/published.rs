@@ -1,5 +1,6 @@
 //! The published table of the model at hand: by which name it is found, and what the comparison says.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::path::Path;
 
@@ -10,13 +11,13 @@ use super::table::{Columns, count, table_of};
 use crate::hub::gguf::{GgufFile, name_of_whole};
 use crate::hub::{LocatedModel, ModelFiles};
 use crate::io_class::{
-    COUNT_TOLERANCE, Comparison, MEDIAN_TOLERANCE, ModelName, NeuronTable, PUBLISHED_THRESHOLD,
-    PublishedTables, Verdict,
+    COUNT_TOLERANCE, Class, Comparison, Difference, MEDIAN_TOLERANCE, ModelName, NeuronTable,
+    PUBLISHED_THRESHOLD, PublishedTables, Verdict,
 };
 use crate::model::Checkpoint;
 
 /// The paper, as a line of text names it.
-const PAPER: &str = "arXiv 2505.17936";
+pub(super) const PAPER: &str = "arXiv 2505.17936";
 
 /// What is said of the published table, if the model has one.
 pub struct PublishedReport {
@@ -65,7 +66,7 @@ fn quantized_types(checkpoint: &Checkpoint) -> String {
 
 /// Every name that the model goes by, the most certain first. What a repository's config.json says of its origin is
 /// left out: a fine-tuned model often names the model that it came from.
-fn names(located: &LocatedModel) -> anyhow::Result<Vec<ModelName>> {
+pub(super) fn names(located: &LocatedModel) -> anyhow::Result<Vec<ModelName>> {
     let names = match (&located.files, &located.revision) {
         (ModelFiles::Folder { .. }, Some(_)) => vec![Some(ModelName::HubId(located.name.clone()))],
         (ModelFiles::Folder { dir, config, .. }, None) => {
@@ -126,31 +127,48 @@ fn comparison_text(comparison: &Comparison, name: &ModelName, quantized: &str) -
 
 fn worst_cells(comparison: &Comparison) -> String {
     let classes = comparison.largest_by_class.iter();
-    let classes = classes.filter(|(_, d)| d.size() > 0).map(|(class, d)| {
-        let sign = if d.found < d.published { '-' } else { '+' };
-        [
-            class.to_string(),
-            d.layer.to_string(),
-            count(d.published),
-            count(d.found),
-            format!("{sign}{}", count(d.size())),
-        ]
-    });
-    let median = comparison.largest_median;
-    let signed = |number: f32| format!("{number:+.4}");
-    let median = [
-        "median cos(in,out)".to_string(),
-        median.layer.to_string(),
-        signed(median.published),
-        signed(median.found),
-        signed(median.found - median.published),
-    ];
-    let mut columns = Columns::new().words("", |cells: &[String; 5]| cells[0].clone());
-    for (number, header) in (1..).zip(["layer", "published", "here", "difference"]) {
+    let classes = classes
+        .filter(|(_, d)| d.size() > 0)
+        .map(|(class, d)| count_cells(*class, d));
+    let rows: Vec<_> = classes
+        .chain([median_cells(&comparison.largest_median)])
+        .collect();
+    cells_table(["", "layer", "published", "here", "difference"], &rows)
+}
+
+/// A class, the layer of its largest difference, both counts, and the difference.
+pub(super) fn count_cells(class: Class, d: &Difference<usize>) -> [String; 5] {
+    let sign = match d.found.cmp(&d.published) {
+        Ordering::Less => "-",
+        Ordering::Equal => "",
+        Ordering::Greater => "+",
+    };
+    let difference = format!("{sign}{}", count(d.size()));
+    let [published, found] = [d.published, d.found].map(count);
+    [
+        class.to_string(),
+        d.layer.to_string(),
+        published,
+        found,
+        difference,
+    ]
+}
+
+/// The same of the medians.
+pub(super) fn median_cells(d: &Difference<f32>) -> [String; 5] {
+    let numbers = [d.published, d.found, d.found - d.published];
+    let [published, found, difference] = numbers.map(|number| format!("{number:+.4}"));
+    let name = "median cos(in,out)".to_string();
+    [name, d.layer.to_string(), published, found, difference]
+}
+
+/// A table of a column of words and others of numbers.
+pub(super) fn cells_table<const N: usize>(headers: [&str; N], rows: &[[String; N]]) -> String {
+    let mut columns = Columns::new().words(headers[0], |cells: &[String; N]| cells[0].clone());
+    for (number, header) in headers.into_iter().enumerate().skip(1) {
         columns = columns.number(header, move |cells| cells[number].clone());
     }
-    let rows: Vec<[String; 5]> = classes.chain([median]).collect();
-    table_of(&columns, &rows).to_string()
+    table_of(&columns, rows).to_string()
 }
 
 /// Why the model may differ; nothing where there is no reason.
@@ -177,7 +195,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::io_class::{Class, Difference};
 
     fn comparison(verdict: Verdict, found: usize) -> Comparison {
         let cell = |layer, published, found| Difference {

@@ -239,7 +239,10 @@ mod tests {
                 "{name}: {error}"
             );
             let text = error.to_string();
-            assert!(text.contains("smollm2-135m, gemma3-270m"), "{text}");
+            assert!(
+                text.contains("smollm2-135m, gemma3-270m, qwen2.5-coder-0.5b"),
+                "{text}"
+            );
             assert!(text.contains("org/name[@revision]"), "{text}");
         }
     }

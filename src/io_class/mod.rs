@@ -43,8 +43,8 @@ pub use matched::{
 };
 pub use output::output_norms;
 pub use published::{
-    COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, ModelName, PUBLISHED_THRESHOLD,
-    Published, PublishedTable, PublishedTables, Verdict,
+    COUNT_TOLERANCE, Comparison, Course, Descent, Difference, MEDIAN_TOLERANCE, ModelName,
+    PUBLISHED_THRESHOLD, Published, PublishedTable, PublishedTables, Verdict,
 };
 pub use query::ClassQuery;
 pub use select::check_layers;

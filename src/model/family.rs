@@ -166,7 +166,11 @@ pub const FAMILIES: &[Family] = &[
         needed_keys: &["num_key_value_heads"],
         biases: Biases::Qkv,
         windows: Windows::FromLayer,
-        checks: &[random(2e-5)],
+        checks: &[
+            real("Qwen2.5-Coder 0.5B", 4e-5),
+            real("Qwen2.5-Coder 1.5B", 2e-4),
+            random(2e-5),
+        ],
         ..named(BASE, "qwen2", "Qwen 2, Qwen 2.5", "Qwen2")
     },
     Family {

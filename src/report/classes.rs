@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use crate::io_class::{ChanceLevels, ClassCounts, Comparison, NeuronTable};
+use crate::io_class::{ChanceLevels, ClassCounts, Comparison, Descent, NeuronTable};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Classes {
@@ -17,6 +17,8 @@ pub(super) struct Classes {
     chance: Option<ChanceLevels>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Comparison>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descends_from: Option<Descent>,
 }
 
 /// The bytes of `classes.json` (format: docs/files.md).
@@ -24,6 +26,7 @@ pub fn classes_json(
     table: &NeuronTable,
     chance: &ChanceLevels,
     published: Option<&Comparison>,
+    descends_from: Option<&Descent>,
 ) -> Result<Vec<u8>, ReportError> {
     let classes = Classes {
         threshold: table.threshold,
@@ -33,6 +36,7 @@ pub fn classes_json(
         totals: table.totals(),
         chance: Some(chance.clone()),
         published: published.cloned(),
+        descends_from: descends_from.cloned(),
     };
     serde_json::to_vec_pretty(&classes).map_err(|error| ReportError::Encode {
         name: "classes.json",

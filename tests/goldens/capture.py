@@ -200,13 +200,14 @@ def golden_edits(capture, prompts, positions_of, vocab_ids, ablated):
 
 
 def golden_tensors(model, prompts, positions_of, vocab_ids, neurons, resid_at, inside_at,
-                   inside_layers, edits=False):
+                   inside_layers, resid_layers=None, edits=False):
     """Every golden tensor of one model.
 
     prompts       lists of token ids
     positions_of  length of a prompt -> the positions to store
     neurons       [n, 2] (layer, neuron) to zero together in the ablated runs
-    resid_at      {prompt: positions} where the residual stream is stored (all layers)
+    resid_at      {prompt: positions} where the residual stream is stored
+    resid_layers  layers for which it is (None: all)
     inside_at     prompts for which MLP and sublayer outputs are stored
     inside_layers layers for which they are
     edits         whether there are runs under other edits than zero
@@ -225,7 +226,7 @@ def golden_tensors(model, prompts, positions_of, vocab_ids, neurons, resid_at, i
         out[f"p{p}.ln_final.hook_scale"] = capture.final_scale(positions)
         for i in range(model.config.num_hidden_layers):
             b = f"blocks.{i}"
-            if p in resid_at:
+            if p in resid_at and (resid_layers is None or i in resid_layers):
                 for site in SITES_RESID:
                     out[f"p{p}.{b}.{site}"] = capture.sites[f"{b}.{site}"][resid_at[p]]
             if p in inside_at and i in inside_layers:

@@ -1,10 +1,10 @@
 """Makes the golden numbers that gatelens's tests compare against.
 
-    python make.py real --smollm2 PATH.gguf --gemma3 PATH.gguf --out tests/goldens
-    python make.py attributes --smollm2 PATH.gguf --gemma3 PATH.gguf --out tests/goldens
+    python make.py real --models ALIAS=PATH.gguf ... --out tests/goldens
+    python make.py attributes --models smollm2-135m=PATH.gguf gemma3-270m=PATH.gguf --out tests/goldens
     python make.py tiny --out tests/goldens [--only tiny-llama3 ...]
-    python make.py tokenizers --smollm2 PATH.gguf --gemma3 PATH.gguf --out tests/goldens
-    python make.py check [--smollm2 PATH.gguf] [--gemma3 PATH.gguf] --out tests/goldens
+    python make.py tokenizers --models ALIAS=PATH.gguf ... --out tests/goldens
+    python make.py check [--models ALIAS=PATH.gguf ...] --out tests/goldens
 
 The oracle for the numbers is transformers in float32 with eager attention on one CPU thread,
 fed from an explicit config and from weights that `gguf.dequantize` turns into float32.
@@ -17,20 +17,21 @@ says what every output holds.
 import argparse
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from common import versions, versions_of_numbers, write_json, write_tensors
 
 import torch
-from transformers import Gemma3TextConfig, LlamaConfig
+from transformers import Gemma3TextConfig, LlamaConfig, Qwen2Config
 
 from attributes import write_attributes
 from capture import golden_tensors, pick_neurons
 from classes import CLASSES, THRESHOLD, class_counts, cosines
-from families import load_model
+from families import head_dim, load_model
 from gguf_files import weights_from_gguf
 from tiny import tiny
-from vocabularies import SHORT_PROMPTS, gemma3_tokenizer, long_text, smollm2_tokenizer
+from vocabularies import SHORT_PROMPTS, TOKENIZERS, long_text
 
 LLAMA_SMOLLM2 = dict(
     vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
@@ -49,9 +50,48 @@ GEMMA3_270M = dict(
                      "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}},
     tie_word_embeddings=True, attention_bias=False, attn_logit_softcapping=None,
     final_logit_softcapping=None, bos_token_id=2, eos_token_id=1, pad_token_id=0)
-# The prompts whose most probable next token must be " Paris". Gemma 3 270M (a base model)
-# prefers " the" and " a" after the bare question; llama.cpp on the same file agrees.
-PARIS = {"smollm2-135m": [0, 2], "gemma3-270m": [2]}
+
+
+def qwen2(**sizes):
+    """Qwen2.5-Coder. These files hold an output head of its own precision beside the embedding."""
+    return Qwen2Config(
+        vocab_size=151936, num_key_value_heads=2, hidden_act="silu",
+        max_position_embeddings=32768, rms_norm_eps=1e-6, tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6}, use_sliding_window=False,
+        bos_token_id=151643, eos_token_id=151645, **sizes)
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real model, and what is stored of it."""
+    config: object
+    bos: list
+    long_length: int      # tokens of the long prompt
+    stride: int           # of the stored vocabulary ids
+    inside_layers: list   # whose MLPs, sublayer outputs and cosines are stored
+    ablation_layers: list
+    paris: list           # the prompts whose most probable next token must be " Paris"
+    short: int = 3        # how many of SHORT_PROMPTS
+    resid_every: int = 1  # residual streams are stored of every so many layers, and of the last
+
+
+REAL = {
+    "smollm2-135m": Real(LlamaConfig(**LLAMA_SMOLLM2), bos=[], long_length=200, stride=61,
+                         inside_layers=[0, 15, 29], ablation_layers=[2, 14, 27], paris=[0, 2]),
+    # A base model: after the bare question it prefers " the" and " a"; llama.cpp agrees.
+    "gemma3-270m": Real(Gemma3TextConfig(**GEMMA3_270M), bos=[2], long_length=600, stride=401,
+                        inside_layers=[0, 9, 17], ablation_layers=[1, 8, 16], paris=[2]),
+    "qwen2.5-coder-0.5b": Real(
+        qwen2(hidden_size=896, intermediate_size=4864, num_hidden_layers=24,
+              num_attention_heads=14),
+        bos=[], long_length=200, stride=401, inside_layers=[3, 22], ablation_layers=[1, 11, 21],
+        paris=[0, 2], resid_every=4),
+    "qwen2.5-coder-1.5b": Real(
+        qwen2(hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
+              num_attention_heads=12),
+        bos=[], long_length=100, stride=401, inside_layers=[20], ablation_layers=[1, 13, 25],
+        paris=[0], short=1, resid_every=4),
+}
 
 
 def check_rope(model):
@@ -61,43 +101,46 @@ def check_rope(model):
              if config.model_type == "gemma3_text" else {None: config.rope_parameters["rope_theta"]})
     for kind, base in bases.items():
         inv_freq = rotary.inv_freq if kind is None else getattr(rotary, f"{kind}_inv_freq")
-        d = config.head_dim
+        d = head_dim(config)
         want = torch.tensor([base ** (-2 * i / d) for i in range(d // 2)])
         torch.testing.assert_close(inv_freq, want, rtol=1e-5, atol=0)
 
 
-def make_real(alias, path, config, tokenizer, bos, long_length, stride, inside_layers,
-              ablation_layers, out_dir):
-    state = weights_from_gguf(path, config)
-    model = load_model(config, state)
+def make_real(alias, path, out_dir):
+    real = REAL[alias]
+    config, tokenizer, bos = real.config, TOKENIZERS[alias](path), real.bos
+    model = load_model(config, weights_from_gguf(path, config))
     check_rope(model)
 
     def encode(text):
         return bos + tokenizer.encode(text, add_special_tokens=False).ids
 
     single = "" if bos else "Once"  # a model with a BOS gets the BOS alone
-    texts = SHORT_PROMPTS + [single, long_text()]
+    texts = SHORT_PROMPTS[:real.short] + [single, long_text()]
     prompts = [encode(t) for t in texts]
-    assert len(prompts[3]) == 1 and len(prompts[4]) >= long_length
-    prompts[4] = prompts[4][:long_length]
-    texts[4] = tokenizer.decode(prompts[4])
-    assert encode(texts[4]) == prompts[4]
+    last = len(prompts) - 1
+    assert len(prompts[-2]) == 1 and len(prompts[last]) >= real.long_length
+    prompts[last] = prompts[last][:real.long_length]
+    texts[last] = tokenizer.decode(prompts[last])
+    assert encode(texts[last]) == prompts[last]
 
+    n_layers = config.num_hidden_layers
     tensors = golden_tensors(
         model, prompts, lambda n: sorted({0, n // 2, n - 1}),
-        vocab_ids=list(range(0, config.vocab_size, stride)),
-        neurons=pick_neurons(ablation_layers, 40, config.intermediate_size),
+        vocab_ids=list(range(0, config.vocab_size, real.stride)),
+        neurons=pick_neurons(real.ablation_layers, 40, config.intermediate_size),
         resid_at={0: sorted({0, len(prompts[0]) // 2, len(prompts[0]) - 1}),
-                  4: [long_length - 1]},
-        inside_at=[0, 4], inside_layers=inside_layers, edits=True)
-    for i in inside_layers:
+                  last: [real.long_length - 1]},
+        resid_layers=[*range(0, n_layers - 1, real.resid_every), n_layers - 1],
+        inside_at=[0, last], inside_layers=real.inside_layers, edits=True)
+    for i in real.inside_layers:
         tensors[f"blocks.{i}.cos"] = torch.from_numpy(cosines(model, i, "pre")).float()
     write_tensors(out_dir / f"{alias}.safetensors", tensors)
 
     def top_tokens(p):
         return [tokenizer.decode([int(i)]) for i in tensors[f"p{p}.top_ids"][-1, :5]]
 
-    for p in PARIS[alias]:
+    for p in real.paris:
         assert top_tokens(p)[0] == " Paris", top_tokens(p)
     write_json(out_dir / f"{alias}.json", {
         "alias": alias,
@@ -106,8 +149,8 @@ def make_real(alias, path, config, tokenizer, bos, long_length, stride, inside_l
         "bos": bos,
         "prompts": [{"text": t, "n_tokens": len(ids), "top_next_tokens": top_tokens(p)}
                     for p, (t, ids) in enumerate(zip(texts, prompts))],
-        "inside_layers": inside_layers,
-        "ablation_layers": ablation_layers,
+        "inside_layers": real.inside_layers,
+        "ablation_layers": real.ablation_layers,
         "class_threshold": THRESHOLD,
         "class_names": list(CLASSES.values()),
         "classes": {fold: class_counts(model, fold) for fold in ("pre", "none", "pre+post")},
@@ -115,35 +158,28 @@ def make_real(alias, path, config, tokenizer, bos, long_length, stride, inside_l
 
 
 def real(args):
-    make_real("smollm2-135m", args.smollm2, LlamaConfig(**LLAMA_SMOLLM2),
-              smollm2_tokenizer(args.smollm2), bos=[], long_length=200, stride=61,
-              inside_layers=[0, 15, 29], ablation_layers=[2, 14, 27], out_dir=args.out)
-    make_real("gemma3-270m", args.gemma3, Gemma3TextConfig(**GEMMA3_270M),
-              gemma3_tokenizer(args.gemma3), bos=[2], long_length=600, stride=401,
-              inside_layers=[0, 9, 17], ablation_layers=[1, 8, 16], out_dir=args.out)
+    for alias, path in args.models.items():
+        make_real(alias, path, args.out)
 
 
 def attributes(args):
-    """The attribute rates of both real models."""
+    """The attribute rates of two real models."""
     models = {}
-    for alias, path, config, tokenizer, bos, layers in (
-            ("smollm2-135m", args.smollm2, LlamaConfig(**LLAMA_SMOLLM2), smollm2_tokenizer, [],
-             [1, 12]),
-            ("gemma3-270m", args.gemma3, Gemma3TextConfig(**GEMMA3_270M), gemma3_tokenizer, [2],
-             [1, 8])):
-        model = load_model(config, weights_from_gguf(path, config))
-        models[alias] = (model, tokenizer(path), bos, layers)
+    for alias, layers in (("smollm2-135m", [1, 12]), ("gemma3-270m", [1, 8])):
+        path, real = args.models[alias], REAL[alias]
+        model = load_model(real.config, weights_from_gguf(path, real.config))
+        models[alias] = (model, TOKENIZERS[alias](path), real.bos, layers)
     write_attributes(models, args.out)
 
 
 def tokenizers(args):
     from oracle import write_tokenizers  # needs xllamacpp
-    write_tokenizers(args)
+    write_tokenizers(args.models, args.out)
 
 
 def check(args):
     from oracle import check_goldens  # needs xllamacpp
-    check_goldens(args)
+    check_goldens(args.models, args.only, args.out)
 
 
 def main():
@@ -157,9 +193,10 @@ def main():
         if name in ("tiny", "check"):
             command.add_argument("--only", nargs="+", help="these tiny models alone")
         if name != "tiny":
-            command.add_argument("--smollm2", required=name != "check")
-            command.add_argument("--gemma3", required=name != "check")
+            command.add_argument("--models", nargs="+", required=name != "check", default=[],
+                                 metavar="ALIAS=PATH")
     args = parser.parse_args()
+    args.models = dict(pair.split("=", 1) for pair in getattr(args, "models", []))
     print(json.dumps(versions()))
     args.run(args)
 

@@ -3,6 +3,7 @@ the second opinion on the goldens."""
 
 import json
 import tempfile
+import unicodedata
 import urllib.request
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from common import versions, write_json
 from gguf_files import resave_f32
 from variants import VARIANTS
-from vocabularies import STRINGS, gemma3_tokenizer, smollm2_tokenizer
+from vocabularies import STRINGS, TOKENIZERS, gemma3_tokenizer
 
 
 class LlamaCpp:
@@ -78,6 +79,9 @@ def tokenize_all(alias, server, hf, by_hand):
     for text in STRINGS:
         row = {"text": text, "ids": server.tokenize(text, False, True),
                "ids_with_special": server.tokenize(text, True, True)}
+        composed = unicodedata.normalize("NFC", text)
+        if alias.startswith("qwen") and composed != text:
+            row["ids_composed"] = server.tokenize(composed, False, True)
         as_text = server.tokenize(text, False, False)
         if as_text != row["ids"]:
             row["ids_special_as_text"] = as_text
@@ -94,27 +98,29 @@ def tokenize_all(alias, server, hf, by_hand):
     return rows
 
 
-def write_tokenizers(args):
-    result = {
-        "versions": versions(),
-        "fields": {
-            "ids": "no BOS; the text of special tokens becomes those tokens",
-            "ids_with_special": "as ids, with the BOS where the model adds one",
-            "ids_special_as_text": "only where it differs from ids: special tokens' text is "
-                                   "plain text (llama.cpp's parse_special=false)",
-        },
-        "models": {},
+def write_tokenizers(models, out_dir):
+    """The rows of these models; those of others stay as they are."""
+    path = out_dir / "tokenizers.json"
+    result = json.loads(path.read_text()) if path.exists() else {"models": {}}
+    result["versions"] = versions()
+    result["fields"] = {
+        "ids": "no BOS; the text of special tokens becomes those tokens",
+        "ids_with_special": "as ids, with the BOS where the model adds one",
+        "ids_special_as_text": "only where it differs from ids: special tokens' text is "
+                               "plain text (llama.cpp's parse_special=false)",
+        "ids_composed": "ids of the text in Unicode's composed form (NFC), which is what the "
+                        "model's own tokenizer.json makes of it; llama.cpp does not",
     }
-    for alias, path, by_hand in (
-            ("smollm2-135m", args.smollm2, {"by_hand": smollm2_tokenizer(args.smollm2)}),
-            ("gemma3-270m", args.gemma3,
-             {"by_hand": gemma3_tokenizer(args.gemma3),
-              "by_hand_merged_spaces": gemma3_tokenizer(args.gemma3, "merged")})):
-        server = LlamaCpp(path)
-        hf = AutoTokenizer.from_pretrained(str(Path(path).parent), gguf_file=Path(path).name)
+    for alias, gguf_path in models.items():
+        by_hand = {"by_hand": TOKENIZERS[alias](gguf_path)}
+        if alias == "gemma3-270m":
+            by_hand["by_hand_merged_spaces"] = gemma3_tokenizer(gguf_path, "merged")
+        server = LlamaCpp(gguf_path)
+        hf = AutoTokenizer.from_pretrained(str(Path(gguf_path).parent),
+                                           gguf_file=Path(gguf_path).name)
         result["models"][alias] = tokenize_all(alias, server, hf, by_hand)
         del server
-    write_json(args.out / "tokenizers.json", result)
+    write_json(path, result)
 
 
 def against_llama_cpp(server, goldens, prompts):
@@ -183,12 +189,12 @@ def check_one(alias, path, goldens_path, variant):
         print(alias, "transformers' GGUF loader failed:", type(e).__name__, str(e)[:300])
 
 
-def check_goldens(args):
-    """Holds the goldens against llama.cpp's forward pass and transformers' GGUF loader."""
+def check_goldens(models, only, out_dir):
+    """Holds the goldens against llama.cpp's forward pass and transformers' GGUF loader: of the
+    tiny models in `only` (none: all), and of the real ones in `models` ({alias: path})."""
     for alias, variant in VARIANTS.items():
-        if variant.gguf and (not args.only or alias in args.only):
-            check_one(alias, args.out / alias / "model.gguf", args.out / f"{alias}.safetensors",
+        if variant.gguf and (not only or alias in only):
+            check_one(alias, out_dir / alias / "model.gguf", out_dir / f"{alias}.safetensors",
                       variant)
-    for alias, path in (("smollm2-135m", args.smollm2), ("gemma3-270m", args.gemma3)):
-        if path and not args.only:
-            check_one(alias, Path(path), args.out / f"{alias}.safetensors", None)
+    for alias, path in models.items():
+        check_one(alias, Path(path), out_dir / f"{alias}.safetensors", None)

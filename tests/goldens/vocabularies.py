@@ -1,11 +1,11 @@
-"""The tokenizers: of the two real models, built by hand from the GGUF metadata, and of the tiny
+"""The tokenizers: of the real models, built by hand from the GGUF metadata, and of the tiny
 ones; and the texts that they are trained or tried on."""
 
 from collections import Counter
 
 import gguf
-from tokenizers import (AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers,
-                        processors)
+from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
+                        pre_tokenizers, processors)
 
 from gguf_files import BYTE, CONTROL, USER_DEFINED
 
@@ -77,18 +77,36 @@ def gguf_field(path, key):
     return gguf.GGUFReader(path).fields[key].contents()
 
 
-def smollm2_tokenizer(path):
+def byte_level_bpe(path, split, added=(CONTROL,)):
+    """A byte-level BPE of the file's vocabulary; `split` cuts a text into words."""
     tokens = gguf_field(path, "tokenizer.ggml.tokens")
     types = gguf_field(path, "tokenizer.ggml.token_type")
     merges = [tuple(m.split(" ")) for m in gguf_field(path, "tokenizer.ggml.merges")]
     tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
-    tok.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    tok.pre_tokenizer = pre_tokenizers.Sequence(split)
     tok.decoder = decoders.ByteLevel()
     tok.add_special_tokens([AddedToken(t, normalized=False, special=True)
-                            for t, kind in zip(tokens, types) if kind == CONTROL])
+                            for t, kind in zip(tokens, types) if kind in added])
     return tok
+
+
+def smollm2_tokenizer(path):
+    return byte_level_bpe(path, [
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+
+
+QWEN2_WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+               r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def qwen2_tokenizer(path):
+    """As llama.cpp has it. The model's own tokenizer.json also composes characters (NFC), for
+    which GGUF has no place."""
+    return byte_level_bpe(path, [
+        pre_tokenizers.Split(Regex(QWEN2_WORDS), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+        added=(CONTROL, USER_DEFINED))
 
 
 def merges_from_scores(tokens, types, scores):
@@ -134,6 +152,14 @@ def gemma3_tokenizer(path, spaces="added"):
         elif kind == USER_DEFINED:
             tok.add_tokens([AddedToken(t, normalized=False)])
     return tok
+
+
+TOKENIZERS = {  # by alias
+    "smollm2-135m": smollm2_tokenizer,
+    "gemma3-270m": gemma3_tokenizer,
+    "qwen2.5-coder-0.5b": qwen2_tokenizer,
+    "qwen2.5-coder-1.5b": qwen2_tokenizer,
+}
 
 
 def train_bpe(corpus, specials, vocab_size):

@@ -36,8 +36,9 @@ pub const REAL: Tolerance = Tolerance {
 /// The limit of the golden runs under a clamp (`capture.py`).
 const CLAMP: f32 = 0.05;
 
-/// What a mean may differ by from transformers': both are sums in f64 of f32 activations below 10.
-const MEAN: f32 = 1e-5;
+/// What a mean may differ by from transformers': both are sums in f64 of f32 activations of up to 24, of few tokens where a
+/// sign case is rare.
+const MEAN: f32 = 2e-5;
 
 pub struct Golden {
     tensors: HashMap<String, Tensor>,

@@ -1,7 +1,8 @@
-//! The two real models against Hugging Face transformers and torch.
+//! The real models against Hugging Face transformers and torch.
 
-use gatelens::io_class::{Fold, NeuronTable};
+use gatelens::io_class::{Class, Fold, NeuronTable};
 use gatelens::model::Weights;
+use serde_json::Value;
 
 use super::common::{checkpoint, goldens, max_difference};
 use super::families::{VARIANTS, assert_stated};
@@ -19,17 +20,51 @@ fn gemma3_equals_transformers() {
     assert_stated("gemma3", Weights::Real("Gemma 3 270M"), worst);
 }
 
+#[test]
+fn qwen_0_5b_equals_transformers() {
+    let worst = check(
+        "qwen2.5-coder-0.5b",
+        "qwen2.5-coder-0.5b",
+        usize::MAX,
+        &REAL,
+    );
+    assert_stated("qwen2", Weights::Real("Qwen2.5-Coder 0.5B"), worst);
+}
+
+#[test]
+#[ignore = "downloads 1.1 GB and needs 6 GiB of memory"]
+fn qwen_1_5b_equals_transformers() {
+    let worst = check(
+        "qwen2.5-coder-1.5b",
+        "qwen2.5-coder-1.5b",
+        usize::MAX,
+        &REAL,
+    );
+    assert_stated("qwen2", Weights::Real("Qwen2.5-Coder 1.5B"), worst);
+}
+
 /// Cosines in f32 against torch's.
 const COSINE_TOLERANCE: f32 = 2e-6;
+/// What `make.py` says of a real model.
+fn golden_json(name: &str) -> Value {
+    let path = goldens().join(format!("{name}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
 /// Neurons within rounding of the threshold may fall on its other side.
 const COUNT_TOLERANCE: usize = 2;
 
 #[test]
 fn cosines_and_class_counts_equal_torch() {
     let tiny = VARIANTS.iter().map(|variant| variant.name);
-    for name in ["smollm2-135m", "gemma3-270m", "tiny-gemma3.gguf"]
-        .into_iter()
-        .chain(tiny)
+    for name in [
+        "smollm2-135m",
+        "gemma3-270m",
+        "qwen2.5-coder-0.5b",
+        "tiny-gemma3.gguf",
+    ]
+    .into_iter()
+    .chain(tiny)
     {
         let golden = Golden::read(name.trim_end_matches(".gguf"));
         let table = NeuronTable::classify(&checkpoint(name), Fold::Pre, 0.5).unwrap();
@@ -56,9 +91,8 @@ fn cosines_and_class_counts_equal_torch() {
 
 #[test]
 fn class_totals_equal_torch_under_every_fold() {
-    for name in ["smollm2-135m", "gemma3-270m"] {
-        let json = std::fs::read_to_string(goldens().join(format!("{name}.json"))).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for name in ["smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b"] {
+        let json = golden_json(name);
         let checkpoint = checkpoint(name);
         for (fold, key) in [
             (Fold::Pre, "pre"),
@@ -79,4 +113,19 @@ fn class_totals_equal_torch_under_every_fold() {
             }
         }
     }
+}
+
+/// No cosine of this model is nearer to the threshold than 5.7e-6 under fold `pre`, so that f32 moves no neuron.
+#[test]
+fn class_counts_by_layer_of_the_papers_descendant_are_exactly_torchs() {
+    let name = "qwen2.5-coder-0.5b";
+    let json = golden_json(name);
+    let expected: Vec<Vec<usize>> =
+        serde_json::from_value(json["classes"]["pre"]["by_layer"].clone()).unwrap();
+    let table = NeuronTable::classify(&checkpoint(name), Fold::Pre, 0.5).unwrap();
+    let found = table.counts_per_layer();
+    let found = found
+        .iter()
+        .map(|counts| Class::ALL.map(|class| counts[&class]).to_vec());
+    assert_eq!(found.collect::<Vec<_>>(), expected);
 }

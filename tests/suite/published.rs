@@ -264,10 +264,14 @@ fn write_gguf(path: &Path, table: &PublishedTable, name: &str) {
     gguf_file::write(&mut file, &metadata, &quantized).unwrap();
 }
 
-fn classify(model: &Path, more: &[&str]) -> String {
+fn command(model: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("gatelens"));
-    let command = command.args(["classify", "--model"]).arg(model).args(more);
-    let output = command.output().unwrap();
+    command.args(["classify", "--model"]).arg(model).args(more);
+    command
+}
+
+fn classify(model: &Path, more: &[&str]) -> String {
+    let output = command(model, more).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     String::from_utf8(output.stdout).unwrap()
@@ -278,9 +282,12 @@ fn planted(model: &Path, more: &[&str]) -> String {
     classify(model, &[&["--chance", "beta"], more].concat())
 }
 
+fn json(model: &Path, more: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&planted(model, &[&["--json"], more].concat())).unwrap()
+}
+
 fn published_json(model: &Path, more: &[&str]) -> serde_json::Value {
-    let text = planted(model, &[&["--json"], more].concat());
-    serde_json::from_str::<serde_json::Value>(&text).unwrap()["published"].clone()
+    json(model, more)["published"].clone()
 }
 
 #[test]
@@ -315,6 +322,96 @@ fn a_model_with_the_published_classes_agrees() {
         !planted(&renamed, &[]).contains("published table"),
         "the shape alone says nothing"
     );
+}
+
+#[test]
+fn a_model_whose_name_or_option_says_so_descends() {
+    let dir = tempfile::tempdir().unwrap();
+    let [named, unnamed] = ["OLMo-1B-Instruct", "mine"].map(|name| dir.path().join(name));
+    let mut table = planted_table();
+    table.class_counts_per_layer[7][2] -= 40; // conditional enrichment, 138 published
+    table.class_counts_per_layer[7][6] += 40;
+    write_folder(&named, &table);
+    let printed = planted(&named, &[]);
+    let words = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "Descends from allenai/OLMo-1B-hf (by the folder name OLMo-1B-Instruct)",
+        "conditional-enrichment +1.000 7 138 98 -40",
+        "atypical-conditional-enrichment +1.000 0 1 1 0",
+        "median cos(in,out) +1.000",
+    ] {
+        assert!(words.contains(part), "{part}: {printed}");
+    }
+    assert!(!printed.contains("Agrees") && !printed.contains("Differs"));
+    let json = json(&named, &[]);
+    assert!(json.get("published").is_none());
+    let descent = &json["descends_from"];
+    assert_eq!(descent["told_by"], "the folder name OLMo-1B-Instruct");
+    let course = &descent["classes"]["conditional-enrichment"];
+    assert_eq!(course["largest"]["layer"], 7);
+    assert!(course["correlation"].as_f64().unwrap() < 1.0);
+    let other_settings = planted(&named, &["--threshold", "0.4"]);
+    assert!(other_settings.contains("fold pre and threshold 0.5: not compared"));
+
+    fs::rename(&named, &unnamed).unwrap();
+    let asked = self::json(&unnamed, &["--compare", "olmo-1b-HF"]);
+    let asked = &asked["descends_from"];
+    assert_eq!(asked["told_by"], "--compare");
+    assert_eq!(asked["classes"], descent["classes"]);
+    for (options, part) in [
+        (&["--compare", "olmo"][..], "mistralai/Mistral-7B-v0.1"),
+        (
+            &["--compare", "yi-6b"],
+            "32 layers of 11008 neurons, and this model has 16 layers of 8192",
+        ),
+        (
+            &["--compare", "olmo-1b-hf", "--fold", "none"],
+            "are for fold pre and threshold 0.5",
+        ),
+    ] {
+        let output = command(&unnamed, options).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && stderr.contains(part),
+            "{stderr}"
+        );
+    }
+}
+
+/// numpy 2.4.6, of the counts under fold `pre` in `qwen2.5-coder-0.5b.json`, which are torch's:
+///
+/// ```python
+/// a = np.array(published["models"]["Qwen/Qwen2.5-0.5B"]["class_counts_per_layer"])
+/// b = np.array(golden["classes"]["pre"]["by_layer"])
+/// print(np.corrcoef(a[:, 2], b[:, 2])[0, 1], np.corrcoef(a[:, 7], b[:, 7])[0, 1])
+/// ```
+#[test]
+fn a_real_descendant_goes_over_the_layers_as_the_papers_model_does() {
+    let alias = Path::new("qwen2.5-coder-0.5b");
+    let descent = &json(alias, &[])["descends_from"];
+    assert_eq!(
+        (&descent["model"], &descent["told_by"]),
+        (&"Qwen/Qwen2.5-0.5B".into(), &"the alias".into())
+    );
+    for (class, correlation, largest) in [
+        (
+            "conditional-enrichment",
+            0.9974352558268237,
+            [7, 1098, 1175],
+        ),
+        ("depletion", 0.9767962790233872, [23, 56, 85]),
+    ] {
+        let course = &descent["classes"][class];
+        let found = course["correlation"].as_f64().unwrap();
+        assert!((found - correlation).abs() < 1e-9, "{class}: {found}");
+        let place =
+            ["layer", "published", "found"].map(|key| course["largest"][key].as_u64().unwrap());
+        assert_eq!(place, largest, "{class}");
+    }
+    let median = descent["median_cos_in_out"]["correlation"]
+        .as_f64()
+        .unwrap();
+    assert!(median > 0.99, "{median}");
 }
 
 #[test]

@@ -28,14 +28,22 @@ fn ids(row: &Value, field: &str) -> Vec<u32> {
 
 /// Every string: the same ids, with and without the model's own BOS, and a text that comes back.
 fn check(alias: &str) {
+    check_rows(alias, &goldens(alias));
+}
+
+fn check_rows(alias: &str, rows: &[Value]) {
     let tokenizer = tokenizer(alias);
     let bos = tokenizer.bos_for(BosPolicy::Auto).unwrap();
-    let rows = goldens(alias);
     assert!(rows.len() >= 30, "{} strings", rows.len());
     let mut differing = Vec::new();
-    for row in &rows {
+    for row in rows {
         let text = row["text"].as_str().unwrap();
         let encoded = tokenizer.encode(text).unwrap();
+        if row.get("ids_composed").is_some() {
+            // what is composed is no token of its own: these offsets leave a mark out
+            assert_eq!(encoded.ids, ids(row, "ids_composed"), "{text:?}");
+            continue;
+        }
         let with_bos: Vec<u32> = bos.into_iter().chain(encoded.ids.iter().copied()).collect();
         if encoded.ids != ids(row, "ids") || with_bos != ids(row, "ids_with_special") {
             differing.push(format!("{text:?}: {:?}, not {}", encoded.ids, row["ids"]));
@@ -69,6 +77,18 @@ fn smollm2_agrees_with_llama_cpp() {
 #[test]
 fn gemma3_agrees_with_llama_cpp() {
     check("gemma3-270m");
+}
+
+#[test]
+fn qwen_agrees_with_llama_cpp() {
+    check("qwen2.5-coder-0.5b");
+}
+
+/// llama.cpp gives the same ids for both files.
+#[test]
+#[ignore = "downloads 1.1 GB"]
+fn qwen_1_5b_agrees_with_llama_cpp() {
+    check_rows("qwen2.5-coder-1.5b", &goldens("qwen2.5-coder-0.5b"));
 }
 
 /// A target encoded by itself gives the ids that it has in running text, and a subject's tokens read as the subject.
@@ -107,6 +127,11 @@ fn gemma3_facts_read_as_running_text() {
 }
 
 #[test]
+fn qwen_facts_read_as_running_text() {
+    check_facts("qwen2.5-coder-0.5b");
+}
+
+#[test]
 fn bos_is_what_each_model_uses() {
     let smollm2 = tokenizer("smollm2-135m");
     assert_eq!(smollm2.bos_for(BosPolicy::Auto).unwrap(), None);
@@ -114,4 +139,7 @@ fn bos_is_what_each_model_uses() {
     let gemma3 = tokenizer("gemma3-270m");
     assert_eq!(gemma3.bos_for(BosPolicy::Auto).unwrap(), Some(2));
     assert_eq!(gemma3.vocab_size(), 262_144);
+    let qwen = tokenizer("qwen2.5-coder-0.5b");
+    assert_eq!(qwen.bos_for(BosPolicy::Auto).unwrap(), None);
+    assert_eq!(qwen.vocab_size(), 151_936);
 }

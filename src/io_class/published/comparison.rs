@@ -72,8 +72,7 @@ impl Published<'_> {
     /// Compares a model's table with this one; `None` where the two cannot be compared, because of another fold,
     /// threshold or number of layers.
     pub fn compare(&self, table: &NeuronTable) -> Option<Comparison> {
-        let settings = (table.fold, table.threshold, table.layers.len());
-        if settings != (Fold::Pre, PUBLISHED_THRESHOLD, self.table.layers) {
+        if !self.table.is_comparable(table) {
             return None;
         }
         let counts = self.table.count_differences(&table.counts_per_layer());
@@ -103,7 +102,16 @@ impl Published<'_> {
 }
 
 impl PublishedTable {
-    fn count_differences(&self, layers: &[ClassCounts]) -> Vec<(Class, Difference<usize>)> {
+    /// Whether both were made with the same fold and threshold, of as many layers.
+    pub(super) fn is_comparable(&self, table: &NeuronTable) -> bool {
+        let settings = (table.fold, table.threshold, table.layers.len());
+        settings == (Fold::Pre, PUBLISHED_THRESHOLD, self.layers)
+    }
+
+    pub(super) fn count_differences(
+        &self,
+        layers: &[ClassCounts],
+    ) -> Vec<(Class, Difference<usize>)> {
         let layers = layers.iter().zip(&self.class_counts_per_layer).enumerate();
         let of_layer = |(layer, (found, published)): (usize, (&ClassCounts, &[usize; 11]))| {
             let cells = Class::ALL.into_iter().zip(*published);
@@ -121,7 +129,7 @@ impl PublishedTable {
         layers.flat_map(of_layer).collect()
     }
 
-    fn median_differences(&self, medians: &[f32]) -> Vec<Difference<f32>> {
+    pub(super) fn median_differences(&self, medians: &[f32]) -> Vec<Difference<f32>> {
         let layers = self.median_cos_in_out_per_layer.iter().zip(medians);
         let difference = |(layer, (&published, &found))| Difference {
             layer,
@@ -161,7 +169,9 @@ impl Comparison {
     }
 }
 
-fn largest_by_class(counts: Vec<(Class, Difference<usize>)>) -> BTreeMap<Class, Difference<usize>> {
+pub(super) fn largest_by_class(
+    counts: Vec<(Class, Difference<usize>)>,
+) -> BTreeMap<Class, Difference<usize>> {
     let mut largest = BTreeMap::new();
     for (class, difference) in counts {
         let known = largest.entry(class).or_insert(difference);
@@ -172,7 +182,7 @@ fn largest_by_class(counts: Vec<(Class, Difference<usize>)>) -> BTreeMap<Class, 
     largest
 }
 
-fn largest_median(medians: Vec<Difference<f32>>) -> Option<Difference<f32>> {
+pub(super) fn largest_median(medians: Vec<Difference<f32>>) -> Option<Difference<f32>> {
     let larger = |a: Difference<f32>, b: Difference<f32>| if b.size() > a.size() { b } else { a };
     medians.into_iter().reduce(larger)
 }

@@ -1,14 +1,16 @@
-//! The published class tables of twelve models, and which of them is a model's.
+//! The published class tables of twelve models, and which of them is a model's, or that of the model that it descends from.
 //!
 //! The figures (`published.json`, with their source) are class counts per layer at threshold 0.5 with the gain of
 //! the norm before the MLP folded in, and medians of cos(w_in, w_out) that were read from plots.
 
 mod comparison;
+mod descent;
 mod model_name;
 
 pub use comparison::{
     COUNT_TOLERANCE, Comparison, Difference, MEDIAN_TOLERANCE, PUBLISHED_THRESHOLD, Verdict,
 };
+pub use descent::{Course, Descent};
 pub use model_name::ModelName;
 
 use std::collections::BTreeMap;

@@ -34,14 +34,26 @@ impl ModelName {
     /// name must be the same as the id's last part, but for case, `-hf` and the name of a quantization.
     pub(super) fn means(&self, id: &str) -> bool {
         match self {
-            ModelName::HubId(name) => {
-                let name = name.split('@').next().unwrap_or_default();
-                name.eq_ignore_ascii_case(id)
-            }
+            ModelName::HubId(_) => self.text().eq_ignore_ascii_case(id),
+            _ => plain(self.text()) == plain(id),
+        }
+    }
+
+    /// Whether all words of the id's last part stand in this name, in their order.
+    pub(super) fn holds(&self, id: &str) -> bool {
+        let (name, id) = (plain(self.text()), plain(id));
+        let mut words = name.split('-');
+        id.split('-').all(|word| words.any(|found| found == word))
+    }
+
+    /// The name alone, without a revision.
+    fn text(&self) -> &str {
+        match self {
+            ModelName::HubId(name) => name.split('@').next().unwrap_or_default(),
             ModelName::Folder(name)
             | ModelName::File(name)
             | ModelName::Config(name)
-            | ModelName::Gguf(name) => plain(name) == plain(id),
+            | ModelName::Gguf(name) => name,
         }
     }
 }

@@ -75,16 +75,23 @@ fn shares(table: &Classes, classes: &[(Class, usize)], neurons: usize) -> Chart 
 }
 
 fn medians(table: &Classes, of: String) -> Block {
+    let own = table.published.as_ref().map(|comparison| &comparison.model);
+    let parent = table.descends_from.as_ref().filter(|_| own.is_none());
+    let model = own.or(parent.map(|descent| &descent.model));
     let bundled = PublishedTables::bundled().ok();
-    let published = table.published.as_ref().map(|comparison| &comparison.model);
-    let medians = published
-        .and_then(|model| Some(bundled?.models.remove(model)?.median_cos_in_out_per_layer));
-    let note = match (published, &medians) {
-        (None, _) => "classes.json has no published comparison: none of the published models has this name and shape, or \
-                      another fold or threshold was asked for."
+    let medians =
+        model.and_then(|id| Some(bundled?.models.remove(id)?.median_cos_in_out_per_layer));
+    let note = match (model, &medians, parent) {
+        (None, ..) => "classes.json has no published comparison: none of the published models has this name and shape, or \
+                       another fold or threshold was asked for."
             .to_string(),
-        (Some(model), None) => format!("This version has no published medians of {model}."),
-        (Some(model), Some(_)) => format!("Published for {model}, read from a plot."),
+        (Some(model), None, _) => format!("This version has no published medians of {model}."),
+        (Some(model), Some(_), None) => format!("Published for {model}, read from a plot."),
+        (Some(model), Some(_), Some(descent)) => format!(
+            "Published for {model}, read from a plot: this model descends from it (by {}), and training moved its weights, \
+             so the two need not agree.",
+            descent.told_by
+        ),
     };
     let medians = medians.unwrap_or_default();
     let points = |medians: &[f32]| -> Vec<Point> {
@@ -110,8 +117,11 @@ fn medians(table: &Classes, of: String) -> Block {
         Mark::new(Kind::Dots, Tone::Accent, found.clone()).named("this run"),
     ];
     if !published.is_empty() {
+        let name = parent.map_or("published".to_string(), |of| {
+            format!("published for {}", of.model)
+        });
         let published = Mark::new(Kind::Circles, Tone::Ink, published.clone());
-        marks.push(published.named("published"));
+        marks.push(published.named(name));
     }
     let label = "median of cos(w_in, w_out)";
     let panels = Chart::by_layer(label, vec![(String::new(), marks)]);
@@ -283,6 +293,20 @@ mod tests {
             page.contains(&format!("<span>{:+.3}</span>", published[0]).replace('-', "−")),
             "{page}"
         );
+        let descent = serde_json::json!({
+            "model": "allenai/OLMo-1B-hf", "told_by": "the alias", "source": "y", "classes": {},
+            "median_cos_in_out": {"largest": {"layer": 2, "published": -0.126, "found": -0.125}},
+        });
+        let mut child = table.clone();
+        child.published = None;
+        child.descends_from = Some(serde_json::from_value(descent).unwrap());
+        let page = medians(&child, String::new()).unwrap().into_string();
+        for text in [
+            "published for allenai/OLMo-1B-hf",
+            "descends from it (by the alias)",
+        ] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
         table.published.as_mut().unwrap().model = "another/model".to_string();
         assert!(
             medians(&table, String::new())
