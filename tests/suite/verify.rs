@@ -132,7 +132,7 @@ fn planted(dir: &Path, carrier: Carrier) {
         Carrier::OrthogonalOutput => sum(&[(0.2, &read), (0.2, &other)]),
     };
     let orthogonal = match carrier {
-        Carrier::ConditionalEnrichment => sum(&[(0.02, &other)]),
+        Carrier::ConditionalEnrichment => sum(&[(0.0005, &other)]),
         Carrier::OrthogonalOutput => sum(&[(0.28, &write)]),
     };
     let down = layer("mlp.down_proj");
