@@ -341,10 +341,9 @@ mod tests {
     #[test]
     fn damage_to_answers_alone_is_specific() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let mut draws: Vec<(f64, f64)> = (0..400)
-            .map(|_| losses((0.2 * normal(&mut rng)).exp(), &mut rng))
-            .collect();
-        draws.extend((0..400).map(|_| (1e-3 * normal(&mut rng), 1e-3 * normal(&mut rng))));
+        let tiny = (0..400).map(|_| (1e-3 * normal(&mut rng), 1e-3 * normal(&mut rng)));
+        let mut draws: Vec<(f64, f64)> = tiny.collect();
+        draws.extend((0..400).map(|_| losses((0.2 * normal(&mut rng)).exp(), &mut rng)));
         let directions: Vec<f64> = draws
             .iter()
             .map(|(fact, text)| direction(*fact, *text))
