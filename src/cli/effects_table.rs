@@ -1,7 +1,9 @@
 //! What an ablation prints for a person.
 
 use super::table::{ABSENT, Digits, table_of};
-use crate::experiment::{Effect, KnownByRelation, Metric, PromptSubset, Versus};
+use crate::experiment::{
+    AblationPlan, Effect, KnownByRelation, Metric, PromptSubset, Treatment, Versus,
+};
 use crate::report::view::of_effect;
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
@@ -42,6 +44,18 @@ fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect, IntoIter: Clone
     if let Some(floor) = effects.find_map(|effect| effect.estimate.permutation_floor) {
         outln!("\nHolm: adjusted over all {tests} tests of the run.");
         outln!("perm.: rank among the draws; so many draws cannot give less than {floor:.3}.");
+    }
+}
+
+/// How much more the classes of a plan write than their draws, where that was measured.
+pub fn print_contributions(plan: &AblationPlan) {
+    let ratio = |t: &Treatment| Some(format!("{} ×{:.2}", t.class, t.written?.ratio?));
+    let ratios: Vec<String> = plan.treatments.iter().filter_map(ratio).collect();
+    if !ratios.is_empty() {
+        outln!(
+            "\ncontribution of the class (sum of mean |post|·‖w_out‖, first position left out) over the mean of its draws:\n  {}",
+            ratios.join(", ")
+        );
     }
 }
 

@@ -105,9 +105,11 @@ impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
         anyhow::ensure!(
-            self.matching != Match::LayerFrequency,
-            "--match layer+frequency has nothing to match by: how often neurons fire is what `record` measures. Use \
-             layer or layer+norm here; `ablate` and `sweep` take the frequencies from this recording (--reference)"
+            [Match::Layer, Match::LayerNorm].contains(&self.matching),
+            "--match {} has nothing to match by: how often neurons fire, and how much they write, is what `record` \
+             measures. Use layer or layer+norm here; `ablate` and `sweep` take frequencies from this recording \
+             (--reference), and measure contributions themselves",
+            self.matching
         );
         let mut command = LongCommand::open("record", &self.model, &self.run)?;
         let config = command.opened.config();

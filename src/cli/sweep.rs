@@ -65,14 +65,16 @@ impl Sweep {
         command.describe(&self, Some(&facts), Vec::new())?;
 
         let (draws, subset) = (self.draws, self.facts.subset);
-        let whole = self.treatments.plan(&command, &edits, draws, subset)?;
-        let plan = SweepPlan::new(whole, &windows);
-        let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan.ablation)? else {
+        let (whole, table) = self.treatments.plan(&command, &edits, draws, subset)?;
+        let mut plan = SweepPlan::new(whole, &windows);
+        let matched_by = (&table, self.treatments.matching);
+        let ablation = &mut plan.ablation;
+        let Some(answers) = Answers::ask(&command, (&facts, &batch), ablation, matched_by)? else {
             return Ok(());
         };
         let title = self.title(answers.ablation.edited_prompts);
         let particular = json!({"cells": cells_json(&plan), "absent": plan.absent});
-        let counts = answers.counts(&edits, particular);
+        let counts = answers.counts(&plan.ablation, &edits, particular);
         let files = |_: &_| {
             let map = heat_map_svg(&plan, &answers.effects, &title)?;
             let mut files = answers.files(&command.opened.tokenizer)?;
@@ -110,7 +112,7 @@ impl Sweep {
     /// What was done, in a line.
     fn title(&self, edited_prompts: usize) -> String {
         format!(
-            "{}: {} by {} on {edited_prompts} {} prompts, {} draws, fold {}",
+            "{}: {} by {} on {edited_prompts} {} prompts, {}, fold {}",
             self.model.model,
             self.treatments.edit.in_words(),
             match self.window.get() {
@@ -118,7 +120,7 @@ impl Sweep {
                 n => format!("windows of {n} layers"),
             },
             self.facts.subset,
-            self.draws,
+            self.treatments.draws_in_words(self.draws),
             self.run.class.fold
         )
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
+
 use super::evidence::Versus;
 use super::outcome::{Arm, ConditionRow, PromptSubset};
 use super::window::LayerWindow;
@@ -22,6 +24,28 @@ pub struct Treatment {
     pub baseline: Vec<NeuronSet>,
     /// Layers where the baseline is smaller than the class.
     pub shortfall: Vec<Shortfall>,
+    /// What the class and its draws write, where that was measured ([`AblationPlan::weigh`]).
+    pub written: Option<Written>,
+}
+
+/// What a class and its draws write.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// The class's neurons together, over the mean of the draws; absent without draws, or where these write nothing.
+    pub ratio: Option<f64>,
+    /// Over what.
+    pub over: MeasuredOver,
+}
+
+/// What contributions were measured over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MeasuredOver {
+    /// Prompts or stretches of text.
+    pub sequences: usize,
+    /// Their tokens without the first of each.
+    pub tokens: usize,
+    /// How often the layers were walked through.
+    pub passes: usize,
 }
 
 impl Treatment {
@@ -33,6 +57,7 @@ impl Treatment {
             neurons,
             baseline: draws.sets,
             shortfall: draws.shortfall,
+            written: None,
         }
     }
 

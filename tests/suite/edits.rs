@@ -244,7 +244,11 @@ fn every_mode_keeps_to_its_positions() {
             let expected = expected(&two_layer, chosen, &value);
             assert_close(mode, &logprobs(&found), &expected);
             let changed = found.changed;
-            assert_eq!(changed.touched, tokens * 4, "{mode} {positions}: {changed:?}");
+            assert_eq!(
+                changed.touched,
+                tokens * 4,
+                "{mode} {positions}: {changed:?}"
+            );
         }
     }
 }

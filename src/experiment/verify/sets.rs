@@ -118,6 +118,7 @@ impl Sets {
                 neurons: matched_subset(&neurons, &found.shortfall, seed),
                 baseline: Vec::new(),
                 shortfall: Vec::new(),
+                written: None,
             });
             sets.push(Set {
                 treatment: Treatment::new(class.to_string(), neurons, found),
