@@ -70,7 +70,7 @@ impl Ablate {
             return Ok(());
         };
         let counts = answers.counts(&plan, &edits, counts(&plan.treatments));
-        let files = |_: &_| answers.files(&command.opened.tokenizer);
+        let files = |_: &_| answers.files(&plan, &command.opened.tokenizer);
         command.finish(counts, files, &answers.json(json!({})), || {
             let [all, known] = answers.known();
             let heading = format!(

@@ -16,7 +16,7 @@ use super::table::count;
 use super::treatments::contributions_json;
 use crate::experiment::{AblationPlan, TokenOutcome, ablate_text, predicted};
 use crate::io_class::{Match, NeuronTable};
-use crate::report::{OutDir, RunInfo, TextOutcomes};
+use crate::report::{OutDir, RunInfo, TextOutcomes, draws_parquet};
 use crate::tokens::Windowing;
 
 /// Running text in the place of facts.
@@ -99,7 +99,11 @@ pub fn ablate_texts(
     });
     let files = |_: &RunInfo| match failed {
         Some(error) => Err(error.into()),
-        None => Ok(vec![("effects.json", serde_json::to_vec_pretty(&effects)?)]),
+        None => {
+            let effects = ("effects.json", serde_json::to_vec_pretty(&effects)?);
+            let draws = draws_parquet(&plan.treatments)?;
+            Ok(std::iter::once(effects).chain(draws).collect())
+        }
     };
     command.finish(counts, files, &effects, || {
         outln!(

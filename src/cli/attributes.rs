@@ -32,7 +32,7 @@ use crate::experiment::attributes::{
 use crate::experiment::{AblationPlan, LayerWindow, PromptSubset};
 use crate::io_class::{NeuronTable, check_layers};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, SubjectPrompts, Subjects};
-use crate::report::{PromptSetInfo, RunInfo, rates_parquet};
+use crate::report::{PromptSetInfo, RunInfo, draws_parquet, rates_parquet};
 use crate::tokens::tokenize_to_subject;
 
 /// Ablate classes of neurons and measure the attribute rate of subjects, layer by layer
@@ -163,7 +163,9 @@ impl AttributesArgs {
         let files = |_: &RunInfo| {
             let rates = rates_parquet(&rates, &about.set().prompts)?;
             let effects = serde_json::to_vec_pretty(&effects.effects)?;
-            Ok(vec![("rates.parquet", rates), ("effects.json", effects)])
+            let files = [("rates.parquet", rates), ("effects.json", effects)];
+            let draws = draws_parquet(&plan.treatments)?;
+            Ok(files.into_iter().chain(draws).collect())
         };
         command.finish(counts, files, &json, || {
             outln!("{heading}");

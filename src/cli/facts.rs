@@ -18,7 +18,7 @@ use crate::experiment::{
 };
 use crate::io_class::{Match, NeuronTable};
 use crate::prompts::{PromptError, PromptSet};
-use crate::report::outcomes_parquet;
+use crate::report::{draws_parquet, outcomes_parquet};
 use crate::tokens::{TokenBatch, Tokenizer};
 
 /// Which facts are asked, and on which of them the edits run.
@@ -101,12 +101,16 @@ impl<'a> Answers<'a> {
         merged(json, particular)
     }
 
-    /// The outcomes and the effects.
-    pub fn files(&self, tokenizer: &Tokenizer) -> anyhow::Result<Vec<File>> {
+    /// The outcomes, the effects and the draws.
+    pub fn files(&self, plan: &AblationPlan, tokenizer: &Tokenizer) -> anyhow::Result<Vec<File>> {
         let outcomes: Vec<Outcome> = self.ablation.outcomes().collect();
         let table = outcomes_parquet(&outcomes, &self.prompts.prompts, tokenizer)?;
         let effects = serde_json::to_vec_pretty(&self.effects)?;
-        Ok(vec![("outcomes.parquet", table), ("effects.json", effects)])
+        let files = [("outcomes.parquet", table), ("effects.json", effects)];
+        Ok(files
+            .into_iter()
+            .chain(draws_parquet(&plan.treatments)?)
+            .collect())
     }
 
     /// Prints what the model knows, the `heading`, and where the edit's values are from.

@@ -25,7 +25,7 @@ use crate::experiment::record::{
 use crate::io_class::{
     Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, matched_draws,
 };
-use crate::report::{OutDir, RecordFiles, RunInfo, expected_bytes};
+use crate::report::{OutDir, RecordFiles, RunInfo, draws_parquet, expected_bytes};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -152,8 +152,12 @@ impl Record {
             if let Some(files) = &files {
                 files.finish(&recording, &input, &command.opened.tokenizer)?;
             }
-            let activities = serde_json::to_vec_pretty(&activities)?;
-            Ok(vec![("class_activity.json", activities)])
+            let activities = (
+                "class_activity.json",
+                serde_json::to_vec_pretty(&activities)?,
+            );
+            let draws = draws_parquet(sets.treatments())?;
+            Ok(std::iter::once(activities).chain(draws).collect())
         };
         command.finish(counts, write, &activities, || {
             let heading = self.heading(&input, layers);

@@ -77,7 +77,7 @@ impl Sweep {
         let counts = answers.counts(&plan.ablation, &edits, particular);
         let files = |_: &_| {
             let map = heat_map_svg(&plan, &answers.effects, &title)?;
-            let mut files = answers.files(&command.opened.tokenizer)?;
+            let mut files = answers.files(&plan.ablation, &command.opened.tokenizer)?;
             files.push(("heat_map.svg", map));
             Ok(files)
         };

@@ -4,8 +4,12 @@ use std::path::Path;
 
 use gatelens::engine::Engine;
 use gatelens::experiment::Contributions;
-use gatelens::io_class::{Fold, NeuronTable};
+use gatelens::hooks::{Neuron, NeuronSet};
+use gatelens::io_class::{Class, Fold, Match, NeuronTable, matched_draws};
+use gatelens::report::rows::DrawsRow;
+use gatelens::report::table::read_table;
 use gatelens::tokens::TokenBatch;
+use gatelens::{LanguageModel, PromptSet};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -95,10 +99,53 @@ fn draws_that_write_as_much_as_the_class() {
             (&over["sequences"], over["tokens"].as_u64() > Some(20)),
             (&5.into(), true)
         );
+        drawn_as_said(&out, ratio, matching);
         ratio
     };
     let [plain, near] = ["layer", "layer+contribution"].map(ablated);
     assert!(plain > 1.8 && (near - 1.0).abs() < 0.3, "{plain} {near}");
+}
+
+/// Every random set by its draw, from `draws.parquet`.
+fn draws(out: &Path, (n_layers, d_mlp): (usize, usize)) -> Vec<NeuronSet> {
+    let rows: Vec<DrawsRow> = read_table(&out.join("draws.parquet")).unwrap();
+    let draws = rows.iter().map(|row| row.draw).max().unwrap() + 1;
+    let set = |draw| {
+        let own = rows.iter().filter(|row| row.draw == draw);
+        let own: Vec<Neuron> = own
+            .map(|row| Neuron::new(row.layer.into(), row.neuron as usize))
+            .collect();
+        let set = NeuronSet::from_neurons(n_layers, d_mlp, own.iter().copied()).unwrap();
+        assert_eq!(set.len(), own.len(), "no neuron twice");
+        set
+    };
+    (0..draws).map(set).collect()
+}
+
+/// The sets of the file are those of the library, and their ratio is what the run says.
+fn drawn_as_said(out: &Path, ratio: f64, matching: &str) {
+    let checkpoint = common::checkpoint("smollm2-135m");
+    let (n_layers, d_mlp) = (checkpoint.config().n_layers(), checkpoint.config().d_mlp);
+    let table = NeuronTable::classify(&checkpoint, Fold::Pre, 0.5).unwrap();
+    let lm = LanguageModel::open("smollm2-135m").unwrap();
+    let batch = lm
+        .encode(&PromptSet::parse("facts", FACTS).unwrap())
+        .unwrap();
+    let written = Contributions::measure(&lm.engine(), &batch, &table, &()).unwrap();
+    let class = table
+        .select(Class::ConditionalDepletion.into(), None)
+        .unwrap();
+    let by: Match = matching.parse().unwrap();
+    let by = by.with(Some(&written.beyond_first)).unwrap();
+    let found = draws(out, (n_layers, d_mlp));
+    assert_eq!(found, matched_draws(&table, &class, 4, 0, by).unwrap().sets);
+    let sum = |set: &NeuronSet| -> f64 {
+        set.iter()
+            .map(|n| written.beyond_first.layer(n.layer).unwrap()[n.index])
+            .sum()
+    };
+    let expected = sum(&class) / (found.iter().map(sum).sum::<f64>() / 4.0);
+    assert!((ratio - expected).abs() < 1e-9, "{ratio} {expected}");
 }
 
 /// Neurons of two layers of a tiny model, ablated in each layer, or in all.
@@ -140,4 +187,13 @@ fn a_cell_of_a_sweep_has_the_draws_of_its_layers_alone() {
         assert_eq!(cells, alone, "layer {layer}");
         assert!(alone[0]["contribution_ratio"].is_number());
     }
+    // Windows that overlap have the same draws, and the file has them once: 5 draws of 5 neurons.
+    on_tiny(&dir, &["sweep", "--window", "2"]);
+    let sets = |name: &str| draws(&dir.path().join(name), (4, 80));
+    let overlapping = sets("sweep--window2");
+    assert_eq!(
+        overlapping.iter().map(NeuronSet::len).collect::<Vec<_>>(),
+        [5; 5]
+    );
+    assert_eq!(overlapping, sets("sweep"));
 }

@@ -129,6 +129,11 @@ impl Sets {
         Ok(Self(sets))
     }
 
+    /// Every class.
+    pub fn treatments(&self) -> Vec<Treatment> {
+        self.0.iter().map(|set| set.treatment.clone()).collect()
+    }
+
     /// One class.
     pub fn get(&self, class: Class) -> Option<&Set> {
         self.0.iter().find(|set| set.class == class)
