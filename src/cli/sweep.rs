@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::ModelArg;
+use super::effects_table::print_first_positions;
 use super::facts::{Answers, FactArgs};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
@@ -90,6 +91,7 @@ impl Sweep {
             );
             answers.print_heading(&heading, &edits);
             print_cells(&plan, &answers.effects);
+            print_first_positions(&plan.ablation);
         })
     }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::edit_args::EditArgs;
 use super::edits::Edits;
-use super::long_command::LongCommand;
-use crate::experiment::{AblationPlan, PromptSubset, Treatment};
+use super::long_command::{LongCommand, merged};
+use crate::experiment::{AblationPlan, FirstPosition, PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
 
 /// Which neurons are edited, how, and what random ones they are compared with.
@@ -118,10 +118,38 @@ pub fn counts(treatments: &[Treatment]) -> Value {
     })
 }
 
-/// Over what was measured what neurons write, for `run.json`.
+/// Over what was measured what neurons write, and which sets hold first-position neurons, for `run.json`.
 pub fn contributions_json(plan: &AblationPlan) -> Value {
-    let mut written = plan.treatments.iter().filter_map(|t| t.written);
-    json!(written.next().map(|written| written.over))
+    let mut written = plan.treatments.iter().filter_map(|t| t.written.as_ref());
+    let held = first_positions(plan).into_iter().map(|(class, found)| {
+        let FirstPosition {
+            neuron,
+            in_class,
+            draws,
+        } = found;
+        json!({"class": class, "neuron": neuron.to_string(), "in_class": in_class, "draws": draws})
+    });
+    let held: Vec<Value> = held.collect();
+    let over = written.next().map(|written| json!(written.over));
+    json!(over.map(|over| merged(over, json!({"first_position": held}))))
+}
+
+/// The first-position neurons that classes or their draws hold, each once a class: windows of a sweep have the same draws.
+pub fn first_positions(plan: &AblationPlan) -> Vec<(&str, FirstPosition)> {
+    let mut all: Vec<(&str, FirstPosition)> = Vec::new();
+    for treatment in &plan.treatments {
+        let found = treatment
+            .written
+            .iter()
+            .flat_map(|written| &written.first_position);
+        let named = found.map(|found| (treatment.class.as_str(), *found));
+        for found in named {
+            if !all.contains(&found) {
+                all.push(found);
+            }
+        }
+    }
+    all
 }
 
 fn warn_of_baseline(treatment: &Treatment) {

@@ -8,17 +8,23 @@
 use rayon::prelude::*;
 
 use super::ExperimentError;
-use super::plan::{AblationPlan, MeasuredOver, Treatment, Written};
+use super::plan::{AblationPlan, FirstPosition, MeasuredOver, Treatment, Written};
 use super::reference::run_clean;
 use super::run::Run;
 use crate::engine::{Engine, Progress};
 use crate::hooks::{Condition, HookPoint, Neuron, NeuronSet, Observer, ReadError, Site, SiteRows};
 use crate::io_class::{Match, Matching, NeuronNumbers, NeuronRow, NeuronTable, matched_draws};
-use crate::stats::mean;
+use crate::stats::{mean, median};
 use crate::tokens::{Positions, TokenBatch};
 
 /// Neurons that one thread works on at a time.
 const BLOCK: usize = 64;
+
+/// How many times the median contribution of its layer a first-position neuron's is, at the first position.
+pub const OF_MEDIAN: f64 = 1000.0;
+
+/// How many times its own mean elsewhere.
+pub const OF_OWN: f64 = 100.0;
 
 /// Sums |post| of some neurons over weighted rows of a batch, clean, in the rows' order: passes that follow each other give
 /// the sums of one.
@@ -119,6 +125,30 @@ impl Contributions {
         })
     }
 
+    /// The neurons that write, at the first position, more than [`OF_MEDIAN`] times what the layer's median neuron does there
+    /// and more than [`OF_OWN`] times what they themselves do elsewhere: 4 of SmolLM2-135M's 46,080 and 8 of the 116,736 of
+    /// Qwen2.5-Coder-0.5B, on the bundled facts. None where no token is elsewhere.
+    pub fn first_position(&self) -> Vec<Neuron> {
+        let mut found = Vec::new();
+        for layer in 0.. {
+            let Some(first) = self.at_first.layer(layer) else {
+                return found;
+            };
+            let beyond = self.beyond_first.layer(layer).unwrap_or_default();
+            let median = median(first).unwrap_or(0.0);
+            let pairs = first.iter().zip(beyond).enumerate();
+            let is_far = |(_, (first, own)): &(usize, (&f64, &f64))| {
+                median > 0.0 && **first > OF_MEDIAN * median && **first > OF_OWN * **own
+            };
+            found.extend(
+                pairs
+                    .filter(is_far)
+                    .map(|(index, _)| Neuron { layer, index }),
+            );
+        }
+        found
+    }
+
     fn ratio(&self, treatment: &Treatment) -> Option<f64> {
         let sum = |set: &NeuronSet| {
             let of = |n: Neuron| Some(self.beyond_first.layer(n.layer)?[n.index]);
@@ -128,6 +158,22 @@ impl Contributions {
         let draws = mean(&draws?).filter(|draws| *draws > 0.0);
         Some(sum(&treatment.neurons)? / draws?)
     }
+}
+
+/// Those that the class or a draw holds.
+fn held(neurons: &[Neuron], treatment: &Treatment) -> Vec<FirstPosition> {
+    let found = neurons.iter().map(|&neuron| FirstPosition {
+        neuron,
+        in_class: treatment.neurons.contains(neuron),
+        draws: treatment
+            .baseline
+            .iter()
+            .filter(|set| set.contains(neuron))
+            .count(),
+    });
+    found
+        .filter(|found| found.in_class || found.draws > 0)
+        .collect()
 }
 
 fn mean_contributions(sums: Vec<Vec<f64>>, tokens: usize, table: &NeuronTable) -> NeuronNumbers {
@@ -162,6 +208,7 @@ impl AblationPlan {
         if redraws && found.over.tokens == 0 {
             return Err(ExperimentError::NoTokens);
         }
+        let first_position = found.first_position();
         for treatment in &mut self.treatments {
             let draws = treatment.baseline.len();
             if redraws && draws > 0 {
@@ -172,8 +219,73 @@ impl AblationPlan {
             treatment.written = Some(Written {
                 ratio: found.ratio(treatment),
                 over: found.over,
+                first_position: held(&first_position, treatment),
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io_class::MatchedDraws;
+
+    /// A layer of five neurons, whose median writes 0.1 at the first position, and one where nothing does.
+    fn found() -> Contributions {
+        let numbers = |first: [f64; 5]| NeuronNumbers::new(vec![first.to_vec(), vec![0.0; 5]]);
+        Contributions {
+            at_first: numbers([0.1, 101.0, 99.0, 0.01, 500.0]),
+            beyond_first: numbers([0.2, 1.0, 0.5, 3.0, 5.1]),
+            over: MeasuredOver {
+                sequences: 1,
+                tokens: 2,
+                passes: 1,
+            },
+        }
+    }
+
+    fn set(neurons: &[usize]) -> NeuronSet {
+        let neurons = neurons.iter().map(|&index| Neuron { layer: 0, index });
+        NeuronSet::from_neurons(2, 5, neurons).unwrap()
+    }
+
+    #[test]
+    fn a_class_and_its_draws_by_hand() {
+        let treatment = |draws: &[NeuronSet]| {
+            let draws = MatchedDraws {
+                sets: draws.to_vec(),
+                shortfall: vec![],
+            };
+            Treatment::new("c".to_string(), set(&[1, 2]), draws)
+        };
+        // 1.5 against 3.2 and 0.7 + 5.1 - 0.7
+        let both = treatment(&[set(&[0, 3]), set(&[0, 1, 4])]);
+        let ratio = found().ratio(&both).unwrap();
+        assert!((ratio - 1.5 / ((3.2 + 6.3) / 2.0)).abs() < 1e-12, "{ratio}");
+        assert_eq!(found().ratio(&treatment(&[])), None);
+        assert_eq!(found().ratio(&treatment(&[NeuronSet::empty(2)])), None);
+        let nowhere = Contributions {
+            beyond_first: NeuronNumbers::new(vec![vec![], vec![]]),
+            ..found()
+        };
+        assert_eq!(nowhere.ratio(&both), None);
+        assert!(nowhere.first_position().is_empty());
+    }
+
+    #[test]
+    fn first_position_neurons_by_hand() {
+        // Medians of 0.1: neuron 1 is beyond both multiples, 2 is below the one, 4 below the other.
+        let numbers = |first: [f64; 5]| NeuronNumbers::new(vec![first.to_vec(), vec![0.0; 5]]);
+        let found = Contributions {
+            at_first: numbers([0.1, 101.0, 99.0, 0.01, 500.0].map(|first| first / 10.0 + 0.09)),
+            ..found()
+        };
+        assert!(found.first_position().is_empty(), "none is 1000 times 0.19");
+        let found = Contributions {
+            at_first: numbers([0.1, 101.0, 99.0, 0.01, 0.02]),
+            ..found
+        };
+        assert_eq!(found.first_position(), [Neuron { layer: 0, index: 1 }]);
     }
 }

@@ -162,7 +162,7 @@ impl Arms {
             neurons: treatment.neurons.len(),
             baseline_neurons: treatment.baseline.first().map_or(0, |set| set.len()),
             draws: draws.len(),
-            contribution_ratio: treatment.written.and_then(|written| written.ratio),
+            contribution_ratio: treatment.written.as_ref().and_then(|w| w.ratio),
             means: ArmMeans {
                 clean: mean(&clean).unwrap_or(f64::NAN),
                 class: mean(&class).unwrap_or(f64::NAN),

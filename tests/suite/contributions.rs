@@ -106,6 +106,52 @@ fn draws_that_write_as_much_as_the_class() {
     assert!(plain > 1.8 && (near - 1.0).abs() < 0.3, "{plain} {near}");
 }
 
+/// The neurons that the model parks at the first token, told by name where a set holds one.
+#[test]
+fn first_position_neurons_are_found_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let prompts = file(&dir, "facts.jsonl", FACTS);
+    let neurons = file(&dir, "parked.txt", "11.1229\n11.1487\n11.3\n");
+    let ablated = |positions: &str| {
+        let out = dir.path().join(positions);
+        let mut args = vec!["ablate", "--prompts", &prompts, "--neurons", &neurons];
+        args.extend([
+            "--draws",
+            "2",
+            "--positions",
+            positions,
+            "--out",
+            out.to_str().unwrap(),
+        ]);
+        let printed = succeed(&args);
+        let held = json(&out.join("run.json"))["counts"]["contributions"]["first_position"].take();
+        let held = held.as_array().unwrap().iter();
+        let held: Vec<String> = held
+            .map(|one| one["neuron"].as_str().unwrap().to_string())
+            .collect();
+        assert_eq!(held, ["11.1229", "11.1487"]);
+        (
+            printed,
+            json(&out.join("effects.json"))[0]["difference_to_clean"]
+                .as_f64()
+                .unwrap(),
+        )
+    };
+    let (printed, everywhere) = ablated("all");
+    assert!(
+        printed.contains("  parked: 11.1229 in the class, 11.1487 in the class\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("--positions not-first"), "{printed}");
+    let (printed, elsewhere) = ablated("not-first");
+    assert!(!printed.contains("first-position neurons"), "{printed}");
+    // What they do is done at the first token.
+    assert!(
+        everywhere < -1.0 && elsewhere > -0.1,
+        "{everywhere} {elsewhere}"
+    );
+}
+
 /// Every random set by its draw, from `draws.parquet`.
 fn draws(out: &Path, (n_layers, d_mlp): (usize, usize)) -> Vec<NeuronSet> {
     let rows: Vec<DrawsRow> = read_table(&out.join("draws.parquet")).unwrap();
