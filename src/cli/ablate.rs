@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::ablate_text::{TextArgs, ablate_texts};
 use super::args::ModelArg;
-use super::effects_table::print_effects;
+use super::effects_table::{print_contributions, print_effects};
 use super::facts::{Answers, FactArgs};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
@@ -58,26 +58,28 @@ impl Ablate {
         }
 
         let (draws, subset) = (self.draws, self.facts.subset);
-        let plan = self.treatments.plan(&command, &edits, draws, subset)?;
+        let (mut plan, table) = self.treatments.plan(&command, &edits, draws, subset)?;
         let (model, edit) = (&self.model.model, self.treatments.edit.in_words());
-        let fold = self.run.class.fold;
+        let (fold, matched_by) = (self.run.class.fold, (&table, self.treatments.matching));
+        let draws = self.treatments.draws_in_words(draws);
         if let Some(texts) = texts {
-            let what = format!("{model}: {edit}, {draws} draws, fold {fold},");
-            return ablate_texts(&texts, &command, &plan, &edits, &what);
+            let what = format!("{model}: {edit}, {draws}, fold {fold},");
+            return ablate_texts(&texts, &command, (plan, matched_by), &edits, &what);
         }
-        let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan)? else {
+        let Some(answers) = Answers::ask(&command, (&facts, &batch), &mut plan, matched_by)? else {
             return Ok(());
         };
-        let counts = answers.counts(&edits, counts(&plan.treatments));
-        let files = |_: &_| answers.files(&command.opened.tokenizer);
+        let counts = answers.counts(&plan, &edits, counts(&plan.treatments));
+        let files = |_: &_| answers.files(&plan, &command.opened.tokenizer);
         command.finish(counts, files, &answers.json(json!({})), || {
             let [all, known] = answers.known();
             let heading = format!(
-                "{model}: knows {known} of {all} facts; {edit} on {} prompts, {draws} draws, fold {fold}",
+                "{model}: knows {known} of {all} facts; {edit} on {} prompts, {draws}, fold {fold}",
                 answers.ablation.edited_prompts
             );
             answers.print_heading(&heading, &edits);
             print_effects(&answers.effects, subset);
+            print_contributions(&plan);
         })
     }
 }

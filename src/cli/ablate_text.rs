@@ -7,14 +7,16 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::edits::Edits;
-use super::effects_table::print_text_effects;
+use super::effects_table::{print_contributions, print_text_effects};
 use super::inputs::Texts;
 use super::long_command::LongCommand;
 use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
-use crate::experiment::{AblationPlan, TokenOutcome, ablate_text};
-use crate::report::{OutDir, RunInfo, TextOutcomes};
+use super::treatments::contributions_json;
+use crate::experiment::{AblationPlan, TokenOutcome, ablate_text, predicted};
+use crate::io_class::{Match, NeuronTable};
+use crate::report::{OutDir, RunInfo, TextOutcomes, draws_parquet};
 use crate::tokens::Windowing;
 
 /// Running text in the place of facts.
@@ -58,7 +60,7 @@ impl TextArgs {
 pub fn ablate_texts(
     texts: &Texts,
     command: &LongCommand<'_>,
-    plan: &AblationPlan,
+    (mut plan, matched_by): (AblationPlan, (&NeuronTable, Match)),
     edits: &Edits<'_>,
     what: &str,
 ) -> anyhow::Result<()> {
@@ -74,15 +76,17 @@ pub fn ablate_texts(
         }
         Ok(())
     };
-    let found =
-        command.run(|run, engine| ablate_text(run, engine, &texts.windows, plan, &mut sink))?;
+    let found = command.run(|run, engine| {
+        plan.weigh((run, engine), &predicted(&texts.windows)?, matched_by)?;
+        ablate_text(run, engine, &texts.windows, &plan, &mut sink)
+    })?;
     let Some(ablation) = found else {
         return Ok(());
     };
     if let (Some(table), None) = (table, &failed) {
         failed = table.close().err();
     }
-    let effects = ablation.effects(plan, &command.args.bootstrap())?;
+    let effects = ablation.effects(&plan, &command.args.bootstrap())?;
     let counts = json!({
         "tokens": ablation.tokens,
         "documents": ablation.documents,
@@ -90,11 +94,16 @@ pub fn ablate_texts(
         "edits": ablation.changed,
         "reference": edits.reference_json(ablation.reference),
         "frequencies": edits.frequencies_json(),
+        "contributions": contributions_json(&plan),
         "passes": ablation.passes,
     });
     let files = |_: &RunInfo| match failed {
         Some(error) => Err(error.into()),
-        None => Ok(vec![("effects.json", serde_json::to_vec_pretty(&effects)?)]),
+        None => {
+            let effects = ("effects.json", serde_json::to_vec_pretty(&effects)?);
+            let draws = draws_parquet(&plan.treatments)?;
+            Ok(std::iter::once(effects).chain(draws).collect())
+        }
     };
     command.finish(counts, files, &effects, || {
         outln!(
@@ -106,5 +115,6 @@ pub fn ablate_texts(
         warn_of_values_kept(&ablation.changed);
         edits.print_references(ablation.reference);
         print_text_effects(&effects);
+        print_contributions(&plan);
     })
 }

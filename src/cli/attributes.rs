@@ -17,6 +17,7 @@ use self::table::{
 use super::about_subjects::{AboutSubjects, subjects_first, warn_of_prompts};
 use super::args::{ModelArg, parse_layers};
 use super::edits::Edits;
+use super::effects_table::print_contributions;
 use super::inputs::read_prompts;
 use super::long_command::{LongCommand, RunArgs, merged};
 use super::numbers;
@@ -29,9 +30,9 @@ use crate::experiment::attributes::{
     default_layers,
 };
 use crate::experiment::{AblationPlan, LayerWindow, PromptSubset};
-use crate::io_class::check_layers;
+use crate::io_class::{NeuronTable, check_layers};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, SubjectPrompts, Subjects};
-use crate::report::{PromptSetInfo, RunInfo, rates_parquet};
+use crate::report::{PromptSetInfo, RunInfo, draws_parquet, rates_parquet};
 use crate::tokens::tokenize_to_subject;
 
 /// Ablate classes of neurons and measure the attribute rate of subjects, layer by layer
@@ -119,22 +120,23 @@ impl AttributesArgs {
         command.describe(&settings, Some(about.set()), texts)?;
 
         let (draws, subset) = (self.draws, PromptSubset::All);
-        let plan = self.treatments.plan(&command, &edits, draws, subset)?;
+        let (plan, table) = self.treatments.plan(&command, &edits, draws, subset)?;
         let asked = self.asked_in_words(&about, &subjects.name);
         let heading = format!(
-            "{}: {asked}; {}, {draws} draws, fold {}",
+            "{}: {asked}; {}, {}, fold {}",
             self.model.model,
             self.treatments.edit.in_words(),
+            self.treatments.draws_in_words(draws),
             self.run.class.fold
         );
-        self.measure(&command, &about, &plan, &edits, layers, &heading)
+        self.measure(&command, &about, (plan, &table), &edits, layers, &heading)
     }
 
     fn measure(
         &self,
         command: &LongCommand<'_>,
         about: &AboutSubjects,
-        plan: &AblationPlan,
+        (mut plan, table): (AblationPlan, &NeuronTable),
         edits: &Edits<'_>,
         layers: LayerWindow,
         heading: &str,
@@ -145,24 +147,31 @@ impl AttributesArgs {
             top: self.top,
             lens: self.lens,
         };
-        let found = command.run(|run, engine| attributes(run, engine, &input, plan, settings))?;
+        let matched_by = (table, self.treatments.matching);
+        let found = command.run(|run, engine| {
+            plan.weigh((run, engine), input.batch, matched_by)?;
+            attributes(run, engine, &input, &plan, settings)
+        })?;
         let Some(rates) = found else {
             return Ok(());
         };
         warn_of_values_kept(&rates.changed);
-        let effects = attribute_effects(&rates, plan, settings, layers, &self.run.bootstrap())?;
+        let effects = attribute_effects(&rates, &plan, settings, layers, &self.run.bootstrap())?;
         warn_of_floor(&effects, settings);
-        let counts = counts(about, plan, edits, &rates);
+        let counts = counts(about, &plan, edits, &rates);
         let json = json!({"effects": effects.effects, "absent": effects.absent, "counts": counts});
         let files = |_: &RunInfo| {
             let rates = rates_parquet(&rates, &about.set().prompts)?;
             let effects = serde_json::to_vec_pretty(&effects.effects)?;
-            Ok(vec![("rates.parquet", rates), ("effects.json", effects)])
+            let files = [("rates.parquet", rates), ("effects.json", effects)];
+            let draws = draws_parquet(&plan.treatments)?;
+            Ok(files.into_iter().chain(draws).collect())
         };
         command.finish(counts, files, &json, || {
             outln!("{heading}");
             edits.print_references(rates.reference);
             print_attributes(&effects, layers, plan.versus());
+            print_contributions(&plan);
             print_settings(settings);
             print_text_words(about);
             print_left_out(&effects, rates.counts(), about.prompts.without_text.len());
@@ -225,6 +234,7 @@ fn counts(
         "conditions": plan.len(),
         "edits": found.changed,
         "reference": edits.reference_json(found.reference),
+        "contributions": treatments::contributions_json(plan),
         "passes": found.passes,
         "rates": rates,
         "absent_rates": absent_rates,

@@ -28,7 +28,8 @@ pub struct EditArgs {
     /// are matched by layer+frequency the frequencies.
     #[arg(long, value_name = "DIR")]
     pub reference: Option<PathBuf>,
-    /// At which tokens: all, subject, subject-last or last (of the prompt).
+    /// At which tokens: all, not-first (all but the first of the prompt or stretch of text, BOS where there is one,
+    /// where a few neurons are a thousand times as strong as elsewhere), subject, subject-last or last (of the prompt).
     #[arg(long, default_value = "all")]
     #[serde(serialize_with = "as_text")]
     pub positions: Positions,

@@ -10,7 +10,7 @@ use super::reference::{Recorded, open_recording, print_clean};
 use super::setup::{Opened, bos_in_words};
 use crate::experiment::{AblationPlan, CleanReference, PromptSubset, Treatment};
 use crate::hooks::{Mode, Needs, NeuronSet};
-use crate::io_class::{ClassError, ClassQuery, FiringFrequencies, Fold, NeuronTable, check_layers};
+use crate::io_class::{ClassError, ClassQuery, Fold, NeuronNumbers, NeuronTable, check_layers};
 use crate::model::Config;
 use crate::report::{Reading, RecordedFolder, ReportError};
 use crate::tokens::BosPolicy;
@@ -30,7 +30,7 @@ pub struct Edits<'a> {
     /// The folder again, where the mode's means come from it.
     means: Option<Recorded>,
     /// What random sets are matched by, and the folder that it comes from.
-    frequencies: Option<(FiringFrequencies, Recorded)>,
+    frequencies: Option<(NeuronNumbers, Recorded)>,
 }
 
 impl<'a> Edits<'a> {
@@ -84,7 +84,7 @@ impl<'a> Edits<'a> {
     }
 
     /// What random sets are matched by, where that is how often neurons fire.
-    pub fn frequencies(&self) -> Option<&FiringFrequencies> {
+    pub fn frequencies(&self) -> Option<&NeuronNumbers> {
         self.frequencies.as_ref().map(|(given, _)| given)
     }
 

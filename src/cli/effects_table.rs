@@ -1,8 +1,13 @@
 //! What an ablation prints for a person.
 
 use super::table::{ABSENT, Digits, table_of};
-use crate::experiment::{Effect, KnownByRelation, Metric, PromptSubset, Versus};
+use super::treatments::first_positions;
+use crate::experiment::{
+    AblationPlan, Effect, KnownByRelation, Metric, OF_MEDIAN, OF_OWN, PromptSubset, Treatment,
+    Versus,
+};
 use crate::report::view::{of_effect, tests_in_words};
+use crate::tokens::Positions;
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
 pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
@@ -72,6 +77,48 @@ fn print_clusters<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
             "warning: {clusters} relations are few: below {FEWEST_CLUSTERS} clusters the intervals are wide and too optimistic"
         );
     }
+}
+
+/// How much more the classes of a plan write than their draws, where that was measured, and what decides by itself.
+pub fn print_contributions(plan: &AblationPlan) {
+    let ratio = |t: &Treatment| Some(format!("{} ×{:.2}", t.class, t.written.as_ref()?.ratio?));
+    let ratios: Vec<String> = plan.treatments.iter().filter_map(ratio).collect();
+    if !ratios.is_empty() {
+        outln!(
+            "\ncontribution of the class (sum of mean |post|·‖w_out‖, first position left out) over the mean of its draws:\n  {}",
+            ratios.join(", ")
+        );
+    }
+    print_first_positions(plan);
+}
+
+/// The first-position neurons that classes or draws hold, where the edit reaches the first position, a line per class.
+pub fn print_first_positions(plan: &AblationPlan) {
+    let found = first_positions(plan);
+    if found.is_empty() || [Positions::NotFirst, Positions::Last].contains(&plan.positions) {
+        return;
+    }
+    outln!(
+        "\nfirst-position neurons (there over {OF_MEDIAN} times the contribution of the layer's median neuron, and over \
+         {OF_OWN} times their own elsewhere):"
+    );
+    let draws = plan.treatments.iter().map(|t| t.baseline.len()).max();
+    for of_class in found.chunk_by(|a, b| a.0 == b.0) {
+        let held = of_class.iter().map(|(_, found)| {
+            if found.in_class {
+                format!("{} in the class", found.neuron)
+            } else {
+                let draws = draws.unwrap_or(0);
+                format!("{} in {} of {draws} draws", found.neuron, found.draws)
+            }
+        });
+        outln!(
+            "  {}: {}",
+            of_class[0].0,
+            held.collect::<Vec<_>>().join(", ")
+        );
+    }
+    outln!("one of them may decide an effect: see what is left with --positions not-first");
 }
 
 /// A difference with its mark, so wide that the numbers of a column stand in line.

@@ -12,11 +12,13 @@ use super::inputs::read_prompts;
 use super::long_command::{LongCommand, merged};
 use super::reference::warn_of_values_kept;
 use super::run::File;
+use super::treatments::contributions_json;
 use crate::experiment::{
     Ablation, AblationPlan, Effect, KnownByRelation, Outcome, PromptSubset, ablate,
 };
+use crate::io_class::{Match, NeuronTable};
 use crate::prompts::{PromptError, PromptSet};
-use crate::report::outcomes_parquet;
+use crate::report::{draws_parquet, outcomes_parquet};
 use crate::tokens::{TokenBatch, Tokenizer};
 
 /// Which facts are asked, and on which of them the edits run.
@@ -41,20 +43,24 @@ impl FactArgs {
 /// What came of a plan.
 pub struct Answers<'a> {
     prompts: &'a PromptSet,
-    plan: &'a AblationPlan,
     pub ablation: Ablation,
     pub effects: Vec<Effect>,
     relations: Vec<KnownByRelation>,
 }
 
 impl<'a> Answers<'a> {
-    /// Asks; nothing where that was one shard of several.
+    /// Asks, with draws of `matched_by` the table by that; nothing where that was one shard of several.
     pub fn ask(
         command: &LongCommand<'_>,
         (prompts, batch): (&'a PromptSet, &TokenBatch),
-        plan: &'a AblationPlan,
+        plan: &mut AblationPlan,
+        matched_by: (&NeuronTable, Match),
     ) -> anyhow::Result<Option<Self>> {
-        let Some(ablation) = command.run(|run, engine| ablate(run, engine, batch, plan))? else {
+        let found = command.run(|run, engine| {
+            plan.weigh((run, engine), batch, matched_by)?;
+            ablate(run, engine, batch, plan)
+        })?;
+        let Some(ablation) = found else {
             return Ok(None);
         };
         warn_of_values_kept(&ablation.changed);
@@ -62,7 +68,6 @@ impl<'a> Answers<'a> {
             effects: ablation.effects(plan, &prompts.prompts, &command.args.bootstrap())?,
             relations: ablation.known_by_relation(&prompts.prompts),
             prompts,
-            plan,
             ablation,
         }))
     }
@@ -73,16 +78,17 @@ impl<'a> Answers<'a> {
     }
 
     /// For `run.json`, with what is `particular` to the command.
-    pub fn counts(&self, edits: &Edits<'_>, particular: Value) -> Value {
+    pub fn counts(&self, plan: &AblationPlan, edits: &Edits<'_>, particular: Value) -> Value {
         let [prompts, known] = self.known();
         let counts = json!({
             "prompts": prompts,
             "known": known,
             "edited_prompts": self.ablation.edited_prompts,
-            "conditions": self.plan.len(),
+            "conditions": plan.len(),
             "edits": self.ablation.changed,
             "reference": edits.reference_json(self.ablation.reference),
             "frequencies": edits.frequencies_json(),
+            "contributions": contributions_json(plan),
             "passes": self.ablation.passes,
             "known_by_relation": self.relations,
         });
@@ -95,12 +101,16 @@ impl<'a> Answers<'a> {
         merged(json, particular)
     }
 
-    /// The outcomes and the effects.
-    pub fn files(&self, tokenizer: &Tokenizer) -> anyhow::Result<Vec<File>> {
+    /// The outcomes, the effects and the draws.
+    pub fn files(&self, plan: &AblationPlan, tokenizer: &Tokenizer) -> anyhow::Result<Vec<File>> {
         let outcomes: Vec<Outcome> = self.ablation.outcomes().collect();
         let table = outcomes_parquet(&outcomes, &self.prompts.prompts, tokenizer)?;
         let effects = serde_json::to_vec_pretty(&self.effects)?;
-        Ok(vec![("outcomes.parquet", table), ("effects.json", effects)])
+        let files = [("outcomes.parquet", table), ("effects.json", effects)];
+        Ok(files
+            .into_iter()
+            .chain(draws_parquet(&plan.treatments)?)
+            .collect())
     }
 
     /// Prints what the model knows, the `heading`, and where the edit's values are from.

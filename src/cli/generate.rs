@@ -156,8 +156,11 @@ impl Generate {
             "--seed changes nothing at temperature 0, which always takes the most probable token; add --temperature 0.8"
         );
         anyhow::ensure!(
-            matches!(self.edit.positions, Positions::All | Positions::Last),
-            "--positions {} needs prompts whose subject is known; use all or last",
+            !matches!(
+                self.edit.positions,
+                Positions::Subject | Positions::SubjectLast
+            ),
+            "--positions {} needs prompts whose subject is known; use all, not-first or last",
             self.edit.positions
         );
         Ok(())

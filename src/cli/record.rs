@@ -25,7 +25,7 @@ use crate::experiment::record::{
 use crate::io_class::{
     Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, matched_draws,
 };
-use crate::report::{OutDir, RecordFiles, RunInfo, expected_bytes};
+use crate::report::{OutDir, RecordFiles, RunInfo, draws_parquet, expected_bytes};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -45,8 +45,10 @@ and p of the difference count two kinds of chance: which prompts (or documents) 
 were drawn. By layer there are none. p (Holm) is adjusted over all tests of the run. class_activity.json has the \
 rest: p before that, the permutation p, the spread of the draws.
 
-Roles of tokens (the first that holds): first (of the prompt or window), last (of the prompt), subject-last, \
-subject, other. Texts have first and other. Models park attention at the first token, which is like no other.
+Roles of tokens (the first that holds): first (of the prompt or window, and not of the subject), last (of the prompt), \
+subject-last, subject, other. Texts have first and other. Models park attention at the first token, which is like no \
+other: whether a token is that stands by itself, in the column `first`, and subjects that begin a prompt have figures of \
+their own.
 
 Every number takes in every recorded token. Only the lists of top_tokens.parquet name an event once: a token \
 whose whole context, itself and all before it, was recorded before has the same activations again and is left \
@@ -105,9 +107,11 @@ impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
         anyhow::ensure!(
-            self.matching != Match::LayerFrequency,
-            "--match layer+frequency has nothing to match by: how often neurons fire is what `record` measures. Use \
-             layer or layer+norm here; `ablate` and `sweep` take the frequencies from this recording (--reference)"
+            [Match::Layer, Match::LayerNorm].contains(&self.matching),
+            "--match {} has nothing to match by: how often neurons fire, and how much they write, is what `record` \
+             measures. Use layer or layer+norm here; `ablate` and `sweep` take frequencies from this recording \
+             (--reference), and measure contributions themselves",
+            self.matching
         );
         let mut command = LongCommand::open("record", &self.model, &self.run)?;
         let config = command.opened.config();
@@ -150,8 +154,12 @@ impl Record {
             if let Some(files) = &files {
                 files.finish(&recording, &input, &command.opened.tokenizer)?;
             }
-            let activities = serde_json::to_vec_pretty(&activities)?;
-            Ok(vec![("class_activity.json", activities)])
+            let activities = (
+                "class_activity.json",
+                serde_json::to_vec_pretty(&activities)?,
+            );
+            let draws = draws_parquet(sets.treatments())?;
+            Ok(std::iter::once(activities).chain(draws).collect())
         };
         command.finish(counts, write, &activities, || {
             let heading = self.heading(&input, layers);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::ModelArg;
+use super::effects_table::print_first_positions;
 use super::facts::{Answers, FactArgs};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
@@ -65,17 +66,19 @@ impl Sweep {
         command.describe(&self, Some(&facts), Vec::new())?;
 
         let (draws, subset) = (self.draws, self.facts.subset);
-        let whole = self.treatments.plan(&command, &edits, draws, subset)?;
-        let plan = SweepPlan::new(whole, &windows);
-        let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan.ablation)? else {
+        let (whole, table) = self.treatments.plan(&command, &edits, draws, subset)?;
+        let mut plan = SweepPlan::new(whole, &windows);
+        let matched_by = (&table, self.treatments.matching);
+        let ablation = &mut plan.ablation;
+        let Some(answers) = Answers::ask(&command, (&facts, &batch), ablation, matched_by)? else {
             return Ok(());
         };
         let title = self.title(answers.ablation.edited_prompts);
         let particular = json!({"cells": cells_json(&plan), "absent": plan.absent});
-        let counts = answers.counts(&edits, particular);
+        let counts = answers.counts(&plan.ablation, &edits, particular);
         let files = |_: &_| {
             let map = heat_map_svg(&plan, &answers.effects, &title)?;
-            let mut files = answers.files(&command.opened.tokenizer)?;
+            let mut files = answers.files(&plan.ablation, &command.opened.tokenizer)?;
             files.push(("heat_map.svg", map));
             Ok(files)
         };
@@ -88,6 +91,7 @@ impl Sweep {
             );
             answers.print_heading(&heading, &edits);
             print_cells(&plan, &answers.effects);
+            print_first_positions(&plan.ablation);
         })
     }
 
@@ -110,7 +114,7 @@ impl Sweep {
     /// What was done, in a line.
     fn title(&self, edited_prompts: usize) -> String {
         format!(
-            "{}: {} by {} on {edited_prompts} {} prompts, {} draws, fold {}",
+            "{}: {} by {} on {edited_prompts} {} prompts, {}, fold {}",
             self.model.model,
             self.treatments.edit.in_words(),
             match self.window.get() {
@@ -118,7 +122,7 @@ impl Sweep {
                 n => format!("windows of {n} layers"),
             },
             self.facts.subset,
-            self.draws,
+            self.treatments.draws_in_words(self.draws),
             self.run.class.fold
         )
     }

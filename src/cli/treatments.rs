@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::edit_args::EditArgs;
 use super::edits::Edits;
-use super::long_command::LongCommand;
-use crate::experiment::{AblationPlan, PromptSubset, Treatment};
-use crate::io_class::{ClassQuery, Match, matched_draws};
+use super::long_command::{LongCommand, merged};
+use crate::experiment::{AblationPlan, FirstPosition, PromptSubset, Treatment};
+use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
 
 /// Which neurons are edited, how, and what random ones they are compared with.
 #[derive(Args, Serialize)]
@@ -39,12 +39,14 @@ pub struct TreatmentArgs {
     /// ranking by norm. layer+frequency: the same by firing frequency, P(gate > 0), of which a recording is
     /// needed: `gatelens record --text neutral --out runs/neutral`, then --reference runs/neutral. Neurons that
     /// fire equally often are ranked by their numbers, with the class's neuron in their middle.
+    /// layer+contribution: the same by the mean of |post|·‖w_out‖, which is what a neuron adds to the residual, in a
+    /// clean pass over all prompts (or the text) of this run, the first position left out.
     #[arg(
         long = "match",
         default_value = "layer",
-        value_name = "layer|layer+norm|layer+frequency"
+        value_name = "layer|layer+norm|layer+frequency|layer+contribution"
     )]
-    matching: Match,
+    pub matching: Match,
 }
 
 /// Below this many draws the p against the baseline is too small too often (see `stats::contrast`).
@@ -70,17 +72,22 @@ impl TreatmentArgs {
         Ok(edits)
     }
 
-    /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`. Says what makes a baseline
-    /// weaker than it should be.
+    /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`, and the table that they were
+    /// drawn from. Says what makes a baseline weaker than it should be. What sets that are matched by contribution hold is
+    /// known after a pass ([`AblationPlan::weigh`]); how large they are, and that there are any, does not depend on it.
     pub fn plan(
         &self,
         command: &LongCommand<'_>,
         edits: &Edits<'_>,
         draws: usize,
         subset: PromptSubset,
-    ) -> anyhow::Result<AblationPlan> {
+    ) -> anyhow::Result<(AblationPlan, NeuronTable)> {
         let (table, seed) = (command.classify()?, command.args.seed);
-        let matching = self.matching.with(edits.frequencies())?;
+        let matching = if self.matching == Match::LayerContribution {
+            Matching::Layer
+        } else {
+            self.matching.with(edits.frequencies())?
+        };
         let sets = edits.select(&table, &self.classes)?;
         let treatments = sets.into_iter().map(|(name, set)| {
             let draws = matched_draws(&table, &set, draws, seed, matching)
@@ -89,7 +96,15 @@ impl TreatmentArgs {
         });
         let treatments = treatments.collect::<anyhow::Result<Vec<_>>>()?;
         treatments.iter().for_each(warn_of_baseline);
-        Ok(edits.plan(&table, treatments, subset, seed))
+        Ok((edits.plan(&table, treatments, subset, seed), table))
+    }
+
+    /// So many random sets, and what they share with their class.
+    pub fn draws_in_words(&self, draws: usize) -> String {
+        match draws {
+            0 => "0 draws".to_string(),
+            draws => format!("{draws} draws matched by {}", self.matching),
+        }
     }
 }
 
@@ -101,6 +116,40 @@ pub fn counts(treatments: &[Treatment]) -> Value {
         "neurons": neurons.collect::<BTreeMap<_, _>>(),
         "shortfall": shortfall.collect::<BTreeMap<_, _>>(),
     })
+}
+
+/// Over what was measured what neurons write, and which sets hold first-position neurons, for `run.json`.
+pub fn contributions_json(plan: &AblationPlan) -> Value {
+    let mut written = plan.treatments.iter().filter_map(|t| t.written.as_ref());
+    let held = first_positions(plan).into_iter().map(|(class, found)| {
+        let FirstPosition {
+            neuron,
+            in_class,
+            draws,
+        } = found;
+        json!({"class": class, "neuron": neuron.to_string(), "in_class": in_class, "draws": draws})
+    });
+    let held: Vec<Value> = held.collect();
+    let over = written.next().map(|written| json!(written.over));
+    json!(over.map(|over| merged(over, json!({"first_position": held}))))
+}
+
+/// The first-position neurons that classes or their draws hold, each once a class: windows of a sweep have the same draws.
+pub fn first_positions(plan: &AblationPlan) -> Vec<(&str, FirstPosition)> {
+    let mut all: Vec<(&str, FirstPosition)> = Vec::new();
+    for treatment in &plan.treatments {
+        let found = treatment
+            .written
+            .iter()
+            .flat_map(|written| &written.first_position);
+        let named = found.map(|found| (treatment.class.as_str(), *found));
+        for found in named {
+            if !all.contains(&found) {
+                all.push(found);
+            }
+        }
+    }
+    all
 }
 
 fn warn_of_baseline(treatment: &Treatment) {

@@ -17,11 +17,12 @@ use super::table::count;
 use super::verify_table::print_claims;
 use crate::experiment::attributes::AttributeWords;
 use crate::experiment::verify::{
-    About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, verify,
+    About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, treatments,
+    verify,
 };
 use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
-use crate::report::{RunInfo, verdicts_html};
+use crate::report::{RunInfo, draws_parquet, verdicts_html};
 use crate::tokens::{Window, Windowing, tokenize, tokenize_to_subject};
 
 /// Random sets per class that estimates are over, and with --quick.
@@ -133,7 +134,9 @@ impl Verify {
         let files = |info: &RunInfo| {
             let page = verdicts_html(info, &claims);
             let claims = serde_json::to_vec_pretty(&json)?;
-            Ok(vec![("claims.json", claims), ("report.html", page)])
+            let files = [("claims.json", claims), ("report.html", page)];
+            let draws = draws_parquet(&treatments(&table, &settings)?)?;
+            Ok(files.into_iter().chain(draws).collect())
         };
         command.finish(counts, files, &json, || {
             outln!(

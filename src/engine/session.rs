@@ -64,13 +64,15 @@ impl<'e, 'm> Session<'e, 'm> {
     /// Appends the tokens of `sequence` and returns the logits of the token after its last, `[vocab_size]`,
     /// with what the edit changed.
     ///
-    /// An edit at particular positions of the prompt applies to the first sequence, which is the prompt, alone.
+    /// The first sequence is the prompt: an edit at particular positions of it does nothing to later ones, and none of
+    /// these has the text's first token.
     pub fn extend(&mut self, sequence: Sequence) -> Result<(Vec<f32>, EditCount), EngineError> {
         let batch = TokenBatch::new(vec![sequence])?;
         let condition = match &self.condition {
-            Condition::Edited(edit) if self.past.tokens > 0 && edit.positions != Positions::All => {
-                Condition::Clean
-            }
+            Condition::Edited(edit) if self.past.tokens > 0 => match edit.positions {
+                Positions::All | Positions::NotFirst => edit.clone().at(Positions::All).into(),
+                _ => Condition::Clean,
+            },
             condition => condition.clone(),
         };
         let mut last = LastRow {

@@ -323,6 +323,7 @@ mod tests {
             neurons: NeuronSet::empty(1),
             baseline: vec![NeuronSet::empty(1); 2],
             shortfall: vec![],
+            written: None,
         };
         let plan = AblationPlan {
             treatments: vec![treatment],

@@ -100,6 +100,10 @@ pub struct Effect {
     pub baseline_neurons: usize,
     /// Baseline draws.
     pub draws: usize,
+    /// What the class's neurons write together (mean |post|·‖w_out‖ of the clean model, first positions left out) over the
+    /// mean of the draws; absent where that was not measured.
+    #[serde(default)]
+    pub contribution_ratio: Option<f64>,
     /// Means per arm.
     pub means: ArmMeans,
     /// The mean of each draw over the prompts, in the order of the draws; empty without draws.
@@ -252,6 +256,7 @@ impl Arms {
             neurons: treatment.neurons.len(),
             baseline_neurons: treatment.baseline.first().map_or(0, |set| set.len()),
             draws: draws.len(),
+            contribution_ratio: treatment.written.as_ref().and_then(|w| w.ratio),
             means: ArmMeans {
                 clean: mean(&clean).unwrap_or(f64::NAN),
                 class: mean(&class).unwrap_or(f64::NAN),

@@ -7,6 +7,7 @@
 
 mod ablate;
 pub mod attributes;
+mod contribution;
 mod effects;
 mod error;
 mod evidence;
@@ -29,6 +30,7 @@ pub mod verify;
 mod window;
 
 pub use ablate::{Ablation, KnownByRelation, ablate};
+pub use contribution::{Contributions, OF_MEDIAN, OF_OWN};
 pub use effects::{ArmMeans, Effect, Estimate};
 pub use error::ExperimentError;
 pub use evidence::{Evidence, Versus};
@@ -37,11 +39,11 @@ pub use metric::{METRICS, Metric, Source};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, ConditionRow, Outcome, PromptSubset};
 pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError, Tables};
-pub use plan::{AblationPlan, Treatment};
+pub use plan::{AblationPlan, FirstPosition, MeasuredOver, Treatment, Written};
 pub use reference::CleanReference;
 pub use run::{Ran, Run};
 pub use score::{Score, Scorer, TokenScore};
 pub use stage::{Measure, Measured, NullEdits, Pass, Stage};
 pub use sweep::{Cell, SweepPlan};
-pub use text::{TextAblation, TokenOutcome, TokenSink, ablate_text};
+pub use text::{TextAblation, TokenOutcome, TokenSink, ablate_text, predicted};
 pub use window::{LayerWindow, layer_windows};

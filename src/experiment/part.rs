@@ -32,6 +32,10 @@ pub struct StagePlan {
     pub sharing: Sharing,
     /// In order.
     pub passes: Vec<PlannedPass>,
+    /// sha256 of the neurons that the conditions edit: which ones are drawn may depend on a clean pass, and another machine
+    /// must have drawn the same.
+    #[serde(default)]
+    pub neurons: Option<String>,
 }
 
 /// Which process runs the passes of a stage, where several share the run.

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
+
 use super::evidence::Versus;
 use super::outcome::{Arm, ConditionRow, PromptSubset};
 use super::window::LayerWindow;
-use crate::hooks::{Condition, Edit, Mode, NeuronSet, SignCase, SignConvention};
+use crate::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
 use crate::tokens::Positions;
 
@@ -22,6 +24,43 @@ pub struct Treatment {
     pub baseline: Vec<NeuronSet>,
     /// Layers where the baseline is smaller than the class.
     pub shortfall: Vec<Shortfall>,
+    /// What the class and its draws write, where that was measured ([`AblationPlan::weigh`]).
+    pub written: Option<Written>,
+}
+
+/// What a class and its draws write.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The class's neurons together, over the mean of the draws; absent without draws, or where these write nothing.
+    pub ratio: Option<f64>,
+    /// Over what.
+    pub over: MeasuredOver,
+    /// The first-position neurons that the class or a draw holds.
+    pub first_position: Vec<FirstPosition>,
+}
+
+/// A neuron that writes next to nothing but at the first position, and there more than a thousand others
+/// ([`Contributions::first_position`](super::Contributions::first_position)): an edit of it at that position may decide an
+/// effect by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstPosition {
+    /// Which.
+    pub neuron: Neuron,
+    /// Whether the class holds it.
+    pub in_class: bool,
+    /// How many draws do.
+    pub draws: usize,
+}
+
+/// What contributions were measured over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MeasuredOver {
+    /// Prompts or stretches of text.
+    pub sequences: usize,
+    /// Their tokens without the first of each.
+    pub tokens: usize,
+    /// How often the layers were walked through.
+    pub passes: usize,
 }
 
 impl Treatment {
@@ -33,6 +72,7 @@ impl Treatment {
             neurons,
             baseline: draws.sets,
             shortfall: draws.shortfall,
+            written: None,
         }
     }
 

@@ -83,7 +83,7 @@ fn means(
 }
 
 /// Runs the clean model on all of a batch, part by part; how many parts there were.
-fn run_clean<T>(
+pub(super) fn run_clean<T>(
     engine: &Engine<'_>,
     batch: &TokenBatch,
     what: &str,

@@ -9,11 +9,14 @@
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest, Sha256};
+
 use super::ExperimentError;
 use super::part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, Tables};
 use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
 use crate::engine::{EngineError, Progress, check_edits};
-use crate::hooks::EditCount;
+use crate::hooks::{Condition, EditCount};
+use crate::hub::hex;
 
 /// What is known of a stage besides its rows.
 #[must_use]
@@ -84,6 +87,11 @@ impl<'r> Run<'r> {
             store: Some(store),
             ..Self::new(progress)
         }
+    }
+
+    /// Whether it is one shard of several, which makes no estimates.
+    pub fn is_shard(&self) -> bool {
+        self.shard.is_some()
     }
 
     /// Is told how far the run is.
@@ -187,7 +195,9 @@ impl<'r> Run<'r> {
             return measure.passes(stage);
         };
         if let Some(planned) = store.planned(number).map_err(ExperimentError::Store)? {
-            return if are_of(&planned.passes, stage) {
+            let sets = neurons_sha256(stage.conditions);
+            let is_same = planned.neurons.is_none_or(|neurons| neurons == sets);
+            return if is_same && are_of(&planned.passes, stage) {
                 Ok(planned.passes)
             } else {
                 Err(ExperimentError::OtherRun)
@@ -196,6 +206,7 @@ impl<'r> Run<'r> {
         let planned = StagePlan {
             sharing: stage.sharing,
             passes: measure.passes(stage)?,
+            neurons: Some(neurons_sha256(stage.conditions)),
         };
         store
             .plan(number, &planned)
@@ -280,6 +291,19 @@ impl PlannedPass {
         let conditions = self.conditions.iter();
         conditions.map(|&c| of_all[c].clone()).collect()
     }
+}
+
+/// Of which neurons each condition edits.
+fn neurons_sha256(conditions: &[Condition]) -> String {
+    let mut hash = Sha256::new();
+    for (condition, edit) in conditions.iter().map(Condition::edit).enumerate() {
+        for neuron in edit.iter().flat_map(|edit| edit.neurons.iter()) {
+            for number in [condition, neuron.layer, neuron.index] {
+                hash.update((number as u64).to_le_bytes());
+            }
+        }
+    }
+    hex(&hash.finalize())
 }
 
 /// Whether these are the passes of a stage: each of its edits on each unit once, beside the clean condition.

@@ -107,6 +107,7 @@ fn restrict(class: &Treatment, cell: &Cell) -> Treatment {
         neurons: within(&class.neurons),
         baseline,
         shortfall: shortfall.filter(|s| layers.contains(&s.layer)).collect(),
+        written: None,
     }
 }
 
@@ -136,6 +137,7 @@ mod tests {
                 class: 9,
                 available: 0,
             }],
+            written: None,
         };
         AblationPlan {
             treatments: vec![

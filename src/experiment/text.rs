@@ -170,7 +170,10 @@ fn outcome<'a>(
 }
 
 /// The windows in which a token is predicted.
-fn predicted(windows: &[Window]) -> Result<TokenBatch, ExperimentError> {
+///
+/// # Errors
+/// [`ExperimentError::NoTokens`] where there are none.
+pub fn predicted(windows: &[Window]) -> Result<TokenBatch, ExperimentError> {
     let sequences = windows.iter().map(|window| &window.sequence);
     let predicted: Vec<_> = sequences.filter(|s| s.ids.len() > 1).cloned().collect();
     if predicted.is_empty() {

@@ -4,7 +4,7 @@
 //!
 //! | token | donor's token |
 //! |---|---|
-//! | the first of all | the first of all, which no other token takes: its activations are unlike all others |
+//! | the first of all, of the subject or not | the first of all: its activations are unlike all others, and no other token takes them from a prompt of several |
 //! | the last of the prompt | the last of the prompt |
 //! | in the subject | in the subject, as far from the subject's end (the last from the last) |
 //! | of the target, as it is fed in | the same place of the target; the last of the prompt where nothing is fed |
@@ -342,6 +342,13 @@ mod tests {
         // a subject that is the first token alone gives nothing: from the prompt's end instead
         assert_eq!(positions(&plain, &at_front), [0, 1, 1, 2, 3, 4]);
         assert_eq!(positions(&at_front, &plain), [0, 2, 3, 4, 5]);
+        // subjects that both begin their prompts: only the first token takes the first one's values
+        let longer = sequence(5, 6, 0..3, 0);
+        assert_eq!(
+            positions(&longer, &sequence(6, 5, 0..2, 0)),
+            [0, 1, 1, 2, 3, 4]
+        );
+        assert_eq!(positions(&at_front, &longer), [0, 2, 3, 4, 5]);
         // a subject's last token that is the prompt's last goes by that role, but gives by both
         assert_eq!(positions(&plain, &at_end), [0, 1, 3, 4, 3, 4]);
         assert_eq!(positions(&at_end, &plain), [0, 2, 3, 2, 5]);

@@ -111,7 +111,9 @@ pub enum ClassError {
         name: String,
     },
     /// The text names no way of matching.
-    #[error("unknown matching `{name}`; accepted: layer, layer+norm, layer+frequency")]
+    #[error(
+        "unknown matching `{name}`; accepted: layer, layer+norm, layer+frequency, layer+contribution"
+    )]
     UnknownMatch {
         /// The text as given.
         name: String,
@@ -123,6 +125,12 @@ pub enum ClassError {
          --reference runs/neutral"
     )]
     NeedsFrequency,
+    /// Matching by contribution, likewise.
+    #[error(
+        "matching `layer+contribution` needs how much each neuron writes, which weights do not tell; measure it in a \
+         clean pass of the prompts first"
+    )]
+    NeedsContribution,
     /// Matching by frequency in a layer that has none.
     #[error(
         "the class has neurons in layer {layer}, whose firing frequencies were not recorded (those of layers \
@@ -136,7 +144,7 @@ pub enum ClassError {
     },
     /// Frequencies of a layer of another width.
     #[error(
-        "layer {layer} has {d_mlp} neurons and {frequencies} firing frequencies: they come from different models"
+        "layer {layer} has {d_mlp} neurons and {frequencies} numbers to match by: they come from different models"
     )]
     OtherFrequencies {
         /// The layer.

@@ -3,7 +3,7 @@
 //! Each layer of each draw has its own random stream, seeded by (seed, draw, layer, the class's neurons in that
 //! layer). A draw therefore does not depend on which other classes run, nor on how many draws are asked for, and
 //! a class restricted to one layer meets the same neurons there as the whole class does. Nothing here knows text:
-//! the firing frequencies that a draw may match are given as numbers.
+//! how often neurons fire, or how much they write, is given as numbers.
 
 use std::fmt;
 use std::ops::Range;
@@ -61,6 +61,10 @@ pub enum Match {
     #[serde(rename = "layer+frequency")]
     #[strum(serialize = "layer+frequency")]
     LayerFrequency,
+    /// The layer and about the contribution, the mean of |post|·‖w_out‖ over some tokens: as by frequency.
+    #[serde(rename = "layer+contribution")]
+    #[strum(serialize = "layer+contribution")]
+    LayerContribution,
 }
 
 /// A [`Match`] with what is needed to draw by it.
@@ -70,22 +74,23 @@ pub enum Matching<'f> {
     Layer,
     /// See [`Match::LayerNorm`].
     LayerNorm,
-    /// See [`Match::LayerFrequency`].
-    LayerFrequency(&'f FiringFrequencies),
+    /// See [`Match::LayerFrequency`] and [`Match::LayerContribution`], whose numbers these are.
+    LayerAnd(&'f NeuronNumbers),
 }
 
 impl Match {
-    /// Puts in the frequencies.
+    /// Puts in the frequencies or the contributions.
     ///
     /// # Errors
-    /// [`ClassError::NeedsFrequency`] where they are needed and absent.
-    pub fn with(self, frequencies: Option<&FiringFrequencies>) -> Result<Matching<'_>, ClassError> {
-        match (self, frequencies) {
-            (Match::Layer, _) => Ok(Matching::Layer),
-            (Match::LayerNorm, _) => Ok(Matching::LayerNorm),
-            (Match::LayerFrequency, Some(given)) => Ok(Matching::LayerFrequency(given)),
-            (Match::LayerFrequency, None) => Err(ClassError::NeedsFrequency),
-        }
+    /// [`ClassError::NeedsFrequency`] or [`ClassError::NeedsContribution`] where they are needed and absent.
+    pub fn with(self, numbers: Option<&NeuronNumbers>) -> Result<Matching<'_>, ClassError> {
+        let absent = match self {
+            Match::Layer => return Ok(Matching::Layer),
+            Match::LayerNorm => return Ok(Matching::LayerNorm),
+            Match::LayerFrequency => ClassError::NeedsFrequency,
+            Match::LayerContribution => ClassError::NeedsContribution,
+        };
+        numbers.map(Matching::LayerAnd).ok_or(absent)
     }
 
     /// The name in files and on the command line.
@@ -100,22 +105,22 @@ fn unknown_match(name: &str) -> ClassError {
     }
 }
 
-/// How often every neuron fires: the share of some tokens with gate > 0.
+/// A number of every neuron: how often it fires (the share of some tokens with gate > 0), or how much it writes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FiringFrequencies {
+pub struct NeuronNumbers {
     layers: Vec<Vec<f64>>, // [n_layers][d_mlp], or nothing where the layer was not recorded
 }
 
-impl FiringFrequencies {
-    /// From shares by layer and neuron; a layer without any was not recorded.
+impl NeuronNumbers {
+    /// By layer and neuron; a layer without any was not recorded.
     pub fn new(layers: Vec<Vec<f64>>) -> Self {
         Self { layers }
     }
 
     /// Those of one layer, where it was recorded.
     pub fn layer(&self, layer: usize) -> Option<&[f64]> {
-        let shares = self.layers.get(layer)?;
-        (!shares.is_empty()).then_some(shares)
+        let numbers = self.layers.get(layer)?;
+        (!numbers.is_empty()).then_some(numbers)
     }
 
     fn recorded(&self) -> Vec<usize> {
@@ -163,7 +168,7 @@ pub struct MatchedDraws {
 /// # Errors
 /// [`ClassError::EmptySet`], [`ClassError::OtherModel`] or [`ClassError::OutOfRange`] for a set that does not fit the
 /// table; [`ClassError::NothingOutside`] when draws are asked for and not one neuron could be drawn;
-/// [`ClassError::LayerNotRecorded`] for a class with neurons in a layer that has no frequencies, and
+/// [`ClassError::LayerNotRecorded`] for a class with neurons in a layer that has no numbers, and
 /// [`ClassError::OtherFrequencies`] where that has another number of them.
 pub fn matched_draws(
     table: &NeuronTable,
@@ -236,7 +241,7 @@ fn check_set(table: &NeuronTable, class: &NeuronSet) -> Result<(), ClassError> {
 /// What the neurons of a layer are ranked by.
 enum RankedBy<'a> {
     NormOut(&'a [NeuronRow]),
-    Frequency(&'a [f64]),
+    Number(&'a [f64]),
 }
 
 impl<'a> RankedBy<'a> {
@@ -245,20 +250,20 @@ impl<'a> RankedBy<'a> {
         rows: &'a [NeuronRow],
         matching: Matching<'a>,
     ) -> Result<Self, ClassError> {
-        let Matching::LayerFrequency(frequencies) = matching else {
+        let Matching::LayerAnd(given) = matching else {
             return Ok(RankedBy::NormOut(rows));
         };
-        let shares = frequencies.layer(layer);
-        let shares = shares.ok_or_else(|| ClassError::LayerNotRecorded {
+        let numbers = given.layer(layer);
+        let numbers = numbers.ok_or_else(|| ClassError::LayerNotRecorded {
             layer,
-            recorded: frequencies.recorded(),
+            recorded: given.recorded(),
         })?;
-        if shares.len() == rows.len() {
-            Ok(RankedBy::Frequency(shares))
+        if numbers.len() == rows.len() {
+            Ok(RankedBy::Number(numbers))
         } else {
             Err(ClassError::OtherFrequencies {
                 layer,
-                frequencies: shares.len(),
+                frequencies: numbers.len(),
                 d_mlp: rows.len(),
             })
         }
@@ -267,7 +272,7 @@ impl<'a> RankedBy<'a> {
     fn key(&self, index: u32) -> f64 {
         match self {
             RankedBy::NormOut(rows) => f64::from(rows[index as usize].norm_out),
-            RankedBy::Frequency(shares) => shares[index as usize],
+            RankedBy::Number(numbers) => numbers[index as usize],
         }
     }
 
@@ -279,7 +284,7 @@ impl<'a> RankedBy<'a> {
         let equal = candidates[below..].partition_point(|&other| self.key(other) <= key);
         match self {
             RankedBy::NormOut(_) => below,
-            RankedBy::Frequency(_) => below + equal / 2,
+            RankedBy::Number(_) => below + equal / 2,
         }
     }
 }
@@ -339,7 +344,7 @@ impl<'a> Pool<'a> {
                     .map(|position| self.outside[position])
                     .collect()
             }
-            Matching::LayerNorm | Matching::LayerFrequency(_) => self.draw_nearby(&mut rng),
+            Matching::LayerNorm | Matching::LayerAnd(_) => self.draw_nearby(&mut rng),
         }
     }
 

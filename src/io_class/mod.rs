@@ -8,8 +8,8 @@
 //! [`ChanceLevels`] says how many cosines are larger than chance makes them, and [`PublishedTables`] holds the class
 //! counts of the paper's models.
 //!
-//! The stage sees weights only: no text, no activations, no edits; how often neurons fire, which draws may be matched
-//! by, is given to it. It never changes a weight; folding and
+//! The stage sees weights only: no text, no activations, no edits; how often neurons fire and how much they write,
+//! which draws may be matched by, is given to it. It never changes a weight; folding and
 //! signs are applied to copies of single rows while their cosines are taken.
 
 mod chance;
@@ -39,7 +39,7 @@ pub use error::ClassError;
 pub use fold::Fold;
 pub use lens::{LensToken, NeuronLens, Ranked, neuron_lens};
 pub use matched::{
-    FiringFrequencies, Match, MatchedDraws, Matching, Shortfall, matched_draws, matched_subset,
+    Match, MatchedDraws, Matching, NeuronNumbers, Shortfall, matched_draws, matched_subset,
 };
 pub use output::output_norms;
 pub use published::{

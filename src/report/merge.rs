@@ -115,8 +115,8 @@ impl Shards {
                 .any(|(a, b)| a != b)
             {
                 let why = format!(
-                    "its passes are cut in another way than those of {}, since less or more memory was free; give all \
-                     shards the same --max-memory",
+                    "its passes are cut in another way than those of {}, since less or more memory was free (give all \
+                     shards the same --max-memory), or they edit other neurons (run all shards on the same kind of machine)",
                     name(first)
                 );
                 return Err(refused(&other.path, &why));

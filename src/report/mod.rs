@@ -31,7 +31,7 @@ pub use out_dir::{OutDir, Overwrite, Placed};
 pub use parts::Parts;
 pub use record::{DensePlan, RecordFiles, context_of, expected_bytes};
 pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron};
-pub use rows::{neurons_parquet, outcomes_parquet, ranking_parquet, rates_parquet};
+pub use rows::{draws_parquet, neurons_parquet, outcomes_parquet, ranking_parquet, rates_parquet};
 pub use run_info::{
     FileHash, ModelInfo, OutputFile, PromptSetInfo, RunInfo, TOOL, UnfinishedRun, resume_line,
 };

@@ -5,13 +5,15 @@ pub use super::record::rows::{TokensRow, TopTokensRow};
 pub use super::text_outcomes::TextOutcomesRow;
 pub use crate::experiment::record::{ActivationsRow, SummaryRow};
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ReportError;
-use super::table::{check_numbers, table_bytes};
+use super::table::{TableWriter, check_numbers, table_bytes};
 use crate::experiment::attributes::{Attributes, RateRow};
 use crate::experiment::rank::{Cost, Exact, RankedNeuron};
-use crate::experiment::{Arm, LayerWindow, Outcome};
+use crate::experiment::{Arm, LayerWindow, Outcome, Treatment};
 use crate::hooks::Neuron;
 use crate::io_class::{Class, NeuronTable};
 use crate::prompts::Prompt;
@@ -215,6 +217,52 @@ impl RankingRow {
             exact,
         })
     }
+}
+
+/// A row of `draws.parquet`: a neuron of a random set. A class that is restricted to some layers has of each draw the
+/// neurons in these layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrawsRow {
+    /// Name of the class or neuron file that the set is compared with.
+    pub class: String,
+    /// Which draw of the class, from 0.
+    pub draw: u32,
+    /// Layer, from 0.
+    pub layer: u16,
+    /// Index in the layer, from 0.
+    pub neuron: u32,
+}
+
+/// `draws.parquet`, its name and its bytes: the random sets of all treatments, by class, draw and layer; nothing where there
+/// are none. What a sweep's windows have in common stands there once.
+///
+/// # Errors
+/// Those of [`TableWriter`].
+pub fn draws_parquet(
+    treatments: &[Treatment],
+) -> Result<Option<(&'static str, Vec<u8>)>, ReportError> {
+    const NAME: &str = "draws.parquet";
+    let mut sets: BTreeMap<(&str, usize, usize), &[u32]> = BTreeMap::new();
+    for treatment in treatments {
+        for (draw, set) in treatment.baseline.iter().enumerate() {
+            for layer in 0..set.n_layers() {
+                if !set.layer(layer).is_empty() {
+                    sets.insert((&treatment.class, draw, layer), set.layer(layer));
+                }
+            }
+        }
+    }
+    let mut table = TableWriter::new(NAME, Vec::new())?;
+    for ((class, draw, layer), neurons) in sets {
+        table.extend(neurons.iter().map(|neuron| DrawsRow {
+            class: class.to_string(),
+            draw: draw as u32,
+            layer: layer as u16,
+            neuron: *neuron,
+        }))?;
+    }
+    let bytes = table.close_if_any()?;
+    Ok(bytes.map(|bytes| (NAME, bytes)))
 }
 
 /// The bytes of `neurons.parquet`.

@@ -88,6 +88,7 @@ impl Sequence {
     pub fn positions(&self, positions: Positions) -> Range<usize> {
         match positions {
             Positions::All => 0..self.ids.len(),
+            Positions::NotFirst => 1..self.ids.len(),
             Positions::Subject => self.subject.clone(),
             Positions::SubjectLast => {
                 self.subject.end.saturating_sub(1).max(self.subject.start)..self.subject.end
@@ -315,6 +316,7 @@ mod tests {
             (0..mask.len()).filter(|&row| mask[row]).collect()
         };
         assert_eq!(rows(Positions::All).len(), 13);
+        assert_eq!(rows(Positions::NotFirst), [1, 2, 4, 5, 6, 7, 9, 10, 11, 12]);
         assert_eq!(rows(Positions::Subject), [1, 2, 4, 5, 9, 10]);
         assert_eq!(rows(Positions::SubjectLast), [2, 5, 10]);
         assert_eq!(rows(Positions::Last), [2, 6, 12]);

@@ -11,6 +11,9 @@ pub enum Positions {
     /// Every row: BOS, prompt, and the target tokens that are fed in.
     #[default]
     All,
+    /// Every row but that of the sequence's first token, be it BOS or not: models park attention there, and some
+    /// neurons are many times as strong there as anywhere else.
+    NotFirst,
     /// The tokens of the subject.
     Subject,
     /// The last token of the subject.
@@ -35,7 +38,7 @@ mod tests {
         let message = "first".parse::<Positions>().unwrap_err().to_string();
         assert_eq!(
             message,
-            "unknown positions \"first\"; it must be one of: all, subject, subject-last, last"
+            "unknown positions \"first\"; it must be one of: all, not-first, subject, subject-last, last"
         );
     }
 }

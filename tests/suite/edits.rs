@@ -229,19 +229,27 @@ fn every_mode_keeps_to_its_positions() {
     let two_layer = TwoLayer::new();
     let traces = clean_traces(&two_layer);
     let subject = |prompt: usize, at: At| prompts()[prompt].subject.contains(&at.position);
-    for (mode, value) in modes(&traces, &|_| 1.0) {
-        let asked = Asked {
-            positions: Positions::Subject,
-            ..Asked::default()
-        };
-        let found = ablation(&two_layer, &mode.parse().unwrap(), asked).unwrap();
-        let expected = expected(&two_layer, &subject, &value);
-        assert_close(mode, &logprobs(&found), &expected);
-        assert!(
-            found.changed.touched == 3 * 4,
-            "{mode}: {:?}",
-            found.changed
-        );
+    let not_first = |_: usize, at: At| at.position > 0;
+    let cases: [(Positions, u64, &dyn Fn(usize, At) -> bool); 2] = [
+        (Positions::Subject, 3, &subject),
+        (Positions::NotFirst, 9, &not_first),
+    ];
+    for (positions, tokens, chosen) in cases {
+        for (mode, value) in modes(&traces, &|_| 1.0) {
+            let asked = Asked {
+                positions,
+                ..Asked::default()
+            };
+            let found = ablation(&two_layer, &mode.parse().unwrap(), asked).unwrap();
+            let expected = expected(&two_layer, chosen, &value);
+            assert_close(mode, &logprobs(&found), &expected);
+            let changed = found.changed;
+            assert_eq!(
+                changed.touched,
+                tokens * 4,
+                "{mode} {positions}: {changed:?}"
+            );
+        }
     }
 }
 

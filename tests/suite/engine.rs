@@ -96,6 +96,7 @@ fn prompts_that_begin_alike_are_what_they_are_alone() {
             with(Positions::All, "gate-"),
             with(Positions::Subject, ""),
             with(Positions::Last, ""),
+            with(Positions::NotFirst, ""),
         ];
         let points: Vec<HookPoint> = (0..model.config().n_layers())
             .flat_map(|l| {
@@ -444,6 +445,7 @@ fn edits_stay_in_their_positions_and_sign_cases() {
         condition(Positions::Last, ""),
         condition(Positions::All, "gate-"),
         condition(Positions::All, "gate-,up+"),
+        condition(Positions::NotFirst, ""),
     ];
     let at = |site| HookPoint::in_layer(1, site);
     let mut recorder = Recorder::new([Site::Pre, Site::PreLinear, Site::Post].map(at));
@@ -476,6 +478,7 @@ fn edits_stay_in_their_positions_and_sign_cases() {
     assert_eq!(edited(4), gate.iter().map(|g| *g < 0.0).collect::<Vec<_>>());
     let both = gate.iter().zip(&up).map(|(g, u)| *g < 0.0 && *u > 0.0);
     assert_eq!(edited(5), both.collect::<Vec<_>>());
+    assert_eq!(edited(6), rows(&[1, 2, 3, 4, 5, 6, 7]));
 }
 
 #[test]

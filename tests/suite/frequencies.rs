@@ -128,7 +128,7 @@ fn draws_of_a_recording(folder: &str) {
                 .map(|draw| (mean_frequency(draw, &expected) - own).abs());
             off.sum::<f64>() / 10.0
         };
-        let [near, far] = [Matching::LayerFrequency(&given), Matching::Layer].map(off);
+        let [near, far] = [Matching::LayerAnd(&given), Matching::Layer].map(off);
         println!(
             "{class}: fires {own:.4}; draws by frequency are {near:.4} off, by layer {far:.4}"
         );

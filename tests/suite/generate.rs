@@ -141,6 +141,7 @@ fn kept_keys_and_values_change_no_token_under_any_condition() {
             edited(&model, Positions::All, Mode::Zero),
             edited(&model, Positions::All, Mode::Multiply(-2.0)),
             edited(&model, Positions::Last, Mode::Fixed(3.0)),
+            edited(&model, Positions::NotFirst, Mode::Zero),
         ];
         let mut texts = Vec::new();
         for condition in conditions {

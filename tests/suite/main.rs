@@ -11,6 +11,7 @@
 //! | cli | 19 | The command as a person or a program meets it: outputs, files, and what goes wrong |
 //! | common |  | Models, goldens and runs that several tests share |
 //! | configs | < 1 | What is derived from the `config.json` of real models, as the hub has them and as transformers 5 saves them again |
+//! | contributions | 5 | What neurons write, against plain loops; random sets that write as much as the class; neurons of the first position |
 //! | edits | 1 | Every edit on a model of two layers, against plain loops; and on neurons whose w_in and w_out are both turned around, which shows the convention of signs |
 //! | encoding | 10 | Texts -> ids: normalizers against transformers |
 //! | engine | 5 | One expectation through every path of the engine |
@@ -53,6 +54,7 @@ mod attributes;
 mod cli;
 mod common;
 mod configs;
+mod contributions;
 mod edits;
 mod encoding;
 mod engine;

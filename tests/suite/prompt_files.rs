@@ -4,9 +4,11 @@ use std::fs;
 
 use arrow_array::cast::AsArray;
 use gatelens::prompts::{Found, PromptSet};
+use gatelens::report::rows::TokensRow;
+use gatelens::report::table::read_table;
 use tempfile::{TempDir, tempdir};
 
-use super::cli::{columns, fail, file, gatelens};
+use super::cli::{columns, fail, file, gatelens, succeed};
 use super::common::goldens;
 
 const FRANCE: &str =
@@ -135,6 +137,82 @@ fn a_subject_is_a_whole_word() {
     let last = *subject.last().unwrap();
     assert_eq!((starts.value(subject[0]), ends.value(last)), (7, 12));
     assert_eq!(roles.value(last), "subject-last");
+}
+
+#[test]
+fn a_token_has_its_role_and_is_first_or_not() {
+    let dir = tempdir().unwrap();
+    let lines = [
+        r#"{"id": "front", "prompt": "Niger lies in", "subject": "Niger", "target": "Africa"}"#,
+        r#"{"id": "alone", "prompt": "Niger", "subject": "Niger", "target": "is"}"#,
+        r#"{"id": "plain", "prompt": "West of Niger lies", "subject": "Niger", "target": "Mali"}"#,
+    ];
+    let prompts = file(&dir, "p.jsonl", &lines.join("\n"));
+    let roles = |bos: &str| -> Vec<(String, String, bool)> {
+        let out = dir.path().join(bos);
+        let args = [
+            "record",
+            "--model",
+            &tiny(),
+            "--prompts",
+            &prompts,
+            "--draws",
+            "2",
+            "--bos",
+            bos,
+        ];
+        let printed = succeed(&[&args[..], &["--out", out.to_str().unwrap()]].concat());
+        assert_eq!(
+            printed.contains("begin their prompt"),
+            bos == "never",
+            "{printed}"
+        );
+        let tokens: Vec<TokensRow> = read_table(&out.join("tokens.parquet")).unwrap();
+        assert!(
+            tokens
+                .iter()
+                .all(|token| token.first == (token.position == 0))
+        );
+        let of = |token: TokensRow| {
+            (
+                token.prompt_id,
+                token.role.as_str().to_string(),
+                token.first,
+            )
+        };
+        tokens.into_iter().map(of).collect()
+    };
+    let of = |tokens: &[(String, String, bool)], prompt: &str| -> Vec<(String, bool)> {
+        let own = tokens.iter().filter(|token| token.0 == prompt);
+        own.map(|(_, role, first)| (role.clone(), *first)).collect()
+    };
+    let subject =
+        |tokens: &[(String, bool)]| tokens.iter().filter(|t| t.0.starts_with("subject")).count();
+    let (with, without) = (roles("always"), roles("never"));
+    for prompt in ["front", "alone", "plain"] {
+        let (with, without) = (of(&with, prompt), of(&without, prompt));
+        assert_eq!(with[0], ("first".to_string(), true), "BOS");
+        assert!(
+            with[1..]
+                .iter()
+                .all(|(role, first)| role != "first" && !first)
+        );
+        let (first, is_first) = &without[0];
+        assert!(
+            *is_first
+                && without[1..]
+                    .iter()
+                    .all(|(role, first)| role != "first" && !first)
+        );
+        match prompt {
+            "plain" => assert_eq!(first, "first"),
+            // Of one token or of several.
+            _ => assert!(first.starts_with("subject"), "{first}"),
+        }
+        if prompt == "front" {
+            assert_eq!(subject(&with), subject(&without), "as many as behind a BOS");
+        }
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use gatelens::report::rows::{
-    ActivationsRow, NeuronsRow, OutcomesRow, RankingRow, RatesRow, SummaryRow, SweepOutcomesRow,
-    TextOutcomesRow, TokensRow, TopTokensRow,
+    ActivationsRow, DrawsRow, NeuronsRow, OutcomesRow, RankingRow, RatesRow, SummaryRow,
+    SweepOutcomesRow, TextOutcomesRow, TokensRow, TopTokensRow,
 };
 use gatelens::report::table::schema_of;
 use serde::de::DeserializeOwned;
@@ -89,6 +89,7 @@ fn every_table_has_the_columns_of_the_list() {
         table::<OutcomesRow>(source),
         table::<SweepOutcomesRow>(source),
         table::<TextOutcomesRow>(source),
+        table::<DrawsRow>(source),
         table::<RankingRow>(source),
         table::<RatesRow>(source),
         table::<TokensRow>(source),

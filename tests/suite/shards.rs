@@ -157,7 +157,7 @@ fn an_ablation_of_text_in_shards_is_the_whole_one() {
 
 #[test]
 fn a_sweep_in_shards_is_the_whole_one() {
-    check(&["sweep", "--window", "2"]);
+    check(&["sweep", "--window", "2", "--match", "layer+contribution"]);
 }
 
 #[test]

@@ -33,7 +33,8 @@ pub(super) struct InputArgs {
     /// Tokens of a window of text, BOS included [default: 1024, or what the model can read].
     #[arg(long, value_name = "N", requires = "text", value_parser = numbers::tokens, allow_negative_numbers = true)]
     context: Option<usize>,
-    /// Record these tokens of the prompts alone, in all files: all, subject, subject-last or last.
+    /// Record these tokens of the prompts alone, in all files: all, not-first, subject, subject-last
+    /// or last.
     #[arg(long, default_value = "all", conflicts_with = "text")]
     #[serde(serialize_with = "as_text")]
     positions: Positions,

@@ -58,6 +58,15 @@ pub(super) fn print(view: &[Activity], heading: &Heading<'_>, sets: &ClassSets) 
     if tests > 0 {
         outln!("* p (Holm) < {SIGNIFICANT}");
     }
+    let is_first_of_subject = |a: &Activity| a.first == Some(true) && a.role != Some(Role::First);
+    if let Some(left_out) = view.iter().find(|a| is_first_of_subject(a)) {
+        let of = left_out.role.map_or("", Role::as_str);
+        outln!(
+            "tokens of the subject that begin their prompt, such as {} of role {of}, are not in these columns:\n\
+                class_activity.json has them by themselves (first: true)",
+            count(left_out.tokens as usize)
+        );
+    }
     outln!(
         "\n{}, by layer, in %: class/baseline\n\n{}",
         name(Quantity::Frequency),
@@ -117,12 +126,14 @@ fn print_tests(tests: usize, heading: &Heading<'_>) {
 }
 
 fn by_role(view: &[Activity], quantity: Quantity) -> Table {
-    let there = |role: &Role| view.iter().any(|activity| activity.role == Some(*role));
+    let scope = |role| Scope::Role(role, role == Role::First);
+    let there = |role: &Role| view.iter().any(|activity| activity.scope() == scope(*role));
     let roles: Vec<Role> = Role::ALL.into_iter().filter(there).collect();
     let mut columns = Columns::new().words("class", |class: &&str| class.to_string());
     for role in roles {
         let header = role.as_str().replace('-', "\n");
-        let cell = move |class: &&str| marked(find(view, class, quantity, Scope::Role(role)));
+        let scope = scope(role);
+        let cell = move |class: &&str| marked(find(view, class, quantity, scope));
         columns = columns.number(&header, cell);
     }
     table_of(&columns, &classes(view))
@@ -252,6 +263,7 @@ mod tests {
                 class: class.to_string(),
                 quantity,
                 role,
+                first: role.map(|role| role == Role::First),
                 layer,
                 neurons: 100_000,
                 baseline_neurons: 100_000,

@@ -192,6 +192,7 @@ mod tests {
                 neurons: NeuronSet::empty(3),
                 baseline: vec![NeuronSet::empty(3); 2],
                 shortfall: vec![],
+                written: None,
             }],
             mode: Mode::Zero,
             positions: Positions::All,

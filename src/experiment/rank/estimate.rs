@@ -3,54 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::ExperimentError;
+use super::super::contribution::PostSums;
 use super::super::part::Sharing;
 use super::super::stage::{Measure, Measured, NullEdits, Pass, Stage};
 use super::Ranker;
-use crate::hooks::{Condition, HookPoint, NeuronSet, Observer, ReadError, Site, SiteRows};
+use crate::hooks::{Condition, NeuronSet};
 use crate::tokens::TokenBatch;
 
-/// Sums |post| of some neurons over the rows that targets are scored at, each prompt's rows weighing 1 together.
-struct PostSums<'a> {
-    neurons: &'a NeuronSet,
-    /// Rows of the batch with their weights.
-    rows: Vec<(usize, f64)>,
-    sums: &'a mut [Vec<f64>], // [n_layers][neurons of the set there]
-}
-
-impl<'a> PostSums<'a> {
-    fn new(batch: &TokenBatch, neurons: &'a NeuronSet, sums: &'a mut [Vec<f64>]) -> Self {
-        let rows = (0..batch.sequences().len()).flat_map(|i| {
-            let rows = batch.target_rows(i);
-            let weight = 1.0 / rows.len() as f64;
-            rows.map(move |row| (row, weight))
-        });
-        Self {
-            neurons,
-            rows: rows.collect(),
-            sums,
-        }
-    }
-}
-
-impl Observer for PostSums<'_> {
-    fn wants(&self, point: HookPoint) -> bool {
-        let of_set = |layer: usize| !self.neurons.layer(layer).is_empty();
-        point.site == Site::Post && point.layer.is_some_and(of_set)
-    }
-
-    fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
-        let Some(layer) = seen.point.layer else {
-            return Ok(());
-        };
-        let neurons = self.neurons.layer(layer);
-        for &(row, weight) in &self.rows {
-            let post = &seen.rows[row * seen.width..][..seen.width];
-            for (sum, &neuron) in self.sums[layer].iter_mut().zip(neurons) {
-                *sum += weight * f64::from(post[neuron as usize].abs());
-            }
-        }
-        Ok(())
-    }
+/// The rows that targets are scored at, each prompt's weighing 1 together.
+fn target_rows(batch: &TokenBatch) -> impl Iterator<Item = (usize, f64)> {
+    (0..batch.sequences().len()).flat_map(|i| {
+        let rows = batch.target_rows(i);
+        let weight = 1.0 / rows.len() as f64;
+        rows.map(move |row| (row, weight))
+    })
 }
 
 /// A neuron's sum over the prompts of a pass, as a part keeps it.
@@ -70,7 +36,7 @@ impl Measure for PostSizes<'_> {
     fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Vec<SumRow>>, ExperimentError> {
         let layers = 0..self.0.n_layers();
         let mut sums: Vec<Vec<f64>> = layers.map(|l| vec![0.0; self.0.layer(l).len()]).collect();
-        let mut observer = PostSums::new(pass.batch, self.0, &mut sums);
+        let mut observer = PostSums::new(self.0, target_rows(pass.batch), &mut sums);
         let edits = pass.run(&mut [&mut observer], None)?;
         let rows = (0..).zip(sums.concat());
         let rows = rows.map(|(neuron, sum)| SumRow { neuron, sum });

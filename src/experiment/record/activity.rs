@@ -7,14 +7,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::class_sets::{ClassSets, LayerSets};
-use super::input::{RecordedRows, Role};
+use super::input::{RecordedRow, RecordedRows, Role};
 use super::layer::{LayerRows, MlpReader};
 use crate::hooks::ReadError;
 
 /// Blocks of consecutive units, the bootstrap's units: each unit one, as long as there are no more.
 pub(super) const MAX_BLOCKS: usize = 1024;
 
-/// Tokens of the same block and role that are added up before the sets are looked at.
+/// Tokens of the same block and place that are added up before the sets are looked at.
 const CHUNK: usize = 64;
 
 /// Sums of a set of neurons over tokens: how often gate > 0, |post|, and |post| times the length of w_out.
@@ -28,30 +28,30 @@ pub struct ClassActivity<'s> {
     pub(super) sets: &'s ClassSets,
     units: usize,
     blocks: usize,
-    /// `[block, role, slot]`, weighted, over layers.
+    /// `[block, place, slot]`, weighted, over layers.
     pub(super) by_block: Vec<Sums>,
     /// `[layer, slot]`, not weighted.
     pub(super) by_layer: Vec<Sums>,
-    /// `[block, role]`: tokens.
+    /// `[block, place]`: tokens.
     pub(super) tokens: Vec<u64>,
     /// The layer at which tokens are counted: the first of the recorded ones.
     first_layer: usize,
 }
 
-/// Sums of all slots over the tokens of one block and role, or over those of a layer; a row of a part.
+/// Sums of all slots over the tokens of one block and place, or over those of a layer; a row of a part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlotsRow {
-    /// The block and role; absent for the sums of a layer.
+    /// The block and place; absent for the sums of a layer.
     cell: Option<u32>,
     /// The layer, of sums that have one.
     layer: Option<u32>,
-    /// Tokens of the block and role.
+    /// Tokens of the block and place.
     tokens: u64,
     /// By slot.
     sums: Vec<Sums>,
 }
 
-/// Tokens of one block and role, by their row of the batch.
+/// Tokens of one block and place, by their row of the batch.
 struct Chunk {
     cell: usize,
     packed: Vec<usize>,
@@ -61,7 +61,7 @@ impl<'s> ClassActivity<'s> {
     /// Nothing seen yet of `units` units; `first_layer` is the first recorded layer.
     pub fn new(sets: &'s ClassSets, units: usize, first_layer: usize) -> Self {
         let blocks = units.min(MAX_BLOCKS);
-        let cells = blocks * Role::ALL.len();
+        let cells = blocks * Role::PLACES.len();
         Self {
             units,
             blocks,
@@ -78,9 +78,9 @@ impl<'s> ClassActivity<'s> {
         self.blocks
     }
 
-    /// Where the sums of a block and role stand, before multiplication by the slots.
-    pub(super) fn cell(block: usize, role: Role) -> usize {
-        block * Role::ALL.len() + role as usize
+    /// Where the sums of a block and a place of [`Role::PLACES`] stand, before multiplication by the slots.
+    pub(super) fn cell(block: usize, place: usize) -> usize {
+        block * Role::PLACES.len() + place
     }
 
     /// Bytes that it holds, the same from the first token to the last.
@@ -89,7 +89,7 @@ impl<'s> ClassActivity<'s> {
         (sums + size_of_val(&self.tokens[..])) as u64
     }
 
-    /// As a part keeps them; blocks and roles without a token are left out.
+    /// As a part keeps them; blocks and places without a token are left out.
     pub(super) fn rows(&self) -> Vec<SlotsRow> {
         let slots = self.sets.slots();
         let of_slots = |sums: &[Sums], at: usize| sums[at * slots..][..slots].to_vec();
@@ -133,12 +133,15 @@ impl<'s> ClassActivity<'s> {
     }
 
     fn chunks(&self, recorded: &RecordedRows) -> Vec<Chunk> {
-        let cell = |unit: usize, role| Self::cell(unit * self.blocks / self.units, role);
-        let mut rows: Vec<(usize, usize)> = recorded
-            .rows
-            .iter()
-            .map(|row| (cell(row.unit, row.role), row.packed))
-            .collect();
+        let cell = |row: &RecordedRow| {
+            let mut places = Role::PLACES.iter();
+            let place = places.position(|place| *place == (row.role, row.is_first()));
+            Some((
+                Self::cell(row.unit * self.blocks / self.units, place?),
+                row.packed,
+            ))
+        };
+        let mut rows: Vec<(usize, usize)> = recorded.rows.iter().filter_map(cell).collect();
         rows.sort_by_key(|(cell, _)| *cell); // stable: in the order of the input
         let same_cell = rows.chunk_by(|a, b| a.0 == b.0);
         let chunks = same_cell

@@ -13,7 +13,8 @@ use super::repeats::repeated;
 use crate::prompts::{Document, Documents, PromptSet};
 use crate::tokens::{Positions, Sequence, TokenBatch, TokenError, Window};
 
-/// What a token is to its sequence. Where several hold, the first of this order counts.
+/// What a token is to its sequence. Where several hold, the first of this order counts. Whether it is the sequence's first
+/// token is another matter: a subject may begin there.
 #[derive(
     Clone,
     Copy,
@@ -31,7 +32,8 @@ use crate::tokens::{Positions, Sequence, TokenBatch, TokenError, Window};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Role {
-    /// The first token: BOS, or the first of the text. Models park attention there, so it is like no other.
+    /// The first token, where that is not of the subject: BOS, or the first of the text. Models park attention there, so it is
+    /// like no other.
     First,
     /// The last token of a prompt, which the answer follows.
     Last,
@@ -53,6 +55,17 @@ impl Role {
         Role::Other,
     ];
 
+    /// Every role with whether the token is the first: all that there are.
+    pub(super) const PLACES: [(Role, bool); 7] = [
+        (Role::First, true),
+        (Role::Last, false),
+        (Role::SubjectLast, false),
+        (Role::Subject, false),
+        (Role::Other, false),
+        (Role::SubjectLast, true),
+        (Role::Subject, true),
+    ];
+
     /// The value of the column `role`.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -60,15 +73,16 @@ impl Role {
 
     fn of(sequence: &Sequence, kind: InputKind, position: usize) -> Role {
         let subject = &sequence.subject;
-        if position == 0 {
+        let in_subject = subject.contains(&position);
+        if position == 0 && !in_subject {
             Role::First
         } else if kind == InputKind::Texts {
             Role::Other
-        } else if position + 1 == sequence.prompt_len {
+        } else if position > 0 && position + 1 == sequence.prompt_len {
             Role::Last
-        } else if position + 1 == subject.end && !subject.is_empty() {
+        } else if in_subject && position + 1 == subject.end {
             Role::SubjectLast
-        } else if subject.contains(&position) {
+        } else if in_subject {
             Role::Subject
         } else {
             Role::Other
@@ -321,6 +335,13 @@ pub struct RecordedRow {
     pub role: Role,
     /// Whether an earlier row is the same event: this token after the same tokens, whose activations are the same.
     pub repeated: bool,
+}
+
+impl RecordedRow {
+    /// Whether it is the first token of its prompt or window.
+    pub fn is_first(&self) -> bool {
+        self.position == 0
+    }
 }
 
 /// The recorded tokens of a pass.

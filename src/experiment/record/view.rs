@@ -43,8 +43,8 @@ impl Quantity {
 pub enum Scope {
     /// All recorded tokens and layers.
     All,
-    /// The tokens of one role.
-    Role(Role),
+    /// The tokens of one role that are first of their prompt or window, or those that are not.
+    Role(Role, bool),
     /// One layer.
     Layer(usize),
 }
@@ -69,6 +69,9 @@ pub struct Activity {
     /// The role, or `all`.
     #[serde(serialize_with = "role_name", deserialize_with = "role_named")]
     pub role: Option<Role>,
+    /// Whether these tokens of the role are the first of their prompt or window; absent over all roles.
+    #[serde(default)]
+    pub first: Option<bool>,
     /// The layer; absent over all layers.
     pub layer: Option<usize>,
     /// Neurons of the class here.
@@ -95,7 +98,7 @@ impl Activity {
     pub fn scope(&self) -> Scope {
         match (self.role, self.layer) {
             (_, Some(layer)) => Scope::Layer(layer),
-            (Some(role), None) => Scope::Role(role),
+            (Some(role), None) => Scope::Role(role, self.first.unwrap_or(role == Role::First)),
             (None, None) => Scope::All,
         }
     }
@@ -122,7 +125,7 @@ pub fn class_view(
     activity: &ClassActivity<'_>,
     settings: &BootstrapSettings,
 ) -> Result<Vec<Activity>, ExperimentError> {
-    let roles = Role::ALL.map(Scope::Role);
+    let roles = Role::PLACES.map(|(role, first)| Scope::Role(role, first));
     let mut view = Vec::new();
     let mut slot = 0;
     for (class, treatment) in activity.sets.treatments().iter().enumerate() {
@@ -195,16 +198,16 @@ impl OfClass<'_> {
 
     /// Of each unit with such tokens their number, and the sums of every arm.
     fn units(&self, scope: Scope) -> Vec<(u64, Vec<Sums>)> {
-        let roles = match scope {
-            Scope::Role(role) => vec![role],
-            _ => Role::ALL.to_vec(),
+        let is_in = |place: (Role, bool)| match scope {
+            Scope::Role(role, first) => place == (role, first),
+            _ => true,
         };
         let slots = self.activity.sets.slots();
         let unit = |block: usize| {
             let mut tokens = 0;
             let mut sums = vec![Sums::default(); self.slots.len()];
-            for role in &roles {
-                let cell = ClassActivity::cell(block, *role);
+            for place in (0..Role::PLACES.len()).filter(|place| is_in(Role::PLACES[*place])) {
+                let cell = ClassActivity::cell(block, place);
                 tokens += self.activity.tokens[cell];
                 let here = &self.activity.by_block[cell * slots..][self.slots.clone()];
                 for (sum, here) in sums.iter_mut().zip(here) {
@@ -265,16 +268,17 @@ impl OfClass<'_> {
 
     /// An entry without figures.
     fn blank(&self, quantity: Quantity, scope: Scope, tokens: u64) -> Activity {
-        let (role, layer) = match scope {
-            Scope::All => (None, None),
-            Scope::Role(role) => (Some(role), None),
-            Scope::Layer(layer) => (None, Some(layer)),
+        let (role, first, layer) = match scope {
+            Scope::All => (None, None, None),
+            Scope::Role(role, first) => (Some(role), Some(first), None),
+            Scope::Layer(layer) => (None, None, Some(layer)),
         };
         let baseline = &self.treatment.baseline;
         Activity {
             class: self.treatment.class.clone(),
             quantity,
             role,
+            first,
             layer,
             neurons: self.treatment.neurons.len(),
             baseline_neurons: baseline.first().map_or(0, |draw| draw.len()),

@@ -80,6 +80,7 @@ fn cut(of: Cut<'_>) -> Memory {
         stages: vec![StagePlan {
             sharing: Sharing::Shared,
             passes: passes.collect(),
+            neurons: None,
         }],
         ..Memory::default()
     }

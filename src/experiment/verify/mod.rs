@@ -30,8 +30,10 @@ pub use times::expected_times;
 pub use verdict::Verdict;
 
 use super::ExperimentError;
+use super::plan::Treatment;
 use super::run::Run;
 use crate::engine::Engine;
+use crate::io_class::{ClassError, NeuronTable};
 use needs::ClaimRuns;
 use sets::Sets;
 
@@ -59,6 +61,17 @@ pub fn verify(
         findings.extend(found.into_iter().map(|finding| (*claim, finding)));
     }
     Ok(judge::judge(findings))
+}
+
+/// The classes that the claims are about, with the draws that they are compared with.
+///
+/// # Errors
+/// Those of the draws.
+pub fn treatments(
+    table: &NeuronTable,
+    settings: &VerifySettings,
+) -> Result<Vec<Treatment>, ClassError> {
+    Ok(Sets::new(table, settings)?.treatments())
 }
 
 /// The parts of a run, counted before it begins.

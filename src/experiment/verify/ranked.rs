@@ -121,6 +121,7 @@ mod tests {
             neurons: NeuronSet::empty(1),
             baseline: vec![NeuronSet::empty(1); draws],
             shortfall: Vec::new(),
+            written: None,
         }
     }
 

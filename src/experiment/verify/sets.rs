@@ -115,6 +115,7 @@ impl Sets {
                 neurons: matched_subset(&neurons, &found.shortfall, seed),
                 baseline: Vec::new(),
                 shortfall: Vec::new(),
+                written: None,
             });
             let all_draws = found.sets.clone();
             found.sets.truncate(draws);
@@ -126,6 +127,11 @@ impl Sets {
             });
         }
         Ok(Self(sets))
+    }
+
+    /// Every class.
+    pub fn treatments(&self) -> Vec<Treatment> {
+        self.0.iter().map(|set| set.treatment.clone()).collect()
     }
 
     /// One class.

@@ -151,8 +151,8 @@ fn the_draws_of_a_seed_stay_what_they_were() {
 }
 
 /// Frequencies of the table: those of neuron n have nothing to do with its norm.
-fn frequencies(of: fn(usize) -> f64) -> FiringFrequencies {
-    FiringFrequencies::new(vec![(0..D_MLP).map(of).collect(); 3])
+fn frequencies(of: fn(usize) -> f64) -> NeuronNumbers {
+    NeuronNumbers::new(vec![(0..D_MLP).map(of).collect(); 3])
 }
 
 /// 0, 1/400, .. 399/400, each once.
@@ -186,13 +186,13 @@ fn matching_frequencies_brings_the_frequencies_near() {
         layers.map(|off| off.fold(0.0, f64::max))
     };
     // The class means 0.93 and 0.05; uniform draws average 0.47 and 0.52.
-    let near = farthest(Matching::LayerFrequency(&given));
+    let near = farthest(Matching::LayerAnd(&given));
     assert!(near.iter().all(|off| *off < 0.04), "{near:?}");
     for matching in [Matching::Layer, Matching::LayerNorm] {
         let far = farthest(matching);
         assert!(far.iter().all(|off| *off > 0.2), "{far:?}");
     }
-    let matching = Matching::LayerFrequency(&given);
+    let matching = Matching::LayerAnd(&given);
     assert_eq!(
         drawn(&class, 3, 9, matching),
         drawn(&class, 5, 9, matching)[..3]
@@ -210,7 +210,7 @@ fn those_that_fire_equally_often_are_partners_of_each_other() {
     let given = frequencies(silent);
     let class = set((0..96).filter(|n| n % 4 != 2).map(|n| (1, n)));
     let mut partners = [0; D_MLP];
-    for set in drawn(&class, 40, 0, Matching::LayerFrequency(&given)) {
+    for set in drawn(&class, 40, 0, Matching::LayerAnd(&given)) {
         let count = |set: &NeuronSet, of: f64| {
             let neurons = set.layer(1).iter();
             neurons.filter(|&&n| silent(n as usize) == of).count()
@@ -229,7 +229,7 @@ fn those_that_fire_equally_often_are_partners_of_each_other() {
 #[test]
 fn a_neuron_stands_amid_those_that_fire_as_often() {
     let shares = [0.5, 0.1, 0.2, 0.2, 0.2, 0.2, 0.05, 0.3, 0.9, 0.2];
-    let ranking = RankedBy::Frequency(&shares);
+    let ranking = RankedBy::Number(&shares);
     let candidates = [1, 2, 3, 4, 5, 0];
     let places = [6, 9, 7, 8, 1].map(|neuron| ranking.place(neuron, &candidates));
     assert_eq!(places, [0, 3, 5, 6, 0]);
@@ -244,10 +244,9 @@ fn a_neuron_stands_amid_those_that_fire_as_often() {
 
 #[test]
 fn layers_without_frequencies_are_an_error_where_the_class_has_neurons() {
-    let shares = |layers: [usize; 3]| FiringFrequencies::new(layers.map(|n| vec![0.5; n]).to_vec());
-    let draws = |given: &FiringFrequencies| {
-        matched_draws(&table(), &class(), 1, 0, Matching::LayerFrequency(given))
-    };
+    let shares = |layers: [usize; 3]| NeuronNumbers::new(layers.map(|n| vec![0.5; n]).to_vec());
+    let draws =
+        |given: &NeuronNumbers| matched_draws(&table(), &class(), 1, 0, Matching::LayerAnd(given));
     assert!(draws(&shares([D_MLP, 0, D_MLP])).is_ok());
     let error = draws(&shares([D_MLP, D_MLP, 0])).unwrap_err();
     assert!(
@@ -344,7 +343,12 @@ fn sets_that_cannot_have_a_baseline_are_errors() {
 
 #[test]
 fn names_of_the_matchings() {
-    for matching in [Match::Layer, Match::LayerNorm, Match::LayerFrequency] {
+    for matching in [
+        Match::Layer,
+        Match::LayerNorm,
+        Match::LayerFrequency,
+        Match::LayerContribution,
+    ] {
         assert_eq!(matching.to_string().parse::<Match>().unwrap(), matching);
         assert_eq!(serde_json::to_value(matching).unwrap(), matching.as_str());
     }

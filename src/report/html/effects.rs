@@ -258,6 +258,7 @@ pub(super) mod tests {
                 class: off,
                 baseline: Some(baseline),
             },
+            contribution_ratio: None,
             draw_means: draws.to_vec(),
             difference_to_clean: off - clean,
             clean_ci: Some(around(off - clean)),

@@ -19,10 +19,12 @@ pub struct TokensRow {
     pub char_start: Option<u32>,
     /// The character behind its end; null likewise.
     pub char_end: Option<u32>,
-    /// The first that holds: first (of the prompt or window), last (of the prompt), subject-last, subject, other.
+    /// The first that holds: first (of the prompt or window, and not of the subject), last (of the prompt), subject-last, subject, other.
     pub role: Role,
     /// The window of a text that is longer than the context, from 0.
     pub window: u32,
+    /// Whether it is the first of its prompt or window, whatever its role: its activations are unlike all others.
+    pub first: bool,
 }
 
 /// A row of `top_tokens.parquet`: one of the strongest tokens of a neuron. A token whose whole context was recorded

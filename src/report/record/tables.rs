@@ -47,6 +47,7 @@ pub(super) fn tokens_table(
             char_end: chars.map(|(_, end)| end),
             role: row.role,
             window: input.origin(row.sequence).window as u32,
+            first: row.is_first(),
         })?;
     }
     table.close().map(drop)

@@ -10,7 +10,7 @@ use super::coverage::Coverage;
 use super::{RecordedFolder, damaged};
 use crate::experiment::record::SummaryRow;
 use crate::hooks::{Neuron, NeuronMean, NeuronMeans};
-use crate::io_class::FiringFrequencies;
+use crate::io_class::NeuronNumbers;
 
 impl RecordedFolder {
     /// The means of a model of this shape, and how many tokens they are over (the most of any neuron). A mean over no
@@ -41,7 +41,7 @@ impl RecordedFolder {
         &self,
         n_layers: usize,
         d_mlp: usize,
-    ) -> Result<(FiringFrequencies, u64), ReportError> {
+    ) -> Result<(NeuronNumbers, u64), ReportError> {
         let mut layers = vec![Vec::new(); n_layers];
         let tokens = self.each_neuron(n_layers, d_mlp, |neuron, row| {
             let share = row.frequency.filter(|share| (0.0..=1.0).contains(share));
@@ -51,7 +51,7 @@ impl RecordedFolder {
             layer[neuron.index] = share;
             Ok(())
         })?;
-        Ok((FiringFrequencies::new(layers), tokens))
+        Ok((NeuronNumbers::new(layers), tokens))
     }
 
     /// Calls `take` with every row; all neurons of the recorded layers must be there once, and none that a model of this

@@ -16,7 +16,16 @@ use crate::common::{checkpoint, goldens};
 const DRAWS: usize = 3;
 const SEED: u64 = 7;
 
-const ROLES: [&str; 5] = ["first", "last", "subject-last", "subject", "other"];
+/// With whether the token is the first of its prompt.
+const ROLES: [(&str, bool); 7] = [
+    ("first", true),
+    ("last", false),
+    ("subject-last", false),
+    ("subject", false),
+    ("other", false),
+    ("subject-last", true),
+    ("subject", true),
+];
 
 const QUANTITIES: [&str; 3] = ["frequency", "mean_abs_post", "contribution"];
 
@@ -29,6 +38,7 @@ type Sums = [[f64; 3]; ROLES.len()];
 fn role(sequence: &Sequence, position: usize) -> usize {
     let subject = &sequence.subject;
     match position {
+        0 if subject.contains(&0) => 5 + usize::from(subject.end > 1),
         0 => 0,
         at if at + 1 == sequence.prompt_len => 1,
         at if at + 1 == subject.end => 2,
@@ -71,7 +81,7 @@ fn sums(
     values: &Values,
     sequences: &[Sequence],
     norms: &[Vec<f64>],
-) -> (Vec<Vec<Sums>>, [usize; 5]) {
+) -> (Vec<Vec<Sums>>, [usize; ROLES.len()]) {
     let roles = sequences
         .iter()
         .flat_map(|s| (0..s.ids.len()).map(|position| role(s, position)));
@@ -102,7 +112,7 @@ fn sums(
 /// The mean of a set in one layer, over its neurons and the tokens of some roles.
 struct Means<'a> {
     sums: &'a [Vec<Sums>],
-    tokens: [usize; 5],
+    tokens: [usize; ROLES.len()],
     roles: Range<usize>,
     quantity: usize,
 }
@@ -150,11 +160,15 @@ fn close(found: &Value, expected: Option<f64>, name: &str) {
 }
 
 /// The one entry of a class, quantity, role and layer.
-fn entry<'v>(view: &'v [Value], key: (&str, &str, &str, Option<usize>)) -> Option<&'v Value> {
+fn entry<'v>(
+    view: &'v [Value],
+    key: (&str, &str, (&str, Option<bool>), Option<usize>),
+) -> Option<&'v Value> {
     let mut found = view.iter().filter(|entry| {
         let layer = entry["layer"].as_u64().map(|layer| layer as usize);
         let texts = ["class", "quantity", "role"].map(|field| entry[field].as_str().unwrap());
-        (texts, layer) == ([key.0, key.1, key.2], key.3)
+        let first = entry["first"].as_bool();
+        (texts, first, layer) == ([key.0, key.1, key.2.0], key.2.1, key.3)
     });
     let first = found.next();
     assert!(found.next().is_none(), "{key:?} twice");
@@ -163,23 +177,29 @@ fn entry<'v>(view: &'v [Value], key: (&str, &str, &str, Option<usize>)) -> Optio
 
 /// Checks every entry against sums over a plain run. Returns the layers that classes fill and those in which a class
 /// has more than half.
-fn check(threshold: &str) -> (usize, usize) {
+fn check(threshold: &str, bos: BosPolicy) -> (usize, usize) {
     let dir = tempfile::tempdir().unwrap();
     let prompts = file(&dir, "prompts.jsonl", PROMPTS);
     let (draws, seed) = (DRAWS.to_string(), SEED.to_string());
     #[rustfmt::skip]
     let out = record(&dir, "out", &[
-        "--prompts", &prompts, "--bos", "always", "--threshold", threshold, "--draws", &draws, "--seed", &seed,
+        "--prompts", &prompts, "--bos", &bos.to_string(), "--threshold", threshold, "--draws", &draws, "--seed", &seed,
         "--top", "0",
     ]);
     let view = json(&out.join("class_activity.json"));
     let view = view.as_array().unwrap();
 
     let Classified { classes, norms } = classify(&dir, threshold);
-    let sequences = sequences(PROMPTS, BosPolicy::Always);
+    let sequences = sequences(PROMPTS, bos);
     let ids: Vec<Vec<u32>> = sequences.iter().map(|s| s.ids.clone()).collect();
     let (sums, tokens) = sums(&plain_run(&ids), &sequences, &norms);
-    assert!(tokens.iter().all(|tokens| *tokens > 0), "{tokens:?}");
+    assert!(tokens[..5].iter().all(|tokens| *tokens > 0), "{tokens:?}");
+    let begin = tokens[5..].iter().sum::<usize>();
+    assert_eq!(
+        begin,
+        usize::from(bos == BosPolicy::Never),
+        "a subject begins its prompt"
+    );
     let table = threshold.parse().unwrap();
     let table = NeuronTable::classify(&checkpoint("tiny-llama"), Fold::Pre, table).unwrap();
 
@@ -210,20 +230,22 @@ fn check(threshold: &str) -> (usize, usize) {
             .filter(|l| draws[0].layer(**l).len() < class.layer(**l).len())
             .count();
         for (quantity, metric) in QUANTITIES.into_iter().enumerate() {
-            let all = ("all", 0..ROLES.len());
+            let all = (("all", None), 0..ROLES.len());
             let roles = ROLES
                 .into_iter()
                 .enumerate()
-                .map(|(i, role)| (role, i..i + 1));
-            for (role, roles) in [all].into_iter().chain(roles) {
+                .map(|(i, (name, first))| ((name, Some(first)), i..i + 1));
+            for (name_of_role, roles) in [all].into_iter().chain(roles) {
                 let means = Means {
                     sums: &sums,
                     tokens,
                     roles,
                     quantity,
                 };
-                let found = entry(view, (name, metric, role, None)).unwrap();
-                let label = format!("{name} {metric} {role} at {threshold}");
+                let found = entry(view, (name, metric, name_of_role, None));
+                assert_eq!(found.is_some(), means.tokens() > 0, "{name_of_role:?}");
+                let Some(found) = found else { continue };
+                let label = format!("{name} {metric} {name_of_role:?} at {threshold}");
                 let of_class = means.over(&compared, &class, &class);
                 let of_draws = draws.iter().map(|draw| means.over(&compared, draw, &class));
                 let of_draws = of_draws.sum::<f64>() / DRAWS as f64;
@@ -235,6 +257,11 @@ fn check(threshold: &str) -> (usize, usize) {
                     apart <= RELATIVE * (of_class + of_draws),
                     "{label}: {difference}"
                 );
+                let has_some = |sequence: &&Sequence| {
+                    let mut of = (0..sequence.ids.len()).map(|at| role(sequence, at));
+                    of.any(|role| means.roles.contains(&role))
+                };
+                let units = sequences.iter().filter(has_some);
                 let counts = ["tokens", "neurons", "baseline_neurons", "draws", "units"];
                 let counts = counts.map(|count| found[count].as_u64().unwrap() as usize);
                 let expected = [
@@ -242,13 +269,13 @@ fn check(threshold: &str) -> (usize, usize) {
                     class.len(),
                     draws[0].len(),
                     DRAWS,
-                    sequences.len(),
+                    units.count(),
                 ];
                 assert_eq!(counts, expected, "{label}");
                 checked += 1;
             }
             for layer in 0..LAYERS {
-                let found = entry(view, (name, metric, "all", Some(layer)));
+                let found = entry(view, (name, metric, ("all", None), Some(layer)));
                 assert_eq!(
                     found.is_some(),
                     there.contains(&layer),
@@ -293,9 +320,9 @@ fn check(threshold: &str) -> (usize, usize) {
 #[test]
 fn classes_and_draws_do_what_their_neurons_do() {
     // Random weights make few classes at the published threshold, and many at a low one.
-    let (_, most) = check("0.15");
+    let (_, most) = check("0.15", BosPolicy::Never);
     assert!(most > 0, "a class with more than half of a layer");
-    let (filled, _) = check("0.36");
+    let (filled, _) = check("0.36", BosPolicy::Always);
     assert!(filled > 0, "a class with all of a layer");
 }
 
