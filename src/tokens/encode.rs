@@ -145,6 +145,7 @@ mod tests {
             }),
             target: (*target).to_owned(),
             relation: None,
+            rephrased: None,
         });
         PromptSet {
             name: "test".to_owned(),
