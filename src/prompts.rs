@@ -13,6 +13,7 @@
 //! | ROME's known_1000 (Meng et al. 2022) | `attribute` | `known_id`, `prompt`, `subject`, `attribute`, `relation_id` |
 //! | CounterFact (Meng et al. 2022) | `requested_rewrite` | `case_id`, in it `prompt`, `subject`, `target_true.str`, `relation_id` |
 //!
+//! Of every shape may have `rephrased`, the same fact in other words ([`Prompt::rephrased`]).
 //! `{}` in a prompt of the two published shapes is filled with the subject; it, or the field `template` of any shape with `{}`
 //! in it, says where the subject stands. Else it is looked for (the module `place` says how). Other fields are ignored.
 //! White space around a target is dropped: the tokens stage puts the one space before it, so `"Paris"` and `" Paris"` are

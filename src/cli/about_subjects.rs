@@ -1,7 +1,5 @@
 //! Prompts up to their subjects, with texts about these: what attribute rates are taken of.
 
-use std::collections::BTreeSet;
-
 use super::table::count;
 use crate::experiment::attributes::{AttributeInput, AttributeWords};
 use crate::prompts::{PromptSet, SubjectPrompts};
@@ -16,8 +14,12 @@ pub struct AboutSubjects {
     pub prompts: SubjectPrompts,
     /// The prompts up to their subjects.
     pub batch: TokenBatch,
+    /// The prompts whole; absent where nothing is asked of a subject.
+    pub facts: Option<TokenBatch>,
     /// What counts of the texts.
     pub words: AttributeWords,
+    /// The texts' file.
+    pub subjects: String,
 }
 
 impl AboutSubjects {
@@ -25,6 +27,7 @@ impl AboutSubjects {
     pub fn input(&self) -> AttributeInput<'_> {
         AttributeInput {
             batch: &self.batch,
+            facts: self.facts.as_ref().unwrap_or(&self.batch),
             texts: &self.prompts.texts,
             words: &self.words,
         }
@@ -33,11 +36,6 @@ impl AboutSubjects {
     /// The prompts that are run.
     pub fn set(&self) -> &PromptSet {
         &self.prompts.prompts
-    }
-
-    /// The texts that are asked about.
-    pub fn texts(&self) -> BTreeSet<usize> {
-        self.prompts.texts.iter().copied().collect()
     }
 }
 

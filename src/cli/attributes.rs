@@ -33,18 +33,19 @@ use crate::experiment::{AblationPlan, LayerWindow, PromptSubset};
 use crate::io_class::{NeuronTable, check_layers};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, SubjectPrompts, Subjects};
 use crate::report::{PromptSetInfo, RunInfo, draws_parquet, rates_parquet};
-use crate::tokens::tokenize_to_subject;
+use crate::tokens::{tokenize, tokenize_to_subject};
 
 /// Ablate classes of neurons and measure the attribute rate of subjects, layer by layer
 ///
 /// The model reads each prompt up to the last token of its subject. The residual there after every
-/// layer, times the unembedding (no final norm, no soft cap), ranks the vocabulary. The attribute
+/// layer, through the final norm and the unembedding (no soft cap), ranks the vocabulary. The attribute
 /// rate is the share of the first tokens, without stop words and tokens of at most 2 characters, that
 /// occur among the tokens of a text about the subject; tokens are compared without the space before
-/// them and in lower case. Each class is ablated, and as many random neurons of the same layers,
-/// several draws. The table gives the mean rate over some layers; a second one every layer. With
-/// --out: rates.parquet, effects.json (in fractions, 0 to 1), run.json; the passes that are through are then kept
-/// however the run ends, and the same command with --resume goes on.
+/// them and in lower case. Some tokens occur in any text: the mean rate with the texts of all other subjects is
+/// taken away, and what is left is about the subject. Each class is ablated, and as many random neurons of the
+/// same layers, several draws, on the prompts whose fact the model knows. The tables give means over some layers, and
+/// every layer. With --out: rates.parquet, effects.json (in fractions, 0 to 1), run.json; the passes that are through
+/// are then kept however the run ends, and the same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct AttributesArgs {
     #[command(flatten)]
@@ -72,11 +73,15 @@ pub struct AttributesArgs {
         value_name = "top-first|filter-first"
     )]
     filter_order: FilterOrder,
-    /// What the residual goes through before the unembedding: nothing (raw, as published), or the final
-    /// norm (final-norm, as in the logit lens). Where a few dimensions of the residual are much larger
-    /// than the others, they alone decide the raw rate.
-    #[arg(long, default_value = "raw", value_name = "raw|final-norm")]
+    /// What the residual goes through before the unembedding: the final norm (final-norm, the logit lens; as published,
+    /// where the norm's gain is folded into the unembedding), or nothing (raw). Where a few dimensions of the residual
+    /// are much larger than the others, they alone decide the raw rate.
+    #[arg(long, default_value = "final-norm", value_name = "final-norm|raw")]
     lens: Lens,
+    /// Run the prompts whose whole text the model answers (first target token is top-1) as published, or all
+    /// [default: known; with --bare all].
+    #[arg(long, value_name = "known|all")]
+    subset: Option<PromptSubset>,
     /// How many tokens are taken.
     #[arg(long, default_value = "50", value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
     top: NonZeroUsize,
@@ -99,6 +104,7 @@ impl AttributesArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
         self.treatments.check(self.draws)?;
+        let subset = self.subset()?;
         let file = self.subjects.as_deref();
         let subjects = file.map_or_else(Subjects::bundled, Subjects::read)?;
         let (prompts, stop_words) = (self.ask(&subjects)?, StopWords::bundled());
@@ -107,29 +113,27 @@ impl AttributesArgs {
         let layers = self.rate_layers(config.n_layers())?;
         let edits = self.treatments.read(&command)?;
         let batch = command.batch(tokenize_to_subject, &prompts.prompts)?;
+        let facts = match subset {
+            PromptSubset::Known => Some(command.batch(tokenize, &prompts.prompts)?),
+            PromptSubset::All => None,
+        };
         warn_of_prompts(&prompts, &batch, &subjects.name);
         let about = AboutSubjects {
             batch,
+            facts,
             words: AttributeWords::new(tokenizer, config.vocab_size, &stop_words, &subjects)?,
             prompts,
+            subjects: subjects.name.clone(),
         };
         let mut settings = serde_json::to_value(&self)?;
         settings["rate_layers"] = json!(layers);
+        settings["subset"] = json!(subset);
         settings["stop_words"] = json!({"words": stop_words.len(), "sha256": stop_words.sha256});
         let texts = vec![PromptSetInfo::new(&subjects.name, &subjects.sha256)];
         command.describe(&settings, Some(about.set()), texts)?;
 
-        let (draws, subset) = (self.draws, PromptSubset::All);
-        let (plan, table) = self.treatments.plan(&command, &edits, draws, subset)?;
-        let asked = self.asked_in_words(&about, &subjects.name);
-        let heading = format!(
-            "{}: {asked}; {}, {}, fold {}",
-            self.model.model,
-            self.treatments.edit.in_words(),
-            self.treatments.draws_in_words(draws),
-            self.run.class.fold
-        );
-        self.measure(&command, &about, (plan, &table), &edits, layers, &heading)
+        let (plan, table) = self.treatments.plan(&command, &edits, self.draws, subset)?;
+        self.measure(&command, &about, (plan, &table), &edits, layers)
     }
 
     fn measure(
@@ -139,7 +143,6 @@ impl AttributesArgs {
         (mut plan, table): (AblationPlan, &NeuronTable),
         edits: &Edits<'_>,
         layers: LayerWindow,
-        heading: &str,
     ) -> anyhow::Result<()> {
         let input = about.input();
         let settings = RateSettings {
@@ -168,14 +171,36 @@ impl AttributesArgs {
             Ok(files.into_iter().chain(draws).collect())
         };
         command.finish(counts, files, &json, || {
-            outln!("{heading}");
+            outln!(
+                "{}: {}; {}, {} draws, fold {}",
+                self.model.model,
+                self.asked_in_words(about, &rates),
+                self.treatments.edit.in_words(),
+                self.draws,
+                self.run.class.fold
+            );
             edits.print_references(rates.reference);
             print_attributes(&effects, layers, plan.versus());
             print_contributions(&plan);
             print_settings(settings);
-            print_text_words(about);
+            print_text_words(about, &rates);
             print_left_out(&effects, rates.counts(), about.prompts.without_text.len());
         })
+    }
+
+    /// On which prompts the edits run.
+    fn subset(&self) -> anyhow::Result<PromptSubset> {
+        let usual = if self.bare {
+            PromptSubset::All
+        } else {
+            PromptSubset::Known
+        };
+        let subset = self.subset.unwrap_or(usual);
+        anyhow::ensure!(
+            !(self.bare && subset == PromptSubset::Known),
+            "--bare asks for no fact that could be known; drop --subset known"
+        );
+        Ok(subset)
     }
 
     /// The prompts.
@@ -202,14 +227,19 @@ impl AttributesArgs {
         })
     }
 
-    fn asked_in_words(&self, about: &AboutSubjects, subjects: &str) -> String {
-        let subjects = format!("{} subjects of {subjects}", count(about.texts().len()));
+    fn asked_in_words(&self, about: &AboutSubjects, found: &Attributes) -> String {
+        let texts = count(found.texts().len());
+        let subjects = format!("{texts} subjects of {}", about.subjects);
         if self.bare {
             return format!("{subjects}, each alone");
         }
         let PromptSet { name, prompts, .. } = about.set();
+        let known = match about.facts {
+            Some(_) => format!("knows {} of ", count(found.prompts())),
+            None => String::new(),
+        };
         format!(
-            "{} prompts of {name}, cut after their subjects, {subjects}",
+            "{known}{} prompts of {name}, cut after their subjects, {subjects}",
             count(prompts.len())
         )
     }
@@ -223,14 +253,17 @@ fn counts(
     found: &Attributes,
 ) -> Value {
     let (rates, absent_rates) = found.counts();
+    let texts = found.texts();
     let counts = json!({
         "prompts": about.prompts.texts.len(),
-        "subjects": about.texts().len(),
+        "known": about.facts.as_ref().map(|_| found.prompts()),
+        "edited_prompts": found.prompts(),
+        "subjects": texts.len(),
         "prompts_without_text": about.prompts.without_text.len(),
         "repeated_prompts": about.prompts.repeated,
         "subjects_without_prompt": about.prompts.unused,
         "subjects_first": subjects_first(&about.batch),
-        "text_words": about.words.text_sizes(about.texts()),
+        "text_words": about.words.text_sizes(texts),
         "conditions": plan.len(),
         "edits": found.changed,
         "reference": edits.reference_json(found.reference),

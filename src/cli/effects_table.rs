@@ -39,7 +39,7 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
 }
 
 /// What the p mean.
-fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect>) {
+pub fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect>) {
     let estimates = effects.into_iter().map(|effect| &effect.estimate);
     let lines = tests_in_words(estimates);
     if !lines.is_empty() {
@@ -130,10 +130,9 @@ pub fn marked(effect: Option<&Effect>, versus: Versus, digits: Digits) -> String
     difference.unwrap_or_else(|| format!("{ABSENT}  "))
 }
 
-/// The effects on mean attribute rates, a line per class; then what the p are.
-pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
-    outln!("{}", table_of(&of_effect(Digits::Points), effects.clone()));
-    print_tests(effects);
+/// The effects on mean attribute rates, a line per class.
+pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect>) {
+    outln!("{}", table_of(&of_effect(Digits::Points), effects));
 }
 
 /// The effects on text: loss and entropy, a line per class each.

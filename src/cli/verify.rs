@@ -236,10 +236,13 @@ impl Verify {
         };
         let (tokenizer, stop_words) = (&command.opened.tokenizer, StopWords::bundled());
         let vocab_size = command.opened.config().vocab_size;
+        let bos = self.run.bos;
         Ok(Some(AboutSubjects {
-            batch: tokenize_to_subject(&asked.prompts, tokenizer, self.run.bos)?,
+            batch: tokenize_to_subject(&asked.prompts, tokenizer, bos)?,
+            facts: Some(tokenize(&asked.prompts, tokenizer, bos)?),
             words: AttributeWords::new(tokenizer, vocab_size, &stop_words, &subjects)?,
             prompts: asked,
+            subjects: subjects.name,
         }))
     }
 }

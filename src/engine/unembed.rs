@@ -21,9 +21,10 @@ use crate::model::Residency;
 #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_lens)]
 pub enum Lens {
     /// Nothing. Where a few dimensions of the residual are much larger than all others, they alone decide then.
-    #[default]
     Raw,
-    /// The final norm, as the last layer's residual does (the logit lens).
+    /// The final norm, as the last layer's residual does (the logit lens). The residual times an unembedding with the
+    /// norm's gain folded in has the same order.
+    #[default]
     FinalNorm,
 }
 

@@ -55,17 +55,11 @@ pub fn ablate(
     engine.tokens_per_pass(batch, plan.len().min(2))?;
     let unedited = run_clean(run, engine, batch)?;
     let known = unedited.known();
-    let mut clean = unedited.scores;
-    let edited_prompts: Vec<usize> = match plan.subset {
-        PromptSubset::All => clean.keys().copied().collect(),
-        PromptSubset::Known => known.iter().copied().collect(),
+    let edited_prompts = match plan.subset {
+        PromptSubset::All => unedited.scores.keys().copied().collect(),
+        PromptSubset::Known => unedited.some_known()?,
     };
-    if edited_prompts.is_empty() {
-        return Err(ExperimentError::NothingKnown {
-            prompts: clean.len(),
-        });
-    }
-
+    let mut clean = unedited.scores;
     let edited = batch.subset(&edited_prompts)?;
     let resolved = resolve(engine, plan, (batch, &edited), run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
@@ -256,6 +250,18 @@ impl Unedited {
             .iter()
             .filter(|(_, score)| score.first_rank == 1);
         known.map(|(prompt, _)| *prompt).collect()
+    }
+
+    /// The same, ascending, where there is any.
+    ///
+    /// # Errors
+    /// [`ExperimentError::NothingKnown`].
+    pub fn some_known(&self) -> Result<Vec<usize>, ExperimentError> {
+        let known: Vec<usize> = self.known().into_iter().collect();
+        let prompts = self.prompts();
+        (!known.is_empty())
+            .then_some(known)
+            .ok_or(ExperimentError::NothingKnown { prompts })
     }
 }
 

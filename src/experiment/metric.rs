@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::attributes::Share;
 use super::score::{Score, TokenScore};
 
 /// A number per unit, a prompt or a document.
@@ -25,8 +26,8 @@ pub enum Source {
     Fact(fn(&Score) -> f64),
     /// The score of every token; a document's value is the mean.
     Token(fn(&TokenScore) -> f64),
-    /// The tokens that a subject's residual points at.
-    Subject,
+    /// The tokens that a subject's residual points at; some have no value.
+    Subject(fn(Share) -> Option<f64>),
 }
 
 const fn fact(
@@ -60,7 +61,7 @@ const fn token(
 }
 
 /// Every metric, in the order of `effects.json`.
-pub static METRICS: [Metric; 10] = [
+pub static METRICS: [Metric; 11] = [
     Metric::TARGET_LOGPROB,
     Metric::FIRST_LOGPROB,
     Metric::TOP1,
@@ -80,6 +81,7 @@ pub static METRICS: [Metric; 10] = [
         |score| score.log_scale,
     ),
     Metric::ATTRIBUTE_RATE,
+    Metric::ATTRIBUTE_EXCESS,
 ];
 
 impl Metric {
@@ -133,12 +135,25 @@ impl Metric {
         name: "attribute_rate",
         title: "Attribute rate",
         unit: "share of tokens",
-        of: Source::Subject,
+        of: Source::Subject(Share::rate),
+    };
+
+    /// The attribute rate minus the mean rate with the texts of all other subjects, -1 to 1.
+    pub const ATTRIBUTE_EXCESS: Metric = Metric {
+        name: "attribute_excess",
+        title: "Attribute rate beyond other subjects' texts",
+        unit: "share of tokens",
+        of: Source::Subject(Share::excess),
     };
 
     /// Whether the tests of a run are of it: Holm's family is one test a class. All other metrics are described.
     pub fn is_primary(&self) -> bool {
-        [Metric::TARGET_LOGPROB, Metric::LOSS, Metric::ATTRIBUTE_RATE].contains(self)
+        [
+            Metric::TARGET_LOGPROB,
+            Metric::LOSS,
+            Metric::ATTRIBUTE_EXCESS,
+        ]
+        .contains(self)
     }
 
     /// Whether it is one of running text.
@@ -161,6 +176,14 @@ pub(super) fn of_facts() -> impl Iterator<Item = &'static Metric> {
 pub(super) fn of_text() -> impl Iterator<Item = (&'static Metric, fn(&TokenScore) -> f64)> {
     METRICS.iter().filter_map(|metric| match metric.of {
         Source::Token(of) => Some((metric, of)),
+        _ => None,
+    })
+}
+
+/// The metrics of subjects, with how each is read.
+pub(super) fn of_subjects() -> impl Iterator<Item = (&'static Metric, fn(Share) -> Option<f64>)> {
+    METRICS.iter().filter_map(|metric| match metric.of {
+        Source::Subject(of) => Some((metric, of)),
         _ => None,
     })
 }

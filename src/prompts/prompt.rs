@@ -17,6 +17,8 @@ pub struct Prompt {
     pub target: String,
     /// The kind of fact ("capital", "P36"), where the file tells it.
     pub relation: Option<String>,
+    /// The same fact in other words, where the file has it; `subject` occurs in it once, `target` does not.
+    pub rephrased: Option<String>,
 }
 
 impl Prompt {
@@ -29,6 +31,7 @@ impl Prompt {
             subject: subject.to_owned(),
             target: target.to_owned(),
             relation: None,
+            rephrased: None,
         })
     }
 

@@ -6,8 +6,8 @@ use super::place::{Found, SubjectPlace};
 use super::prompt::Prompt;
 use super::records::NOT_AN_OBJECT;
 
-/// `" " + target` would follow the space, and be cut into other tokens than in running text.
-const TRAILING_SPACE: &str = "the prompt ends in white space; end it with its last word, the space before the target is added";
+/// The same fact in other words, in every shape.
+const REPHRASED: &str = "rephrased";
 
 /// Where a record's shape keeps its five values: paths of field names.
 struct Shape {
@@ -73,34 +73,72 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
     let prompt = keep(text_at(record, shape.prompt), &mut flaws);
     let subject = keep(text_at(record, shape.subject), &mut flaws);
     let target = keep(text_at(record, shape.target), &mut flaws);
-    let relation = match at(record, shape.relation) {
-        None => None,
-        Some(_) => keep(text_at(record, shape.relation), &mut flaws),
-    };
-    if prompt
-        .as_ref()
-        .is_some_and(|p| p.ends_with(char::is_whitespace))
-    {
-        flaws.push(TRAILING_SPACE.to_owned());
-    }
+    let relation = keep(optional(record, shape.relation), &mut flaws).flatten();
+    let rephrased = keep(optional(record, REPHRASED), &mut flaws).flatten();
+    flaws.extend(
+        prompt
+            .as_ref()
+            .and_then(|prompt| open_end("prompt", prompt)),
+    );
     let placed = match (prompt, &subject) {
         (Some(prompt), Some(subject)) => keep(placed(record, shape, prompt, subject), &mut flaws),
         _ => None,
     };
     let read = match (&id, placed, subject, target) {
         (Some(id), Some((prompt, place)), Some(subject), Some(target)) if flaws.is_empty() => {
-            Ok(Prompt {
+            let prompt = Prompt {
                 id: id.clone(),
                 prompt,
                 subject,
                 place,
                 target: target.trim().to_owned(),
                 relation,
-            })
+                rephrased,
+            };
+            match flaws_of_rephrased(&prompt) {
+                flaws if flaws.is_empty() => Ok(prompt),
+                flaws => Err(flaws),
+            }
         }
         _ => Err(flaws),
     };
     (id, read)
+}
+
+/// What is wrong with the end of a prompt: `" " + target` would follow the space, and be cut into other tokens than in
+/// running text.
+fn open_end(what: &str, prompt: &str) -> Option<String> {
+    prompt.ends_with(char::is_whitespace).then(|| {
+        format!(
+            "the {what} ends in white space; end it with its last word, the space before the target is added"
+        )
+    })
+}
+
+/// What is wrong with the second phrasing. Nothing says where the subject stands in it, so there must be no doubt.
+fn flaws_of_rephrased(prompt: &Prompt) -> Vec<String> {
+    let Prompt {
+        subject, target, ..
+    } = prompt;
+    let Some(rephrased) = &prompt.rephrased else {
+        return Vec::new();
+    };
+    let place =
+        |wanted: &str, text: &str| SubjectPlace::find(text, wanted).map(|place| place.found);
+    let [lower, answer] = [rephrased, target].map(|text| text.to_lowercase());
+    let answers = place(&answer, &lower).is_some_and(|found| found != Found::InsideWord);
+    let flaws = [
+        open_end("field `rephrased`", rephrased),
+        (*rephrased == prompt.prompt)
+            .then(|| "the field `rephrased` is the prompt itself; write other words".to_owned()),
+        (place(subject, rephrased) != Some(Found::OneWord)).then(|| {
+            format!(
+                "the subject {subject:?} must stand in the field `rephrased` once, as a word of its own"
+            )
+        }),
+        answers.then(|| format!("the target {target:?} occurs in the field `rephrased`")),
+    ];
+    flaws.into_iter().flatten().collect()
 }
 
 /// What stands for the subject.
@@ -182,6 +220,11 @@ pub(super) fn text_at(record: &Value, path: &str) -> Result<String, String> {
         return Err(empty(path));
     }
     Ok(text.to_owned())
+}
+
+/// A text that may be absent, but not empty.
+fn optional(record: &Value, path: &str) -> Result<Option<String>, String> {
+    at(record, path).map(|_| text_at(record, path)).transpose()
 }
 
 /// What is wrong with a field that holds nothing but white space.

@@ -184,6 +184,7 @@ impl Subjects {
             place: SubjectPlace::given(0, &subject.subject),
             target: String::new(),
             relation: None,
+            rephrased: None,
         });
         let mut bare = SubjectPrompts::of(self.name.clone(), self.sha256.clone());
         bare.prompts.prompts = prompts.collect();

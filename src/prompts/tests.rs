@@ -28,6 +28,7 @@ fn a_line_becomes_a_prompt_and_the_target_loses_its_space() {
             },
             target: "Paris".into(),
             relation: Some("capital".into()),
+            rephrased: None,
         }]
     );
 }
@@ -128,6 +129,62 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn the_bundled_set_is_good() {
-    assert!(!PromptSet::bundled().unwrap().prompts.is_empty());
+fn a_second_phrasing_is_checked() {
+    let flaws = |rephrased: &str| {
+        let line = format!(
+            r#"{{"id":"a","prompt":"Rome is in","subject":"Rome","target":"Italy","rephrased":{rephrased}}}"#
+        );
+        match PromptSet::parse("t", &line) {
+            Ok(set) => Ok(set.prompts[0].rephrased.clone()),
+            Err(_) => Err(problems(&line)),
+        }
+    };
+    let good = "Romeo knows that Rome is in the Italys of";
+    assert_eq!(flaws(&format!("{good:?}")), Ok(Some(good.to_owned())));
+    assert_eq!(flaws("null"), Ok(None));
+    for (rephrased, flaw) in [
+        ("7", "the field `rephrased` must be a string"),
+        (r#"" ""#, "the field `rephrased` is empty"),
+        (
+            r#""The city of Rome is in ""#,
+            "the field `rephrased` ends in white space",
+        ),
+        (
+            r#""Rome is in""#,
+            "the field `rephrased` is the prompt itself",
+        ),
+        (
+            r#""Rome, yes, Rome is in""#,
+            "the subject \"Rome\" must stand in the field `rephrased` once",
+        ),
+        (r#""Romeo is in""#, "once, as a word of its own"),
+        (r#""The city is in""#, "once, as a word of its own"),
+        (
+            r#""The italy of Rome is in""#,
+            "the target \"Italy\" occurs in the field `rephrased`",
+        ),
+    ] {
+        let found = flaws(rephrased).unwrap_err();
+        assert!(
+            found.len() == 1 && found[0].contains(flaw),
+            "{rephrased}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn every_bundled_fact_stands_there_in_two_ways() {
+    let facts = PromptSet::bundled().unwrap().prompts;
+    assert!(facts.len() >= 400);
+    let mut seen = std::collections::HashSet::new();
+    for fact in &facts {
+        let rephrased = fact.rephrased.as_deref().unwrap();
+        for prompt in [fact.prompt.as_str(), rephrased] {
+            assert!(seen.insert(prompt), "twice: {prompt}");
+            assert_eq!(prompt.matches(&fact.subject).count(), 1, "{prompt}");
+            let [lower, target] = [prompt, &fact.target].map(str::to_lowercase);
+            assert!(!lower.contains(&target), "{prompt}: {target}");
+            assert!(prompt.ends_with(char::is_alphanumeric), "{prompt}");
+        }
+    }
 }

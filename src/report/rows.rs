@@ -148,6 +148,8 @@ pub struct RatesRow {
     pub hits: u32,
     /// hits / kept; null where nothing is kept.
     pub rate: Option<f64>,
+    /// The mean of the same with each other subject's text; null where nothing is kept, or nobody else has a text.
+    pub rate_other: Option<f64>,
 }
 
 /// A row of `ranking.parquet`: a neuron of the ranked set. What exact ablation gave is null for neurons that were not
@@ -339,6 +341,7 @@ pub fn rates_parquet(found: &Attributes, prompts: &[Prompt]) -> Result<Vec<u8>, 
         kept: row.share.kept,
         hits: row.share.hits,
         rate: row.share.rate(),
+        rate_other: row.share.rate_other(),
     };
     table_bytes(NAME, found.rows().flatten().map(row))
 }

@@ -85,6 +85,11 @@ impl Clusters {
         Some(self.count as f64 / others as f64 * squares / (n * n))
     }
 
+    /// The standard error of the mean of `values`, one per unit. `None` for fewer than 2 clusters.
+    pub fn standard_error(&self, values: &[f64]) -> Option<f64> {
+        self.variance_of_mean(values).map(f64::sqrt)
+    }
+
     /// The mean of `values`, one per unit (pairs already differenced), with its interval from Student's t with G - 1
     /// degrees of freedom. `None` for fewer than 2 clusters, and for a value that is not finite.
     pub fn mean(&self, values: &[f64], level: f64) -> Option<ClusteredMean> {

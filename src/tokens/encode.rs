@@ -153,6 +153,7 @@ mod tests {
             }),
             target: (*target).to_owned(),
             relation: None,
+            rephrased: None,
         });
         PromptSet {
             name: "test".to_owned(),

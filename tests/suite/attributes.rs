@@ -123,6 +123,7 @@ impl Asked {
     fn rates(&self, model: &Model, plan: &AblationPlan, settings: RateSettings) -> Attributes {
         let input = AttributeInput {
             batch: &self.batch,
+            facts: &self.batch,
             texts: &self.texts,
             words: &self.words,
         };
@@ -221,6 +222,7 @@ fn rates_of_the_real_models_equal_those_from_transformers() {
                 let expected = Share {
                     kept: of(0) as u32,
                     hits: of(1) as u32,
+                    ..row.share
                 };
                 all += 1;
                 hits += expected.hits;
@@ -259,7 +261,7 @@ fn share_by_hand(
     residual: &[f32],
     head: &[Vec<f32>],
     words: &[Option<String>],
-    text: &HashSet<String>,
+    (texts, own): (&[HashSet<String>], usize),
     settings: RateSettings,
 ) -> Share {
     let score = |row: &Vec<f32>| -> f64 {
@@ -276,9 +278,13 @@ fn share_by_hand(
         .iter()
         .filter_map(|(_, token)| words[*token].as_ref())
         .collect();
+    let hits = |text: &HashSet<String>| kept.iter().filter(|w| text.contains(**w)).count() as u32;
+    let all: u32 = texts.iter().map(hits).sum();
     Share {
         kept: kept.len() as u32,
-        hits: kept.iter().filter(|word| text.contains(**word)).count() as u32,
+        hits: hits(&texts[own]),
+        other_hits: all - hits(&texts[own]),
+        other_texts: texts.len() as u32 - 1,
     }
 }
 
@@ -384,12 +390,12 @@ fn a_rate_is_what_a_plain_run_and_a_product_by_hand_say() {
                     (Arm::Class, _) => 3,
                 };
                 let residual = &residuals[condition][&(row.prompt, row.layer)];
-                let text = &texts[asked.texts[row.prompt]];
-                let expected = share_by_hand(residual, &head, &words, text, settings);
+                let about = (&texts[..], asked.texts[row.prompt]);
+                let expected = share_by_hand(residual, &head, &words, about, settings);
                 assert_eq!(row.share, expected, "{name}, {order}: {row:?}");
                 hits += expected.hits;
                 let clean = &residuals[0][&(row.prompt, row.layer)];
-                let clean = share_by_hand(clean, &head, &words, text, settings);
+                let clean = share_by_hand(clean, &head, &words, about, settings);
                 changed += usize::from(clean != expected);
             }
         }
@@ -461,7 +467,8 @@ fn a_text_of_the_top_tokens_gives_rate_one_and_a_text_of_others_zero() {
         );
         let found = asked.rates(&model, &plan(vec![]), settings);
         let key = (String::new(), "clean".to_string(), 0, 0, last);
-        assert_eq!(by_key(&found)[&key], Share { kept: 5, hits }, "{text}");
+        let share = by_key(&found)[&key];
+        assert_eq!((share.kept, share.hits), (5, hits), "{text}");
     }
 }
 
@@ -497,8 +504,8 @@ fn attributes_writes_rates_effects_and_run() {
         &subjects,
         "--filter-order",
         "filter-first",
-        "--lens",
-        "final-norm",
+        "--subset",
+        "all",
         "--rate-layers",
         "20..30",
         "--out",
@@ -510,6 +517,9 @@ fn attributes_writes_rates_effects_and_run() {
         "3 subjects of",
         "mean over layers 20 to 29",
         "filter-first: stop words",
+        "final-norm: the residual through",
+        "minus that with other subjects' texts",
+        "standard error",
         "first 50 tokens",
         "\n 29 ",
         "depletion",
@@ -537,6 +547,7 @@ fn attributes_writes_rates_effects_and_run() {
             ("kept", "UInt32"),
             ("hits", "UInt32"),
             ("rate", "Float64"),
+            ("rate_other", "Float64"),
         ])
     );
     assert_eq!(
@@ -549,6 +560,8 @@ fn attributes_writes_rates_effects_and_run() {
     let arms = arms.as_any().downcast_ref::<StringArray>().unwrap();
     let layers = layers.as_any().downcast_ref::<UInt16Array>().unwrap();
     let rates = rates.as_any().downcast_ref::<Float64Array>().unwrap();
+    let others = column("rate_other");
+    let others = others.as_any().downcast_ref::<Float64Array>().unwrap();
     let hits = column("hits");
     let hits = hits.as_any().downcast_ref::<UInt32Array>().unwrap();
     for row in 0..rows.num_rows() {
@@ -557,11 +570,14 @@ fn attributes_writes_rates_effects_and_run() {
 
     let effects = json(&out.join("effects.json"));
     let effects = effects.as_array().unwrap();
-    assert_eq!(effects.len(), 31, "the mean and every layer");
-    let mean_of = |arm: &str, wanted: std::ops::Range<u16>| {
+    assert_eq!(effects.len(), 2 * 31, "the mean and every layer");
+    let mean_of = |metric: &str, arm: &str, wanted: std::ops::Range<u16>| {
+        let beyond = f64::from(u8::from(metric == "attribute_excess"));
         let chosen = (0..rows.num_rows())
             .filter(|&row| arms.value(row) == arm && wanted.contains(&layers.value(row)));
-        let chosen: Vec<f64> = chosen.map(|row| rates.value(row)).collect();
+        let chosen: Vec<f64> = chosen
+            .map(|row| rates.value(row) - beyond * others.value(row))
+            .collect();
         chosen.iter().sum::<f64>() / chosen.len() as f64
     };
     for effect in effects {
@@ -571,13 +587,13 @@ fn attributes_writes_rates_effects_and_run() {
         assert!(single.is_none_or(|layer| (first, last) == (layer as u16, layer as u16)));
         for arm in ["clean", "class", "baseline"] {
             let found = effect["means"][arm].as_f64().unwrap();
-            let expected = mean_of(arm, first..last + 1);
+            let metric = effect["metric"].as_str().unwrap();
+            let expected = mean_of(metric, arm, first..last + 1);
             assert!((found - expected).abs() < 1e-12, "{arm} {found} {expected}");
         }
         let adjustment = if single.is_some() { "none" } else { "holm" };
         for (key, expected) in [
             ("adjustment", adjustment),
-            ("metric", "attribute_rate"),
             ("subset", "all"),
             ("filter_order", "filter-first"),
             ("lens", "final-norm"),
@@ -590,7 +606,10 @@ fn attributes_writes_rates_effects_and_run() {
         );
     }
     assert_eq!(effects[0]["layers"], serde_json::json!([20, 29]));
-    assert!(effects[0]["means"]["clean"].as_f64().unwrap() > 0.0);
+    let clean = |entry: usize| effects[entry]["means"]["clean"].as_f64().unwrap();
+    assert_eq!(effects[0]["metric"], "attribute_rate");
+    assert_eq!(effects[31]["metric"], "attribute_excess");
+    assert!(clean(0) > clean(31) && clean(31) > 0.0);
 
     let run = json(&out.join("run.json"));
     assert_eq!(run["settings"]["filter_order"], "filter-first");
@@ -653,7 +672,7 @@ fn absent_rates_are_null_and_subjects_may_stand_alone() {
     assert!(effects.iter().all(|effect| prompts(effect) == 4));
     assert!(effects.iter().any(|effect| effect["left_out"] != 0));
     let absent = printed["absent"].as_array().unwrap().len();
-    assert_eq!(effects.len() + absent, 31);
+    assert_eq!(effects.len() + 2 * absent, 2 * 31);
 }
 
 #[test]
@@ -670,8 +689,16 @@ fn what_cannot_be_asked_is_refused() {
         error.contains("2 subjects of") && error.contains("France; Mount Fuji; give"),
         "{error}"
     );
-    let skipped = command(&["--prompts", &prompts, "--subjects", &few, "--skip-missing"]);
-    assert!(succeed(&skipped).contains("4 more prompts are left out"));
+    let skipped = ["--prompts", &prompts, "--subjects", &few, "--skip-missing"];
+    let unknown = fail(&command(&skipped));
+    assert!(unknown.contains("knows none of the 1 prompts"), "{unknown}");
+    let skipped = [&skipped[..], &["--subset", "all"]].concat();
+    let printed = succeed(&command(&skipped));
+    assert!(printed.contains("4 more prompts are left out"), "{printed}");
+    assert!(
+        !printed.contains("other subjects"),
+        "one text alone: {printed}"
+    );
     let other = file(
         &dir,
         "other.csv",
@@ -709,9 +736,78 @@ fn what_cannot_be_asked_is_refused() {
         (&["--rate-layers", "20..31"], "30 layers"),
         (&["--bare", "--prompts", &prompts], "--prompts"),
         (&["--skip-missing"], "--prompts"),
+        (&["--bare", "--subset", "known"], "drop --subset known"),
+        (&["--subset", "some"], "known, all"),
         (&["--subjects", "/nowhere.csv"], "/nowhere.csv"),
     ] {
         let error = fail(&command(args));
         assert!(error.contains(accepted), "{args:?}: {error}");
     }
+}
+
+/// The bundled facts whose clean first choice is right, by `ablate`, are those that rates are taken of.
+#[test]
+fn rates_are_those_of_known_facts() {
+    let dir = tempfile::tempdir().unwrap();
+    let facts = [
+        (
+            "fr",
+            "The capital of France is the city of",
+            "France",
+            "Paris",
+        ),
+        ("fr2", "In France, the main language is", "France", "Paris"),
+        ("gr", "The capital city of Greece is", "Greece", "Athens"),
+        ("jp", "The capital of Japan is called", "Japan", "Osaka"),
+    ];
+    let line = |(id, prompt, subject, target): (&str, &str, &str, &str)| {
+        let fact =
+            serde_json::json!({"id": id, "prompt": prompt, "subject": subject, "target": target});
+        format!("{fact}\n")
+    };
+    let facts = file(&dir, "facts.jsonl", &facts.map(line).concat());
+    let run = |command: &str, table: &str, extra: &[&str]| {
+        let out = dir.path().join(format!("{command}{}", extra.len()));
+        let fixed = [
+            command,
+            "--prompts",
+            &facts,
+            "--classes",
+            "depletion",
+            "--draws",
+            "2",
+        ];
+        let args = [&fixed[..], extra, &["--out", out.to_str().unwrap()]].concat();
+        let printed = succeed(&args);
+        let (_, rows) = columns(&out.join(table));
+        let ids = rows.column_by_name("prompt_id").unwrap().clone();
+        let ids = ids.as_any().downcast_ref::<StringArray>().unwrap();
+        let ids: std::collections::BTreeSet<String> =
+            ids.iter().map(|id| id.unwrap().to_string()).collect();
+        (printed, ids, json(&out.join("run.json")), rows)
+    };
+    let (_, _, ablated, outcomes) = run("ablate", "outcomes.parquet", &[]);
+    let known = outcomes.column_by_name("known").unwrap().clone();
+    let known = known
+        .as_any()
+        .downcast_ref::<arrow_array::BooleanArray>()
+        .unwrap();
+    let ids = outcomes.column_by_name("prompt_id").unwrap().clone();
+    let ids = ids.as_any().downcast_ref::<StringArray>().unwrap();
+    let known = (0..outcomes.num_rows()).filter(|&row| known.value(row));
+    let known: std::collections::BTreeSet<String> =
+        known.map(|row| ids.value(row).to_string()).collect();
+    assert!(!known.is_empty() && known.len() < 4, "{known:?}");
+
+    let (printed, rated, rates, _) = run("attributes", "rates.parquet", &[]);
+    assert_eq!(rated, known);
+    assert_eq!(rates["counts"]["known"], ablated["counts"]["known"]);
+    assert_eq!(rates["settings"]["subset"], "known");
+    assert_eq!(rates["settings"]["lens"], "final-norm");
+    let heading = format!("knows {} of 4 prompts of", known.len());
+    assert!(printed.contains(&heading), "{printed}");
+    let (_, rated, rates, _) = run("attributes", "rates.parquet", &["--subset", "all"]);
+    assert_eq!(rated.len(), 4);
+    assert!(rates["counts"]["known"].is_null());
+    assert_eq!(rates["counts"]["edited_prompts"], 4);
 }

@@ -20,7 +20,10 @@ pub fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
             "{{\"id\": \"{i}\", \"prompt\": \"Number {i} of all that {subject}\", \"subject\": \"{subject}\", \"target\": \"is\"}}\n"
         )
     };
-    let facts = file(dir, "facts.jsonl", &(0..700).map(fact).collect::<String>());
+    let facts = match command[0] {
+        "attributes" => known_facts(dir),
+        _ => file(dir, "facts.jsonl", &(0..700).map(fact).collect::<String>()),
+    };
     let text = |i: usize| {
         format!(
             "{{\"text\": \"{}\"}}\n",
@@ -29,7 +32,8 @@ pub fn arguments(dir: &TempDir, command: &[&str]) -> Vec<String> {
     };
     let texts = file(dir, "texts.jsonl", &(0..250).map(text).collect::<String>());
     let about = "{\"subject\": \"Paris\", \"text\": \"The capital of light.\"}\n\
-                 {\"subject\": \"Rome\", \"text\": \"A capital, and the right one.\"}\n";
+                 {\"subject\": \"Rome\", \"text\": \"A capital, and the right one.\"}\n\
+                 {\"subject\": \"Ada\", \"text\": \"Light is right of a capital.\"}\n";
     let about = file(dir, "about.jsonl", about);
     let tiny = goldens().join("tiny-llama");
     let mut all: Vec<&str> = command.to_vec();

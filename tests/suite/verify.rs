@@ -248,3 +248,48 @@ fn what_verify_cannot_do_is_said() {
     let error = fail(&["verify", "--draws", "1"]);
     assert!(error.contains("no interval"), "{error}");
 }
+
+/// What is said of subjects is tested where the clean model says more of them than of others, and is not testable where it
+/// does not, or knows nothing of what is asked.
+#[test]
+fn attributes_are_tested_where_there_is_something_to_lose() {
+    let dir = TempDir::new().unwrap();
+    let facts = include_str!("../../prompts/facts.jsonl");
+    let capitals: Vec<&str> = facts.lines().filter(|l| l.contains("\"capital")).collect();
+    let right = file(&dir, "right.jsonl", &capitals.join("\n"));
+    let wrong = capitals[..4]
+        .join("\n")
+        .replace("\"target\": \"", "\"target\": \"zz");
+    let wrong = file(&dir, "wrong.jsonl", &wrong);
+    let verify = |model: &str, prompts: &str| {
+        #[rustfmt::skip]
+        let printed = succeed(&[
+            "verify", "--model", model, "--prompts", prompts, "--claims", "enrichment-attributes", "--draws", "2",
+            "--text-tokens", "4", "--json",
+        ]);
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        let found = tests(&printed, "enrichment-attributes", "conditional-enrichment");
+        found[0].clone()
+    };
+    let of = |test: &Value| {
+        let text = |key: &str| test[key].as_str().unwrap().to_string();
+        (text("verdict"), text("why"), text("quantity"))
+    };
+    let (verdict, why, _) = of(&verify("smollm2-135m", &wrong));
+    assert_eq!(verdict, "not testable");
+    assert!(why.contains("knows none of the facts"), "{why}");
+
+    let floor = verify("smollm2-135m", &right);
+    let (verdict, why, quantity) = of(&floor);
+    assert_eq!(verdict, "not testable");
+    assert!(why.contains("not three standard errors above 0") && floor["estimate"].is_null());
+    assert!(quantity.contains("minus that with other subjects' texts"));
+
+    let tested = verify("gemma3-270m", &right);
+    let (verdict, why, _) = of(&tested);
+    assert!(
+        verdict != "not testable" && why.contains("others', difference 0.0"),
+        "{why}"
+    );
+    assert!(tested["estimate"].is_f64() && tested["n"].as_u64().unwrap() > 10);
+}

@@ -1,27 +1,44 @@
 //! What the attribute rate prints for a person.
 
 use crate::cli::about_subjects::AboutSubjects;
-use crate::cli::effects_table::{marked, print_rates};
+use crate::cli::effects_table::{marked, print_rates, print_tests};
 use crate::cli::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::engine::Lens;
 use crate::experiment::attributes::{
-    AttributeEffect, AttributeEffects, FilterOrder, RateSettings, Spread,
+    AttributeEffect, AttributeEffects, Attributes, FilterOrder, RateSettings, Spread, is_there,
 };
-use crate::experiment::{Evidence, LayerWindow, Versus};
+use crate::experiment::{Evidence, LayerWindow, Metric, Versus};
 
 /// Classes side by side in the table by layer, so that it fits 100 columns.
 const CLASSES: usize = 5;
 
-/// The mean over layers of each class, then every layer.
+/// The means over layers of each class: what is about the subject, where other subjects have texts too, and the rate
+/// itself; then the former, or else the latter, by layer.
 pub fn print_attributes(found: &AttributeEffects, layers: LayerWindow, versus: Versus) {
-    outln!(
-        "attribute rate in points (hundredths), mean over {layers}; baseline: as many random neurons of the same \
-         layers\n"
+    let about = format!(
+        "in points (hundredths), mean over {layers}; baseline: as many random neurons of the same layers"
     );
-    let means = found.effects.iter().filter(|effect| effect.layer.is_none());
-    print_rates(means.map(|effect| &effect.effect));
+    let excess = means(found, Metric::ATTRIBUTE_EXCESS);
+    if let Some(first) = excess.clone().next() {
+        let clean = first.effect.means.clean;
+        let error = Digits::Points.optional(first.clean_error);
+        outln!("attribute rate minus that with other subjects' texts, {about}");
+        outln!(
+            "clean: {} (standard error {error})\n",
+            Digits::Points.number(clean)
+        );
+        print_rates(excess.clone().map(|effect| &effect.effect));
+    }
+    outln!("\nattribute rate, {about}\n");
+    let rates = means(found, Metric::ATTRIBUTE_RATE);
+    print_rates(rates.clone().map(|effect| &effect.effect));
+    print_tests(rates.chain(excess.clone()).map(|effect| &effect.effect));
+    let shown = match excess.count() {
+        0 => Metric::ATTRIBUTE_RATE,
+        _ => Metric::ATTRIBUTE_EXCESS,
+    };
     for classes in classes(found).chunks(CLASSES) {
-        print_layers(found, classes, versus);
+        print_layers(found, classes, shown, versus);
     }
     let mark = Evidence::Interval.mark();
     outln!(
@@ -30,6 +47,15 @@ pub fn print_attributes(found: &AttributeEffects, layers: LayerWindow, versus: V
     for cell in &found.absent {
         outln!("{ABSENT}  {cell}: no prompt has a rate in every arm");
     }
+}
+
+/// The means over layers.
+fn means(
+    found: &AttributeEffects,
+    metric: Metric,
+) -> impl Iterator<Item = &AttributeEffect> + Clone {
+    let effects = found.effects.iter();
+    effects.filter(move |effect| effect.layer.is_none() && effect.effect.metric == metric)
 }
 
 /// In their order.
@@ -45,14 +71,21 @@ fn classes(found: &AttributeEffects) -> Vec<&str> {
 }
 
 /// A line per layer: the clean rate, and each class's difference.
-fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
+fn print_layers(found: &AttributeEffects, classes: &[&str], metric: Metric, versus: Versus) {
     let compared = match versus {
         Versus::Baseline => "class off minus the mean of its baselines",
         Versus::Clean => "class off minus clean",
     };
-    outln!("\nby layer, in points: the clean rate, and {compared}\n");
+    let beyond = if metric == Metric::ATTRIBUTE_EXCESS {
+        " minus that with other subjects' texts"
+    } else {
+        ""
+    };
+    outln!("\nby layer, in points: the clean rate{beyond}, and {compared}\n");
     let of = |class: &str, layer| {
-        let wanted = |e: &&AttributeEffect| e.layer == Some(layer) && e.effect.class == class;
+        let wanted = |e: &&AttributeEffect| {
+            e.layer == Some(layer) && e.effect.class == class && e.effect.metric == metric
+        };
         found.effects.iter().find(wanted)
     };
     let clean = |layer: &usize| {
@@ -74,31 +107,32 @@ fn print_layers(found: &AttributeEffects, classes: &[&str], versus: Versus) {
     outln!("{}\n", table_of(&columns, &layers));
 }
 
-/// Below this clean rate there is next to nothing to lose.
-const FLOOR: f64 = 0.01;
-
 /// Says where a difference of nothing means nothing.
 pub fn warn_of_floor(found: &AttributeEffects, settings: RateSettings) {
-    let clean = found.effects.iter().find(|effect| effect.layer.is_none());
-    let Some(clean) = clean.map(|effect| effect.effect.means.clean) else {
+    let Some(clean) = means(found, Metric::ATTRIBUTE_EXCESS).next() else {
+        notice!(
+            "warning: no other subject has a text to compare with, so that a rate may be that of any text; give \
+             --subjects with several"
+        );
         return;
     };
-    if clean < FLOOR {
-        let advice = match settings.lens {
-            Lens::Raw => {
-                "a few large dimensions of the residual may decide its tokens: compare with --lens final-norm, or \
-                 choose other layers (--rate-layers)"
-            }
-            Lens::FinalNorm => {
-                "choose other layers (--rate-layers), longer texts, or another model"
-            }
-        };
-        notice!(
-            "warning: the clean rate is {} points, so that there is next to nothing to lose and a difference near 0 \
-             says nothing of the class; {advice}",
-            Digits::Points.number(clean)
-        );
+    let excess = clean.effect.means.clean;
+    if is_there(excess, clean.clean_error) {
+        return;
     }
+    let advice = match settings.lens {
+        Lens::Raw => {
+            "a few large dimensions of the residual may decide its tokens: drop --lens raw, or choose other layers \
+             (--rate-layers)"
+        }
+        Lens::FinalNorm => "choose other layers (--rate-layers), more prompts, or another model",
+    };
+    notice!(
+        "warning: the clean rate is {} points above that with other subjects' texts (standard error {}): not three \
+         standard errors, so that there is nothing to lose and a difference near 0 says nothing of the class; {advice}",
+        Digits::Points.number(excess),
+        Digits::Points.optional(clean.clean_error)
+    );
 }
 
 /// What the numbers are.
@@ -122,12 +156,12 @@ pub fn print_settings(settings: RateSettings) {
 }
 
 /// How long the texts are that tokens are looked for in.
-pub fn print_text_words(about: &AboutSubjects) {
+pub fn print_text_words(about: &AboutSubjects, found: &Attributes) {
     let Spread {
         least,
         median,
         most,
-    } = about.words.text_sizes(about.texts());
+    } = about.words.text_sizes(found.texts());
     outln!("A text has {least} to {most} distinct words (median {median}).");
 }
 
@@ -144,7 +178,7 @@ pub fn print_left_out(
             count(rates)
         );
     }
-    let means = found.effects.iter().filter(|effect| effect.layer.is_none());
+    let means = means(found, Metric::ATTRIBUTE_RATE);
     for effect in means.filter(|effect| effect.left_out > 0) {
         outln!(
             "{}: {} prompts are left out of the mean, with no rate in some arm.",

@@ -1,4 +1,5 @@
-//! Rates to estimates: for each class the mean rate over some layers, and the rate after every single layer.
+//! Rates to estimates: for each class the mean rate over some layers, and the rate after every single layer; of each also
+//! what is left beyond the rate with other subjects' texts.
 
 use std::ops::Range;
 
@@ -6,8 +7,7 @@ use serde::Serialize;
 
 use super::{Attributes, RateSettings, Share, Shares};
 use crate::experiment::effects::{Arms, Effect, adjust};
-use crate::experiment::metric::Metric;
-use crate::experiment::outcome::PromptSubset;
+use crate::experiment::metric::{Metric, of_subjects};
 use crate::experiment::plan::AblationPlan;
 use crate::experiment::{Cell, ExperimentError, LayerWindow};
 use crate::stats::{BootstrapSettings, Clusters, mean};
@@ -34,6 +34,15 @@ pub enum Adjustment {
     None,
 }
 
+/// So many of its standard errors a clean rate must be above that with other subjects' texts. Below, the residual says
+/// nothing of the subject that ablation could take away.
+const ERRORS: f64 = 3.0;
+
+/// Whether a clean excess, with its standard error, leaves something to lose.
+pub fn is_there(clean_excess: f64, error: Option<f64>) -> bool {
+    clean_excess > 0.0 && error.is_some_and(|error| clean_excess >= ERRORS * error)
+}
+
 /// An entry of `effects.json`. Rates and their differences are fractions, 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttributeEffect {
@@ -44,6 +53,8 @@ pub struct AttributeEffect {
     pub settings: RateSettings,
     /// Prompts that are left out in all arms, since in one of them they have no rate after any of these layers.
     pub left_out: usize,
+    /// Standard error of the clean mean, over subjects; absent of one subject.
+    pub clean_error: Option<f64>,
     /// Whether `p` was adjusted.
     pub adjustment: Adjustment,
     /// The effect.
@@ -54,7 +65,8 @@ pub struct AttributeEffect {
 /// What was compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttributeEffects {
-    /// Class by class: the mean over layers, then layer by layer.
+    /// Class by class, and of each the rate before its excess: the mean over layers, then layer by layer. Without other
+    /// subjects' texts there is no excess.
     pub effects: Vec<AttributeEffect>,
     /// Classes and layers for which every prompt is left out.
     pub absent: Vec<Cell>,
@@ -79,25 +91,31 @@ pub fn attribute_effects(
     };
     let single = (0..found.n_layers()).map(|layer| (Some(layer), LayerWindow::single(layer)));
     let scopes: Vec<_> = std::iter::once((None, layers)).chain(single).collect();
-    for (at, treatment) in plan.treatments.iter().enumerate() {
-        for &(layer, layers) in &scopes {
-            let (arms, left_out) = found.arms(at, at, layers);
-            if arms.class.is_empty() {
-                all.absent.push(Cell {
-                    class: treatment.class.clone(),
-                    layers,
-                });
+    let treatments = plan.treatments.iter().enumerate();
+    for (at, treatment) in treatments {
+        let each = of_subjects().flat_map(|metric| scopes.iter().map(move |scope| (metric, scope)));
+        for ((metric, of), &(layer, layers)) in each {
+            let rates = found.arms((at, at), layers, of);
+            if rates.arms.class.is_empty() {
+                let class = treatment.class.clone();
+                let cell = (*metric == Metric::ATTRIBUTE_RATE).then_some(Cell { class, layers });
+                all.absent.extend(cell);
                 continue;
             }
-            let (mode, metric) = (plan.mode.to_string(), Metric::ATTRIBUTE_RATE);
-            let effect = arms.effect(treatment, mode, metric, PromptSubset::All, bootstrap)?;
+            let (left_out, clean_error) = (rates.left_out, rates.clean_error);
+            let mode = plan.mode.to_string();
+            let effect = rates
+                .arms
+                .effect(treatment, mode, *metric, plan.subset, bootstrap)?;
             all.effects.push(AttributeEffect {
                 layer,
                 settings,
                 left_out,
-                adjustment: match layer {
-                    None => Adjustment::Holm,
-                    Some(_) => Adjustment::None,
+                clean_error,
+                adjustment: if layer.is_none() && metric.is_primary() {
+                    Adjustment::Holm
+                } else {
+                    Adjustment::None
                 },
                 effect: Effect {
                     layers: Some(layers),
@@ -108,25 +126,34 @@ pub fn attribute_effects(
     }
     let tested = all.effects.iter_mut();
     let tested = tested.filter(|effect| effect.adjustment == Adjustment::Holm);
-    adjust(tested.map(|effect| &mut effect.effect), PromptSubset::All);
+    adjust(tested.map(|effect| &mut effect.effect), plan.subset);
     Ok(all)
+}
+
+/// The mean rates of the prompts that have one in every arm.
+pub(in crate::experiment) struct RateArms {
+    pub arms: Arms,
+    /// How many have not.
+    pub left_out: usize,
+    /// Standard error of the clean mean, over subjects; absent of one subject.
+    pub clean_error: Option<f64>,
 }
 
 impl Attributes {
     fn n_layers(&self) -> usize {
         let shares = self.shares.first();
-        shares.and_then(|shares| shares.first()).map_or(0, Vec::len)
+        let first = shares.and_then(|shares| shares.values().next());
+        first.map_or(0, Vec::len)
     }
 
-    /// The mean rates of the prompts that have one in every arm, and how many have not: number `treatment` of the plan's
-    /// treatments with the draws of number `with_draws`.
+    /// A metric of number `treatment` of the plan's treatments, with the draws of number `with_draws`.
     pub(in crate::experiment) fn arms(
         &self,
-        treatment: usize,
-        with_draws: usize,
+        (treatment, with_draws): (usize, usize),
         layers: LayerWindow,
-    ) -> (Arms, usize) {
-        let rates = |condition: usize| mean_rates(&self.shares[condition], layers);
+        of: fn(Share) -> Option<f64>,
+    ) -> RateArms {
+        let rates = |condition: usize| mean_rates(&self.shares[condition], layers, of);
         let (class, draws) = (
             self.conditions.class(treatment),
             self.conditions.draws(with_draws),
@@ -142,166 +169,35 @@ impl Attributes {
                 .filter_map(|&prompt| rates[prompt])
                 .collect()
         };
+        // Prompts about one subject share its text.
+        let texts: Vec<usize> = self.shares[0].keys().map(|&p| self.texts[p]).collect();
         let arms = Arms {
             clean: values(&clean),
             class: values(&class),
             draws: draws.iter().map(values).collect(),
-            clusters: Clusters::of(complete.iter().map(|prompt| self.clusters[*prompt])),
+            clusters: Clusters::of(complete.iter().map(|&at| texts[at])),
         };
-        (arms, clean.len() - complete.len())
+        RateArms {
+            clean_error: arms.clusters.standard_error(&arms.clean),
+            arms,
+            left_out: clean.len() - complete.len(),
+        }
     }
 }
 
-/// By prompt, the mean over those of the layers after which there is a rate; absent without any.
-fn mean_rates(shares: &Shares, layers: LayerWindow) -> Vec<Option<f64>> {
+/// By prompt in their order, the mean over those of the layers after which there is a value; absent without any.
+fn mean_rates(
+    shares: &Shares,
+    layers: LayerWindow,
+    of: fn(Share) -> Option<f64>,
+) -> Vec<Option<f64>> {
     let of_prompt = |shares: &Vec<Share>| {
         let shares = shares[layers.layers()].iter().copied();
-        let rates: Vec<f64> = shares.filter_map(Share::rate).collect();
+        let rates: Vec<f64> = shares.filter_map(of).collect();
         mean(&rates)
     };
-    shares.iter().map(of_prompt).collect()
+    shares.values().map(of_prompt).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::Lens;
-    use crate::experiment::attributes::FilterOrder;
-    use crate::experiment::plan::Treatment;
-    use crate::hooks::{EditCount, Mode, NeuronSet, SignCase, SignConvention};
-    use crate::tokens::Positions;
-
-    #[test]
-    fn the_default_layers_are_the_published_ones_and_at_their_depths() {
-        let layers = |n| default_layers(n);
-        assert_eq!(layers(32), 5..29);
-        // 30: 4.7 and 2.8 are left out; 18: 2.8 and 1.7; 16: 2.5 and 1.5.
-        assert_eq!([layers(30), layers(18), layers(16)], [5..27, 3..16, 3..14]);
-        assert!((1..200).all(|n| !layers(n).is_empty()));
-    }
-
-    fn share(hits: u32, kept: u32) -> Share {
-        Share { kept, hits }
-    }
-
-    fn plan() -> AblationPlan {
-        AblationPlan {
-            treatments: vec![Treatment {
-                class: "c".to_string(),
-                layers: None,
-                neurons: NeuronSet::empty(3),
-                baseline: vec![NeuronSet::empty(3); 2],
-                shortfall: vec![],
-                written: None,
-            }],
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-            subset: PromptSubset::All,
-            seed: 0,
-        }
-    }
-
-    /// Shares by condition (clean, class, two draws), prompt and layer.
-    fn effects(shares: [Vec<Vec<Share>>; 4]) -> AttributeEffects {
-        let found = Attributes {
-            conditions: plan().conditions(&Mode::Zero),
-            clusters: (0..shares[0].len()).collect(),
-            shares: shares.to_vec(),
-            changed: EditCount::default(),
-            reference: None,
-            passes: 1,
-        };
-        let settings = RateSettings {
-            filter_order: FilterOrder::TopFirst,
-            top: std::num::NonZeroUsize::MIN,
-            lens: Lens::Raw,
-        };
-        let layers = LayerWindow { first: 1, last: 2 };
-        let bootstrap = BootstrapSettings::default();
-        attribute_effects(&found, &plan(), settings, layers, &bootstrap).unwrap()
-    }
-
-    /// Three prompts, three layers.
-    fn example() -> [Vec<Vec<Share>>; 4] {
-        let full = |a, b, c| vec![share(a, 10), share(b, 10), share(c, 10)];
-        [
-            vec![full(1, 6, 8), full(0, 2, 4), full(9, 9, 9)],
-            // The second prompt has no rate after layer 1, the third none after layers 1 and 2.
-            vec![
-                full(1, 4, 6),
-                vec![share(0, 10), share(0, 0), share(1, 10)],
-                vec![share(5, 10), share(0, 0), share(0, 0)],
-            ],
-            vec![full(2, 6, 8), full(2, 3, 3), full(9, 9, 9)],
-            vec![full(2, 5, 7), full(2, 1, 3), full(9, 9, 9)],
-        ]
-    }
-
-    #[test]
-    fn means_over_layers_by_hand_and_prompts_without_a_rate_are_left_out() {
-        let found = effects(example());
-        assert_eq!(found.effects.len(), 4, "the mean and three layers");
-        let mean = &found.effects[0];
-        assert_eq!(
-            (mean.layer, mean.effect.layers.unwrap().layers()),
-            (None, 1..3)
-        );
-        assert_eq!((mean.left_out, mean.effect.prompts), (1, 2));
-        let close = |found: f64, expected: f64| {
-            assert!((found - expected).abs() < 1e-12, "{found} {expected}")
-        };
-        // clean (.7, .3); class (.5, .1); draws (.7, .3) and (.6, .2)
-        close(mean.effect.means.clean, 0.5);
-        close(mean.effect.means.class, 0.3);
-        close(mean.effect.means.baseline.unwrap(), 0.45);
-        close(mean.effect.difference_to_clean, -0.2);
-        close(mean.effect.estimate.difference_to_baseline.unwrap(), -0.15);
-        let left_out: Vec<_> = found
-            .effects
-            .iter()
-            .map(|e| (e.layer, e.left_out))
-            .collect();
-        assert_eq!(
-            left_out,
-            [(None, 1), (Some(0), 0), (Some(1), 2), (Some(2), 1)]
-        );
-        let first = &found.effects[1].effect;
-        close(first.means.clean, 1.0 / 3.0);
-        close(first.means.class, 0.2);
-        assert!(found.absent.is_empty());
-    }
-
-    #[test]
-    fn holm_runs_over_the_means_alone() {
-        let found = effects(example());
-        let (mean, layers) = found.effects.split_first().unwrap();
-        assert_eq!(mean.adjustment, Adjustment::Holm);
-        assert!(mean.effect.estimate.p.is_some());
-        let estimate = mean.effect.estimate;
-        assert_eq!(estimate.p_adjusted, estimate.permutation_p, "one test");
-        for layer in layers {
-            assert_eq!(layer.adjustment, Adjustment::None);
-            assert_eq!(layer.effect.estimate.p_adjusted, None);
-        }
-        assert!(layers[0].effect.estimate.baseline_ci.is_some());
-    }
-
-    #[test]
-    fn where_no_prompt_is_left_there_is_no_effect() {
-        let mut shares = example();
-        for prompt in &mut shares[2] {
-            prompt[2] = share(0, 0);
-        }
-        let found = effects(shares);
-        let absent = LayerWindow { first: 2, last: 2 };
-        assert_eq!(found.absent[0].layers, absent);
-        assert!(
-            found
-                .effects
-                .iter()
-                .all(|e| e.effect.layers != Some(absent))
-        );
-    }
-}
+mod tests;

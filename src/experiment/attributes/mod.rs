@@ -1,9 +1,12 @@
 //! The attribute rate: how much of what a text says about a subject stands in the residual of its last token.
 //!
-//! The model reads a prompt up to the subject's last token. The residual there after a layer, straight through the
-//! unembedding (as published: no final norm; see [`Lens`](crate::engine::Lens)), ranks the vocabulary; the rate is the share of the first tokens, without
-//! stop words and short ones, that occur among the tokens of a text about the subject ([`AttributeWords`] says what is
-//! compared). Ablating neurons that enrich a subject should lower it.
+//! The model reads a prompt up to the subject's last token. The residual there after a layer, through the final norm and
+//! the unembedding ([`Lens`](crate::engine::Lens)), ranks the vocabulary; the rate is the share of the first tokens,
+//! without stop words and short ones, that occur among the tokens of a text about the subject ([`AttributeWords`] says
+//! what is compared). Ablating neurons that enrich a subject should lower it.
+//!
+//! Some of these tokens occur in any text, so the rate is also taken with the texts of all other subjects; what is about
+//! the subject is the difference, [`Share::excess`].
 //!
 //! Source: Geva et al. 2023, "Dissecting Recall of Factual Associations in Auto-Regressive Language Models", section on
 //! subject enrichment; Gerstner and Schütze, arXiv 2505.17936. [`FilterOrder`] holds where the two differ.
@@ -14,21 +17,24 @@ mod reader;
 mod words;
 
 pub use effects::{
-    Adjustment, AttributeEffect, AttributeEffects, attribute_effects, default_layers,
+    Adjustment, AttributeEffect, AttributeEffects, attribute_effects, default_layers, is_there,
 };
 pub use rate::{FilterOrder, RateSettings, Share};
 pub use reader::AttributeInput;
 pub use words::{AttributeWords, Spread};
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use reader::{RateMeasure, RateReader};
 
 use super::ExperimentError;
-use super::outcome::ConditionRow;
+use super::ablate::run_clean;
+use super::outcome::{ConditionRow, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, resolve};
 use super::run::Run;
-use super::stage::{NullEdits, Stage, clusters_of};
+use super::stage::{NullEdits, Stage};
 use crate::engine::Engine;
 use crate::hooks::EditCount;
 
@@ -46,15 +52,15 @@ pub struct RateRow<'a> {
 }
 
 /// By prompt, then by layer.
-type Shares = Vec<Vec<Share>>;
+type Shares = BTreeMap<usize, Vec<Share>>;
 
 /// The rates of a plan.
 pub struct Attributes {
     conditions: Conditions,
     /// By condition.
     shares: Vec<Shares>,
-    /// Of each prompt, see [`Sequence::cluster`](crate::tokens::Sequence::cluster).
-    clusters: Vec<usize>,
+    /// Of each prompt of the input, the place of its subject's text.
+    texts: Vec<usize>,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
     /// Where the values of the mode came from, if they came from these prompts.
@@ -68,8 +74,7 @@ impl Attributes {
     pub fn rows(&self) -> impl Iterator<Item = Vec<RateRow<'_>>> {
         let conditions = self.conditions.rows.iter().zip(&self.shares);
         conditions.map(|(condition, shares)| {
-            let by_prompt = shares.iter().enumerate();
-            let rows = by_prompt.flat_map(|(prompt, shares)| {
+            let rows = shares.iter().flat_map(|(&prompt, shares)| {
                 shares
                     .iter()
                     .enumerate()
@@ -89,18 +94,30 @@ impl Attributes {
         let shares = || {
             self.shares
                 .iter()
-                .flat_map(|shares| shares.iter().flatten())
+                .flat_map(|shares| shares.values().flatten())
         };
         let absent = shares().filter(|share| share.kept == 0).count();
         (shares().count(), absent)
     }
+
+    /// How many prompts were run under the plan's conditions.
+    pub fn prompts(&self) -> usize {
+        self.shares[0].len()
+    }
+
+    /// The places of the texts about their subjects.
+    pub fn texts(&self) -> BTreeSet<usize> {
+        let prompts = self.shares[0].keys();
+        prompts.map(|&prompt| self.texts[prompt]).collect()
+    }
 }
 
-/// Runs the clean model and every condition of the plan on all prompts. Residuals are kept at the subjects' last tokens
-/// alone, and no longer than it takes to rank their tokens.
+/// Runs the clean model and every condition of the plan on the prompts of the plan's subset, which the whole prompts
+/// decide. Residuals are kept at the subjects' last tokens alone, and no longer than it takes to rank their tokens.
 ///
 /// # Errors
-/// Those of the engine, of [`Run::measure`] and of the plan's mode; [`ExperimentError::NoOrder`] for a residual that is
+/// Those of the engine, of [`Run::measure`] and of the plan's mode; [`ExperimentError::NothingKnown`];
+/// [`ExperimentError::NoOrder`] for a residual that is
 /// not finite; [`ExperimentError::NoText`] for a prompt without a text.
 pub fn attributes(
     run: &mut Run<'_>,
@@ -111,6 +128,7 @@ pub fn attributes(
 ) -> Result<Attributes, ExperimentError> {
     let AttributeInput {
         batch,
+        facts,
         texts,
         words,
     } = *input;
@@ -121,23 +139,31 @@ pub fn attributes(
     }
     let beside = engine.beside(RateReader::bytes(engine, settings));
     beside.tokens_per_pass(batch, plan.len().min(2))?; // too little memory shows before anything runs
-    let resolved = resolve(&beside, plan, (batch, batch), run.progress())?;
+    let (asked, clean_passes) = match plan.subset {
+        PromptSubset::All => (batch.clone(), 0),
+        PromptSubset::Known => {
+            let clean = run_clean(run, engine, facts)?;
+            (batch.subset(&clean.some_known()?)?, clean.passes)
+        }
+    };
+    let resolved = resolve(&beside, plan, (batch, &asked), run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
     let stage = Stage {
         engine: &beside.beside(resolved.bytes),
-        batch,
+        batch: &asked,
         unit: "prompts",
         conditions: &conditions.run,
         sharing: Sharing::Shared,
         null_edits: NullEdits::Refused,
     };
-    let none = vec![vec![Share::default(); engine.config().n_layers()]; texts.len()];
-    let mut shares: Vec<Shares> = vec![none; conditions.rows.len()];
+    let none = vec![Share::default(); engine.config().n_layers()];
+    let prompts = asked.sequences().iter().map(|s| (s.prompt, none.clone()));
+    let mut shares: Vec<Shares> = vec![prompts.collect(); conditions.rows.len()];
     let mut measure = RateMeasure { input, settings };
     let ran = run.measure(&stage, &mut measure, &mut |rows| {
         for row in rows {
             let of_prompt = shares.get_mut(row.condition as usize);
-            let of_prompt = of_prompt.and_then(|shares| shares.get_mut(row.prompt as usize));
+            let of_prompt = of_prompt.and_then(|shares| shares.get_mut(&(row.prompt as usize)));
             let share = of_prompt.and_then(|shares| shares.get_mut(row.layer as usize));
             *share.ok_or(ExperimentError::OtherRun)? = row.share;
         }
@@ -147,9 +173,9 @@ pub fn attributes(
     Ok(Attributes {
         conditions,
         shares,
-        clusters: clusters_of(batch).of_units().to_vec(),
+        texts: texts.to_vec(),
         changed: ran.changed(),
         reference: resolved.reference,
-        passes: resolved.passes + ran.passes,
+        passes: clean_passes + resolved.passes + ran.passes,
     })
 }

@@ -37,12 +37,13 @@ pub struct RateSettings {
 }
 
 impl RateSettings {
-    /// Gerstner and Schütze's: of the top 50 tokens those that the filter leaves, no final norm.
+    /// Gerstner and Schütze's: of the top 50 tokens those that the filter leaves. Their model library folds the final
+    /// norm's gain into the unembedding, which gives the tokens the order that the final norm gives them.
     pub fn published() -> Self {
         Self {
             filter_order: FilterOrder::TopFirst,
             top: NonZeroUsize::MIN.saturating_add(49),
-            lens: Lens::Raw,
+            lens: Lens::FinalNorm,
         }
     }
 }
@@ -52,13 +53,29 @@ impl RateSettings {
 pub struct Share {
     /// Those that the filter leaves.
     pub kept: u32,
-    /// Those of them that occur in the text.
+    /// Those of them that occur in the subject's own text.
     pub hits: u32,
+    /// The same of the text of each other subject, summed.
+    pub other_hits: u32,
+    /// How many other subjects' texts there are.
+    pub other_texts: u32,
 }
 
 impl Share {
     /// hits / kept; absent where nothing is kept.
     pub fn rate(self) -> Option<f64> {
         (self.kept > 0).then(|| f64::from(self.hits) / f64::from(self.kept))
+    }
+
+    /// The mean rate with the other subjects' texts: what any text would give. Absent where nothing is kept, or nobody
+    /// else has a text.
+    pub fn rate_other(self) -> Option<f64> {
+        let tokens = u64::from(self.kept) * u64::from(self.other_texts);
+        (tokens > 0).then(|| f64::from(self.other_hits) / tokens as f64)
+    }
+
+    /// The rate minus that with the other subjects' texts: what is said of this subject and not of any.
+    pub fn excess(self) -> Option<f64> {
+        Some(self.rate()? - self.rate_other()?)
     }
 }

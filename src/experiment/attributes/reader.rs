@@ -19,6 +19,8 @@ const WAITING_BYTES: usize = 16 << 20;
 pub struct AttributeInput<'a> {
     /// Prompts that end with their subjects, numbered from 0.
     pub batch: &'a TokenBatch,
+    /// The same prompts whole, with their targets: they tell which facts the model knows, where that is asked.
+    pub facts: &'a TokenBatch,
     /// Of each prompt, the place of its subject's text in `words`.
     pub texts: &'a [usize],
     /// What counts of tokens and texts.
@@ -277,6 +279,7 @@ mod tests {
         let (batch, words) = (batch(), words(model.config().vocab_size));
         let input = AttributeInput {
             batch: &batch,
+            facts: &batch,
             texts: &[0; 5],
             words: &words,
         };
@@ -317,6 +320,7 @@ mod tests {
         let (batch, words) = (batch(), words(model.config().vocab_size));
         let input = AttributeInput {
             batch: &batch,
+            facts: &batch,
             texts: &[0; 5],
             words: &words,
         };

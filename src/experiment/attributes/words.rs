@@ -44,6 +44,8 @@ pub struct AttributeWords {
     word_of: Vec<Option<Word>>,
     /// By subject.
     texts: Vec<HashSet<Word>>,
+    /// By word, how many texts have it.
+    texts_with: Vec<u32>,
 }
 
 impl AttributeWords {
@@ -77,7 +79,15 @@ impl AttributeWords {
                 problems,
             });
         }
-        Ok(Self { word_of, texts })
+        let numbers = word_of.iter().flatten().max();
+        let mut texts_with = vec![0; numbers.map_or(0, |&most| most as usize + 1)];
+        let words = texts.iter().flatten();
+        words.for_each(|&word| texts_with[word as usize] += 1);
+        Ok(Self {
+            word_of,
+            texts,
+            texts_with,
+        })
     }
 
     /// Which tokens the filter keeps, by id.
@@ -85,15 +95,20 @@ impl AttributeWords {
         self.word_of.iter().map(Option::is_some).collect()
     }
 
-    /// How many of some tokens are kept, and how many of these occur in a subject's text.
+    /// How many of some tokens are kept, and how many of these occur in a subject's text, and in those of all others.
     pub fn share(&self, text: usize, tokens: &[u32]) -> Share {
         let words = tokens
             .iter()
             .filter_map(|&token| self.word_of[token as usize]);
-        let mut share = Share::default();
+        let mut share = Share {
+            other_texts: self.texts.len() as u32 - 1,
+            ..Share::default()
+        };
         for word in words {
+            let own = u32::from(self.texts[text].contains(&word));
             share.kept += 1;
-            share.hits += u32::from(self.texts[text].contains(&word));
+            share.hits += own;
+            share.other_hits += self.texts_with[word as usize] - own;
         }
         share
     }
@@ -231,13 +246,36 @@ mod tests {
         let tokenizer = tokenizer(byte_level("gpt-2", &words));
         let tokens = [" Oslo", "Oslo", " OSLO", " the", " is", " fjord", " sea"];
         let found = share(&tokenizer, "the fjord is Oslo Oslo fjord", &tokens);
-        assert_eq!(found, Share { kept: 5, hits: 4 });
+        assert_eq!((found.kept, found.hits), (5, 4));
         // The text's first word is found in both of its forms, and is no word of its own as a piece.
         assert_eq!(share(&tokenizer, "Oslo", &[" Oslo", "Oslo"]).hits, 2);
+        let found = share(&tokenizer, "sea", &[" sea"]);
+        assert_eq!((found.kept, found.hits), (1, 1));
+        assert_eq!((found.other_texts, found.rate_other()), (0, None));
+    }
+
+    #[test]
+    fn other_subjects_texts_are_counted_by_hand() {
+        let tokenizer = tokenizer(byte_level(
+            "gpt-2",
+            &["ĠOslo", "Oslo", "Ġfjord", "Ġsea", "Ġthe"],
+        ));
+        let ids = [" Oslo", "Oslo", " fjord", " sea", " the"];
+        let ids = ids.map(|token| tokenizer.encode(token).unwrap().ids[0]);
+        let texts = ["in Oslo", "Oslo fjord", "a fjord, a sea"];
+        let words = words(&tokenizer, &texts).unwrap();
+        let of = |text| {
+            let found = words.share(text, &ids);
+            (found.kept, found.hits, found.other_hits, found.other_texts)
+        };
+        // Of " Oslo", "Oslo", " fjord", " sea": the texts have 2, 3 and 2.
         assert_eq!(
-            share(&tokenizer, "sea", &[" sea"]),
-            Share { kept: 1, hits: 1 }
+            [of(0), of(1), of(2)],
+            [(4, 2, 5, 2), (4, 3, 4, 2), (4, 2, 5, 2)]
         );
+        let found = words.share(1, &ids);
+        assert_eq!((found.rate(), found.rate_other()), (Some(0.75), Some(0.5)));
+        assert_eq!(found.excess(), Some(0.25));
     }
 
     #[test]
@@ -255,7 +293,8 @@ mod tests {
         };
         let words = words(&tokenizer, &["sea sea"]).unwrap();
         let ids = [id(" sea"), id("sea"), id("se"), id(" ")];
-        assert_eq!(words.share(0, &ids), Share { kept: 2, hits: 2 });
+        let found = words.share(0, &ids);
+        assert_eq!((found.kept, found.hits), (2, 2));
     }
 
     #[test]

@@ -161,8 +161,10 @@ impl<'a> ClaimRuns<'a> {
             return Ok(None);
         }
         let plan = self.plan(group.treatments.clone(), Mode::Zero);
-        let rates = attributes(run, self.engine, subjects, &plan, RateSettings::published())?;
-        Ok(Some((group, rates)))
+        match attributes(run, self.engine, subjects, &plan, RateSettings::published()) {
+            Err(ExperimentError::NothingKnown { .. }) => Ok(None),
+            rates => Ok(Some((group, rates?))),
+        }
     }
 
     /// An ablation on some facts; nothing without treatments, or where none is known.

@@ -39,13 +39,15 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
         let treatments = runs.sets.group(&ENRICHMENT).treatments;
         let prompts = subjects.batch.sequences().len();
         let what = format!(
-            "attribute rates of {prompts} prompts, {} conditions",
+            "attribute rates of the known ones of {prompts} prompts, {} conditions",
             count(&treatments)
         );
         let tokens = subjects.batch.tokens() as u64;
         add(
             what,
-            work(runs, tokens, &treatments) + lens_work(runs, prompts, count(&treatments)),
+            work(runs, subjects.facts.tokens() as u64, &[])
+                + work(runs, tokens, &treatments)
+                + lens_work(runs, prompts, count(&treatments)),
         );
     }
     let on_text = runs.text_group().treatments;

@@ -1,8 +1,8 @@
-//! The claim about subjects: what their residual says of them without enrichment neurons.
+//! The claim about subjects: what their residual says of them, and not of others, without enrichment neurons.
 
 use super::super::ExperimentError;
 use super::super::LayerWindow;
-use super::super::attributes::default_layers;
+use super::super::attributes::{Share, default_layers, is_there};
 use super::against::{DRAWS, against_draws, no_class, of, shortfall_in_words};
 use super::finding::Direction;
 use super::finding::Finding;
@@ -10,7 +10,8 @@ use super::results::Results;
 use super::sets::ENRICHMENT;
 use super::sets::Member;
 
-/// The attribute rate without each class, as published: the top 50 tokens, then the filter, no final norm.
+/// The attribute rate without each class, as published (the top 50 tokens, then the filter; known facts), minus that with
+/// other subjects' texts: what any text shares with the residual says nothing of the subject.
 pub(super) fn enrichment_attributes(
     results: &Results<'_>,
 ) -> Result<Vec<Finding>, ExperimentError> {
@@ -19,7 +20,11 @@ pub(super) fn enrichment_attributes(
         first: layers.start,
         last: layers.end - 1,
     };
-    let quantity = |name: &str| format!("attribute rate without {name}, mean of {layers} (0 to 1)");
+    let quantity = |name: &str| {
+        format!(
+            "attribute rate without {name}, minus that with other subjects' texts, mean of {layers} (-1 to 1)"
+        )
+    };
     let direction = Direction::Lower;
     if results.input.subjects.is_none() {
         let why = "no prompt's subject has a text about it".to_string();
@@ -49,29 +54,45 @@ fn tested(
     layers: LayerWindow,
     quantity: &dyn Fn(&str) -> String,
 ) -> Result<Option<Finding>, ExperimentError> {
-    let (Some(treatment), Some((group, rates))) =
-        (results.sets.treatment(member), &results.attributes)
-    else {
+    let Some(treatment) = results.sets.treatment(member) else {
         return Ok(None);
     };
-    let why = "no prompt has a rate in every arm".to_string();
-    let missing = Finding::missing(&quantity(&treatment.class), Direction::Lower, DRAWS, why);
-    let Some((own, with_draws)) = group.places(member) else {
-        return Ok(Some(missing));
+    let missing = |why| Finding::missing(&quantity(&treatment.class), Direction::Lower, DRAWS, why);
+    let Some((group, rates)) = &results.attributes else {
+        let why = "the model knows none of the facts whose subjects have a text";
+        return Ok(Some(missing(why.to_string())));
     };
-    let (arms, left_out) = rates.arms(own, with_draws, layers);
+    let Some(places) = group.places(member) else {
+        return Ok(None);
+    };
+    let (own, beyond) = (
+        rates.arms(places, layers, Share::rate).arms,
+        rates.arms(places, layers, Share::excess),
+    );
+    let (arms, error) = (&beyond.arms, beyond.clean_error);
     if arms.class.is_empty() {
-        return Ok(Some(missing));
+        let why = "no prompt has a rate in every arm, or only one subject has a text";
+        return Ok(Some(missing(why.to_string())));
     }
-    let finding = Finding {
-        why: format!(
-            "clean {:.4}, class off {:.4}, draws off {:.4}; {left_out} prompts without a rate left out{}",
-            of(&arms.clean),
-            of(&arms.class),
-            of(&arms.draws.concat()),
-            shortfall_in_words(treatment)
-        ),
-        ..missing
-    };
-    against_draws(&arms, finding, &results.settings.bootstrap).map(Some)
+    let (rate, clean) = (of(&own.clean), of(&arms.clean));
+    let levels = format!(
+        "clean {rate:.4} with their own texts and {:.4} with others', difference {clean:.4} (standard error {:.4})",
+        rate - clean,
+        error.unwrap_or(f64::NAN),
+    );
+    if !is_there(clean, error) {
+        let why = format!(
+            "{levels}: not three standard errors above 0, so that there is nothing to lose"
+        );
+        let n = arms.class.len();
+        return Ok(Some(Finding { n, ..missing(why) }));
+    }
+    let finding = missing(format!(
+        "{levels}, class off {:.4}, draws off {:.4}; {} prompts without a rate left out{}",
+        of(&arms.class),
+        of(&arms.draws.concat()),
+        beyond.left_out,
+        shortfall_in_words(treatment)
+    ));
+    against_draws(arms, finding, &results.settings.bootstrap).map(Some)
 }

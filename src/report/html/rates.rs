@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::block::figure;
 use super::effects;
-use crate::experiment::{Effect, LayerWindow};
+use crate::experiment::{Effect, LayerWindow, Metric};
 use crate::report::chart::{Chart, Kind, Mark};
 use crate::report::number::{count, plural};
 use crate::report::tone::Tone;
@@ -29,14 +29,18 @@ pub fn blocks(rates: &[RateEffect], run: &RunInfo) -> Result<Vec<Markup>, Report
     let note = first.map(|mean| format!(" The rate is the mean over {}.", mean.layers));
     let means: Vec<Effect> = means.map(|mean| mean.effect.clone()).collect();
     let mut blocks = effects::blocks(&means, &note.unwrap_or_default())?;
-    let by_layer: Vec<&RateEffect> = rates.iter().filter(|rate| rate.layer.is_some()).collect();
-    if !by_layer.is_empty() {
-        blocks.insert(0, layers(&by_layer, run)?);
+    for metric in [Metric::ATTRIBUTE_RATE, Metric::ATTRIBUTE_EXCESS] {
+        let of = |rate: &&RateEffect| rate.layer.is_some() && rate.effect.metric == metric;
+        let by_layer: Vec<&RateEffect> = rates.iter().filter(of).collect();
+        if !by_layer.is_empty() {
+            // What is about the subject alone stands first.
+            blocks.insert(0, layers(metric, &by_layer, run)?);
+        }
     }
     Ok(blocks)
 }
 
-fn layers(rates: &[&RateEffect], run: &RunInfo) -> Result<Markup, ReportError> {
+fn layers(metric: Metric, rates: &[&RateEffect], run: &RunInfo) -> Result<Markup, ReportError> {
     let columns = effects::columns().without("class");
     let columns = columns.on(|rate: &RateEffect| &rate.effect);
     let columns = columns.words("layer", |rate| rate.layers.short()).moved(0);
@@ -47,7 +51,7 @@ fn layers(rates: &[&RateEffect], run: &RunInfo) -> Result<Markup, ReportError> {
     let numbers =
         columns.groups(classes().map(|(name, of_class)| (name, of_class.iter().copied())));
     let panels = classes().map(|(name, of_class)| (name, marks(of_class)));
-    let panels = Chart::by_layer("mean attribute rate", panels.collect());
+    let panels = Chart::by_layer(metric.unit, panels.collect());
     let most = |of: fn(&Effect) -> usize| rates.iter().map(|rate| of(&rate.effect)).max();
     let [prompts, draws] = [most(|e| e.prompts), most(|e| e.draws)].map(Option::unwrap_or_default);
     let [prompts, draws] = [plural(prompts, "prompt"), plural(draws, "draw")];
@@ -62,7 +66,8 @@ fn layers(rates: &[&RateEffect], run: &RunInfo) -> Result<Markup, ReportError> {
              arm is left out of all arms of that class."
         );
     }
-    figure("Attribute rate by layer", &panels, &caption, &numbers)
+    let title = format!("{} by layer", metric.title);
+    figure(&title, &panels, &caption, &numbers)
 }
 
 fn marks(of_class: &[&RateEffect]) -> Vec<Mark> {
