@@ -15,7 +15,6 @@ use super::treatments::TreatmentArgs;
 use crate::experiment::{LayerWindow, SweepPlan, layer_windows};
 use crate::model::Config;
 use crate::report::heat_map_svg;
-use crate::tokens::tokenize;
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
 ///
@@ -60,14 +59,14 @@ impl Sweep {
         let facts = self.facts.read()?;
         let mut command = LongCommand::open("sweep", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
-        let batch = command.batch(tokenize, &facts)?;
+        let batches = self.facts.batches(&command, &facts)?;
         let windows = self.windows(command.opened.config())?;
         command.describe(&self, Some(&facts), Vec::new())?;
 
         let (draws, subset) = (self.draws, self.facts.subset);
         let whole = self.treatments.plan(&command, &edits, draws, subset)?;
         let plan = SweepPlan::new(whole, &windows);
-        let Some(answers) = Answers::ask(&command, (&facts, &batch), &plan.ablation)? else {
+        let Some(answers) = Answers::ask(&command, (&facts, &batches), &plan.ablation)? else {
             return Ok(());
         };
         let title = self.title(answers.ablation.edited_prompts);
