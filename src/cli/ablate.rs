@@ -11,7 +11,6 @@ use super::facts::{Answers, FactArgs};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
 use super::treatments::{TreatmentArgs, counts};
-use crate::tokens::tokenize;
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
 ///
@@ -50,7 +49,7 @@ impl Ablate {
         let facts = self.facts.read()?;
         let mut command = LongCommand::open("ablate", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
-        let batch = command.batch(tokenize, &facts)?;
+        let batches = self.facts.batches(&command, &facts)?;
         let texts = self.text.read(&command, &edits)?;
         match &texts {
             Some(texts) => command.describe(&self, None, texts.info())?,
@@ -66,7 +65,8 @@ impl Ablate {
             let what = format!("{model}: {edit}, {draws}, fold {fold},");
             return ablate_texts(&texts, &command, (plan, matched_by), &edits, &what);
         }
-        let Some(answers) = Answers::ask(&command, (&facts, &batch), &mut plan, matched_by)? else {
+        let Some(answers) = Answers::ask(&command, (&facts, &batches), &mut plan, matched_by)?
+        else {
             return Ok(());
         };
         let counts = answers.counts(&plan, &edits, counts(&plan.treatments));

@@ -14,12 +14,12 @@ use super::reference::warn_of_values_kept;
 use super::run::File;
 use super::treatments::contributions_json;
 use crate::experiment::{
-    Ablation, AblationPlan, Effect, KnownByRelation, Outcome, PromptSubset, ablate,
+    Ablation, AblationPlan, Effect, KnownByRelation, Outcome, PromptSubset, ablate_known_by,
 };
 use crate::io_class::{Match, NeuronTable};
 use crate::prompts::{PromptError, PromptSet};
 use crate::report::{draws_parquet, outcomes_parquet};
-use crate::tokens::{TokenBatch, Tokenizer};
+use crate::tokens::{TokenBatch, Tokenizer, tokenize};
 
 /// Which facts are asked, and on which of them the edits run.
 #[derive(Args, Serialize)]
@@ -31,12 +31,53 @@ pub struct FactArgs {
     /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.
     #[arg(long, default_value = "known", value_name = "known|all")]
     pub subset: PromptSubset,
+    /// Which words tell whether the model knows a fact: those of the prompt that the effect is measured on (same), or
+    /// those of its field `rephrased`, which costs one more clean pass. Facts that are chosen by the very prompt that
+    /// they are measured on lose a little by chance alone.
+    #[arg(long, default_value = "same", value_name = "same|rephrased")]
+    known_by: KnownBy,
+}
+
+/// Which words of a fact tell whether it is known.
+#[derive(Clone, Copy, PartialEq, Serialize, strum::EnumString)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = no_words)]
+enum KnownBy {
+    Same,
+    Rephrased,
+}
+
+fn no_words(text: &str) -> String {
+    format!("`{text}` is not what facts are known by; accepted: same, rephrased")
+}
+
+/// Facts as tokens.
+pub struct FactBatches {
+    asked: TokenBatch,
+    /// In the words that tell what is known, where these are others.
+    rephrased: Option<TokenBatch>,
 }
 
 impl FactArgs {
     /// The prompts.
     pub fn read(&self) -> Result<PromptSet, PromptError> {
         read_prompts(self.prompts.as_deref())
+    }
+
+    /// The prompts as tokens.
+    pub fn batches(
+        &self,
+        command: &LongCommand<'_>,
+        facts: &PromptSet,
+    ) -> anyhow::Result<FactBatches> {
+        let rephrased = match self.known_by {
+            KnownBy::Same => None,
+            KnownBy::Rephrased => Some(command.batch(tokenize, &facts.rephrased()?)?),
+        };
+        Ok(FactBatches {
+            asked: command.batch(tokenize, facts)?,
+            rephrased,
+        })
     }
 }
 
@@ -52,13 +93,14 @@ impl<'a> Answers<'a> {
     /// Asks, with draws of `matched_by` the table by that; nothing where that was one shard of several.
     pub fn ask(
         command: &LongCommand<'_>,
-        (prompts, batch): (&'a PromptSet, &TokenBatch),
+        (prompts, batches): (&'a PromptSet, &FactBatches),
         plan: &mut AblationPlan,
         matched_by: (&NeuronTable, Match),
     ) -> anyhow::Result<Option<Self>> {
+        let facts = (&batches.asked, batches.rephrased.as_ref());
         let found = command.run(|run, engine| {
-            plan.weigh((run, engine), batch, matched_by)?;
-            ablate(run, engine, batch, plan)
+            plan.weigh((run, engine), &batches.asked, matched_by)?;
+            ablate_known_by(run, engine, facts, plan)
         })?;
         let Some(ablation) = found else {
             return Ok(None);
@@ -83,6 +125,7 @@ impl<'a> Answers<'a> {
         let counts = json!({
             "prompts": prompts,
             "known": known,
+            "known_in": self.ablation.known_in,
             "edited_prompts": self.ablation.edited_prompts,
             "conditions": plan.len(),
             "edits": self.ablation.changed,
@@ -116,6 +159,14 @@ impl<'a> Answers<'a> {
     /// Prints what the model knows, the `heading`, and where the edit's values are from.
     pub fn print_heading(&self, heading: &str, edits: &Edits<'_>) {
         print_relations(&self.relations);
+        if let Some(known) = self.ablation.known_in {
+            outln!(
+                "known in the words that are measured: {}; in the other words, which decide: {}; in both: {}",
+                known.same,
+                known.rephrased,
+                known.both
+            );
+        }
         outln!("\n{heading}");
         edits.print_references(self.ablation.reference);
     }

@@ -16,7 +16,6 @@ use super::treatments::TreatmentArgs;
 use crate::experiment::{LayerWindow, SweepPlan, layer_windows};
 use crate::model::Config;
 use crate::report::heat_map_svg;
-use crate::tokens::tokenize;
 
 /// Ablate classes layer by layer, or window by window of layers, in one run
 ///
@@ -61,7 +60,7 @@ impl Sweep {
         let facts = self.facts.read()?;
         let mut command = LongCommand::open("sweep", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
-        let batch = command.batch(tokenize, &facts)?;
+        let batches = self.facts.batches(&command, &facts)?;
         let windows = self.windows(command.opened.config())?;
         command.describe(&self, Some(&facts), Vec::new())?;
 
@@ -70,7 +69,8 @@ impl Sweep {
         let mut plan = SweepPlan::new(whole, &windows);
         let matched_by = (&table, self.treatments.matching);
         let ablation = &mut plan.ablation;
-        let Some(answers) = Answers::ask(&command, (&facts, &batch), ablation, matched_by)? else {
+        let Some(answers) = Answers::ask(&command, (&facts, &batches), ablation, matched_by)?
+        else {
             return Ok(());
         };
         let title = self.title(answers.ablation.edited_prompts);

@@ -27,6 +27,8 @@ pub struct Ablation {
     known: BTreeSet<usize>,
     /// Of each prompt, see [`Sequence::cluster`](crate::tokens::Sequence::cluster).
     clusters: BTreeMap<usize, usize>,
+    /// How many facts are known in which words, where both were asked.
+    pub known_in: Option<KnownIn>,
     /// Prompts that the edits were run on.
     pub edited_prompts: usize,
     /// Values that the edits of all conditions changed.
@@ -51,14 +53,37 @@ pub fn ablate(
     batch: &TokenBatch,
     plan: &AblationPlan,
 ) -> Result<Ablation, ExperimentError> {
+    ablate_known_by(run, engine, (batch, None), plan)
+}
+
+/// The same, where the facts in other words, if they are given, tell what is known: who is chosen by the very prompt that
+/// the effect is measured on falls back by itself (regression to the mean). Both batches number the facts alike.
+///
+/// # Errors
+/// As [`ablate`].
+pub fn ablate_known_by(
+    run: &mut Run<'_>,
+    engine: &Engine<'_>,
+    (batch, rephrased): (&TokenBatch, Option<&TokenBatch>),
+    plan: &AblationPlan,
+) -> Result<Ablation, ExperimentError> {
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(batch, plan.len().min(2))?;
     let unedited = run_clean(run, engine, batch)?;
-    let known = unedited.known();
+    let rephrased = rephrased.map(|facts| run_clean(run, engine, facts));
+    let rephrased = rephrased.transpose()?;
+    let telling = rephrased.as_ref().unwrap_or(&unedited);
+    let known = telling.known();
     let edited_prompts = match plan.subset {
         PromptSubset::All => unedited.scores.keys().copied().collect(),
-        PromptSubset::Known => unedited.some_known()?,
+        PromptSubset::Known => telling.some_known()?,
     };
+    let known_in = rephrased.as_ref().map(|other| KnownIn {
+        same: unedited.known().len(),
+        rephrased: known.len(),
+        both: unedited.known().intersection(&other.known()).count(),
+    });
+    let clean_passes = unedited.passes + rephrased.map_or(0, |other| other.passes);
     let mut clean = unedited.scores;
     let edited = batch.subset(&edited_prompts)?;
     let resolved = resolve(engine, plan, (batch, &edited), run.progress())?;
@@ -83,15 +108,17 @@ pub fn ablate(
             .iter()
             .map(|s| (s.prompt, s.cluster))
             .collect(),
+        known_in,
         edited_prompts: edited_prompts.len(),
         changed: ran.changed(),
         reference: resolved.reference,
-        passes: unedited.passes + resolved.passes + ran.passes,
+        passes: clean_passes + resolved.passes + ran.passes,
     })
 }
 
 impl Ablation {
-    /// Prompts whose first target token is the clean model's top-1, ascending.
+    /// Prompts that count as known, ascending: the first target token is the clean model's top-1, after the prompt or after
+    /// its other words.
     pub fn known(&self) -> Vec<usize> {
         self.known.iter().copied().collect()
     }
@@ -227,8 +254,19 @@ pub struct KnownByRelation {
     pub relation: String,
     /// Its prompts.
     pub prompts: usize,
-    /// Those whose first target token is the clean model's top-1.
+    /// Those that count as known.
     pub known: usize,
+}
+
+/// How many facts have a first target token that is the clean model's top-1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct KnownIn {
+    /// After the prompt that the effect is measured on.
+    pub same: usize,
+    /// After the same fact in other words.
+    pub rephrased: usize,
+    /// After both.
+    pub both: usize,
 }
 
 /// The clean model on all prompts.
@@ -304,158 +342,4 @@ pub(super) fn run_scores(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::experiment::plan::Treatment;
-    use crate::hooks::{Mode, NeuronSet, SignCase, SignConvention};
-    use crate::tokens::Positions;
-
-    fn score(logprob: f64) -> Score {
-        Score {
-            target_logprob: logprob,
-            first_logprob: logprob,
-            first_rank: if logprob > -2.0 { 1 } else { 2 },
-            entropy_nats: 1.0,
-            kl_nats: 0.0,
-            top_token: 0,
-        }
-    }
-
-    /// Two known prompts and one unknown, a class and two draws.
-    fn example() -> (Ablation, AblationPlan) {
-        let treatment = Treatment {
-            class: "c".to_string(),
-            layers: None,
-            neurons: NeuronSet::empty(1),
-            baseline: vec![NeuronSet::empty(1); 2],
-            shortfall: vec![],
-            written: None,
-        };
-        let plan = AblationPlan {
-            treatments: vec![treatment],
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-            subset: PromptSubset::All,
-            seed: 0,
-        };
-        let arms = [
-            [-1.0, -1.5, -9.0],
-            [-2.0, -3.5, -9.5],
-            [-1.2, -1.7, -9.0],
-            [-1.4, -1.7, -9.0],
-        ];
-        let ablation = Ablation {
-            conditions: plan.conditions(&plan.mode),
-            scores: arms
-                .map(|arm| arm.map(score).into_iter().enumerate().collect())
-                .to_vec(),
-            known: BTreeSet::from([0, 1]),
-            clusters: (0..3).map(|prompt| (prompt, prompt)).collect(),
-            edited_prompts: 3,
-            changed: EditCount::default(),
-            reference: None,
-            passes: 1,
-        };
-        (ablation, plan)
-    }
-
-    #[test]
-    fn a_prompt_that_is_not_there_has_no_relation() {
-        let (ablation, _) = example();
-        let counted = ablation.known_by_relation(&[]);
-        assert_eq!(counted.len(), 1);
-        assert_eq!((counted[0].prompts, counted[0].known), (3, 2));
-    }
-
-    #[test]
-    fn means_and_differences_by_hand() {
-        let (ablation, plan) = example();
-        let effects = ablation
-            .effects(&plan, &[], &BootstrapSettings::default())
-            .unwrap();
-        assert_eq!(effects.len(), 2 * of_facts().count(), "known and all");
-        let close = |found: f64, expected: f64| {
-            assert!((found - expected).abs() < 1e-6, "{found} {expected}")
-        };
-        let known = &effects[0];
-        assert_eq!(
-            (known.metric, known.subset, known.prompts),
-            (Metric::TARGET_LOGPROB, PromptSubset::Known, 2)
-        );
-        close(known.means.clean, -1.25);
-        close(known.means.class, -2.75);
-        close(known.means.baseline.unwrap(), -1.5);
-        assert_eq!(known.draw_means.len(), 2);
-        close(known.draw_means[0], -1.45);
-        close(known.draw_means[1], -1.55);
-        close(known.difference_to_clean, -1.5);
-        close(known.estimate.difference_to_baseline.unwrap(), -1.25);
-        // Differences -1 and -2: standard error 1/2; t(0.975; 1) = 12.706205.
-        let ci = known.clean_ci.unwrap();
-        close(ci.low, -1.5 - 6.353_102_368);
-        close(ci.high, -1.5 + 6.353_102_368);
-        // class means 2 top-1 answers lost of 2; the draws lose none
-        let top1 = effects
-            .iter()
-            .find(|e| e.metric == Metric::TOP1 && e.subset == PromptSubset::Known)
-            .unwrap();
-        assert_eq!(top1.answers_lost(), (2.0, Some(0.0)));
-        let all = effects
-            .iter()
-            .find(|e| e.subset == PromptSubset::All)
-            .unwrap();
-        close(all.means.class, -5.0);
-        close(
-            all.estimate.difference_to_baseline.unwrap(),
-            (-1.25 * 2.0 - 0.5) / 3.0,
-        );
-    }
-
-    #[test]
-    fn holm_runs_over_the_primary_tests_alone() {
-        let (ablation, plan) = example();
-        let effects = ablation
-            .effects(&plan, &[], &BootstrapSettings::default())
-            .unwrap();
-        let (primary, described) = effects.split_first().unwrap();
-        // Farther out than both draws: 1 of 3; one class, so one test.
-        let third = Some(1.0 / 3.0);
-        assert_eq!(primary.estimate.permutation_p, third);
-        assert_eq!(primary.estimate.p_adjusted, third);
-        assert!(described.iter().all(|e| e.estimate.p_adjusted.is_none()));
-        assert!(described.iter().any(|e| e.estimate.permutation_p.is_some()));
-    }
-
-    #[test]
-    fn relations_are_clusters_and_told_apart() {
-        let (mut ablation, plan) = example();
-        ablation.known.insert(2);
-        ablation.clusters = BTreeMap::from([(0, 0), (1, 1), (2, 0)]);
-        let prompt = |relation: &str| Prompt {
-            relation: Some(relation.to_string()),
-            ..Prompt::new("", "a", "a", "x").unwrap()
-        };
-        let prompts = ["capital", "river", "capital"].map(prompt);
-        let effects = ablation.effects(&plan, &prompts, &BootstrapSettings::default());
-        let effect = &effects.unwrap()[0];
-        assert_eq!((effect.prompts, effect.clusters), (3, 2));
-        let close = |found: f64, expected: f64| {
-            assert!((found - expected).abs() < 1e-12, "{found} {expected}")
-        };
-        // Capitals lose 1.0 and 0.5, the river 2.0; the draws .3 and 0, and .2.
-        let [capital, river] = &effect.by_relation[..] else {
-            panic!("two relations")
-        };
-        assert_eq!((capital.relation.as_str(), capital.prompts), ("capital", 2));
-        close(capital.differences.difference_to_clean, -0.75);
-        close(capital.differences.difference_to_baseline.unwrap(), -0.6);
-        assert_eq!((river.relation.as_str(), river.prompts), ("river", 1));
-        close(river.differences.difference_to_baseline.unwrap(), -1.8);
-        let alike = effect.clusters_alike.unwrap();
-        close(alike.difference_to_clean, (-0.75 - 2.0) / 2.0);
-        close(alike.difference_to_baseline.unwrap(), (-0.6 - 1.8) / 2.0);
-        close(effect.difference_to_clean, -3.5 / 3.0);
-    }
-}
+mod tests;

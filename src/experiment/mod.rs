@@ -29,7 +29,7 @@ mod text;
 pub mod verify;
 mod window;
 
-pub use ablate::{Ablation, KnownByRelation, ablate};
+pub use ablate::{Ablation, KnownByRelation, KnownIn, ablate, ablate_known_by};
 pub use contribution::{Contributions, OF_MEDIAN, OF_OWN};
 pub use effects::{ArmMeans, Effect, Estimate};
 pub use error::ExperimentError;

@@ -61,7 +61,8 @@ pub struct Outcome<'a> {
     pub prompt: usize,
     /// The condition.
     pub condition: &'a ConditionRow,
-    /// Whether the clean model's top-1 is the first target token.
+    /// Whether the prompt counts as known: the clean model's top-1 is the first target token, after it or after its other
+    /// words.
     pub known: bool,
     /// The numbers.
     pub score: Score,

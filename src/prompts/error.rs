@@ -103,6 +103,19 @@ pub enum PromptError {
         /// The subjects, in the order of their first prompts.
         missing: Vec<String>,
     },
+    /// Facts without other words.
+    #[error(
+        "{missing} of the {prompts} facts of {name} have no field `rephrased` (the same fact in other words), which \
+         --known-by rephrased asks; add it, or drop the option"
+    )]
+    NotRephrased {
+        /// The prompts' file.
+        name: String,
+        /// How many lack it.
+        missing: usize,
+        /// How many there are.
+        prompts: usize,
+    },
     /// Not one prompt is left.
     #[error(
         "no prompt of {prompts} has a subject of {subjects} (names must agree letter for letter); give other --prompts, or \

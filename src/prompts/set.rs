@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::{FileKind, PromptError};
-use super::place::Found;
+use super::place::{Found, SubjectPlace};
 use super::prompt::Prompt;
 use super::record;
 use super::records::{Checked, records};
@@ -63,6 +63,34 @@ impl PromptSet {
             prompts: checked.finish(name)?,
             sha256: sha256_hex(text.as_bytes()),
         })
+    }
+
+    /// The same facts in the same order, in other words.
+    ///
+    /// # Errors
+    /// [`PromptError::NotRephrased`] where some have none.
+    pub fn rephrased(&self) -> Result<Self, PromptError> {
+        let other = |prompt: &Prompt| {
+            let words = prompt.rephrased.clone()?;
+            Some(Prompt {
+                place: SubjectPlace::find(&words, &prompt.subject)?,
+                prompt: words,
+                rephrased: None,
+                ..prompt.clone()
+            })
+        };
+        let prompts: Vec<Prompt> = self.prompts.iter().filter_map(other).collect();
+        match self.prompts.len() - prompts.len() {
+            0 => Ok(Self {
+                prompts,
+                ..self.clone()
+            }),
+            missing => Err(PromptError::NotRephrased {
+                name: self.name.clone(),
+                missing,
+                prompts: self.prompts.len(),
+            }),
+        }
     }
 
     /// What is not sure about the subjects' places, in sentences for a person: one for each kind of doubt, with the first

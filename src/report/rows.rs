@@ -67,7 +67,8 @@ macro_rules! outcome_rows {
             pub first_logprob: f64,
             /// Rank of the first target token, 1 is best.
             pub first_rank: u32,
-            /// Whether the clean model's top token is the first target token.
+            /// Whether the fact counts as known: the clean model's top token is the first target token, after this prompt or, with
+            /// `--known-by rephrased`, after its other words.
             pub known: bool,
             /// Entropy of the next-token distribution at the last prompt token, nats.
             pub entropy: f64,

@@ -1,7 +1,9 @@
 //! The experiment on real facts: what is known, and that an outcome is what the logits say.
 
 use gatelens::engine::Engine;
-use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Run, Treatment, ablate};
+use gatelens::experiment::{
+    AblationPlan, Arm, PromptSubset, Run, Treatment, ablate, ablate_known_by,
+};
 use gatelens::hooks::{Mode, Neuron, NeuronSet, SignCase, SignConvention};
 use gatelens::hub::gguf::GgufFile;
 use gatelens::io_class::MatchedDraws;
@@ -147,5 +149,62 @@ fn an_outcome_is_what_the_logits_say() {
     {
         assert_eq!(outcome.score.kl_nats, 0.0);
         assert_eq!(outcome.known, outcome.score.first_rank == 1);
+    }
+}
+
+/// With other words that tell what is known, the prompts of the effect are those, and the numbers are of the prompt itself.
+#[test]
+fn other_words_tell_what_is_known_and_are_not_measured() {
+    let model = model("smollm2-135m");
+    let facts = PromptSet::bundled().unwrap();
+    let words = tokenizer("smollm2-135m");
+    let few: Vec<usize> = (0..facts.prompts.len()).step_by(7).collect();
+    let [asked, other] = [facts.clone(), facts.rephrased().unwrap()].map(|set| {
+        let all = tokenize(&set, &words, BosPolicy::Auto).unwrap();
+        all.subset(&few).unwrap()
+    });
+    let engine = Engine::new(&model);
+    let known_by_hand = |batch: &TokenBatch| -> std::collections::BTreeSet<usize> {
+        let rows: Vec<usize> = (0..few.len()).map(|i| batch.last_row(i)).collect();
+        let mut logprobs = LogProbs::new(rows);
+        let clean = [gatelens::hooks::Condition::Clean];
+        engine
+            .run(batch, &clean, &mut [], Some(&mut logprobs), &())
+            .unwrap();
+        let knows = |&i: &usize| {
+            let row = logprobs.at(0, batch.last_row(i));
+            let target = row[batch.sequences()[i].target[0] as usize];
+            row.iter().all(|logprob| *logprob <= target)
+        };
+        let known = (0..few.len()).filter(knows);
+        known.map(|i| batch.sequences()[i].prompt).collect()
+    };
+    let [same, rephrased] = [&asked, &other].map(known_by_hand);
+    let both = same.intersection(&rephrased).count();
+    println!(
+        "known: {}, rephrased {}, both {both}",
+        same.len(),
+        rephrased.len()
+    );
+    assert!(both > 5 && both < same.len() && both < rephrased.len());
+
+    let plan = plan(&model, PromptSubset::Known);
+    let run = |other| ablate_known_by(&mut Run::new(&()), &engine, (&asked, other), &plan).unwrap();
+    let (plain, found) = (run(None), run(Some(&other)));
+    assert!(plain.known_in.is_none());
+    let counts = found.known_in.unwrap();
+    let expected = (same.len(), rephrased.len(), both);
+    assert_eq!((counts.same, counts.rephrased, counts.both), expected);
+    assert!(found.known().into_iter().eq(rephrased.iter().copied()));
+    assert_eq!(found.edited_prompts, rephrased.len());
+    for outcome in found.outcomes() {
+        assert_eq!(outcome.known, rephrased.contains(&outcome.prompt));
+        let of_both = plain
+            .outcomes()
+            .find(|o| o.prompt == outcome.prompt && o.condition == outcome.condition);
+        if let Some(of_both) = of_both {
+            let [a, b] = [of_both, outcome].map(|o| o.score.target_logprob);
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
     }
 }

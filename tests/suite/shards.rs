@@ -129,29 +129,94 @@ pub fn result(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn check(command: &[&str]) {
     let dir = TempDir::new().unwrap();
-    let arguments = arguments(&dir, command);
+    check_arguments(&dir, &arguments(&dir, command));
+}
+
+/// Runs it whole and in shards; the folder of the whole run.
+fn check_arguments(dir: &TempDir, arguments: &[String]) -> std::path::PathBuf {
     let folder = |name: &str| dir.path().join(name);
     let whole = folder("whole");
-    run(&with(&arguments, &["--out", whole.to_str().unwrap()]));
+    run(&with(arguments, &["--out", whole.to_str().unwrap()]));
     for count in [1, 3, 7] {
         let shared = folder(&format!("of-{count}"));
         let shared = shared.to_str().unwrap();
         for index in 0..count {
             let shard = format!("{index}/{count}");
-            run(&with(&arguments, &["--out", shared, "--shard", &shard]));
+            run(&with(arguments, &["--out", shared, "--shard", &shard]));
         }
         run(&with(&[], &["merge", shared]));
         assert_eq!(
             result(Path::new(shared)),
             result(&whole),
-            "{command:?}, {count} shards"
+            "{arguments:?}, {count} shards"
         );
     }
+    whole
 }
 
 #[test]
 fn an_ablation_in_shards_is_the_whole_one() {
     check(&["ablate"]);
+}
+
+/// The other words of each fact are such that the model knows it; what is measured is another prompt.
+#[test]
+fn facts_known_by_their_other_words_in_shards_are_the_whole_ones() {
+    let dir = TempDir::new().unwrap();
+    let known = fs::read_to_string(known_facts(&dir)).unwrap();
+    let swapped = |line: &str| {
+        let mut fact: serde_json::Value = serde_json::from_str(line).unwrap();
+        let answers = fact["prompt"]
+            .as_str()?
+            .contains(fact["target"].as_str()?.trim());
+        if answers {
+            return None;
+        }
+        fact["rephrased"] = fact["prompt"].take();
+        fact["prompt"] = format!("A word for {}", fact["subject"].as_str().unwrap()).into();
+        Some(format!("{fact}\n"))
+    };
+    let facts: Vec<String> = known.lines().filter_map(swapped).collect();
+    let path = file(&dir, "swapped.jsonl", &facts.concat());
+    let arguments = arguments(&dir, &["ablate"]);
+    let replaced = arguments.iter().map(|word| match word.as_str() {
+        "all" => "known".to_string(),
+        word if word.ends_with("facts.jsonl") => path.clone(),
+        word => word.to_string(),
+    });
+    let replaced: Vec<String> = replaced.collect();
+    let asked = with(&replaced, &["--known-by", "rephrased"]);
+    let whole = check_arguments(&dir, &asked);
+    let counts = json(&whole.join("run.json"))["counts"].take();
+    let count = |key: &str| counts["known_in"][key].as_u64().unwrap();
+    assert!(
+        count("rephrased") > 3 && count("same") < count("rephrased"),
+        "{counts}"
+    );
+    assert!(count("both") <= count("same"));
+    assert_eq!(counts["known"], counts["known_in"]["rephrased"]);
+    assert_eq!(counts["edited_prompts"], counts["known"]);
+    let (_, rows) = columns(&whole.join("outcomes.parquet"));
+    let known = rows.column_by_name("known").unwrap().as_boolean().clone();
+    let ranks = rows.column_by_name("first_rank").unwrap().clone();
+    let ranks = ranks.as_primitive::<arrow_array::types::UInt32Type>();
+    let told = (0..rows.num_rows()).filter(|&row| known.value(row));
+    assert!(
+        told.map(|row| ranks.value(row)).any(|rank| rank > 1),
+        "measured on the prompt"
+    );
+
+    let lacking = facts[0].replace("rephrased", "other") + &facts[1..].concat();
+    let path = file(&dir, "lacking.jsonl", &lacking);
+    let lacking = with(&asked, &["--prompts", &path]);
+    let first = lacking.iter().position(|word| word == "--prompts").unwrap();
+    let lacking = [&lacking[..first], &lacking[first + 2..]].concat();
+    let error = refused(&lacking);
+    let expected = format!("1 of the {} facts of", facts.len());
+    assert!(
+        error.contains(&expected) && error.contains("--known-by"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -8,7 +8,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::ExperimentError;
+use super::super::LayerWindow;
 use super::super::ablate::ablate;
+use super::super::attributes::{AttributeInput, RateSettings, Share, attributes, default_layers};
 use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::super::outcome::{Arm, PromptSubset};
@@ -57,19 +59,31 @@ pub(super) struct Rankings {
     pub recall: Option<Ranking>,
     pub entropy: Option<Ranking>,
     pub signs: Option<Ranking>,
+    pub attributes: Option<Ranking>,
+}
+
+/// What ranks are on; absent where nothing is known, or nothing asked for.
+#[derive(Default)]
+pub(super) struct Few {
+    /// Known facts.
+    pub facts: Option<TokenBatch>,
+    /// Prompts up to their subjects, of known facts.
+    pub subjects: Option<TokenBatch>,
 }
 
 impl Rankings {
-    /// Nothing is measured yet; where nothing is known there is no recall.
-    pub fn new(runs: &ClaimRuns<'_>, facts: Option<&TokenBatch>) -> Self {
+    /// Nothing is measured yet.
+    pub fn new(runs: &ClaimRuns<'_>, few: &Few) -> Self {
         let ranking = |need: Need, class: Class, tested: usize| {
             let is_asked = runs.has(need);
             let treatment = runs.sets.for_rank(runs.sets.primary(class)?)?;
             is_asked.then(|| Ranking::new(treatment, tested, runs.settings.all_draws))
         };
         let recall = ranking(Need::Recall, Class::ConditionalEnrichment, 1);
+        let attributes = ranking(Need::Attributes, Class::ConditionalEnrichment, 1);
         Self {
-            recall: recall.filter(|_| facts.is_some()),
+            recall: recall.filter(|_| few.facts.is_some()),
+            attributes: attributes.filter(|_| few.subjects.is_some()),
             entropy: ranking(Need::Text(Class::Depletion), Class::Depletion, 1),
             signs: ranking(Need::SignCases, Class::Depletion, 2),
         }
@@ -83,7 +97,7 @@ impl Rankings {
         &mut self,
         runs: &ClaimRuns<'_>,
         run: &mut Run<'_>,
-        facts: Option<&TokenBatch>,
+        few: &Few,
     ) -> Result<bool, ExperimentError> {
         let open = |ranking: &&mut Ranking| !ranking.is_decided();
         let (mut any, mut elsewhere) = (false, None);
@@ -95,7 +109,7 @@ impl Rankings {
             }
             Ok::<(), ExperimentError>(())
         };
-        if let (Some(ranking), Some(facts)) = (self.recall.as_mut().filter(open), facts) {
+        if let (Some(ranking), Some(facts)) = (self.recall.as_mut().filter(open), &few.facts) {
             note(ranking.go_on(|batch| runs.recall_numbers(run, facts, batch)))?;
         }
         if let Some(ranking) = self.entropy.as_mut().filter(open) {
@@ -103,6 +117,10 @@ impl Rankings {
         }
         if let Some(ranking) = self.signs.as_mut().filter(open) {
             note(ranking.go_on(|batch| runs.sign_numbers(run, batch)))?;
+        }
+        let attributes = self.attributes.as_mut().filter(open);
+        if let (Some(ranking), Some(subjects)) = (attributes, &few.subjects) {
+            note(ranking.go_on(|batch| runs.attribute_numbers(run, subjects, batch)))?;
         }
         elsewhere.map_or(Ok(any), Err)
     }
@@ -237,6 +255,34 @@ impl ClaimRuns<'_> {
         let sink: TokenSink<'_> = &mut |_| Ok(());
         let text = ablate_text(run, self.engine, self.few_documents(), &plan, sink)?;
         Ok(vec![changes(&text.arms(0, Metric::TOKEN_ENTROPY))])
+    }
+
+    /// Attribute rate with the subjects' own texts minus that with other subjects', edited minus clean.
+    fn attribute_numbers(
+        &self,
+        run: &mut Run<'_>,
+        few: &TokenBatch,
+        batch: &Treatment,
+    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
+        let Some(subjects) = &self.input.subjects else {
+            return Ok(Vec::new());
+        };
+        let input = AttributeInput {
+            batch: few,
+            ..*subjects
+        };
+        let plan = AblationPlan {
+            subset: PromptSubset::All, // they are known
+            ..self.plan(vec![batch.clone()], Mode::Zero)
+        };
+        let rates = attributes(run, self.engine, &input, &plan, RateSettings::published())?;
+        let layers = default_layers(self.input.table.layers.len());
+        let layers = LayerWindow {
+            first: layers.start,
+            last: layers.end - 1,
+        };
+        let excess = rates.arms((0, 0), layers, Share::excess).arms;
+        Ok(vec![changes(&excess)])
     }
 
     /// The numbers of [`OfSigns`].

@@ -8,7 +8,7 @@ use super::super::record::Activity;
 use super::super::run::Run;
 use super::input::{VerifyInput, VerifySettings};
 use super::needs::{ClaimRuns, Need, Recall, SignCaseArms, Text};
-use super::rankings::{Rankings, spread_over_relations};
+use super::rankings::{Few, Rankings, spread_over_relations};
 use super::sets::{Group, Sets};
 use crate::hooks::Mode;
 use crate::io_class::Class;
@@ -59,19 +59,15 @@ pub(super) fn gather<'a>(
     let sign_cases = run.unless_elsewhere(sign_cases)?.unwrap_or_default();
     let mean = runs.mean(run);
     let mean = run.unless_elsewhere(mean)?.flatten();
-    let seed = runs.settings.bootstrap.seed;
-    let few = known
-        .as_ref()
-        .map(|known| spread_over_relations(known, seed));
-    let few = few.transpose()?;
-    let mut rankings = Rankings::new(runs, few.as_ref());
+    let few = few(runs, run, known.as_ref())?;
+    let mut rankings = Rankings::new(runs, &few);
     // Shards share the first batches; every later one depends on these.
-    let first = rankings.go_on(runs, run, few.as_ref());
+    let first = rankings.go_on(runs, run, &few);
     run.unless_elsewhere(first)?;
     let attributes = runs.attributes(run);
     let attributes = run.unless_elsewhere(attributes)?.flatten();
     run.all_here()?;
-    while rankings.go_on(runs, run, few.as_ref())? {}
+    while rankings.go_on(runs, run, &few)? {}
     Ok(Results {
         input: runs.input,
         settings: runs.settings,
@@ -102,4 +98,31 @@ fn known(runs: &ClaimRuns<'_>, run: &mut Run<'_>) -> Result<Option<TokenBatch>, 
         return Ok(None);
     }
     Ok(Some(facts.subset(&known)?))
+}
+
+/// What ranks are on.
+fn few(
+    runs: &ClaimRuns<'_>,
+    run: &mut Run<'_>,
+    known: Option<&TokenBatch>,
+) -> Result<Few, ExperimentError> {
+    let seed = runs.settings.bootstrap.seed;
+    let facts = known.map(|known| spread_over_relations(known, seed));
+    let subjects = runs.input.subjects.as_ref();
+    let subjects = match subjects.filter(|_| runs.has(Need::Attributes)) {
+        None => None,
+        Some(subjects) => {
+            let known = run_clean(run, runs.engine, subjects.facts)?.known();
+            let known: Vec<usize> = known.into_iter().collect();
+            let asked = (!known.is_empty()).then(|| subjects.batch.subset(&known));
+            let asked = asked.transpose()?;
+            asked
+                .map(|asked| spread_over_relations(&asked, seed))
+                .transpose()?
+        }
+    };
+    Ok(Few {
+        facts: facts.transpose()?,
+        subjects,
+    })
 }

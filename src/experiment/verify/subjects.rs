@@ -4,11 +4,10 @@ use super::super::ExperimentError;
 use super::super::LayerWindow;
 use super::super::attributes::{Share, default_layers, is_there};
 use super::against::{DRAWS, against_draws, no_class, of, shortfall_in_words};
-use super::finding::Direction;
-use super::finding::Finding;
+use super::finding::{Direction, Finding, Room};
 use super::results::Results;
-use super::sets::ENRICHMENT;
-use super::sets::Member;
+use super::sets::{ENRICHMENT, Member};
+use crate::io_class::Class;
 
 /// The attribute rate without each class, as published (the top 50 tokens, then the filter; known facts), minus that with
 /// other subjects' texts: what any text shares with the residual says nothing of the subject.
@@ -29,17 +28,17 @@ pub(super) fn enrichment_attributes(
     if results.input.subjects.is_none() {
         let why = "no prompt's subject has a text about it".to_string();
         let name = ENRICHMENT.map(|class| class.to_string()).join(", ");
-        return Ok(vec![Finding::missing(
-            &quantity(&name),
-            direction,
-            DRAWS,
-            why,
-        )]);
+        let missing = Finding::missing(&quantity(&name), direction, DRAWS, why);
+        return Ok(vec![missing.primary()]);
     }
     let mut findings = Vec::new();
     for class in ENRICHMENT {
         if results.sets.get(class).is_none() {
-            findings.push(no_class(class, &quantity(class.as_str()), direction));
+            let missing = no_class(class, &quantity(class.as_str()), direction);
+            findings.push(Finding {
+                is_primary: class == Class::ConditionalEnrichment,
+                ..missing
+            });
         }
         for member in results.sets.members(&[class]) {
             findings.extend(tested(results, member, layers, &quantity)?);
@@ -57,7 +56,11 @@ fn tested(
     let Some(treatment) = results.sets.treatment(member) else {
         return Ok(None);
     };
-    let missing = |why| Finding::missing(&quantity(&treatment.class), Direction::Lower, DRAWS, why);
+    let is_primary = results.sets.primary(Class::ConditionalEnrichment) == Some(member);
+    let missing = |why| Finding {
+        is_primary,
+        ..Finding::missing(&quantity(&treatment.class), Direction::Lower, DRAWS, why)
+    };
     let Some((group, rates)) = &results.attributes else {
         let why = "the model knows none of the facts whose subjects have a text";
         return Ok(Some(missing(why.to_string())));
@@ -94,5 +97,18 @@ fn tested(
         beyond.left_out,
         shortfall_in_words(treatment)
     ));
-    against_draws(arms, finding, &results.settings.bootstrap).map(Some)
+    let finding = against_draws(arms, finding, &results.settings.bootstrap)?;
+    let ranking = results.rankings.attributes.as_ref();
+    let ranked = ranking.and_then(|ranking| ranking.number(0));
+    Ok(Some(match ranked.filter(|_| is_primary) {
+        Some(ranked) => Finding {
+            room: Room {
+                largest: Some(-clean),
+                ..finding.room.clone()
+            },
+            ..finding
+        }
+        .ranked(&ranked),
+        None => finding,
+    }))
 }
