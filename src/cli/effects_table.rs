@@ -85,7 +85,8 @@ pub fn print_contributions(plan: &AblationPlan) {
     let ratios: Vec<String> = plan.treatments.iter().filter_map(ratio).collect();
     if !ratios.is_empty() {
         outln!(
-            "\ncontribution of the class (sum of mean |post|·‖w_out‖, first position left out) over the mean of its draws:\n  {}",
+            "\ncontribution of the class (sum of mean |post|·‖w_out‖, first position left out) over the mean of its \
+             draws:\n  {}",
             ratios.join(", ")
         );
     }
@@ -99,8 +100,8 @@ pub fn print_first_positions(plan: &AblationPlan) {
         return;
     }
     outln!(
-        "\nfirst-position neurons (there over {OF_MEDIAN} times the contribution of the layer's median neuron, and over \
-         {OF_OWN} times their own elsewhere):"
+        "\nfirst-position neurons (there over {OF_MEDIAN} times the contribution of the layer's median neuron, and \
+         over {OF_OWN} times their own elsewhere):"
     );
     let draws = plan.treatments.iter().map(|t| t.baseline.len()).max();
     for of_class in found.chunk_by(|a, b| a.0 == b.0) {

@@ -47,8 +47,8 @@ rest: p before that, the permutation p, the spread of the draws.
 
 Roles of tokens (the first that holds): first (of the prompt or window, and not of the subject), last (of the prompt), \
 subject-last, subject, other. Texts have first and other. Models park attention at the first token, which is like no \
-other: whether a token is that stands by itself, in the column `first`, and subjects that begin a prompt have figures of \
-their own.
+other: whether a token is that stands by itself, in the column `first`, and subjects that begin a prompt have \
+figures of their own.
 
 Every number takes in every recorded token. Only the lists of top_tokens.parquet name an event once: a token \
 whose whole context, itself and all before it, was recorded before has the same activations again and is left \

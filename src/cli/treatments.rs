@@ -72,9 +72,10 @@ impl TreatmentArgs {
         Ok(edits)
     }
 
-    /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`, and the table that they were
-    /// drawn from. Says what makes a baseline weaker than it should be. What sets that are matched by contribution hold is
-    /// known after a pass ([`AblationPlan::weigh`]); how large they are, and that there are any, does not depend on it.
+    /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`, and the table that they
+    /// were drawn from. Says what makes a baseline weaker than it should be. What sets that are matched by
+    /// contribution hold is known after a pass ([`AblationPlan::weigh`]); how large they are, and that there are any,
+    /// does not depend on it.
     pub fn plan(
         &self,
         command: &LongCommand<'_>,
@@ -134,7 +135,8 @@ pub fn contributions_json(plan: &AblationPlan) -> Value {
     json!(over.map(|over| merged(over, json!({"first_position": held}))))
 }
 
-/// The first-position neurons that classes or their draws hold, each once a class: windows of a sweep have the same draws.
+/// The first-position neurons that classes or their draws hold, each once a class: windows of a sweep have the same
+/// draws.
 pub fn first_positions(plan: &AblationPlan) -> Vec<(&str, FirstPosition)> {
     let mut all: Vec<(&str, FirstPosition)> = Vec::new();
     for treatment in &plan.treatments {

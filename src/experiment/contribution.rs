@@ -1,9 +1,9 @@
 //! How much neurons write: |post|·‖w_out‖, the length of what a neuron adds to the residual where `post` is its value.
 //!
-//! A class and random neurons of its layers may differ in that by a factor, and one that writes more costs more, whatever
-//! else it does. So a plan can have draws that write as much, and every plan says how much more its classes write. At the
-//! first position a few neurons write more than all others together, and the first position is no place of the text: it is
-//! counted by itself.
+//! A class and random neurons of its layers may differ in that by a factor, and one that writes more costs more,
+//! whatever else it does. So a plan can have draws that write as much, and every plan says how much more its classes
+//! write. At the first position a few neurons write more than all others together, and the first position is no place
+//! of the text: it is counted by itself.
 
 use rayon::prelude::*;
 
@@ -26,8 +26,8 @@ pub const OF_MEDIAN: f64 = 1000.0;
 /// How many times its own mean elsewhere.
 pub const OF_OWN: f64 = 100.0;
 
-/// Sums |post| of some neurons over weighted rows of a batch, clean, in the rows' order: passes that follow each other give
-/// the sums of one.
+/// Sums |post| of some neurons over weighted rows of a batch, clean, in the rows' order: passes that follow each other
+/// give the sums of one.
 pub(super) struct PostSums<'a> {
     neurons: &'a NeuronSet,
     /// Rows of the batch with their weights.
@@ -85,8 +85,8 @@ pub struct Contributions {
 }
 
 impl Contributions {
-    /// Measures them in a clean pass of its own; ‖w_out‖ is that of `table`. Sums are in f64 and go token by token, so that
-    /// the split into passes does not change them.
+    /// Measures them in a clean pass of its own; ‖w_out‖ is that of `table`. Sums are in f64 and go token by token, so
+    /// that the split into passes does not change them.
     ///
     /// # Errors
     /// Those of the engine.
@@ -125,9 +125,9 @@ impl Contributions {
         })
     }
 
-    /// The neurons that write, at the first position, more than [`OF_MEDIAN`] times what the layer's median neuron does there
-    /// and more than [`OF_OWN`] times what they themselves do elsewhere: 4 of SmolLM2-135M's 46,080 and 8 of the 116,736 of
-    /// Qwen2.5-Coder-0.5B, on the bundled facts. None where no token is elsewhere.
+    /// The neurons that write, at the first position, more than [`OF_MEDIAN`] times what the layer's median neuron
+    /// does there and more than [`OF_OWN`] times what they themselves do elsewhere: 4 of SmolLM2-135M's 46,080 and 8
+    /// of the 116,736 of Qwen2.5-Coder-0.5B, on the bundled facts. None where no token is elsewhere.
     pub fn first_position(&self) -> Vec<Neuron> {
         let mut found = Vec::new();
         for layer in 0.. {
@@ -187,11 +187,12 @@ fn mean_contributions(sums: Vec<Vec<f64>>, tokens: usize, table: &NeuronTable) -
 
 impl AblationPlan {
     /// Measures what all neurons write on `batch`, clean, and notes it of each treatment. Where draws are matched by
-    /// contribution, those that the plan has are placeholders until now, and are drawn again: as many, by the plan's seed.
-    /// A shard whose draws do not depend on it has no need of it and leaves it out.
+    /// contribution, those that the plan has are placeholders until now, and are drawn again: as many, by the plan's
+    /// seed. A shard whose draws do not depend on it has no need of it and leaves it out.
     ///
     /// # Errors
-    /// Those of the engine; [`ExperimentError::NoTokens`] where there is nothing to match by; those of [`matched_draws`].
+    /// Those of the engine; [`ExperimentError::NoTokens`] where there is nothing to match by; those of
+    /// [`matched_draws`].
     pub fn weigh(
         &mut self,
         (run, engine): (&Run<'_>, &Engine<'_>),

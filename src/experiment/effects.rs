@@ -100,8 +100,8 @@ pub struct Effect {
     pub baseline_neurons: usize,
     /// Baseline draws.
     pub draws: usize,
-    /// What the class's neurons write together (mean |post|·‖w_out‖ of the clean model, first positions left out) over the
-    /// mean of the draws; absent where that was not measured.
+    /// What the class's neurons write together (mean |post|·‖w_out‖ of the clean model, first positions left out) over
+    /// the mean of the draws; absent where that was not measured.
     #[serde(default)]
     pub contribution_ratio: Option<f64>,
     /// Means per arm.

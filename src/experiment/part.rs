@@ -32,8 +32,8 @@ pub struct StagePlan {
     pub sharing: Sharing,
     /// In order.
     pub passes: Vec<PlannedPass>,
-    /// sha256 of the neurons that the conditions edit: which ones are drawn may depend on a clean pass, and another machine
-    /// must have drawn the same.
+    /// sha256 of the neurons that the conditions edit: which ones are drawn may depend on a clean pass, and another
+    /// machine must have drawn the same.
     #[serde(default)]
     pub neurons: Option<String>,
 }

@@ -40,8 +40,8 @@ pub struct Written {
 }
 
 /// A neuron that writes next to nothing but at the first position, and there more than a thousand others
-/// ([`Contributions::first_position`](super::Contributions::first_position)): an edit of it at that position may decide an
-/// effect by itself.
+/// ([`Contributions::first_position`](super::Contributions::first_position)): an edit of it at that position may
+/// decide an effect by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstPosition {
     /// Which.

@@ -116,7 +116,7 @@ impl Shards {
             {
                 let why = format!(
                     "its passes are cut in another way than those of {}, since less or more memory was free (give all \
-                     shards the same --max-memory), or they edit other neurons (run all shards on the same kind of machine)",
+                     shards the same --max-memory), or they edit other neurons (run all shards on one kind of machine)",
                     name(first)
                 );
                 return Err(refused(&other.path, &why));

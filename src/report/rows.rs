@@ -236,8 +236,8 @@ pub struct DrawsRow {
     pub neuron: u32,
 }
 
-/// `draws.parquet`, its name and its bytes: the random sets of all treatments, by class, draw and layer; nothing where there
-/// are none. What a sweep's windows have in common stands there once.
+/// `draws.parquet`, its name and its bytes: the random sets of all treatments, by class, draw and layer; nothing where
+/// there are none. What a sweep's windows have in common stands there once.
 ///
 /// # Errors
 /// Those of [`TableWriter`].

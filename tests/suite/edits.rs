@@ -230,7 +230,8 @@ fn every_mode_keeps_to_its_positions() {
     let traces = clean_traces(&two_layer);
     let subject = |prompt: usize, at: At| prompts()[prompt].subject.contains(&at.position);
     let not_first = |_: usize, at: At| at.position > 0;
-    let cases: [(Positions, u64, &dyn Fn(usize, At) -> bool); 2] = [
+    type Chosen<'a> = &'a dyn Fn(usize, At) -> bool;
+    let cases: [(Positions, u64, Chosen<'_>); 2] = [
         (Positions::Subject, 3, &subject),
         (Positions::NotFirst, 9, &not_first),
     ];

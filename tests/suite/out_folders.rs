@@ -245,7 +245,7 @@ fn a_mount_point_is_filled_and_a_full_disk_loses_no_estimate() {
     let output = unshared(&format!("{} && {command}{show}", mount("64m")));
     let stdout = text(&output.stdout);
     assert!(
-        stdout.ends_with("code 0\neffects.json\noutcomes.parquet\nrun.json\n"),
+        stdout.ends_with("code 0\ndraws.parquet\neffects.json\noutcomes.parquet\nrun.json\n"),
         "{stdout}"
     );
     for size in ["64k", "256k", "768k"] {

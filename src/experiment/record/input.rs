@@ -13,8 +13,8 @@ use super::repeats::repeated;
 use crate::prompts::{Document, Documents, PromptSet};
 use crate::tokens::{Positions, Sequence, TokenBatch, TokenError, Window};
 
-/// What a token is to its sequence. Where several hold, the first of this order counts. Whether it is the sequence's first
-/// token is another matter: a subject may begin there.
+/// What a token is to its sequence. Where several hold, the first of this order counts. Whether it is the sequence's
+/// first token is another matter: a subject may begin there.
 #[derive(
     Clone,
     Copy,
@@ -32,8 +32,8 @@ use crate::tokens::{Positions, Sequence, TokenBatch, TokenError, Window};
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Role {
-    /// The first token, where that is not of the subject: BOS, or the first of the text. Models park attention there, so it is
-    /// like no other.
+    /// The first token, where that is not of the subject: BOS, or the first of the text. Models park attention there,
+    /// so it is like no other.
     First,
     /// The last token of a prompt, which the answer follows.
     Last,

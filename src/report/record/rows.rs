@@ -19,7 +19,8 @@ pub struct TokensRow {
     pub char_start: Option<u32>,
     /// The character behind its end; null likewise.
     pub char_end: Option<u32>,
-    /// The first that holds: first (of the prompt or window, and not of the subject), last (of the prompt), subject-last, subject, other.
+    /// The first that holds: first (of the prompt or window, and not of the subject), last (of the prompt),
+    /// subject-last, subject, other.
     pub role: Role,
     /// The window of a text that is longer than the context, from 0.
     pub window: u32,
