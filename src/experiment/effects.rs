@@ -209,6 +209,9 @@ impl Arms {
 
     /// The differences cluster by cluster; `relations` are their names.
     pub fn by_relation(&self, relations: Vec<String>) -> Vec<RelationEffect> {
+        if relations.len() != self.clusters.count() {
+            return Vec::new(); // all of one relation
+        }
         let (to_clean, to_draws) = self.differences();
         let to_clean = self.clusters.means(&to_clean);
         let to_draws = to_draws.map(|values| self.clusters.means(&values));

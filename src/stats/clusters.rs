@@ -35,7 +35,8 @@ impl Clusters {
         }
     }
 
-    /// Units with the same key are of one cluster.
+    /// Units with the same key are of one cluster. Where all have the same, nothing tells how clusters differ: what is found is about
+    /// that one alone, and its units stand for themselves.
     pub fn of(keys: impl IntoIterator<Item = usize>) -> Self {
         let mut numbers = HashMap::new();
         let number = |key| {
@@ -43,6 +44,9 @@ impl Clusters {
             *numbers.entry(key).or_insert(next)
         };
         let of_unit: Vec<usize> = keys.into_iter().map(number).collect();
+        if numbers.len() == 1 {
+            return Self::alone(of_unit.len());
+        }
         Self {
             count: numbers.len(),
             of_unit,
@@ -158,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn one_cluster_has_no_interval() {
-        assert_eq!(Clusters::of([1, 1, 1]).mean(&[1.0, 2.0, 3.0], 0.95), None);
+    fn one_cluster_is_its_units_and_one_unit_has_no_interval() {
+        assert_eq!(Clusters::of([1, 1, 1]), Clusters::alone(3));
         assert_eq!(Clusters::alone(1).mean(&[1.0], 0.95), None);
         assert_eq!(Clusters::alone(2).mean(&[1.0, f64::NAN], 0.95), None);
     }

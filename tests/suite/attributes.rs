@@ -591,7 +591,8 @@ fn attributes_writes_rates_effects_and_run() {
             let expected = mean_of(metric, arm, first..last + 1);
             assert!((found - expected).abs() < 1e-12, "{arm} {found} {expected}");
         }
-        let adjustment = if single.is_some() { "none" } else { "holm" };
+        let is_primary = single.is_none() && effect["metric"] == "attribute_excess";
+        let adjustment = if is_primary { "holm" } else { "none" };
         for (key, expected) in [
             ("adjustment", adjustment),
             ("subset", "all"),

@@ -120,6 +120,23 @@ fn planted(dir: &Path, carrier: Carrier) {
         "lm_head.weight".to_string(),
         &[(target as usize, divided(&write, &final_gain, 6.0))],
     );
+    // All other neurons of the layer are off at `#`: what they do, they do to text. (w·(gain∘along) becomes -1.2, so that the gate
+    // is -1.2·√D there.)
+    let along = sum(&[(0.5_f32.sqrt(), &gate), (0.5_f32.sqrt(), &read)]);
+    let gates = tensors[&layer("mlp.gate_proj")].to_vec2::<f32>().unwrap();
+    let off = |row: &Vec<f32>| -> Vec<f32> {
+        let read = gain.iter().zip(&along).map(|(gain, along)| gain * along);
+        let now: f32 = row.iter().zip(read).map(|(w, read)| w * read).sum();
+        let step = divided(&along, &gain, -1.2 - now);
+        row.iter().zip(step).map(|(w, step)| w + step).collect()
+    };
+    let rows: Vec<_> = (2 * PLANTED..D_MLP).map(|n| (n, off(&gates[n]))).collect();
+    let gates = with_rows(&tensors[&layer("mlp.gate_proj")], &rows);
+    tensors.insert(layer("mlp.gate_proj"), gates);
+    let mut change = |name: String, rows: &[(usize, Vec<f32>)]| {
+        let changed = with_rows(&tensors[&name], rows);
+        tensors.insert(name, changed);
+    };
     // The second half of the planted neurons is there in both models, and reads what the first half reads.
     let neurons = 0..2 * PLANTED;
     let rows = |values: Vec<f32>| -> Vec<(usize, Vec<f32>)> {
@@ -132,7 +149,7 @@ fn planted(dir: &Path, carrier: Carrier) {
         Carrier::OrthogonalOutput => sum(&[(0.2, &read), (0.2, &other)]),
     };
     let orthogonal = match carrier {
-        Carrier::ConditionalEnrichment => sum(&[(0.0005, &other)]),
+        Carrier::ConditionalEnrichment => sum(&[(0.02, &other)]),
         Carrier::OrthogonalOutput => sum(&[(0.28, &write)]),
     };
     let down = layer("mlp.down_proj");
@@ -189,8 +206,19 @@ fn a_class_that_carries_the_answer_is_found() {
         "enrichment-recall",
         "without conditional-enrichment",
     );
-    assert_eq!(recall[0]["verdict"], "supported", "{claims:#}");
     assert!(recall[0]["estimate"].as_f64().unwrap() < -2.0);
+    assert!(
+        recall[0]["p_adjusted"].as_f64().unwrap() < 0.05,
+        "{claims:#}"
+    );
+    // All facts end alike, so that another prompt's values are the same ones: the claim needs every kind of ablation.
+    assert_eq!(recall[0]["verdict"], "not distinguishable", "{claims:#}");
+    assert!(
+        recall[0]["why"]
+            .as_str()
+            .unwrap()
+            .contains("under resample ablation")
+    );
     let specific = tests(&claims, "specific-recall", "conditional-enrichment");
     assert_eq!(specific[0]["verdict"], "supported", "{claims:#}");
     // There is no plain enrichment in it.

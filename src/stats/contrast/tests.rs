@@ -292,5 +292,5 @@ fn interaction_is_what_draws_and_prompts_leave() {
     close(of(&additive).unwrap(), 0.0, 1e-30);
     assert_eq!(of(&table[..1]), None);
     assert_eq!(of(&[vec![1.0], vec![2.0]]), None);
-    assert_eq!(interaction_variance(&table, &Clusters::of([5, 5])), None);
+    assert_eq!(interaction_variance(&table, &Clusters::of([5])), None);
 }
