@@ -65,9 +65,11 @@ pub fn ablate_texts(
     what: &str,
 ) -> anyhow::Result<()> {
     let documents = texts.documents();
+    let create = |work: std::path::PathBuf| {
+        TextOutcomes::create(&work, documents, &command.opened.tokenizer)
+    };
     let work = command.job.out().map(OutDir::work);
-    let table = work.map(|work| TextOutcomes::create(&work, documents, &command.opened.tokenizer));
-    let mut table = table.transpose()?;
+    let mut table = work.map(create).transpose()?;
     let mut failed = None;
     let mut sink = |rows: &[TokenOutcome<'_>]| {
         // What cannot be written is no reason to lose the estimates.
@@ -106,11 +108,10 @@ pub fn ablate_texts(
         }
     };
     command.finish(counts, files, &effects, || {
+        let [tokens, of] = [ablation.tokens, ablation.documents].map(count);
         outln!(
-            "\n{what} on {} tokens of {} documents ({})",
-            count(ablation.tokens),
-            count(ablation.documents),
-            texts.names(),
+            "\n{what} on {tokens} tokens of {of} documents ({})",
+            texts.names()
         );
         warn_of_values_kept(&ablation.changed);
         edits.print_references(ablation.reference);

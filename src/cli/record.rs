@@ -106,13 +106,7 @@ pub struct Record {
 impl Record {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
-        anyhow::ensure!(
-            [Match::Layer, Match::LayerNorm].contains(&self.matching),
-            "--match {} has nothing to match by: how often neurons fire, and how much they write, is what `record` \
-             measures. Use layer or layer+norm here; `ablate` and `sweep` take frequencies from this recording \
-             (--reference), and measure contributions themselves",
-            self.matching
-        );
+        self.check_matching()?;
         let mut command = LongCommand::open("record", &self.model, &self.run)?;
         let config = command.opened.config();
         let layers = self.layers.clone().unwrap_or(0..config.n_layers());
@@ -165,6 +159,17 @@ impl Record {
             let heading = self.heading(&input, layers);
             view::print(&activities, &heading, &sets);
         })
+    }
+
+    fn check_matching(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            [Match::Layer, Match::LayerNorm].contains(&self.matching),
+            "--match {} has nothing to match by: how often neurons fire, and how much they write, is what `record` \
+             measures. Use layer or layer+norm here; `ablate` and `sweep` take frequencies from this recording \
+             (--reference), and measure contributions themselves",
+            self.matching
+        );
+        Ok(())
     }
 
     fn heading(&self, input: &RecordInput, layers: Range<usize>) -> view::Heading<'_> {

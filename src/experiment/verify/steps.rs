@@ -62,15 +62,26 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
         let what = format!("{} conditions on {known}", count(&on_facts));
         add(what, work(runs, facts.tokens() as u64, &on_facts));
     }
+    let (what, usual) = ranks(runs);
+    add(what, usual);
+    if let (true, Some(set)) = (runs.has(Need::SignCases), runs.sets.get(Class::Depletion)) {
+        let once = work(runs, text, std::slice::from_ref(&set.treatment));
+        let what = "depletion by sign case, and its mean ablation".to_string();
+        add(what, (SIGNS.len() as u64 + 1) * once);
+    }
+    steps
+}
+
+/// The ranks, with the draws that usually decide.
+fn ranks(runs: &ClaimRuns<'_>) -> (String, u64) {
     let most = runs.settings.most_draws;
+    let cases = SIGNS.len() as u64;
+    let (enrichment, depletion) = (Class::ConditionalEnrichment, Class::Depletion);
     let ranked = [
-        (Need::Recall, Class::ConditionalEnrichment, 2 * FEW_TOKENS),
-        (Need::Text(Class::Depletion), Class::Depletion, FEW_TOKENS),
-        (
-            Need::SignCases,
-            Class::Depletion,
-            SIGNS.len() as u64 * FEW_TOKENS,
-        ),
+        (Need::Recall, enrichment, 2 * FEW_TOKENS),
+        (Need::Attributes, enrichment, FEW_TOKENS),
+        (Need::Text(depletion), depletion, FEW_TOKENS),
+        (Need::SignCases, depletion, cases * FEW_TOKENS),
     ];
     let asked = ranked.into_iter().filter(|(need, ..)| runs.has(*need));
     let work_of = |(_, class, tokens): (Need, Class, u64)| {
@@ -79,19 +90,11 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
     };
     let at_most: u64 = asked.filter_map(work_of).sum();
     let usual = at_most * USUAL_DRAWS.min(most as u64) / most.max(1) as u64;
-    add(
-        format!(
-            "ranks among up to {most} draws (up to {} times as long)",
-            at_most.div_ceil(usual.max(1))
-        ),
+    let times = at_most.div_ceil(usual.max(1));
+    (
+        format!("ranks among up to {most} draws (up to {times} times as long)"),
         usual,
-    );
-    if let (true, Some(set)) = (runs.has(Need::SignCases), runs.sets.get(Class::Depletion)) {
-        let once = work(runs, text, std::slice::from_ref(&set.treatment));
-        let what = "depletion by sign case, and its mean ablation".to_string();
-        add(what, (SIGNS.len() as u64 + 1) * once);
-    }
-    steps
+    )
 }
 
 fn work(runs: &ClaimRuns<'_>, tokens: u64, treatments: &[Treatment]) -> u64 {

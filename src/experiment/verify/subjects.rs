@@ -4,7 +4,7 @@ use super::super::ExperimentError;
 use super::super::LayerWindow;
 use super::super::attributes::{Share, default_layers, is_there};
 use super::against::{DRAWS, against_draws, no_class, of, shortfall_in_words};
-use super::finding::{Direction, Finding, Room};
+use super::finding::{Direction, Finding};
 use super::results::Results;
 use super::sets::{ENRICHMENT, Member};
 use crate::io_class::Class;
@@ -98,17 +98,20 @@ fn tested(
         shortfall_in_words(treatment)
     ));
     let finding = against_draws(arms, finding, &results.settings.bootstrap)?;
-    let ranking = results.rankings.attributes.as_ref();
-    let ranked = ranking.and_then(|ranking| ranking.number(0));
-    Ok(Some(match ranked.filter(|_| is_primary) {
-        Some(ranked) => Finding {
-            room: Room {
-                largest: Some(-clean),
-                ..finding.room.clone()
-            },
-            ..finding
-        }
-        .ranked(&ranked),
-        None => finding,
+    Ok(Some(if is_primary {
+        decided(results, finding, clean)
+    } else {
+        finding
     }))
+}
+
+/// With the rank among many draws; no more than the clean difference can be lost.
+fn decided(results: &Results<'_>, finding: Finding, clean: f64) -> Finding {
+    let ranking = results.rankings.attributes.as_ref();
+    let Some(ranked) = ranking.and_then(|ranking| ranking.number(0)) else {
+        return finding;
+    };
+    let mut finding = finding.ranked(&ranked);
+    finding.room.largest = Some(-clean);
+    finding
 }
