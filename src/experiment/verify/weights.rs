@@ -198,9 +198,8 @@ fn rare(table: &NeuronTable, d_model: usize, depletion: usize) -> Finding {
         },
         n: neurons,
         why: format!(
-            "{depletion} of {neurons} neurons, {:.2} %; of random weights less than {:.2} %",
-            100.0 * share,
-            100.0 * chance
+            "{depletion} of {neurons} neurons, {:.2} %; of random weights a share below {chance:.0e}",
+            100.0 * share
         ),
         ..missing
     }
