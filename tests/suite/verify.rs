@@ -293,7 +293,7 @@ fn attributes_are_tested_where_there_is_something_to_lose() {
         #[rustfmt::skip]
         let printed = succeed(&[
             "verify", "--model", model, "--prompts", prompts, "--claims", "enrichment-attributes", "--draws", "2",
-            "--text-tokens", "4", "--json",
+            "--most-draws", "10", "--text-tokens", "4", "--json",
         ]);
         let printed: Value = serde_json::from_str(&printed).unwrap();
         let found = tests(&printed, "enrichment-attributes", "conditional-enrichment");
