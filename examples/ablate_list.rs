@@ -6,7 +6,7 @@ use std::error::Error;
 
 use gatelens::experiment::{AblationPlan, PromptSubset, Run, Treatment, ablate};
 use gatelens::io_class::{Fold, Matching, NeuronTable, matched_draws};
-use gatelens::stats::BootstrapSettings;
+use gatelens::stats::StatsSettings;
 use gatelens::{LanguageModel, Mode, Neuron, NeuronSet, Positions, PromptSet};
 
 const DRAWS: usize = 20;
@@ -39,9 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed: SEED,
     };
     let ablation = ablate(&mut Run::new(&()), &lm.engine(), &batch, &plan)?;
-    let settings = BootstrapSettings {
+    let settings = StatsSettings {
         seed: SEED,
-        ..BootstrapSettings::default()
+        ..StatsSettings::default()
     };
     println!("metric\tprompts\tclean\tlist\tdraws\tdifference\tp");
     for effect in ablation.effects(&plan, &facts.prompts, &settings)? {

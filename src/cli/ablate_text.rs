@@ -88,7 +88,7 @@ pub fn ablate_texts(
     if let (Some(table), None) = (table, &failed) {
         failed = table.close().err();
     }
-    let effects = ablation.effects(&plan, &command.args.bootstrap())?;
+    let effects = ablation.effects(&plan, &command.args.statistics())?;
     let counts = json!({
         "tokens": ablation.tokens,
         "documents": ablation.documents,

@@ -159,7 +159,7 @@ impl AttributesArgs {
             return Ok(());
         };
         warn_of_values_kept(&rates.changed);
-        let effects = attribute_effects(&rates, &plan, settings, layers, &self.run.bootstrap())?;
+        let effects = attribute_effects(&rates, &plan, settings, layers, &self.run.statistics())?;
         warn_of_floor(&effects, settings);
         let counts = counts(about, &plan, edits, &rates);
         let json = json!({"effects": effects.effects, "absent": effects.absent, "counts": counts});

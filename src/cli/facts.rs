@@ -107,7 +107,7 @@ impl<'a> Answers<'a> {
         };
         warn_of_values_kept(&ablation.changed);
         Ok(Some(Self {
-            effects: ablation.effects(plan, &prompts.prompts, &command.args.bootstrap())?,
+            effects: ablation.effects(plan, &prompts.prompts, &command.args.statistics())?,
             relations: ablation.known_by_relation(&prompts.prompts),
             prompts,
             ablation,

@@ -18,14 +18,14 @@ use crate::experiment::{ExperimentError, Run};
 use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::PromptSet;
 use crate::report::{PromptSetInfo, RunInfo};
-use crate::stats::BootstrapSettings;
+use crate::stats::StatsSettings;
 use crate::tokens::{BosPolicy, TokenBatch, TokenError};
 
 /// What every long command takes, besides the model.
 #[derive(Args, Serialize)]
 pub struct RunArgs {
     /// Seed of everything drawn at random: sets and orders of neurons, shuffled labels, the prompts that values are
-    /// taken from, the bootstrap.
+    /// taken from, the statistics.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Whether prompts and texts begin with a BOS token: as the model's tokenizer does (auto), always or never.
@@ -48,10 +48,10 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// How intervals are found.
-    pub fn bootstrap(&self) -> BootstrapSettings {
-        BootstrapSettings {
+    pub fn statistics(&self) -> StatsSettings {
+        StatsSettings {
             seed: self.seed,
-            ..BootstrapSettings::default()
+            ..StatsSettings::default()
         }
     }
 }

@@ -44,7 +44,7 @@ use crate::tokens::tokenize;
 /// A ranking that finds the neurons that matter falls faster than these.
 ///
 /// An effect is edited minus clean, the mean over prompts of the log-probability of the whole target, nats,
-/// with a 95 % bootstrap interval over prompts. With --out: ranking.parquet, curve.json, run.json; the passes
+/// with a 95 % statistics interval over prompts. With --out: ranking.parquet, curve.json, run.json; the passes
 /// that are through are then kept however the run ends, and the same command with --resume goes on.
 #[derive(Args, Serialize)]
 pub struct Rank {
@@ -164,7 +164,7 @@ impl Rank {
             top: self.top,
             draws: self.draws,
             evaluation: self.evaluation(),
-            bootstrap: self.run.bootstrap(),
+            statistics: self.run.statistics(),
         };
         let plan = RankPlan::new(&command.opened.checkpoint, ablation, settings)?;
         Ok((names.join(", "), plan))

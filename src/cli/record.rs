@@ -142,7 +142,7 @@ impl Record {
         let Some(recording) = found else {
             return Ok(());
         };
-        let activities = class_view(&recording.activity, &self.run.bootstrap())?;
+        let activities = class_view(&recording.activity, &self.run.statistics())?;
         let counts = merged(input_counts(&input, &layers), counts(sets.treatments()));
         let write = |_: &RunInfo| {
             if let Some(files) = &files {

@@ -200,7 +200,7 @@ impl Verify {
             draws,
             most_draws,
             all_draws: self.all_draws,
-            bootstrap: self.run.bootstrap(),
+            statistics: self.run.statistics(),
         })
     }
 

@@ -17,7 +17,7 @@ use super::stage::{NullEdits, Stage};
 use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount};
 use crate::prompts::Prompt;
-use crate::stats::{BootstrapSettings, Clusters};
+use crate::stats::{Clusters, StatsSettings};
 use crate::tokens::TokenBatch;
 
 /// What an ablation experiment measured.
@@ -144,7 +144,7 @@ impl Ablation {
         &self,
         plan: &AblationPlan,
         prompts: &[Prompt],
-        settings: &BootstrapSettings,
+        settings: &StatsSettings,
     ) -> Result<Vec<Effect>, ExperimentError> {
         let subsets: &[PromptSubset] = match plan.subset {
             PromptSubset::Known => &[PromptSubset::Known],

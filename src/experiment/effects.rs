@@ -9,7 +9,7 @@ use super::outcome::PromptSubset;
 use super::plan::Treatment;
 use super::window::LayerWindow;
 use crate::stats::{
-    BootstrapSettings, Clusters, Contrast, Interval, Table, contrast, holm_present, mean,
+    Clusters, Contrast, Interval, StatsSettings, Table, contrast, holm_present, mean,
 };
 
 /// Means over the prompts.
@@ -233,7 +233,7 @@ impl Arms {
         mode: String,
         metric: Metric,
         subset: PromptSubset,
-        settings: &BootstrapSettings,
+        settings: &StatsSettings,
     ) -> Result<Effect, ExperimentError> {
         let (to_clean, _) = self.differences();
         let against_clean = self.clusters.mean(&to_clean, settings.level);

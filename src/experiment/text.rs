@@ -19,7 +19,7 @@ use super::score::{TokenScore, entropy, log_sum_exp};
 use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
 use crate::engine::{Engine, LogitBlock, Readout};
 use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
-use crate::stats::{BootstrapSettings, Clusters};
+use crate::stats::{Clusters, StatsSettings};
 use crate::tokens::{TokenBatch, Window};
 
 /// A position of a text under a condition, as a part keeps it.
@@ -219,7 +219,7 @@ impl TextAblation {
     pub fn effects(
         &self,
         plan: &AblationPlan,
-        settings: &BootstrapSettings,
+        settings: &StatsSettings,
     ) -> Result<Vec<Effect>, ExperimentError> {
         let mut effects = Vec::new();
         for (at, treatment) in plan.treatments.iter().enumerate() {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::clusters::Clusters;
 use super::error::{StatsError, ValueSource};
 use super::permutation::{permutation_floor, permutation_p};
-use super::settings::BootstrapSettings;
+use super::settings::StatsSettings;
 use super::summary::{Interval, ROUNDING, magnitude, mean, sample_sd};
 use super::variance::{Parts, Sample, Variance};
 
@@ -85,7 +85,7 @@ pub struct Contrast {
 /// Source: Satterthwaite 1946, "An Approximate Distribution of Estimates of Variance Components"; Searle, Casella
 /// and McCulloch 1992, "Variance Components", chapter 4 (the two-way table). The paper compares with one draw and
 /// gives no test.
-pub fn contrast(table: Table<'_>, settings: &BootstrapSettings) -> Result<Contrast, StatsError> {
+pub fn contrast(table: Table<'_>, settings: &StatsSettings) -> Result<Contrast, StatsError> {
     contrast_of(&[table], settings)
 }
 
@@ -109,7 +109,7 @@ pub struct Table<'a> {
 pub fn contrast_of_two(
     first: Table<'_>,
     second: Table<'_>,
-    settings: &BootstrapSettings,
+    settings: &StatsSettings,
 ) -> Result<Contrast, StatsError> {
     if first.draws.len() != second.draws.len() {
         return Err(StatsError::DrawCount {
@@ -121,7 +121,7 @@ pub fn contrast_of_two(
 }
 
 /// The first table, or the first minus the second.
-fn contrast_of(tables: &[Table<'_>], settings: &BootstrapSettings) -> Result<Contrast, StatsError> {
+fn contrast_of(tables: &[Table<'_>], settings: &StatsSettings) -> Result<Contrast, StatsError> {
     settings.check()?;
     tables.iter().try_for_each(check_table)?;
     Ok(join(tables, settings.level))

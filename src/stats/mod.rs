@@ -38,5 +38,5 @@ pub use multiple::{holm, holm_present};
 pub use permutation::{permutation_floor, permutation_p};
 pub use rank::{RankCorrelation, rank_correlation};
 pub use sequential::{EXCEEDANCES, Rank, WeightedRank, rank_floor, sequential_rank, weighted_rank};
-pub use settings::BootstrapSettings;
+pub use settings::StatsSettings;
 pub use summary::{Interval, mean, median, quantile, sample_sd, sample_variance};

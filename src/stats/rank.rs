@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::settings::BootstrapSettings;
+use super::settings::StatsSettings;
 use super::summary::{Interval, mean};
 
 /// A rank correlation with its uncertainty.
@@ -30,11 +30,7 @@ pub struct RankCorrelation {
 /// not vary.
 ///
 /// Source: Fieller, Hartley and Pearson 1957, "Tests for Rank Correlation Coefficients I".
-pub fn rank_correlation(
-    x: &[f64],
-    y: &[f64],
-    settings: &BootstrapSettings,
-) -> Option<RankCorrelation> {
+pub fn rank_correlation(x: &[f64], y: &[f64], settings: &StatsSettings) -> Option<RankCorrelation> {
     let finite = x.iter().chain(y).all(|value| value.is_finite());
     if x.len() != y.len() || !finite {
         return None;
@@ -94,8 +90,8 @@ fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn settings() -> BootstrapSettings {
-        BootstrapSettings::default()
+    fn settings() -> StatsSettings {
+        StatsSettings::default()
     }
 
     #[test]

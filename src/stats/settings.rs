@@ -9,7 +9,7 @@ const MIN_RESAMPLES: usize = 2;
 
 /// The level of intervals, and how labels and orders are shuffled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct BootstrapSettings {
+pub struct StatsSettings {
     /// Times that labels or orders are shuffled; at least 2, by default 10,000.
     pub resamples: usize,
     /// Confidence level of the interval, strictly between 0 and 1, by default 0.95.
@@ -18,7 +18,7 @@ pub struct BootstrapSettings {
     pub seed: u64,
 }
 
-impl Default for BootstrapSettings {
+impl Default for StatsSettings {
     fn default() -> Self {
         Self {
             resamples: 10_000,
@@ -28,7 +28,7 @@ impl Default for BootstrapSettings {
     }
 }
 
-impl BootstrapSettings {
+impl StatsSettings {
     /// Checks the settings before any work is done.
     ///
     /// # Errors

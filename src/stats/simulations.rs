@@ -98,10 +98,10 @@ fn arms(mix: Mix, levels: &[f64], prompts: usize, noise: &mut Noise) -> (Vec<f64
     (class, draws)
 }
 
-fn settings() -> BootstrapSettings {
-    BootstrapSettings {
+fn settings() -> StatsSettings {
+    StatsSettings {
         level: LEVEL,
-        ..BootstrapSettings::default()
+        ..StatsSettings::default()
     }
 }
 

@@ -19,7 +19,7 @@ use gatelens::hooks::{
 };
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::{Checkpoint, Model};
-use gatelens::stats::BootstrapSettings;
+use gatelens::stats::StatsSettings;
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
 use serde_json::Value;
 
@@ -66,9 +66,9 @@ fn settings(top: usize, draws: usize, evaluation: Evaluation) -> RankSettings {
         top: NonZeroUsize::new(top).unwrap(),
         draws,
         evaluation,
-        bootstrap: BootstrapSettings {
+        statistics: StatsSettings {
             resamples: 500,
-            ..BootstrapSettings::default()
+            ..StatsSettings::default()
         },
     }
 }

@@ -7,7 +7,7 @@ use gatelens::experiment::{
 use gatelens::hooks::{Condition, Mode, SignCase, SignConvention};
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::Model;
-use gatelens::stats::BootstrapSettings;
+use gatelens::stats::StatsSettings;
 use gatelens::tokens::{Positions, Window};
 
 use super::common::{model, sequence};
@@ -118,9 +118,7 @@ fn every_token_of_every_family_equals_transformers() {
         let predicted: usize = windows.iter().map(|w| w.sequence.ids.len() - 1).sum();
         assert_eq!((ablation.tokens, seen), (predicted, 2 * predicted));
 
-        let effects = ablation
-            .effects(&plan, &BootstrapSettings::default())
-            .unwrap();
+        let effects = ablation.effects(&plan, &StatsSettings::default()).unwrap();
         let loss = effects.iter().find(|e| e.metric == Metric::LOSS).unwrap();
         assert_eq!(loss.prompts, ablation.documents);
         let change = loss.means.class - loss.means.clean;

@@ -67,7 +67,7 @@ fn a_prompt_that_is_not_there_has_no_relation() {
 fn means_and_differences_by_hand() {
     let (ablation, plan) = example();
     let effects = ablation
-        .effects(&plan, &[], &BootstrapSettings::default())
+        .effects(&plan, &[], &StatsSettings::default())
         .unwrap();
     assert_eq!(effects.len(), 2 * of_facts().count(), "known and all");
     let close =
@@ -110,7 +110,7 @@ fn means_and_differences_by_hand() {
 fn holm_runs_over_the_primary_tests_alone() {
     let (ablation, plan) = example();
     let effects = ablation
-        .effects(&plan, &[], &BootstrapSettings::default())
+        .effects(&plan, &[], &StatsSettings::default())
         .unwrap();
     let (primary, described) = effects.split_first().unwrap();
     // Farther out than both draws: 1 of 3; one class, so one test.
@@ -131,7 +131,7 @@ fn relations_are_clusters_and_told_apart() {
         ..Prompt::new("", "a", "a", "x").unwrap()
     };
     let prompts = ["capital", "river", "capital"].map(prompt);
-    let effects = ablation.effects(&plan, &prompts, &BootstrapSettings::default());
+    let effects = ablation.effects(&plan, &prompts, &StatsSettings::default());
     let effect = &effects.unwrap()[0];
     assert_eq!((effect.prompts, effect.clusters), (3, 2));
     let close =

@@ -10,7 +10,7 @@ use crate::experiment::effects::{Arms, Effect, adjust};
 use crate::experiment::metric::{Metric, of_subjects};
 use crate::experiment::plan::AblationPlan;
 use crate::experiment::{Cell, ExperimentError, LayerWindow};
-use crate::stats::{BootstrapSettings, Clusters, mean};
+use crate::stats::{Clusters, StatsSettings, mean};
 
 /// The published mean is over layers 5 to 28 of 32 (PAPER 2): so many at the beginning do not count ...
 const FIRST_OF_32: usize = 5;
@@ -83,7 +83,7 @@ pub fn attribute_effects(
     plan: &AblationPlan,
     settings: RateSettings,
     layers: LayerWindow,
-    bootstrap: &BootstrapSettings,
+    statistics: &StatsSettings,
 ) -> Result<AttributeEffects, ExperimentError> {
     let mut all = AttributeEffects {
         effects: Vec::new(),
@@ -106,7 +106,7 @@ pub fn attribute_effects(
             let mode = plan.mode.to_string();
             let effect = rates
                 .arms
-                .effect(treatment, mode, *metric, plan.subset, bootstrap)?;
+                .effect(treatment, mode, *metric, plan.subset, statistics)?;
             all.effects.push(AttributeEffect {
                 layer,
                 settings,

@@ -16,7 +16,7 @@ use super::super::score::Score;
 use super::{Ablated, Cost, Ranker};
 use crate::engine::check_edits;
 use crate::hooks::{Condition, EditCount, Neuron};
-use crate::stats::{BootstrapSettings, Clusters, Interval, Table, contrast, mean};
+use crate::stats::{Clusters, Interval, StatsSettings, Table, contrast, mean};
 use crate::tokens::TokenBatch;
 
 /// In which order neurons are added.
@@ -104,7 +104,7 @@ impl Ranker<'_, '_> {
         let mut edits = vec![all.clone()];
         edits.extend(self.beginnings(&order, &parts, "ranked"));
         for draw in 0..settings.draws {
-            let order = shuffled(&order, settings.bootstrap.seed, draw);
+            let order = shuffled(&order, settings.statistics.seed, draw);
             edits.extend(self.beginnings(&order, &parts, "random"));
         }
         let ran = self.ablate(batch, edits)?;
@@ -118,8 +118,8 @@ impl Ranker<'_, '_> {
         let points: Vec<CurvePoint> = points.collect();
         let against_random = match traced.split_first() {
             Some((ranked, random)) if !random.is_empty() => {
-                let (clusters, bootstrap) = (&ran.clusters, &settings.bootstrap);
-                against_random((ranked, random), clusters, (&points, &parts), bootstrap)?
+                let (clusters, statistics) = (&ran.clusters, &settings.statistics);
+                against_random((ranked, random), clusters, (&points, &parts), statistics)?
             }
             _ => Vec::new(),
         };
@@ -139,7 +139,7 @@ impl Ranker<'_, '_> {
     /// The points of one order; the last is the whole set, which all orders share.
     fn points(&self, traced: &OrderScores<'_>, parts: &[usize], ran: &Ablated) -> Vec<CurvePoint> {
         let (clean, all) = (&ran.scores[0], &ran.scores[1]);
-        let over = (&ran.clusters, self.plan.settings.bootstrap.level);
+        let over = (&ran.clusters, self.plan.settings.statistics.level);
         let counts = parts.iter().copied().chain([self.plan.neurons()]);
         let edited = traced.scores.iter().chain([all]);
         counts
@@ -175,7 +175,7 @@ fn against_random(
     (ranked, random): (&OrderScores<'_>, &[OrderScores<'_>]),
     clusters: &Clusters,
     (points, parts): (&[CurvePoint], &[usize]),
-    settings: &BootstrapSettings,
+    settings: &StatsSettings,
 ) -> Result<Vec<AgainstRandom>, ExperimentError> {
     let compare = |(part, &neurons): (usize, &usize)| {
         let targets = |traced: &OrderScores<'_>| -> Vec<f64> {

@@ -32,7 +32,7 @@ use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet};
 use crate::io_class::{ClassError, output_norms};
 use crate::model::Checkpoint;
-use crate::stats::{BootstrapSettings, Clusters, RankCorrelation, rank_correlation};
+use crate::stats::{Clusters, RankCorrelation, StatsSettings, rank_correlation};
 use crate::tokens::TokenBatch;
 use halves::Halves;
 
@@ -46,7 +46,7 @@ pub struct RankSettings {
     /// On which prompts the curve is measured.
     pub evaluation: Evaluation,
     /// How intervals are found; its seed is also that of the halves and of the random orders.
-    pub bootstrap: BootstrapSettings,
+    pub statistics: StatsSettings,
 }
 
 /// What is ranked, and how it is edited.
@@ -175,7 +175,7 @@ pub fn rank(
     let clean = run_clean(run, engine, batch)?;
     let known: Vec<usize> = clean.known().into_iter().collect();
     let settings = &plan.settings;
-    let halves = Halves::new(&known, settings.evaluation, settings.bootstrap.seed);
+    let halves = Halves::new(&known, settings.evaluation, settings.statistics.seed);
     let halves = halves.map_err(|needed| ExperimentError::FewKnown {
         known: known.len(),
         prompts: clean.prompts(),
@@ -199,7 +199,7 @@ pub fn rank(
     let mut changed = alone.changed();
     changed += curve.changed;
     Ok(Ranking {
-        agreement: agreement(&neurons, &settings.bootstrap),
+        agreement: agreement(&neurons, &settings.statistics),
         neurons,
         curve: curve.points,
         against_random: curve.against_random,
@@ -273,7 +273,7 @@ impl Ranker<'_, '_> {
             .map(|n| self.edit(n.to_string(), &[*n]))
             .collect();
         let ablated = self.ablate(batch, edits)?;
-        let over = (&ablated.clusters, self.plan.settings.bootstrap.level);
+        let over = (&ablated.clusters, self.plan.settings.statistics.level);
         let costs = ablated.scores[1..]
             .iter()
             .map(|edited| Cost::new(&ablated.scores[0], edited, over));
@@ -323,7 +323,7 @@ fn by_exact_then_estimate(neurons: &[RankedNeuron]) -> Vec<Neuron> {
     order.into_iter().map(|ranked| ranked.neuron).collect()
 }
 
-fn agreement(neurons: &[RankedNeuron], settings: &BootstrapSettings) -> Option<RankCorrelation> {
+fn agreement(neurons: &[RankedNeuron], settings: &StatsSettings) -> Option<RankCorrelation> {
     let alone = neurons.iter().filter_map(|n| Some((n.estimate, n.exact?)));
     let pairs = alone.map(|(estimate, exact)| (estimate, exact.cost.effect));
     let (estimates, effects): (Vec<f64>, Vec<f64>) = pairs.unzip();
@@ -357,7 +357,7 @@ mod tests {
         let order = by_exact_then_estimate(&ranked);
         assert_eq!(order[..2], [neuron(1, 2), neuron(0, 7)]);
         assert_eq!(order[2..], expected[2..]);
-        let found = agreement(&ranked, &BootstrapSettings::default()).unwrap();
+        let found = agreement(&ranked, &StatsSettings::default()).unwrap();
         assert_eq!(
             (found.rho, found.pairs),
             (1.0, 2),

@@ -14,7 +14,7 @@ use super::input::Role;
 use crate::experiment::effects::adjust_all;
 use crate::experiment::{Estimate, ExperimentError, Treatment};
 use crate::stats::{
-    BootstrapSettings, Clusters, Table, contrast, mean, permutation_floor, permutation_p, sample_sd,
+    Clusters, StatsSettings, Table, contrast, mean, permutation_floor, permutation_p, sample_sd,
 };
 
 /// What a class is measured by; a mean over its neurons and the recorded tokens.
@@ -123,7 +123,7 @@ fn role_named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Role>, D::Err
 /// Values that are not finite, which a run in half precision may give.
 pub fn class_view(
     activity: &ClassActivity<'_>,
-    settings: &BootstrapSettings,
+    settings: &StatsSettings,
 ) -> Result<Vec<Activity>, ExperimentError> {
     let roles = Role::PLACES.map(|(role, first)| Scope::Role(role, first));
     let mut view = Vec::new();
@@ -161,7 +161,7 @@ impl OfClass<'_> {
     fn estimates(
         &self,
         scope: Scope,
-        settings: &BootstrapSettings,
+        settings: &StatsSettings,
     ) -> Result<Vec<Activity>, ExperimentError> {
         let units = self.units(scope);
         let tokens: u64 = units.iter().map(|(tokens, _)| tokens).sum();

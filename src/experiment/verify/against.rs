@@ -6,7 +6,7 @@ use super::super::plan::Treatment;
 use super::finding::Direction;
 use super::finding::Finding;
 use crate::io_class::Class;
-use crate::stats::{BootstrapSettings, contrast, mean};
+use crate::stats::{StatsSettings, contrast, mean};
 
 /// What most claims compare with.
 pub(super) const DRAWS: &str = "layer-matched random draws";
@@ -28,7 +28,7 @@ pub(super) fn no_class(class: Class, quantity: &str, direction: Direction) -> Fi
 pub(super) fn against_draws(
     arms: &Arms,
     finding: Finding,
-    settings: &BootstrapSettings,
+    settings: &StatsSettings,
 ) -> Result<Finding, ExperimentError> {
     let found = contrast(arms.table(), settings)?;
     Ok(Finding {

@@ -48,7 +48,7 @@ pub static CLAIMS: [Claim; 10] = [
         judge: |results| {
             Ok(weights::depth_enrichment(
                 results.input.table,
-                &results.settings.bootstrap,
+                &results.settings.statistics,
             ))
         },
     },
@@ -61,7 +61,7 @@ pub static CLAIMS: [Claim; 10] = [
         judge: |results| {
             Ok(weights::depth_median(
                 results.input.table,
-                &results.settings.bootstrap,
+                &results.settings.statistics,
             ))
         },
     },
@@ -75,7 +75,7 @@ pub static CLAIMS: [Claim; 10] = [
             Ok(weights::rare_depletion(
                 results.input.table,
                 results.input.model.config().d_model,
-                &results.settings.bootstrap,
+                &results.settings.statistics,
             ))
         },
     },

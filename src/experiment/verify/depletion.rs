@@ -33,7 +33,7 @@ pub(super) fn depletion_entropy(results: &Results<'_>) -> Result<Vec<Finding>, E
         return Ok(vec![missing.primary()]);
     };
     let blank = Finding::missing(quantity, Direction::Higher, DRAWS, levels(&arms));
-    let finding = against_draws(&arms, blank, &results.settings.bootstrap)?;
+    let finding = against_draws(&arms, blank, &results.settings.statistics)?;
     let finding = finding.primary().ranked(&ranked);
     let uniform = (results.input.model.config().vocab_size as f64).ln();
     Ok(vec![Finding {
@@ -75,7 +75,7 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
         ..blank(&by_case).primary()
     };
     let mut findings = vec![deciding.ranked(&weakest)];
-    let settings = &results.settings.bootstrap;
+    let settings = &results.settings.statistics;
     if let [Some(own), others @ ..] = results.sign_cases.as_slice() {
         for (signs, other) in SIGNS[1..].iter().zip(others) {
             let Some(other) = other else {

@@ -5,7 +5,7 @@ use super::claim::Claim;
 use crate::io_class::NeuronTable;
 use crate::model::Model;
 use crate::prompts::Documents;
-use crate::stats::BootstrapSettings;
+use crate::stats::StatsSettings;
 use crate::tokens::{TokenBatch, Window};
 
 /// What the claims are tested on.
@@ -36,5 +36,5 @@ pub struct VerifySettings {
     /// All of these are made in one stage, whatever decides: what shards can share.
     pub all_draws: bool,
     /// Seed and level of draws and intervals.
-    pub bootstrap: BootstrapSettings,
+    pub statistics: StatsSettings,
 }

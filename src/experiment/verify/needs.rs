@@ -108,7 +108,7 @@ impl<'a> ClaimRuns<'a> {
             when: SignCase::default(),
             signs: SignConvention::Raw,
             subset: PromptSubset::Known,
-            seed: self.settings.bootstrap.seed,
+            seed: self.settings.statistics.seed,
         }
     }
 
@@ -136,7 +136,7 @@ impl<'a> ClaimRuns<'a> {
             sets: &sets,
         };
         let recording = record(run, self.engine, &plan, None)?;
-        let view = class_view(&recording.activity, &self.settings.bootstrap)?;
+        let view = class_view(&recording.activity, &self.settings.statistics)?;
         let wanted = view.into_iter().filter(|activity| {
             activity.scope() == Scope::All && activity.quantity == Quantity::Frequency
         });

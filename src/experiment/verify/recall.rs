@@ -110,7 +110,7 @@ fn described(results: &Results<'_>, member: Member) -> Result<Option<Finding>, E
         shortfall_in_words(treatment)
     );
     let blank = Finding::missing(&without(&treatment.class), Direction::Lower, DRAWS, why);
-    against_draws(&target, blank, &results.settings.bootstrap).map(Some)
+    against_draws(&target, blank, &results.settings.statistics).map(Some)
 }
 
 /// The claim needs the same sign under every ablation.
@@ -125,7 +125,7 @@ fn in_other_modes(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError
         };
         let quantity = format!("the same, {mode} instead of zero ablation, nats");
         let blank = Finding::missing(&quantity, Direction::Lower, DRAWS, levels(&arms));
-        findings.push(against_draws(&arms, blank, &results.settings.bootstrap)?);
+        findings.push(against_draws(&arms, blank, &results.settings.statistics)?);
     }
     Ok(findings)
 }
@@ -161,7 +161,7 @@ fn number(results: &Results<'_>, number: OfRecall) -> Option<Ranked> {
 /// class to answers, and some of the draws.
 fn specificity(results: &Results<'_>) -> Result<Specificity, String> {
     let missing = || "nothing was measured".to_string();
-    let level = results.settings.bootstrap.level;
+    let level = results.settings.statistics.level;
     let member = results.sets.primary(CLASS).ok_or_else(missing)?;
     let recall = results.recall.as_ref().ok_or_else(missing)?;
     let first = recall

@@ -106,7 +106,7 @@ fn few(
     run: &mut Run<'_>,
     known: Option<&TokenBatch>,
 ) -> Result<Few, ExperimentError> {
-    let seed = runs.settings.bootstrap.seed;
+    let seed = runs.settings.statistics.seed;
     let facts = known.map(|known| spread_over_relations(known, seed));
     let subjects = runs.input.subjects.as_ref();
     let subjects = match subjects.filter(|_| runs.has(Need::Attributes)) {

@@ -97,7 +97,7 @@ pub(super) struct Sets(Vec<Set>);
 impl Sets {
     /// Those of [`CLASSES`] that have neurons, and neurons outside them.
     pub fn new(table: &NeuronTable, settings: &VerifySettings) -> Result<Self, ClassError> {
-        let (draws, seed) = (settings.draws, settings.bootstrap.seed);
+        let (draws, seed) = (settings.draws, settings.statistics.seed);
         let most = settings.most_draws.max(draws);
         let mut sets = Vec::new();
         for class in CLASSES {

@@ -97,7 +97,7 @@ fn tested(
         beyond.left_out,
         shortfall_in_words(treatment)
     ));
-    let finding = against_draws(arms, finding, &results.settings.bootstrap)?;
+    let finding = against_draws(arms, finding, &results.settings.statistics)?;
     Ok(Some(if is_primary {
         decided(results, finding, clean)
     } else {

@@ -6,7 +6,7 @@ use statrs::distribution::{Beta, ContinuousCDF};
 use super::finding::{Basis, Direction, Finding, Room};
 use crate::io_class::{Class, ClassQuery, NeuronRow, NeuronTable};
 use crate::stats::{
-    BootstrapSettings, Clusters, Interval, difference_over_clusters, mean, median_interval,
+    Clusters, Interval, StatsSettings, difference_over_clusters, mean, median_interval,
     rank_correlation,
 };
 
@@ -21,7 +21,7 @@ const RARE: f64 = 0.01;
 
 /// Mean relative depth (0 the first layer, 1 the last) of any-enrichment neurons minus that of any-depletion ones. Neurons of a
 /// layer have their depth in common: interval and p are over layers.
-pub(super) fn depth_enrichment(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
+pub(super) fn depth_enrichment(table: &NeuronTable, settings: &StatsSettings) -> Vec<Finding> {
     let last = table.layers.len().saturating_sub(1).max(1) as f64;
     let layers_of = |query: ClassQuery| -> Vec<usize> {
         let layers = table.layers.iter().enumerate();
@@ -67,7 +67,7 @@ pub(super) fn depth_enrichment(table: &NeuronTable, settings: &BootstrapSettings
 
 /// The medians of cos(w_in, w_out): positive in the first 60 % of layers; their rank correlation with depth over the
 /// last half.
-pub(super) fn depth_median(table: &NeuronTable, settings: &BootstrapSettings) -> Vec<Finding> {
+pub(super) fn depth_median(table: &NeuronTable, settings: &StatsSettings) -> Vec<Finding> {
     let medians: Vec<f64> = table.median_in_out().into_iter().map(f64::from).collect();
     let intervals = table.layers.iter().map(|rows| {
         let cosines: Vec<f64> = rows
@@ -129,7 +129,7 @@ fn positive_early(medians: &[f64], intervals: &[Option<Interval>]) -> Finding {
 
 /// The trend is described: neighbouring layers are alike, so that shuffled layers are no null (they reject in 42 % of the cases
 /// where 5 % is meant, with medians that are autocorrelated by .8), and half a model has too few layers for shifts of blocks.
-fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
+fn falling(medians: &[f64], settings: &StatsSettings) -> Finding {
     let half = medians.len() / 2;
     let late = &medians[half..];
     let depth: Vec<f64> = (half..medians.len()).map(|layer| layer as f64).collect();
@@ -165,7 +165,7 @@ fn falling(medians: &[f64], settings: &BootstrapSettings) -> Finding {
 pub(super) fn rare_depletion(
     table: &NeuronTable,
     d_model: usize,
-    settings: &BootstrapSettings,
+    settings: &StatsSettings,
 ) -> Vec<Finding> {
     let counts = table.counts_per_layer();
     let layers = counts.iter().enumerate();
@@ -206,7 +206,7 @@ fn rare(table: &NeuronTable, d_model: usize, depletion: usize) -> Finding {
 }
 
 /// The layers of the depletion neurons: neurons of one layer have theirs in common.
-fn mostly_late(layers: &[usize], n_layers: usize, settings: &BootstrapSettings) -> Finding {
+fn mostly_late(layers: &[usize], n_layers: usize, settings: &StatsSettings) -> Finding {
     let half = n_layers / 2;
     let late = layers
         .iter()

@@ -1,14 +1,14 @@
 use super::*;
 
-fn settings() -> BootstrapSettings {
-    BootstrapSettings::default()
+fn settings() -> StatsSettings {
+    StatsSettings::default()
 }
 
 /// Of prompts that are independent of each other.
 fn contrast(
     class: &[f64],
     draws: &[Vec<f64>],
-    settings: &BootstrapSettings,
+    settings: &StatsSettings,
 ) -> Result<Contrast, StatsError> {
     let clusters = Clusters::alone(class.len());
     let table = Table {
@@ -234,7 +234,7 @@ fn bad_tables_are_named() {
             .to_string()
             .contains("random draw 1 has values for 3 prompts")
     );
-    let wrong = BootstrapSettings {
+    let wrong = StatsSettings {
         level: 95.0,
         ..settings()
     };

@@ -62,8 +62,8 @@ fn effects(shares: [Vec<Vec<Share>>; 4]) -> AttributeEffects {
         lens: Lens::Raw,
     };
     let layers = LayerWindow { first: 1, last: 2 };
-    let bootstrap = BootstrapSettings::default();
-    attribute_effects(&found, &plan(), settings, layers, &bootstrap).unwrap()
+    let statistics = StatsSettings::default();
+    attribute_effects(&found, &plan(), settings, layers, &statistics).unwrap()
 }
 
 /// Three prompts, three layers.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::stats::{BootstrapSettings, Table, contrast, sequential_rank};
+use crate::stats::{StatsSettings, Table, contrast, sequential_rank};
 use crate::tokens::Sequence;
 use rand::Rng;
 
@@ -55,7 +55,7 @@ fn twice_the_damage_is_not_specific() {
             draws: &draws[..12].iter().map(apart).collect::<Vec<_>>(),
             clusters: &crate::stats::Clusters::alone(2),
         };
-        let found = contrast(table, &BootstrapSettings::default()).unwrap();
+        let found = contrast(table, &StatsSettings::default()).unwrap();
         by_difference += u64::from(found.estimate > 0.0 && found.p.unwrap() < 0.05);
     }
     assert!(

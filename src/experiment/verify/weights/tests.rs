@@ -20,10 +20,10 @@ fn verdicts(findings: Vec<Finding>) -> Vec<Verdict> {
         .collect()
 }
 
-fn settings() -> BootstrapSettings {
-    BootstrapSettings {
+fn settings() -> StatsSettings {
+    StatsSettings {
         resamples: 2_000,
-        ..BootstrapSettings::default()
+        ..StatsSettings::default()
     }
 }
 
