@@ -11,7 +11,7 @@ use super::input::{RecordedRow, RecordedRows, Role};
 use super::layer::{LayerRows, MlpReader};
 use crate::hooks::ReadError;
 
-/// Blocks of consecutive units, the statistics's units: each unit one, as long as there are no more.
+/// Blocks of consecutive units, over which the statistics are: each unit one, as long as there are no more.
 pub(super) const MAX_BLOCKS: usize = 1024;
 
 /// Tokens of the same block and place that are added up before the sets are looked at.
@@ -73,7 +73,7 @@ impl<'s> ClassActivity<'s> {
         }
     }
 
-    /// The statistics's units.
+    /// The units of the statistics.
     pub(super) fn blocks(&self) -> usize {
         self.blocks
     }
