@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::common::{checkpoint, goldens, max_difference};
 use super::families::{VARIANTS, assert_stated};
-use super::golden::{Golden, REAL, check};
+use super::golden::{Golden, LARGE, REAL, check};
 
 #[test]
 fn smollm2_equals_transformers() {
@@ -38,7 +38,7 @@ fn qwen_1_5b_equals_transformers() {
         "qwen2.5-coder-1.5b",
         "qwen2.5-coder-1.5b",
         usize::MAX,
-        &REAL,
+        &LARGE,
     );
     assert_stated("qwen2", Weights::Real("Qwen2.5-Coder 1.5B"), worst);
 }
