@@ -6,7 +6,7 @@ use crate::experiment::{
     AblationPlan, Effect, KnownByRelation, Metric, OF_MEDIAN, OF_OWN, PromptSubset, Treatment,
     Versus,
 };
-use crate::report::view::{of_effect, tests_in_words};
+use crate::report::view::{clusters_alike_in_words, of_effect, tests_in_words};
 use crate::tokens::Positions;
 
 /// The effects on the whole target's log-probability and on top-1 answers, a line per class.
@@ -52,18 +52,7 @@ const FEWEST_CLUSTERS: usize = 10;
 
 /// What the effects are where every relation counts alike, and whether there are enough relations.
 fn print_clusters<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
-    let alike = effects.clone().filter_map(|effect| {
-        let alike = effect.clusters_alike?;
-        let difference = alike
-            .difference_to_baseline
-            .unwrap_or(alike.difference_to_clean);
-        Some(format!(
-            "{} {}",
-            effect.class,
-            Digits::Fixed(3).signed(difference)
-        ))
-    });
-    let alike: Vec<String> = alike.collect();
+    let alike = clusters_alike_in_words(effects.clone(), Digits::Fixed(3));
     let Some(effect) = effects.clone().next().filter(|_| !alike.is_empty()) else {
         return;
     };

@@ -142,6 +142,20 @@ pub fn tests_in_words<'e>(estimates: impl IntoIterator<Item = &'e Estimate>) -> 
     ]
 }
 
+/// The difference of each class where every cluster of prompts counts alike; nothing where each prompt is its own.
+pub fn clusters_alike_in_words<'e>(
+    effects: impl IntoIterator<Item = &'e Effect>,
+    digits: Digits,
+) -> Vec<String> {
+    let words = effects.into_iter().filter_map(|effect| {
+        let alike = effect.clusters_alike?;
+        let to_draws = alike.difference_to_baseline;
+        let difference = to_draws.unwrap_or(alike.difference_to_clean);
+        Some(format!("{} {}", effect.class, digits.signed(difference)))
+    });
+    words.collect()
+}
+
 /// The columns of what a class does.
 pub fn of_activity<'a>(digits: Digits) -> Columns<'a, Activity> {
     Columns::new()

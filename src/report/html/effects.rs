@@ -8,7 +8,7 @@ use crate::report::ReportError;
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, TEXT, Ticks};
 use crate::report::number::{Digits, count, plural};
 use crate::report::tone::Tone;
-use crate::report::view::{Columns, Table, of_effect, tests_in_words};
+use crate::report::view::{Columns, Table, clusters_alike_in_words, of_effect, tests_in_words};
 use crate::stats::Interval;
 
 /// What a page shows of a metric on a subset of the prompts.
@@ -74,18 +74,7 @@ fn by_relation(effects: &[Effect]) -> Option<Markup> {
     } else {
         "clean"
     };
-    let alike = told.iter().filter_map(|effect| {
-        let alike = effect.clusters_alike?;
-        let difference = alike
-            .difference_to_baseline
-            .unwrap_or(alike.difference_to_clean);
-        Some(format!(
-            "{} {}",
-            effect.class,
-            Digits::Size.signed(difference)
-        ))
-    });
-    let alike: Vec<String> = alike.collect();
+    let alike = clusters_alike_in_words(told.iter().copied(), Digits::Size);
     let caption = format!(
         "{}: class minus {against}, {}.\nWhere every relation counts alike: {}.",
         first.metric.title,
