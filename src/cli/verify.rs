@@ -17,8 +17,7 @@ use super::table::count;
 use super::verify_table::print_claims;
 use crate::experiment::attributes::AttributeWords;
 use crate::experiment::verify::{
-    About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, treatments,
-    verify,
+    About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, verify,
 };
 use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
@@ -105,6 +104,11 @@ impl Verify {
         let set = read_prompts(self.prompts.as_deref())?;
         let mut command = LongCommand::open("verify", &self.model, &self.run)?;
         let facts = command.batch(tokenize, &set)?;
+        let rephrased = if set.prompts.iter().all(|p| p.rephrased.is_some()) {
+            Some(command.batch(tokenize, &set.rephrased()?)?)
+        } else {
+            None
+        };
         let texts = self.texts(&command)?;
         let subjects = self.subjects(&command, &set)?;
         command.describe(&self, Some(&set), texts.info())?;
@@ -115,6 +119,7 @@ impl Verify {
             model: &model,
             table: &table,
             facts: &facts,
+            rephrased: rephrased.as_ref(),
             documents: &texts.files[0],
             windows: &texts.windows,
             subjects: subjects.as_ref().map(AboutSubjects::input),
@@ -123,9 +128,10 @@ impl Verify {
         let found = command
             .job
             .run(&model, |run| verify(run, &input, &settings))?;
-        let Some(claims) = found else {
+        let Some(found) = found else {
             return Ok(());
         };
+        let claims = found.claims;
         let (prompts, windows) = (set.prompts.len(), &texts.windows);
         let tokens: usize = windows.iter().map(|w| w.sequence.ids.len()).sum();
         let counts = json!({"prompts": prompts, "documents": windows.len(), "text_tokens": tokens});
@@ -135,7 +141,7 @@ impl Verify {
             let page = verdicts_html(info, &claims);
             let claims = serde_json::to_vec_pretty(&json)?;
             let files = [("claims.json", claims), ("report.html", page)];
-            let draws = draws_parquet(&treatments(&table, &settings)?)?;
+            let draws = draws_parquet(&found.treatments)?;
             Ok(files.into_iter().chain(draws).collect())
         };
         command.finish(counts, files, &json, || {
@@ -179,7 +185,12 @@ impl Verify {
         } else {
             MOST_DRAWS
         };
-        let most_draws = self.most_draws.unwrap_or(usual).max(draws);
+        let most_draws = self.most_draws.unwrap_or(usual.max(draws));
+        anyhow::ensure!(
+            most_draws >= draws,
+            "--most-draws {most_draws} is below the {draws} draws that the estimates are over (--draws): a rank is among these \
+             and more"
+        );
         let is_asked = |claim: &&Claim| {
             if self.claims.is_empty() {
                 !self.null || claim.about == About::Labels

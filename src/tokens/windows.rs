@@ -28,6 +28,20 @@ impl Window {
         }
         windows
     }
+
+    /// At most so many of its first tokens, BOS included.
+    pub fn beginning(&self, tokens: usize) -> Window {
+        let tokens = tokens.min(self.sequence.ids.len());
+        Window {
+            sequence: Sequence {
+                ids: self.sequence.ids[..tokens].to_vec(),
+                offsets: self.sequence.offsets[..tokens].to_vec(),
+                prompt_len: tokens,
+                ..self.sequence.clone()
+            },
+            ..*self
+        }
+    }
 }
 
 /// How documents are cut.
@@ -155,6 +169,17 @@ mod tests {
             (w.document, w.number, w.sequence.ids.len())
         });
         shape.collect()
+    }
+
+    #[test]
+    fn the_beginning_of_a_window_has_its_bos() {
+        let window = &cut(&["abcdef"], BosPolicy::Always, 5, None).unwrap()[0];
+        let beginning = window.beginning(3);
+        assert_eq!(beginning.sequence.ids, window.sequence.ids[..3]);
+        assert_eq!(beginning.sequence.ids[0], BOS);
+        assert_eq!(beginning.sequence.prompt_len, 3);
+        assert_eq!(beginning.sequence.offsets.len(), 3);
+        assert_eq!(window.beginning(9), *window);
     }
 
     #[test]

@@ -217,7 +217,7 @@ fn a_class_that_carries_the_answer_is_found() {
         recall[0]["why"]
             .as_str()
             .unwrap()
-            .contains("under resample ablation")
+            .contains("but with resample instead of zero ablation the sign is another")
     );
     let specific = tests(&claims, "specific-recall", "conditional-enrichment");
     assert_eq!(specific[0]["verdict"], "supported", "{claims:#}");
@@ -275,6 +275,11 @@ fn what_verify_cannot_do_is_said() {
     assert!(error.contains("one document"), "{error}");
     let error = fail(&["verify", "--draws", "1"]);
     assert!(error.contains("no interval"), "{error}");
+    let error = fail(&["verify", "--draws", "9", "--most-draws", "8"]);
+    assert!(
+        error.contains("--most-draws 8") && error.contains("below the 9"),
+        "{error}"
+    );
 }
 
 /// What is said of subjects is tested where the clean model says more of them than of others, and is not testable where it

@@ -53,7 +53,7 @@ pub struct AttributeEffect {
     pub settings: RateSettings,
     /// Prompts that are left out in all arms, since in one of them they have no rate after any of these layers.
     pub left_out: usize,
-    /// Standard error of the clean mean, over subjects; absent of one subject.
+    /// Standard error of the clean mean, over subjects; absent of one prompt.
     pub clean_error: Option<f64>,
     /// Whether `p` was adjusted.
     pub adjustment: Adjustment,
@@ -135,7 +135,7 @@ pub(in crate::experiment) struct RateArms {
     pub arms: Arms,
     /// How many have not.
     pub left_out: usize,
-    /// Standard error of the clean mean, over subjects; absent of one subject.
+    /// Standard error of the clean mean, over subjects; absent of one prompt.
     pub clean_error: Option<f64>,
 }
 
@@ -154,14 +154,31 @@ impl Attributes {
         of: fn(Share) -> Option<f64>,
     ) -> RateArms {
         let rates = |condition: usize| mean_rates(&self.shares[condition], layers, of);
-        let (class, draws) = (
-            self.conditions.class(treatment),
-            self.conditions.draws(with_draws),
-        );
-        let (clean, class) = (rates(0), rates(class));
-        let draws: Vec<_> = draws.map(rates).collect();
-        let arms = || [&clean, &class].into_iter().chain(&draws);
-        let everywhere = |prompt: &usize| arms().all(|rates| rates[*prompt].is_some());
+        let draws = self.conditions.draws(with_draws).map(rates);
+        let class = rates(self.conditions.class(treatment));
+        self.complete(rates(0), [class].into_iter().chain(draws))
+    }
+
+    /// The same of the clean model alone.
+    pub(in crate::experiment) fn clean(
+        &self,
+        layers: LayerWindow,
+        of: fn(Share) -> Option<f64>,
+    ) -> RateArms {
+        self.complete(mean_rates(&self.shares[0], layers, of), [])
+    }
+
+    /// The prompts that have a rate in every arm: clean, then the class, then its draws.
+    fn complete(
+        &self,
+        clean: Vec<Option<f64>>,
+        edited: impl IntoIterator<Item = Vec<Option<f64>>>,
+    ) -> RateArms {
+        let edited: Vec<_> = edited.into_iter().collect();
+        let everywhere = |prompt: &usize| {
+            let mut arms = std::iter::once(&clean).chain(&edited);
+            arms.all(|rates| rates[*prompt].is_some())
+        };
         let complete: Vec<usize> = (0..clean.len()).filter(everywhere).collect();
         let values = |rates: &Vec<Option<f64>>| -> Vec<f64> {
             complete
@@ -171,10 +188,11 @@ impl Attributes {
         };
         // Prompts about one subject share its text.
         let texts: Vec<usize> = self.shares[0].keys().map(|&p| self.texts[p]).collect();
+        let mut edited = edited.iter().map(values);
         let arms = Arms {
             clean: values(&clean),
-            class: values(&class),
-            draws: draws.iter().map(values).collect(),
+            class: edited.next().unwrap_or_default(),
+            draws: edited.collect(),
             clusters: Clusters::of(complete.iter().map(|&at| texts[at])),
         };
         RateArms {

@@ -16,6 +16,7 @@ mod rate;
 mod reader;
 mod words;
 
+pub(super) use effects::RateArms;
 pub use effects::{
     Adjustment, AttributeEffect, AttributeEffects, attribute_effects, default_layers, is_there,
 };
@@ -153,7 +154,11 @@ pub fn attributes(
         batch: &asked,
         unit: "prompts",
         conditions: &conditions.run,
-        sharing: Sharing::Shared,
+        sharing: if plan.is_empty() {
+            Sharing::Everywhere // what the clean model does may decide what is run next
+        } else {
+            Sharing::Shared
+        },
         null_edits: NullEdits::Refused,
     };
     let none = vec![Share::default(); engine.config().n_layers()];

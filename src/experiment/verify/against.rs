@@ -40,12 +40,13 @@ pub(super) fn against_draws(
 
 /// The means of all arms.
 pub(super) fn levels(arms: &Arms) -> String {
-    format!(
-        "clean {:.3}, class off {:.3}, draws off {:.3}",
-        of(&arms.clean),
-        of(&arms.class),
-        of(&arms.draws.concat())
-    )
+    let levels = [of(&arms.clean), of(&arms.class), of(&arms.draws.concat())];
+    let is_small = levels.iter().all(|level| level.abs() < 0.1);
+    let [clean, class, draws] = levels.map(|level| {
+        let digits = if is_small { 4 } else { 3 };
+        format!("{level:.digits$}")
+    });
+    format!("clean {clean}, class off {class}, draws off {draws}")
 }
 
 /// Where a class is larger than its draws; nothing where it is not.

@@ -6,7 +6,6 @@ use super::super::ExperimentError;
 use super::finding::Finding;
 use super::needs::Need;
 use super::results::Results;
-use super::sets::ENRICHMENT;
 use super::{depletion, frequency, recall, subjects, weights};
 use crate::io_class::Class;
 
@@ -100,11 +99,7 @@ pub static CLAIMS: [Claim; 10] = [
         sentence: "Without enrichment neurons known answers become less likely, more than any text does.",
         published: NO_FIGURE,
         about: About::Labels,
-        needs: &[
-            Need::Text(ENRICHMENT[0]),
-            Need::Text(ENRICHMENT[1]),
-            Need::Recall,
-        ],
+        needs: &[Need::Recall],
         judge: recall::enrichment_recall,
     },
     Claim {
@@ -120,7 +115,7 @@ pub static CLAIMS: [Claim; 10] = [
         sentence: "Without depletion neurons the predictions of running text have a higher entropy.",
         published: "OLMo-7B: +.53 nats, its baseline -.004",
         about: About::Labels,
-        needs: &[Need::Text(Class::Depletion)],
+        needs: &[Need::Entropy],
         judge: depletion::depletion_entropy,
     },
     Claim {
@@ -128,7 +123,7 @@ pub static CLAIMS: [Claim; 10] = [
         sentence: "What depletion neurons do to entropy they do where gate is negative and post positive.",
         published: "OLMo-7B: +2.28 nats for gate-,post+, nearly nothing for the others; mean ablation +.05",
         about: About::Labels,
-        needs: &[Need::Text(Class::Depletion), Need::SignCases],
+        needs: &[Need::SignCases],
         judge: depletion::depletion_sign,
     },
     Claim {

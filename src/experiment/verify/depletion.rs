@@ -1,24 +1,17 @@
 //! The claims about depletion and the entropy of running text.
 
 use super::super::ExperimentError;
-use super::super::effects::Arms;
-use super::super::metric::Metric;
 use super::against::{DRAWS, against_draws, levels, no_class, of};
 use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
-use super::needs::{SIGNS, SignCaseArms};
+use super::needs::SignCaseArms;
 use super::ranked::Ranked;
 use super::rankings::OfSigns;
 use super::results::Results;
-use super::sets::Member;
+use super::signs::{SIGNS, apart};
+use super::variants::with_variants;
 use super::verdict::Verdict;
 use crate::experiment::Estimate;
 use crate::io_class::Class;
-
-/// Entropy of the text's predictions without depletion neurons.
-fn zero_ablation(results: &Results<'_>) -> Option<Arms> {
-    let text = results.text.as_ref()?;
-    text.arms(Member::class(Class::Depletion), Metric::TOKEN_ENTROPY)
-}
 
 /// Entropy of the text's predictions without depletion neurons, against their draws.
 pub(super) fn depletion_entropy(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
@@ -28,21 +21,26 @@ pub(super) fn depletion_entropy(results: &Results<'_>) -> Result<Vec<Finding>, E
         .entropy
         .as_ref()
         .and_then(|ranking| ranking.number(0));
-    let (Some(arms), Some(ranked)) = (zero_ablation(results), ranked) else {
+    let (Some(arms), Some(ranked)) = (&results.entropy, ranked) else {
         let missing = no_class(Class::Depletion, quantity, Direction::Higher);
         return Ok(vec![missing.primary()]);
     };
-    let blank = Finding::missing(quantity, Direction::Higher, DRAWS, levels(&arms));
-    let finding = against_draws(&arms, blank, &results.settings.statistics)?;
+    let blank = Finding::missing(quantity, Direction::Higher, DRAWS, levels(arms));
+    let finding = against_draws(arms, blank, &results.settings.statistics)?;
     let finding = finding.primary().ranked(&ranked);
     let uniform = (results.input.model.config().vocab_size as f64).ln();
-    Ok(vec![Finding {
+    let finding = Finding {
         room: Room {
             largest: Some(uniform - of(&arms.clean)),
             ..finding.room
         },
         ..finding
-    }])
+    };
+    with_variants(
+        finding,
+        &results.varied.entropy,
+        &results.settings.statistics,
+    )
 }
 
 /// Entropy without depletion neurons by sign case, and under mean ablation.
@@ -60,6 +58,7 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
             no_class(Class::Depletion, &by_case, direction).primary(),
         ]);
     };
+    let cases = &results.rankings.sign_cases;
     let blank = |quantity: &str| Finding::missing(quantity, direction, DRAWS, String::new());
     let deciding = Finding {
         evidence: Basis::Tested {
@@ -69,14 +68,18 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
             },
             draws: weakest.draws.len(),
         },
-        n: results.input.windows.len(),
-        why: cases_in_words(&results.sign_cases),
-        objection: not_all_against(&strongest),
+        n: cases
+            .iter()
+            .flatten()
+            .next()
+            .map_or(0, |case| case.arms.clean.len()),
+        why: cases_in_words(cases),
+        objections: not_all_against(&strongest).into_iter().collect(),
         ..blank(&by_case).primary()
     };
-    let mut findings = vec![deciding.ranked(&weakest)];
     let settings = &results.settings.statistics;
-    if let [Some(own), others @ ..] = results.sign_cases.as_slice() {
+    let mut findings = with_variants(deciding.ranked(&weakest), &results.varied.signs, settings)?;
+    if let [Some(own), others @ ..] = cases.as_slice() {
         for (signs, other) in SIGNS[1..].iter().zip(others) {
             let Some(other) = other else {
                 continue;
@@ -89,7 +92,7 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
             )?);
         }
     }
-    if let (Some(zero), Some(averaged)) = (zero_ablation(results), &results.mean) {
+    if let Some([zero, averaged]) = &results.zero_and_mean {
         let why = format!(
             "zero {:+.3}, mean {:+.3}",
             of(&zero.class) - of(&zero.clean),
@@ -100,7 +103,7 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
             why,
             ..blank(quantity)
         };
-        findings.push(against_draws(&apart(&zero, averaged), blank, settings)?);
+        findings.push(against_draws(&apart(zero, averaged), blank, settings)?);
     }
     Ok(findings)
 }
@@ -125,18 +128,4 @@ fn cases_in_words(cases: &[Option<SignCaseArms>]) -> String {
         None => format!("{signs} never occurs in some set"),
     });
     words.collect::<Vec<_>>().join(", ")
-}
-
-/// One measurement minus another of the same sets and documents.
-fn apart(first: &Arms, second: &Arms) -> Arms {
-    let minus = |first: &Vec<f64>, second: &Vec<f64>| -> Vec<f64> {
-        first.iter().zip(second).map(|(a, b)| a - b).collect()
-    };
-    let draws = first.draws.iter().zip(&second.draws);
-    Arms {
-        clean: minus(&first.clean, &second.clean),
-        class: minus(&first.class, &second.class),
-        draws: draws.map(|(a, b)| minus(a, b)).collect(),
-        clusters: first.clusters.clone(),
-    }
 }

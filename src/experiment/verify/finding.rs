@@ -102,7 +102,7 @@ pub(super) struct Finding {
     /// Whether the claim is decided by it. Each claim has one such test, and Holm's family is these; the rest is described.
     pub is_primary: bool,
     /// Why the verdict is not the one that the estimate alone would give.
-    pub objection: Option<Objection>,
+    pub objections: Vec<Objection>,
     /// What it could have found.
     pub room: Room,
 }
@@ -137,8 +137,17 @@ impl Finding {
             n: 0,
             why,
             is_primary: false,
-            objection: None,
+            objections: Vec::new(),
             room: Room::default(),
+        }
+    }
+
+    /// The estimate, where there is one.
+    pub fn estimate(&self) -> Option<f64> {
+        match &self.evidence {
+            Basis::Tested { estimate, .. } => estimate.difference_to_baseline,
+            Basis::Counted { estimate, .. } => Some(*estimate),
+            Basis::Missing => None,
         }
     }
 

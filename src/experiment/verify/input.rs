@@ -16,6 +16,8 @@ pub struct VerifyInput<'a> {
     pub table: &'a NeuronTable,
     /// Factual prompts.
     pub facts: &'a TokenBatch,
+    /// The same facts in other words, by the same numbers, where all have some: they tell, too, which are known.
+    pub rephrased: Option<&'a TokenBatch>,
     /// Neutral text.
     pub documents: &'a Documents,
     /// The stretches of it that are read; `prompt` of each is its index here.
@@ -31,7 +33,7 @@ pub struct VerifySettings {
     pub claims: Vec<&'static Claim>,
     /// Random sets per class that the estimates are over.
     pub draws: usize,
-    /// So many random sets at most for a rank; fewer decide most.
+    /// So many random sets at most for a rank, not fewer than `draws`; fewer decide most.
     pub most_draws: usize,
     /// All of these are made in one stage, whatever decides: what shards can share.
     pub all_draws: bool,

@@ -33,7 +33,7 @@ pub struct ClaimTest {
     pub published: Cow<'static, str>,
     /// What follows.
     pub verdict: Verdict,
-    /// What the test could have found.
+    /// What the test could have found; empty where nothing is decided by it.
     #[serde(default)]
     pub room: String,
     /// The figures behind it, or why there is none.
@@ -122,7 +122,7 @@ impl Finding {
     /// With a family of so many primary tests.
     fn test(self, claim: &Claim, tests: usize) -> ClaimTest {
         let plain = self.plain_verdict();
-        let objection = self.objection.as_ref().filter(|o| o.of == plain);
+        let objection = self.objections.iter().find(|o| o.of == plain);
         let (verdict, why) = match objection {
             Some(objection) => (
                 objection.instead,
@@ -130,7 +130,11 @@ impl Finding {
             ),
             None => (plain, self.why.clone()),
         };
-        let room = self.room_in_words(tests);
+        let room = if self.is_primary {
+            self.room_in_words(tests)
+        } else {
+            String::new()
+        };
         let (estimate, draws) = match self.evidence {
             Basis::Tested { estimate, draws } => (estimate, draws),
             Basis::Counted { estimate, .. } => (
@@ -286,11 +290,11 @@ mod tests {
     fn an_objection_takes_its_verdict_away_and_no_other() {
         let with = |estimate, of| {
             let finding = Finding {
-                objection: Some(Objection {
+                objections: vec![Objection {
                     of,
                     instead: Verdict::NotTestable,
                     why: "specificity".to_string(),
-                }),
+                }],
                 ..finding(estimate, 1e-6)
             };
             judge(vec![(&CLAIMS[7], finding)]).remove(0)

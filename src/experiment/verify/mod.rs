@@ -4,20 +4,24 @@
 mod against;
 mod claim;
 mod depletion;
+mod few;
 mod finding;
 mod frequency;
 mod input;
 mod judge;
 mod needs;
+mod numbers;
 mod ranked;
 mod rankings;
 mod recall;
 mod results;
 mod sets;
+mod signs;
 mod steps;
 mod subjects;
 mod times;
 mod tokens;
+mod variants;
 mod verdict;
 mod weights;
 
@@ -33,9 +37,17 @@ use super::ExperimentError;
 use super::plan::Treatment;
 use super::run::Run;
 use crate::engine::Engine;
-use crate::io_class::{ClassError, NeuronTable};
 use needs::ClaimRuns;
 use sets::Sets;
+
+/// The claims, tested.
+#[derive(Debug)]
+pub struct Verified {
+    /// Their tests, claim by claim.
+    pub claims: Vec<ClaimTest>,
+    /// The classes that they are about, with the random sets that were made of each.
+    pub treatments: Vec<Treatment>,
+}
 
 /// Tests the claims.
 ///
@@ -45,7 +57,7 @@ pub fn verify(
     run: &mut Run<'_>,
     input: &VerifyInput<'_>,
     settings: &VerifySettings,
-) -> Result<Vec<ClaimTest>, ExperimentError> {
+) -> Result<Verified, ExperimentError> {
     let sets = Sets::new(input.table, settings)?;
     let engine = Engine::new(input.model);
     let runs = ClaimRuns {
@@ -60,18 +72,10 @@ pub fn verify(
         let found = (claim.judge)(&results)?;
         findings.extend(found.into_iter().map(|finding| (*claim, finding)));
     }
-    Ok(judge::judge(findings))
-}
-
-/// The classes that the claims are about, with the draws that they are compared with.
-///
-/// # Errors
-/// Those of the draws.
-pub fn treatments(
-    table: &NeuronTable,
-    settings: &VerifySettings,
-) -> Result<Vec<Treatment>, ClassError> {
-    Ok(Sets::new(table, settings)?.treatments())
+    Ok(Verified {
+        claims: judge::judge(findings),
+        treatments: results.treatments(),
+    })
 }
 
 /// The parts of a run, counted before it begins.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::ExperimentError;
 use super::super::ablate::{Ablation, ablate};
-use super::super::attributes::{Attributes, RateSettings, attributes};
+use super::super::attributes::{AttributeInput, Attributes, RateSettings, attributes};
 use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::super::outcome::PromptSubset;
@@ -14,8 +14,10 @@ use super::super::record::{
 };
 use super::super::run::Run;
 use super::super::text::{TextAblation, TokenSink, ablate_text};
+use super::few::Few;
 use super::input::{VerifyInput, VerifySettings};
 use super::sets::{CLASSES, ENRICHMENT, Group, Member, Sets};
+use super::signs::SIGNS;
 use crate::engine::{Engine, EngineError};
 use crate::hooks::{Mode, Reference, SignCase, SignConvention};
 use crate::io_class::Class;
@@ -26,18 +28,15 @@ use crate::tokens::{Positions, TokenBatch, Window};
 pub(super) enum Need {
     /// P(gate > 0) of a class and its draws on the text.
     Frequency(Class),
-    /// Attribute rates without the enrichment classes.
-    Attributes,
-    /// Zero ablation of a class on the text.
-    Text(Class),
     /// Zero ablation of the enrichment classes on known facts.
     Recall,
-    /// Depletion by sign case, and its mean ablation, on the text.
+    /// Zero ablation of depletion on the text.
+    Entropy,
+    /// The same by sign case, and under mean ablation.
     SignCases,
+    /// Attribute rates without the enrichment classes.
+    Attributes,
 }
-
-/// The sign cases of gate and post, in reference sign; that of the claim first.
-pub(super) const SIGNS: [&str; 4] = ["gate-,post+", "gate-,post-", "gate+,post+", "gate+,post-"];
 
 /// What the claims of a run need together.
 pub(super) struct ClaimRuns<'a> {
@@ -53,12 +52,6 @@ pub(super) struct Recall {
     ablation: Ablation,
 }
 
-/// Running text without each class, document by document.
-pub(super) struct Text {
-    group: Group,
-    ablation: TextAblation,
-}
-
 impl Recall {
     /// A metric of one set, in every known prompt.
     pub fn arms(&self, member: Member, metric: &Metric) -> Option<Arms> {
@@ -67,12 +60,11 @@ impl Recall {
     }
 }
 
-impl Text {
-    /// A metric of one set, a mean over the tokens of each document.
-    pub fn arms(&self, member: Member, metric: Metric) -> Option<Arms> {
-        self.group
-            .arms(member, |treatment| self.ablation.arms(treatment, metric))
-    }
+/// What a sign case of a class does to entropy.
+pub(super) struct SignCaseArms {
+    pub arms: Arms,
+    /// Values of the class that it changed.
+    pub changed: u64,
 }
 
 impl<'a> ClaimRuns<'a> {
@@ -87,10 +79,6 @@ impl<'a> ClaimRuns<'a> {
         classes.filter(|class| self.has(need(*class))).collect()
     }
 
-    pub fn text_group(&self) -> Group {
-        self.sets.group(&self.classes(Need::Text))
-    }
-
     pub fn recall_group(&self) -> Group {
         if self.has(Need::Recall) {
             self.sets.group(&ENRICHMENT)
@@ -99,15 +87,15 @@ impl<'a> ClaimRuns<'a> {
         }
     }
 
-    /// A plan of these treatments at all positions.
-    pub fn plan(&self, treatments: Vec<Treatment>, mode: Mode) -> AblationPlan {
+    /// Zero ablation of these treatments at all positions of prompts that are known, or that nobody has to know.
+    pub fn plan(&self, treatments: Vec<Treatment>) -> AblationPlan {
         AblationPlan {
             treatments,
-            mode,
+            mode: Mode::Zero,
             positions: Positions::All,
             when: SignCase::default(),
             signs: SignConvention::Raw,
-            subset: PromptSubset::Known,
+            subset: PromptSubset::All,
             seed: self.settings.statistics.seed,
         }
     }
@@ -144,73 +132,74 @@ impl<'a> ClaimRuns<'a> {
         Ok(there.into_iter().zip(wanted).collect())
     }
 
-    pub fn attributes(
-        &self,
-        run: &mut Run<'_>,
-    ) -> Result<Option<(Group, Attributes)>, ExperimentError> {
-        let group = self.sets.group(&ENRICHMENT);
-        let Some(subjects) = self
-            .input
-            .subjects
-            .as_ref()
-            .filter(|_| self.has(Need::Attributes))
-        else {
-            return Ok(None);
-        };
-        if group.treatments.is_empty() {
-            return Ok(None);
-        }
-        let plan = self.plan(group.treatments.clone(), Mode::Zero);
-        match attributes(run, self.engine, subjects, &plan, RateSettings::published()) {
-            Err(ExperimentError::NothingKnown { .. }) => Ok(None),
-            rates => Ok(Some((group, rates?))),
-        }
-    }
-
-    /// An ablation on some facts; nothing without treatments, or where none is known.
+    /// Zero ablation of the enrichment classes on all known facts; nothing without such classes.
     pub fn recall(
         &self,
         run: &mut Run<'_>,
-        facts: &TokenBatch,
-        group: Group,
-        mode: Mode,
+        known: &TokenBatch,
     ) -> Result<Option<Recall>, ExperimentError> {
+        let group = self.recall_group();
         if group.treatments.is_empty() {
             return Ok(None);
         }
-        let plan = self.plan(group.treatments.clone(), mode);
-        match ablate(run, self.engine, facts, &plan) {
-            Err(ExperimentError::NothingKnown { .. }) => Ok(None),
-            found => Ok(Some(Recall {
-                ablation: found?,
-                group,
-            })),
-        }
+        let plan = AblationPlan {
+            subset: PromptSubset::Known,
+            ..self.plan(group.treatments.clone())
+        };
+        let ablation = ablate(run, self.engine, known, &plan)?;
+        Ok(Some(Recall { group, ablation }))
     }
 
-    /// An ablation on the text; nothing without treatments.
+    /// An ablation on text.
     pub fn text(
         &self,
         run: &mut Run<'_>,
-        group: Group,
-        mode: Mode,
-    ) -> Result<Option<Text>, ExperimentError> {
-        if group.treatments.is_empty() {
-            return Ok(None);
-        }
-        let plan = self.plan(group.treatments.clone(), mode);
+        windows: &[Window],
+        plan: &AblationPlan,
+    ) -> Result<TextAblation, ExperimentError> {
         let sink: TokenSink<'_> = &mut |_| Ok(());
-        let ablation = ablate_text(run, self.engine, self.input.windows, &plan, sink)?;
-        Ok(Some(Text { group, ablation }))
+        ablate_text(run, self.engine, windows, plan, sink)
     }
 
-    /// Zero ablation of depletion where each sign case holds, in reference sign. A case that never holds for some set is
-    /// absent: it could not be compared.
+    /// Entropy of the whole text without depletion; nothing where that is not asked for.
+    pub fn entropy(&self, run: &mut Run<'_>) -> Result<Option<Arms>, ExperimentError> {
+        let asked = self.sets.get(Class::Depletion);
+        let Some(set) = asked.filter(|_| self.has(Need::Entropy)) else {
+            return Ok(None);
+        };
+        let plan = self.plan(vec![set.treatment.clone()]);
+        let found = self.text(run, self.input.windows, &plan)?;
+        Ok(Some(found.arms(0, Metric::TOKEN_ENTROPY)))
+    }
+
+    /// Entropy of few documents under zero and under mean ablation of depletion; nothing where that is not asked for.
+    pub fn zero_and_mean(
+        &self,
+        run: &mut Run<'_>,
+        few: &Few,
+    ) -> Result<Option<[Arms; 2]>, ExperimentError> {
+        let asked = self.sets.get(Class::Depletion);
+        let Some(set) = asked.filter(|_| self.has(Need::SignCases)) else {
+            return Ok(None);
+        };
+        let zero = self.plan(vec![set.treatment.clone()]);
+        let mean = AblationPlan {
+            mode: Mode::Mean(Reference::OwnPrompts),
+            ..zero.clone()
+        };
+        // Both are begun before either is waited for.
+        let found = [zero, mean].map(|plan| self.text(run, &few.documents, &plan));
+        let [zero, mean] = found.map(|found| Ok(found?.arms(0, Metric::TOKEN_ENTROPY)));
+        zero.and_then(|zero| Ok(Some([zero, mean?])))
+    }
+
+    /// A plan's edit where each sign case holds, in reference sign. A case that never holds for some set is absent: it
+    /// could not be compared.
     pub fn sign_cases(
         &self,
         run: &mut Run<'_>,
-        treatment: &Treatment,
         windows: &[Window],
+        plan: &AblationPlan,
     ) -> Result<Vec<Option<SignCaseArms>>, ExperimentError> {
         let mut cases = Vec::new();
         let mut elsewhere = None;
@@ -221,10 +210,9 @@ impl<'a> ClaimRuns<'a> {
             let plan = AblationPlan {
                 when,
                 signs: SignConvention::Reference(Arc::new(self.input.table.signs())),
-                ..self.plan(vec![treatment.clone()], Mode::Zero)
+                ..plan.clone()
             };
-            let sink: TokenSink<'_> = &mut |_| Ok(());
-            match ablate_text(run, self.engine, windows, &plan, sink) {
+            match self.text(run, windows, &plan) {
                 Err(ExperimentError::Engine(EngineError::NullEdit { .. })) => cases.push(None),
                 Err(error @ ExperimentError::OtherShards { .. }) => elsewhere = Some(error),
                 found => {
@@ -239,56 +227,14 @@ impl<'a> ClaimRuns<'a> {
         elsewhere.map_or(Ok(cases), Err)
     }
 
-    /// Depletion with its draws, where its sign cases are asked for.
-    pub fn depletion(&self) -> Option<&Treatment> {
-        let set = self.sets.get(Class::Depletion)?;
-        self.has(Need::SignCases).then_some(&set.treatment)
-    }
-
-    pub fn mean(&self, run: &mut Run<'_>) -> Result<Option<Arms>, ExperimentError> {
-        let Some(set) = self
-            .sets
-            .get(Class::Depletion)
-            .filter(|_| self.has(Need::SignCases))
-        else {
-            return Ok(None);
-        };
-        let (group, member) = (Group::of_class(set), Member::class(Class::Depletion));
-        let text = self.text(run, group, Mode::Mean(Reference::OwnPrompts))?;
-        Ok(text.and_then(|text| text.arms(member, Metric::TOKEN_ENTROPY)))
-    }
-
-    /// The part of conditional enrichment that decides, with its draws, in the modes that must agree with zero ablation.
-    pub fn recall_in_other_modes(
+    /// Attribute rates of some subjects under a plan.
+    pub fn attributes(
         &self,
         run: &mut Run<'_>,
-        known: &TokenBatch,
-    ) -> Result<Vec<(Mode, Recall)>, ExperimentError> {
-        let mut found = Vec::new();
-        let mut elsewhere = None;
-        let member = self.sets.primary(Class::ConditionalEnrichment);
-        for mode in [
-            Mode::Mean(Reference::OwnPrompts),
-            Mode::Resample(Reference::OwnPrompts),
-        ] {
-            let Some(group) = member
-                .filter(|_| self.has(Need::Recall))
-                .and_then(|m| self.sets.with_draws(m))
-            else {
-                break;
-            };
-            match self.recall(run, known, group, mode.clone()) {
-                Err(error @ ExperimentError::OtherShards { .. }) => elsewhere = Some(error),
-                recall => found.extend(recall?.map(|recall| (mode, recall))),
-            }
-        }
-        elsewhere.map_or(Ok(found), Err)
+        (input, batch): (&AttributeInput<'_>, &TokenBatch),
+        plan: &AblationPlan,
+    ) -> Result<Attributes, ExperimentError> {
+        let input = AttributeInput { batch, ..*input };
+        attributes(run, self.engine, &input, plan, RateSettings::published())
     }
-}
-
-/// What a sign case of a class does to entropy.
-pub(super) struct SignCaseArms {
-    pub arms: Arms,
-    /// Values of the class that it changed.
-    pub changed: u64,
 }

@@ -42,9 +42,13 @@ impl Ranking {
         }
     }
 
+    /// Whether all draws are made.
+    pub fn is_through(&self) -> bool {
+        self.made == self.treatment.baseline.len()
+    }
+
     /// Whether the draws that were made decide, or are all.
     pub fn is_decided(&self) -> bool {
-        let all_made = self.made == self.treatment.baseline.len();
         let class_has_none =
             |number: usize| self.values.get(number).is_some_and(|v| !v[0].is_finite());
         let is_decided = |number: usize| {
@@ -52,7 +56,7 @@ impl Ranking {
                 .is_some_and(|ranked| ranked.rank.decided)
         };
         let decides = |number: usize| class_has_none(number) || is_decided(number);
-        all_made || self.made > 0 && (0..self.tested).all(decides)
+        self.is_through() || self.made > 0 && (0..self.tested).all(decides)
     }
 
     /// The class with the next batch of draws.

@@ -1,37 +1,14 @@
 //! What is ranked among many draws, on few prompts: the draws, and not the prompts, make the variance.
 
-use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
 use super::super::ExperimentError;
-use super::super::LayerWindow;
-use super::super::ablate::ablate;
-use super::super::attributes::{AttributeInput, RateSettings, Share, attributes, default_layers};
-use super::super::effects::Arms;
-use super::super::metric::Metric;
-use super::super::outcome::{Arm, PromptSubset};
-use super::super::plan::{AblationPlan, Treatment};
 use super::super::run::Run;
-use super::super::score::TokenScore;
-use super::super::text::{TokenSink, ablate_text};
-use super::against::of;
-use super::needs::{ClaimRuns, Need, SIGNS, SignCaseArms};
+use super::few::Few;
+use super::needs::{ClaimRuns, Need, SignCaseArms};
 use super::ranked::Ranking;
-use super::tokens::{as_sure_as, weighted_rise};
-use crate::hooks::Mode;
 use crate::io_class::Class;
 use crate::stats::{WeightedRank, weighted_rank};
-use crate::tokens::{TokenBatch, TokenError, Window};
-
-/// Known facts that a rank is on, spread over the relations.
-const FACTS: usize = 40;
-
-/// Documents of the text that a rank is on, the first ones.
-const DOCUMENTS: usize = 20;
 
 /// The numbers of a ranking without conditional enrichment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,16 +37,14 @@ pub(super) struct Rankings {
     pub entropy: Option<Ranking>,
     pub signs: Option<Ranking>,
     pub attributes: Option<Ranking>,
+    /// Each sign case with the first draws, in the order of [`SIGNS`](super::signs::SIGNS); absent where the case never occurs in
+    /// some set.
+    pub sign_cases: Vec<Option<SignCaseArms>>,
 }
 
-/// What ranks are on; absent where nothing is known, or nothing asked for.
-#[derive(Default)]
-pub(super) struct Few {
-    /// Known facts.
-    pub facts: Option<TokenBatch>,
-    /// Prompts up to their subjects, of known facts.
-    pub subjects: Option<TokenBatch>,
-}
+/// With a larger p than this after some draws, more of them could hardly change what follows. (Who stops there rejects
+/// nothing, so that it does not raise the chance of a false verdict.)
+const FUTILE: f64 = 0.2;
 
 impl Rankings {
     /// Nothing is measured yet.
@@ -84,9 +59,30 @@ impl Rankings {
         Self {
             recall: recall.filter(|_| few.facts.is_some()),
             attributes: attributes.filter(|_| few.subjects.is_some()),
-            entropy: ranking(Need::Text(Class::Depletion), Class::Depletion, 1),
+            entropy: ranking(Need::Entropy, Class::Depletion, 1),
             signs: ranking(Need::SignCases, Class::Depletion, 2),
+            sign_cases: Vec::new(),
         }
+    }
+
+    /// How many draws of a class were made.
+    pub fn made(&self, class: Class) -> usize {
+        let rankings = match class {
+            Class::ConditionalEnrichment => [&self.recall, &self.attributes],
+            Class::Depletion => [&self.entropy, &self.signs],
+            _ => [&None, &None],
+        };
+        let made = rankings.into_iter().flatten().map(Ranking::made);
+        made.max().unwrap_or(0)
+    }
+
+    /// Whether both what recall loses and the direction of the damage are decided.
+    fn recall_is_decided(&self) -> bool {
+        let is_futile = |found: Specificity| found.rank.p > FUTILE;
+        self.recall.as_ref().is_none_or(|ranking| {
+            let both = || ranking.is_decided() && self.specificity().is_none_or(is_futile);
+            ranking.is_through() || both()
+        })
     }
 
     /// The next batch of each that is not decided; whether there was any.
@@ -109,17 +105,21 @@ impl Rankings {
             }
             Ok::<(), ExperimentError>(())
         };
-        if let (Some(ranking), Some(facts)) = (self.recall.as_mut().filter(open), &few.facts) {
-            note(ranking.go_on(|batch| runs.recall_numbers(run, facts, batch)))?;
+        let is_decided = self.recall_is_decided();
+        let recall = self.recall.as_mut().filter(|_| !is_decided);
+        if let (Some(ranking), Some(facts)) = (recall, &few.facts) {
+            note(ranking.go_on(|batch| runs.recall_numbers(run, few, facts, batch)))?;
         }
         if let Some(ranking) = self.entropy.as_mut().filter(open) {
-            note(ranking.go_on(|batch| runs.entropy_numbers(run, batch)))?;
+            note(ranking.go_on(|batch| runs.entropy_numbers(run, few, batch)))?;
         }
         if let Some(ranking) = self.signs.as_mut().filter(open) {
-            note(ranking.go_on(|batch| runs.sign_numbers(run, batch)))?;
+            let first = &mut self.sign_cases;
+            note(ranking.go_on(|batch| runs.sign_numbers(run, few, batch, first)))?;
         }
         let attributes = self.attributes.as_mut().filter(open);
-        if let (Some(ranking), Some(subjects)) = (attributes, &few.subjects) {
+        let subjects = runs.input.subjects.as_ref().zip(few.subjects.as_ref());
+        if let (Some(ranking), Some(subjects)) = (attributes, subjects) {
             note(ranking.go_on(|batch| runs.attribute_numbers(run, subjects, batch)))?;
         }
         elsewhere.map_or(Ok(any), Err)
@@ -165,152 +165,6 @@ fn direction(fact_loss: f64, text_loss: f64) -> f64 {
 /// How much it is: what improves is no damage.
 fn damage(fact_loss: f64, text_loss: f64) -> f64 {
     fact_loss.max(0.0).hypot(text_loss.max(0.0))
-}
-
-/// Some of the known facts, one of each relation after the other.
-pub(super) fn spread_over_relations(
-    known: &TokenBatch,
-    seed: u64,
-) -> Result<TokenBatch, TokenError> {
-    let mut relations: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for sequence in known.sequences() {
-        let relation = relations.entry(sequence.cluster).or_default();
-        relation.push(sequence.prompt);
-    }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut relations: Vec<Vec<usize>> = relations.into_values().collect();
-    for relation in &mut relations {
-        relation.sort_unstable();
-        relation.shuffle(&mut rng);
-    }
-    relations.shuffle(&mut rng);
-    let longest = relations.iter().map(Vec::len).max().unwrap_or(0);
-    let rounds = (0..longest).flat_map(|round| relations.iter().filter_map(move |r| r.get(round)));
-    let chosen: Vec<usize> = rounds.take(FACTS).copied().collect();
-    known.subset(&chosen)
-}
-
-impl ClaimRuns<'_> {
-    /// The text that ranks are on.
-    fn few_documents(&self) -> &[Window] {
-        &self.input.windows[..self.input.windows.len().min(DOCUMENTS)]
-    }
-
-    /// The numbers of [`OfRecall`].
-    fn recall_numbers(
-        &self,
-        run: &mut Run<'_>,
-        facts: &TokenBatch,
-        batch: &Treatment,
-    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
-        let plan = self.plan(vec![batch.clone()], Mode::Zero);
-        let recall = ablate(run, self.engine, facts, &plan);
-        // Both are begun before either is waited for.
-        let text = self.text_scores(run, &plan);
-        let (recall, text) = (recall?, text?);
-        let arms = |metric| recall.arms(0, PromptSubset::Known, &metric);
-        let (target, first) = (arms(Metric::TARGET_LOGPROB), arms(Metric::FIRST_LOGPROB));
-        let fact_losses = changes(&first).into_iter().map(|change| -change);
-        let clean = &text[0];
-        let weights = as_sure_as(&first.clean, clean);
-        let rise = |edited: &Vec<TokenScore>| weighted_rise(&weights, clean, edited);
-        let text_losses = text[1..].iter().map(rise).collect();
-        Ok(vec![changes(&target), fact_losses.collect(), text_losses])
-    }
-
-    /// The scores of every token: clean, class, draws.
-    fn text_scores(
-        &self,
-        run: &mut Run<'_>,
-        plan: &AblationPlan,
-    ) -> Result<Vec<Vec<TokenScore>>, ExperimentError> {
-        type Place = (usize, usize, usize);
-        let mut scores: Vec<BTreeMap<Place, TokenScore>> = vec![BTreeMap::new(); plan.len()];
-        let sink: TokenSink<'_> = &mut |outcomes| {
-            for outcome in outcomes {
-                let number = match outcome.condition.arm {
-                    Arm::Clean => 0,
-                    Arm::Class => 1,
-                    Arm::Baseline => 2 + outcome.condition.draw as usize,
-                };
-                let place = (outcome.document, outcome.window, outcome.position);
-                scores[number].insert(place, outcome.score);
-            }
-            Ok(())
-        };
-        ablate_text(run, self.engine, self.few_documents(), plan, sink)?;
-        let in_order = scores
-            .into_iter()
-            .map(|scores| scores.into_values().collect());
-        Ok(in_order.collect())
-    }
-
-    /// Entropy of the text's predictions, edited minus clean, nats.
-    fn entropy_numbers(
-        &self,
-        run: &mut Run<'_>,
-        batch: &Treatment,
-    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
-        let plan = self.plan(vec![batch.clone()], Mode::Zero);
-        let sink: TokenSink<'_> = &mut |_| Ok(());
-        let text = ablate_text(run, self.engine, self.few_documents(), &plan, sink)?;
-        Ok(vec![changes(&text.arms(0, Metric::TOKEN_ENTROPY))])
-    }
-
-    /// Attribute rate with the subjects' own texts minus that with other subjects', edited minus clean.
-    fn attribute_numbers(
-        &self,
-        run: &mut Run<'_>,
-        few: &TokenBatch,
-        batch: &Treatment,
-    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
-        let Some(subjects) = &self.input.subjects else {
-            return Ok(Vec::new());
-        };
-        let input = AttributeInput {
-            batch: few,
-            ..*subjects
-        };
-        let plan = AblationPlan {
-            subset: PromptSubset::All, // they are known
-            ..self.plan(vec![batch.clone()], Mode::Zero)
-        };
-        let rates = attributes(run, self.engine, &input, &plan, RateSettings::published())?;
-        let layers = default_layers(self.input.table.layers.len());
-        let layers = LayerWindow {
-            first: layers.start,
-            last: layers.end - 1,
-        };
-        let excess = rates.arms((0, 0), layers, Share::excess).arms;
-        Ok(vec![changes(&excess)])
-    }
-
-    /// The numbers of [`OfSigns`].
-    fn sign_numbers(
-        &self,
-        run: &mut Run<'_>,
-        batch: &Treatment,
-    ) -> Result<Vec<Vec<f64>>, ExperimentError> {
-        let cases = self.sign_cases(run, batch, self.few_documents())?;
-        let added = |case: &Option<SignCaseArms>| case.as_ref().map(|case| changes(&case.arms));
-        let added: Vec<Option<Vec<f64>>> = cases.iter().map(added).collect();
-        let sets = 1 + batch.baseline.len();
-        // A case that never occurs adds nothing.
-        let of_set = |case: usize, set: usize| added[case].as_ref().map_or(0.0, |added| added[set]);
-        let apart = |set: usize, pick: fn(f64, f64) -> f64| {
-            let others = (1..SIGNS.len()).map(|case| of_set(case, set));
-            of_set(0, set) - others.reduce(pick).unwrap_or(0.0)
-        };
-        let numbers = |pick: fn(f64, f64) -> f64| (0..sets).map(|set| apart(set, pick)).collect();
-        Ok(vec![numbers(f64::max), numbers(f64::min)])
-    }
-}
-
-/// Means of the class and of each draw, minus clean.
-fn changes(arms: &Arms) -> Vec<f64> {
-    let clean = of(&arms.clean);
-    let sets = std::iter::once(&arms.class).chain(&arms.draws);
-    sets.map(|set| of(set) - clean).collect()
 }
 
 #[cfg(test)]

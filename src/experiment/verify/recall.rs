@@ -11,6 +11,7 @@ use super::ranked::{Ranked, Ranking};
 use super::rankings::{OfRecall, Specificity};
 use super::results::Results;
 use super::sets::{ENRICHMENT, Member};
+use super::variants::with_variants;
 use super::verdict::Verdict;
 use crate::experiment::Estimate;
 use crate::io_class::Class;
@@ -21,7 +22,8 @@ const CLASS: Class = Class::ConditionalEnrichment;
 
 /// Recall without enrichment classes.
 pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    let mut findings = vec![deciding(results)?];
+    let settings = &results.settings.statistics;
+    let mut findings = with_variants(deciding(results)?, &results.varied.recall, settings)?;
     let primary = results.sets.primary(CLASS);
     for class in ENRICHMENT {
         let members = results.sets.members(&[class]);
@@ -35,7 +37,6 @@ pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, E
             findings.extend(described(results, member)?);
         }
     }
-    findings.extend(in_other_modes(results)?);
     Ok(findings)
 }
 
@@ -58,9 +59,9 @@ fn deciding(results: &Results<'_>) -> Result<Finding, ExperimentError> {
     let found = match specificity(results) {
         Ok(found) => found,
         Err(why) => {
-            let objection = Some(untestable(why));
+            let objections = vec![untestable(why)];
             return Ok(Finding {
-                objection,
+                objections,
                 ..finding
             });
         }
@@ -80,12 +81,7 @@ fn deciding(results: &Results<'_>) -> Result<Finding, ExperimentError> {
         "{}; p of the loss {:.3}; direction of the damage {:.0}°, that of the draws' {:.0}°, p {:.3}",
         finding.why, target.rank.p, found.class, found.draws, found.rank.p
     );
-    let objection = other_sign(results);
-    Ok(Finding {
-        why,
-        objection,
-        ..finding
-    })
+    Ok(Finding { why, ..finding })
 }
 
 /// A class against the draws that estimates are over.
@@ -97,51 +93,13 @@ fn described(results: &Results<'_>, member: Member) -> Result<Option<Finding>, E
     let (Some(target), Some(treatment)) = (target, results.sets.treatment(member)) else {
         return Ok(None);
     };
-    let loss = results
-        .text
-        .as_ref()
-        .and_then(|text| text.arms(member, Metric::LOSS));
-    let loss = loss.map_or(String::new(), |loss| {
-        format!("; loss on text {}", levels(&loss))
-    });
     let why = format!(
-        "target {}{loss}{}",
+        "target {}{}",
         levels(&target),
         shortfall_in_words(treatment)
     );
     let blank = Finding::missing(&without(&treatment.class), Direction::Lower, DRAWS, why);
     against_draws(&target, blank, &results.settings.statistics).map(Some)
-}
-
-/// The claim needs the same sign under every ablation.
-fn in_other_modes(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
-    let Some(member) = results.sets.primary(CLASS) else {
-        return Ok(Vec::new());
-    };
-    let mut findings = Vec::new();
-    for (mode, recall) in &results.other_modes {
-        let Some(arms) = recall.arms(member, &Metric::TARGET_LOGPROB) else {
-            continue;
-        };
-        let quantity = format!("the same, {mode} instead of zero ablation, nats");
-        let blank = Finding::missing(&quantity, Direction::Lower, DRAWS, levels(&arms));
-        findings.push(against_draws(&arms, blank, &results.settings.statistics)?);
-    }
-    Ok(findings)
-}
-
-/// What takes support from a loss of recall: another sign under another ablation.
-fn other_sign(results: &Results<'_>) -> Option<Objection> {
-    let member = results.sets.primary(CLASS)?;
-    let other = results.other_modes.iter().find(|(_, recall)| {
-        let arms = recall.arms(member, &Metric::TARGET_LOGPROB);
-        arms.is_none_or(|arms| of(&arms.class) >= of(&arms.draws.concat()))
-    });
-    other.map(|(mode, _)| Objection {
-        of: Verdict::Supported,
-        instead: Verdict::NotDistinguishable,
-        why: format!("but under {mode} ablation the sign is the other"),
-    })
 }
 
 fn untestable(why: String) -> Objection {
@@ -184,7 +142,7 @@ pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, Exp
         "direction of the damage without {CLASS}, degrees (0 text alone, 45 as much a token, 90 known answers alone)"
     );
     let missing = no_class(CLASS, &quantity, Direction::Higher).primary();
-    if results.sets.primary(CLASS).is_none() || results.known.is_none() {
+    if results.sets.primary(CLASS).is_none() || results.few.facts.is_none() {
         return Ok(vec![missing]);
     }
     let losses = [OfRecall::FactLoss, OfRecall::TextLoss].map(|loss| {
@@ -215,9 +173,10 @@ pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, Exp
             draws: ranking.map_or(0, Ranking::made),
         },
         n: results
-            .known
+            .few
+            .facts
             .as_ref()
-            .map_or(0, |known| known.sequences().len()),
+            .map_or(0, |facts| facts.sequences().len()),
         why: format!(
             "{why}; draws count by the damage that they do, as {:.0} equal ones",
             found.rank.effective_draws

@@ -4,13 +4,16 @@ use super::super::ExperimentError;
 use super::super::ablate::run_clean;
 use super::super::attributes::Attributes;
 use super::super::effects::Arms;
+use super::super::plan::Treatment;
 use super::super::record::Activity;
 use super::super::run::Run;
+use super::few::Few;
 use super::input::{VerifyInput, VerifySettings};
-use super::needs::{ClaimRuns, Need, Recall, SignCaseArms, Text};
-use super::rankings::{Few, Rankings, spread_over_relations};
+use super::needs::{ClaimRuns, Need, Recall};
+use super::rankings::Rankings;
 use super::sets::{Group, Sets};
-use crate::hooks::Mode;
+use super::subjects::CleanRates;
+use super::variants::AllVaried;
 use crate::io_class::Class;
 use crate::tokens::TokenBatch;
 
@@ -20,19 +23,30 @@ pub(super) struct Results<'a> {
     pub settings: &'a VerifySettings,
     pub sets: &'a Sets,
     pub frequencies: Vec<(Class, Activity)>,
-    /// The known facts, where recall is asked for and any is.
-    pub known: Option<TokenBatch>,
+    pub few: Few,
     pub recall: Option<Recall>,
-    /// Conditional enrichment under mean and resample ablation.
-    pub other_modes: Vec<(Mode, Recall)>,
-    pub text: Option<Text>,
-    /// Entropy without depletion by sign case, in the order of [`SIGNS`](super::needs::SIGNS); absent where the case never
-    /// occurs in some set.
-    pub sign_cases: Vec<Option<SignCaseArms>>,
-    /// Entropy under mean ablation of depletion.
-    pub mean: Option<Arms>,
+    /// Entropy of the text without depletion.
+    pub entropy: Option<Arms>,
+    /// Entropy of few documents under zero and under mean ablation of depletion.
+    pub zero_and_mean: Option<[Arms; 2]>,
+    pub varied: AllVaried,
     pub rankings: Rankings,
+    /// Rates of the clean model.
+    pub clean_rates: Option<CleanRates>,
     pub attributes: Option<(Group, Attributes)>,
+}
+
+impl Results<'_> {
+    /// The classes, with the draws that anything was measured of. (Gate frequencies are, of all draws that a rank may
+    /// need, which no run of their own costs; they tell nothing of single draws.)
+    pub fn treatments(&self) -> Vec<Treatment> {
+        let made = |class| self.settings.draws.max(self.rankings.made(class));
+        let mut treatments = self.sets.treatments(made);
+        for varied in self.varied.all() {
+            treatments.extend(varied.redrawn.clone());
+        }
+        treatments
+    }
 }
 
 /// Runs all of it; first what depends on nothing else.
@@ -43,29 +57,27 @@ pub(super) fn gather<'a>(
     let frequencies = runs.frequencies(run, &runs.classes(Need::Frequency));
     let frequencies = run.unless_elsewhere(frequencies)?.unwrap_or_default();
     let known = known(runs, run)?;
-    let (mut recall, mut other_modes) = (None, Vec::new());
-    if let Some(known) = &known {
-        let zero = runs.recall(run, known, runs.recall_group(), Mode::Zero);
-        recall = run.unless_elsewhere(zero)?.flatten();
-        let modes = runs.recall_in_other_modes(run, known);
-        other_modes = run.unless_elsewhere(modes)?.unwrap_or_default();
+    let mut few = Few::new(runs, run, known.as_ref())?;
+    let clean_rates = runs.clean_rates(run)?;
+    if clean_rates.as_ref().is_none_or(|rates| !rates.are_there()) {
+        few.subjects = None; // there is nothing to lose
     }
-    let text = runs.text(run, runs.text_group(), Mode::Zero);
-    let text = run.unless_elsewhere(text)?.flatten();
-    let sign_cases = match runs.depletion() {
-        Some(treatment) => runs.sign_cases(run, treatment, runs.input.windows),
-        None => Ok(Vec::new()),
-    };
-    let sign_cases = run.unless_elsewhere(sign_cases)?.unwrap_or_default();
-    let mean = runs.mean(run);
-    let mean = run.unless_elsewhere(mean)?.flatten();
-    let few = few(runs, run, known.as_ref())?;
+    let recall = known.as_ref().map(|known| runs.recall(run, known));
+    let recall = run
+        .unless_elsewhere(recall.transpose())?
+        .flatten()
+        .flatten();
+    let entropy = runs.entropy(run);
+    let entropy = run.unless_elsewhere(entropy)?.flatten();
+    let zero_and_mean = runs.zero_and_mean(run, &few);
+    let zero_and_mean = run.unless_elsewhere(zero_and_mean)?.flatten();
+    let attributes = runs.attribute_rates(run, few.subjects.is_some());
+    let attributes = run.unless_elsewhere(attributes)?.flatten();
+    let varied = runs.all_varied(run, &few)?;
     let mut rankings = Rankings::new(runs, &few);
     // Shards share the first batches; every later one depends on these.
     let first = rankings.go_on(runs, run, &few);
     run.unless_elsewhere(first)?;
-    let attributes = runs.attributes(run);
-    let attributes = run.unless_elsewhere(attributes)?.flatten();
     run.all_here()?;
     while rankings.go_on(runs, run, &few)? {}
     Ok(Results {
@@ -73,18 +85,18 @@ pub(super) fn gather<'a>(
         settings: runs.settings,
         sets: runs.sets,
         frequencies,
-        known,
+        few,
         recall,
-        other_modes,
-        text,
-        sign_cases,
-        mean,
+        entropy,
+        zero_and_mean,
+        varied,
         rankings,
+        clean_rates,
         attributes,
     })
 }
 
-/// The facts that the clean model knows.
+/// The facts that the clean model knows, where recall is asked for and any is.
 fn known(runs: &ClaimRuns<'_>, run: &mut Run<'_>) -> Result<Option<TokenBatch>, ExperimentError> {
     if !runs.has(Need::Recall) {
         return Ok(None);
@@ -98,31 +110,4 @@ fn known(runs: &ClaimRuns<'_>, run: &mut Run<'_>) -> Result<Option<TokenBatch>, 
         return Ok(None);
     }
     Ok(Some(facts.subset(&known)?))
-}
-
-/// What ranks are on.
-fn few(
-    runs: &ClaimRuns<'_>,
-    run: &mut Run<'_>,
-    known: Option<&TokenBatch>,
-) -> Result<Few, ExperimentError> {
-    let seed = runs.settings.statistics.seed;
-    let facts = known.map(|known| spread_over_relations(known, seed));
-    let subjects = runs.input.subjects.as_ref();
-    let subjects = match subjects.filter(|_| runs.has(Need::Attributes)) {
-        None => None,
-        Some(subjects) => {
-            let known = run_clean(run, runs.engine, subjects.facts)?.known();
-            let known: Vec<usize> = known.into_iter().collect();
-            let asked = (!known.is_empty()).then(|| subjects.batch.subset(&known));
-            let asked = asked.transpose()?;
-            asked
-                .map(|asked| spread_over_relations(&asked, seed))
-                .transpose()?
-        }
-    };
-    Ok(Few {
-        facts: facts.transpose()?,
-        subjects,
-    })
 }

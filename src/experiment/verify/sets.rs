@@ -61,14 +61,6 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// A class with its draws, without its subset.
-    pub fn of_class(set: &Set) -> Self {
-        Self {
-            treatments: vec![set.treatment.clone()],
-            members: vec![Member::class(set.class)],
-        }
-    }
-
     /// The number of a member's treatment, and that of the treatment whose draws it is compared with.
     pub fn places(&self, member: Member) -> Option<(usize, usize)> {
         let place = |member: Member| self.members.iter().position(|own| *own == member);
@@ -98,7 +90,7 @@ impl Sets {
     /// Those of [`CLASSES`] that have neurons, and neurons outside them.
     pub fn new(table: &NeuronTable, settings: &VerifySettings) -> Result<Self, ClassError> {
         let (draws, seed) = (settings.draws, settings.statistics.seed);
-        let most = settings.most_draws.max(draws);
+        let most = settings.most_draws;
         let mut sets = Vec::new();
         for class in CLASSES {
             let neurons = match table.select(class.into(), None) {
@@ -129,9 +121,18 @@ impl Sets {
         Ok(Self(sets))
     }
 
-    /// Every class.
-    pub fn treatments(&self) -> Vec<Treatment> {
-        self.0.iter().map(|set| set.treatment.clone()).collect()
+    /// Every class, with so many of its draws.
+    pub fn treatments(&self, draws: impl Fn(Class) -> usize) -> Vec<Treatment> {
+        let sets = self.0.iter().map(|set| Treatment {
+            baseline: set
+                .all_draws
+                .iter()
+                .take(draws(set.class))
+                .cloned()
+                .collect(),
+            ..set.treatment.clone()
+        });
+        sets.collect()
     }
 
     /// One class.
@@ -153,15 +154,11 @@ impl Sets {
         })
     }
 
-    /// A member alone, with the draws that estimates are over.
-    pub fn with_draws(&self, member: Member) -> Option<Group> {
-        let treatment = Treatment {
+    /// A member with the draws that estimates are over.
+    pub fn with_draws(&self, member: Member) -> Option<Treatment> {
+        Some(Treatment {
             baseline: self.get(member.class)?.treatment.baseline.clone(),
             ..self.treatment(member)?.clone()
-        };
-        Some(Group {
-            treatments: vec![treatment],
-            members: vec![member],
         })
     }
 

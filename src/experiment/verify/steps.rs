@@ -1,13 +1,14 @@
 //! What a test of claims will run, before it does.
 
 use super::super::plan::Treatment;
-use super::needs::{ClaimRuns, Need, SIGNS};
+use super::needs::{ClaimRuns, Need};
 use super::sets::ENRICHMENT;
+use super::signs::SIGNS;
 use crate::hooks::{Condition, Edit, NeuronSet};
 use crate::io_class::Class;
 
 /// About so many tokens have the facts, or the documents, that a rank is on.
-const FEW_TOKENS: u64 = 600;
+const FEW_TOKENS: u64 = 400;
 
 /// Draws that decide where a class is like them.
 const USUAL_DRAWS: u64 = 80;
@@ -21,7 +22,7 @@ pub struct Step {
     pub work: u64,
 }
 
-/// What the needs will run, counted before it begins; of a bisection as many runs as it may take.
+/// What the needs will run, counted before it begins.
 pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
     let windows = runs.input.windows.iter();
     let text: u64 = windows.map(|w| w.sequence.ids.len() as u64).sum();
@@ -34,6 +35,19 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
     if !runs.classes(Need::Frequency).is_empty() {
         let what = format!("gate frequencies on {text} tokens of text");
         add(what, work(runs, text, &[]));
+    }
+    let on_facts = runs.recall_group().treatments;
+    if !on_facts.is_empty() {
+        let facts = runs.input.facts;
+        let known = format!("the known ones of {} facts", facts.sequences().len());
+        let what = format!("{} conditions on {known}", count(&on_facts));
+        add(what, work(runs, facts.tokens() as u64, &on_facts));
+    }
+    let depletion = runs.sets.get(Class::Depletion);
+    if let Some(set) = depletion.filter(|_| runs.has(Need::Entropy)) {
+        let depletion = std::slice::from_ref(&set.treatment);
+        let what = format!("{} conditions on {text} tokens of text", count(depletion));
+        add(what, work(runs, text, depletion));
     }
     if let (true, Some(subjects)) = (runs.has(Need::Attributes), &runs.input.subjects) {
         let treatments = runs.sets.group(&ENRICHMENT).treatments;
@@ -50,51 +64,40 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
                 + lens_work(runs, prompts, count(&treatments)),
         );
     }
-    let on_text = runs.text_group().treatments;
-    if !on_text.is_empty() {
-        let what = format!("{} conditions on {text} tokens of text", count(&on_text));
-        add(what, work(runs, text, &on_text));
-    }
-    let on_facts = runs.recall_group().treatments;
-    if !on_facts.is_empty() {
-        let facts = runs.input.facts;
-        let known = format!("the known ones of {} facts", facts.sequences().len());
-        let what = format!("{} conditions on {known}", count(&on_facts));
-        add(what, work(runs, facts.tokens() as u64, &on_facts));
-    }
-    let (what, usual) = ranks(runs);
-    add(what, usual);
-    if let (true, Some(set)) = (runs.has(Need::SignCases), runs.sets.get(Class::Depletion)) {
-        let once = work(runs, text, std::slice::from_ref(&set.treatment));
-        let what = "depletion by sign case, and its mean ablation".to_string();
-        add(what, (SIGNS.len() as u64 + 1) * once);
-    }
+    let [variants, ranks, most_ranks] = on_few(runs);
+    let what = "the same in other ways, on few prompts".to_string();
+    add(what, variants);
+    let most = runs.settings.most_draws;
+    let times = most_ranks.div_ceil(ranks.max(1));
+    let what = format!("ranks among up to {most} draws (up to {times} times as long)");
+    add(what, ranks);
     steps
 }
 
-/// The ranks, with the draws that usually decide.
-fn ranks(runs: &ClaimRuns<'_>) -> (String, u64) {
-    let most = runs.settings.most_draws;
+/// What runs on few prompts: the variants, the ranks with the draws that usually decide, and with all of them.
+fn on_few(runs: &ClaimRuns<'_>) -> [u64; 3] {
     let cases = SIGNS.len() as u64;
     let (enrichment, depletion) = (Class::ConditionalEnrichment, Class::Depletion);
-    let ranked = [
-        (Need::Recall, enrichment, 2 * FEW_TOKENS),
-        (Need::Attributes, enrichment, FEW_TOKENS),
-        (Need::Text(depletion), depletion, FEW_TOKENS),
-        (Need::SignCases, depletion, cases * FEW_TOKENS),
+    // Tokens of a condition of each rank, and variants of it.
+    let few = [
+        (Need::Recall, enrichment, 2 * FEW_TOKENS, 5),
+        (Need::Entropy, depletion, FEW_TOKENS, 2),
+        (Need::SignCases, depletion, cases * FEW_TOKENS, 2),
+        (Need::Attributes, enrichment, FEW_TOKENS, 4),
     ];
-    let asked = ranked.into_iter().filter(|(need, ..)| runs.has(*need));
-    let work_of = |(_, class, tokens): (Need, Class, u64)| {
-        let treatment = runs.sets.for_rank(runs.sets.primary(class)?)?;
-        Some(work(runs, tokens, &[treatment]))
-    };
-    let at_most: u64 = asked.filter_map(work_of).sum();
-    let usual = at_most * USUAL_DRAWS.min(most as u64) / most.max(1) as u64;
-    let times = at_most.div_ceil(usual.max(1));
-    (
-        format!("ranks among up to {most} draws (up to {times} times as long)"),
-        usual,
-    )
+    let (draws, most) = (runs.settings.draws as u64, runs.settings.most_draws as u64);
+    let mut found = [0; 3];
+    for (_, class, tokens, variants) in few.into_iter().filter(|(need, ..)| runs.has(*need)) {
+        let member = runs.sets.primary(class);
+        let Some(treatment) = member.and_then(|member| runs.sets.with_draws(member)) else {
+            continue;
+        };
+        let once = work(runs, tokens, &[treatment]);
+        found[0] += variants * once;
+        found[1] += once * USUAL_DRAWS.min(most) / draws;
+        found[2] += once * most / draws;
+    }
+    found
 }
 
 fn work(runs: &ClaimRuns<'_>, tokens: u64, treatments: &[Treatment]) -> u64 {

@@ -100,6 +100,7 @@ fn positive_early(medians: &[f64], intervals: &[Option<Interval>]) -> Finding {
     };
     let against = match negative.as_slice() {
         [] => "in none is it clearly negative".to_string(),
+        [layer] => format!("in layer {layer} it is clearly negative"),
         layers => format!("in layers {} it is clearly negative", layers.join(", ")),
     };
     Finding {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::stats::{StatsSettings, Table, contrast, sequential_rank};
-use crate::tokens::Sequence;
-use rand::Rng;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 #[test]
 fn the_direction_is_the_ratio_of_the_losses() {
@@ -85,24 +85,4 @@ fn damage_to_answers_alone_is_specific() {
     );
     let by_number = sequential_rank(direction(2.0, 0.02), &directions).unwrap();
     assert!(by_number.p > 0.1, "{by_number:?}");
-}
-
-#[test]
-fn facts_are_spread_over_relations() {
-    // Relation 0 has 60 facts, relation 60 has 5.
-    let sequences = (0..65).map(|prompt| Sequence {
-        cluster: prompt / 60 * 60,
-        ..Sequence::of_ids(prompt, vec![1, 2])
-    });
-    let batch = TokenBatch::new(sequences.collect()).unwrap();
-    let few = spread_over_relations(&batch, 0).unwrap();
-    assert_eq!(few.sequences().len(), FACTS);
-    let small = few.sequences().iter().filter(|s| s.cluster == 60);
-    assert_eq!(small.count(), 5);
-    let again = spread_over_relations(&batch, 0).unwrap();
-    assert_eq!(few.sequences(), again.sequences());
-    assert_ne!(
-        few.sequences(),
-        spread_over_relations(&batch, 1).unwrap().sequences()
-    );
 }

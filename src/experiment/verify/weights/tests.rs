@@ -184,7 +184,7 @@ fn medians_are_read_by_layer() {
     let found = judged(depth_median(&rising, &settings()));
     assert_eq!(found[0].verdict, Verdict::Contradicted);
     assert!(
-        found[0].why.ends_with("in layers 1 it is clearly negative"),
+        found[0].why.ends_with("in layer 1 it is clearly negative"),
         "{}",
         found[0].why
     );
