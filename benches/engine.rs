@@ -55,6 +55,7 @@ fn batch() -> TokenBatch {
         prompt_len: TOKENS,
         subject: 0..0,
         target: vec![],
+        against: None,
     });
     TokenBatch::new(sequences.collect()).expect("sequences of one length make a batch")
 }

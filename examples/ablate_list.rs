@@ -7,7 +7,7 @@ use std::error::Error;
 use gatelens::experiment::{AblationPlan, PromptSubset, Run, Treatment, ablate};
 use gatelens::io_class::{Fold, Matching, NeuronTable, matched_draws};
 use gatelens::stats::StatsSettings;
-use gatelens::{LanguageModel, Mode, Neuron, NeuronSet, Positions, PromptSet};
+use gatelens::{LanguageModel, Mode, Neuron, NeuronSet, PromptSet};
 
 const DRAWS: usize = 20;
 const SEED: u64 = 0;
@@ -30,13 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table = NeuronTable::classify(&lm.checkpoint, Fold::Pre, 0.5)?;
     let draws = matched_draws(&table, &set, DRAWS, SEED, Matching::Layer)?;
     let plan = AblationPlan {
-        treatments: vec![Treatment::new("list".to_string(), set, draws)],
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: Default::default(),
-        signs: Default::default(),
         subset: PromptSubset::All,
         seed: SEED,
+        ..AblationPlan::new(
+            vec![Treatment::new("list".to_string(), set, draws)],
+            Mode::Zero,
+        )
     };
     let ablation = ablate(&mut Run::new(&()), &lm.engine(), &batch, &plan)?;
     let settings = StatsSettings {

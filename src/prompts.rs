@@ -13,7 +13,8 @@
 //! | ROME's known_1000 (Meng et al. 2022) | `attribute` | `known_id`, `prompt`, `subject`, `attribute`, `relation_id` |
 //! | CounterFact (Meng et al. 2022) | `requested_rewrite` | `case_id`, in it `prompt`, `subject`, `target_true.str`, `relation_id` |
 //!
-//! Of every shape may have `rephrased`, the same fact in other words ([`Prompt::rephrased`]).
+//! Of every shape may have `rephrased`, the same fact in other words ([`Prompt::rephrased`]), and `counterfactual`, an object
+//! with `prompt`, `subject` and `target` ([`Counterfactual`]); CounterFact's `target_new.str` is another answer alone.
 //! `{}` in a prompt of the two published shapes is filled with the subject; it, or the field `template` of any shape with `{}`
 //! in it, says where the subject stands. Else it is looked for (the module `place` says how). Other fields are ignored.
 //! White space around a target is dropped: the tokens stage puts the one space before it, so `"Paris"` and `" Paris"` are
@@ -23,6 +24,7 @@
 
 mod error;
 mod file;
+mod pairs;
 mod place;
 mod prompt;
 mod record;
@@ -35,7 +37,7 @@ mod text;
 pub use error::{FileKind, Place, Problem, PromptError};
 pub use file::{NotText, Unreadable, content, read_text};
 pub use place::{Found, SubjectPlace};
-pub use prompt::Prompt;
+pub use prompt::{Counterfactual, Prompt, Question};
 pub use set::PromptSet;
 pub use stop_words::StopWords;
 pub use subjects::{MissingText, SubjectPrompts, SubjectText, Subjects};

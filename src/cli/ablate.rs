@@ -45,11 +45,14 @@ pub struct Ablate {
 impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check(self.draws)?;
+        self.treatments
+            .check(self.draws, self.text.text.is_empty())?;
         let facts = self.facts.read()?;
         let mut command = LongCommand::open("ablate", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
-        let batches = self.facts.batches(&command, &facts)?;
+        let batches = self
+            .facts
+            .batches(&command, &facts, &self.treatments.edit)?;
         let texts = self.text.read(&command, &edits)?;
         match &texts {
             Some(texts) => command.describe(&self, None, texts.info())?,
@@ -78,7 +81,7 @@ impl Ablate {
                 answers.ablation.edited_prompts
             );
             answers.print_heading(&heading, &edits);
-            print_effects(&answers.effects, subset);
+            print_effects(&answers.effects, subset, plan.primary());
             print_contributions(&plan);
         })
     }

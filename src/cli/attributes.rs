@@ -103,7 +103,7 @@ pub struct AttributesArgs {
 impl AttributesArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check(self.draws)?;
+        self.treatments.check(self.draws, false)?;
         let subset = self.subset()?;
         let file = self.subjects.as_deref();
         let subjects = file.map_or_else(Subjects::bundled, Subjects::read)?;

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::args::{as_optional_text, as_text, parse_layers};
+use crate::experiment::PatchDirection;
 use crate::hooks::{Mode, Needs, SignCase, SignConvention};
 use crate::io_class::{ClassError, Match, NeuronTable};
 use crate::tokens::Positions;
@@ -19,7 +20,8 @@ pub struct EditArgs {
     /// tokens of a reference. mean-sign: its mean over the reference's tokens that have the same
     /// signs of gate and up. resample: its value in another prompt, drawn with --seed, at the same
     /// role (first token, last of the prompt, in the subject counted from its end, any other counted
-    /// from the prompt's end). fixed=VALUE. multiply=FACTOR. clamp=LIMIT: no larger than that.
+    /// from the prompt's end). patch: its value in the fact's own counterfactual at the same role (--direction);
+    /// a role that this lacks is left alone. fixed=VALUE. multiply=FACTOR. clamp=LIMIT: no larger than that.
     #[arg(long, default_value = "zero", value_name = "MODE")]
     #[serde(serialize_with = "as_text")]
     pub mode: Mode,
@@ -46,6 +48,10 @@ pub struct EditArgs {
     /// the values of fixed and clamp.
     #[arg(long, value_enum, default_value_t = Sign::Raw)]
     sign: Sign,
+    /// Which of a pair is run where values are patched: the fact, with values of its counterfactual (noise), or the
+    /// counterfactual, with values of the fact (denoise).
+    #[arg(long, default_value = "noise", value_name = "noise|denoise")]
+    pub direction: PatchDirection,
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
     #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     pub layers: Option<Range<usize>>,
@@ -61,8 +67,20 @@ enum Sign {
 
 impl EditArgs {
     /// Refuses settings that would do nothing, and random sets that lack what they are matched by; `matching`:
-    /// of the random sets, where there are any.
-    pub fn check(&self, matching: Option<Match>) -> anyhow::Result<()> {
+    /// of the random sets, where there are any; `on_pairs`: whether facts are asked that may have counterfactuals.
+    pub fn check(&self, matching: Option<Match>, on_pairs: bool) -> anyhow::Result<()> {
+        let patches = self.mode.needs() == Needs::Counterfactuals;
+        anyhow::ensure!(
+            on_pairs || !patches,
+            "--mode patch takes the values of each fact's counterfactual, which `ablate` and `sweep` have on facts alone; use \
+             zero, mean or resample here"
+        );
+        anyhow::ensure!(
+            patches || self.direction == PatchDirection::Noise,
+            "--direction {} says what --mode patch runs, and --mode {} runs the prompts as they are; drop it",
+            self.direction,
+            self.mode
+        );
         let means = self.mode.needs() == Needs::CleanMeans;
         let frequencies = matching == Some(Match::LayerFrequency);
         let for_sets = match matching {
@@ -118,9 +136,13 @@ impl EditArgs {
             (None, Sign::Raw) => String::new(),
             (None, Sign::Reference) => " (in reference sign)".to_string(),
         };
-        format!(
-            "{} ablation at {} positions{case}",
-            self.mode, self.positions
-        )
+        let what = match (&self.mode, self.direction) {
+            (Mode::Patch(_), PatchDirection::Noise) => "patching from counterfactuals".to_string(),
+            (Mode::Patch(_), PatchDirection::Denoise) => {
+                "patching counterfactuals from facts".to_string()
+            }
+            (mode, _) => format!("{mode} ablation"),
+        };
+        format!("{what} at {} positions{case}", self.positions)
     }
 }

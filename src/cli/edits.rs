@@ -137,6 +137,7 @@ impl<'a> Edits<'a> {
             signs: self.args.signs(table),
             subset,
             seed,
+            direction: self.args.direction,
         }
     }
 

@@ -9,8 +9,8 @@ use crate::experiment::{
 use crate::report::view::{clusters_alike_in_words, of_effect, tests_in_words};
 use crate::tokens::Positions;
 
-/// The effects on the whole target's log-probability and on top-1 answers, a line per class.
-pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
+/// The effects on what decides and on top-1 answers, a line per class; of pairs what is recovered, too.
+pub fn print_effects(effects: &[Effect], subset: PromptSubset, primary: &Metric) {
     let of = |metric| {
         effects
             .iter()
@@ -30,11 +30,21 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset) {
         .number("lost by\nbaseline", |effect| {
             text(lost(effect).and_then(|lost| lost.1), 1)
         });
-    outln!(
-        "mean log-probability of the target in nats; baseline: as many random neurons of the same layers\n"
-    );
-    outln!("{}", table_of(&columns, of(Metric::TARGET_LOGPROB)));
-    print_clusters(of(Metric::TARGET_LOGPROB));
+    let what = if *primary == Metric::TARGET_LOGPROB {
+        "mean log-probability of the target in nats".to_string()
+    } else {
+        format!("mean {}, {}", primary.title.to_lowercase(), primary.unit)
+    };
+    outln!("{what}; baseline: as many random neurons of the same layers\n");
+    outln!("{}", table_of(&columns, of(*primary)));
+    print_clusters(of(*primary));
+    if of(Metric::RECOVERED).next().is_some() {
+        outln!(
+            "\nrecovered of the difference between fact (1) and counterfactual (0): a ratio of sums over prompts\n"
+        );
+        let columns = of_effect(Digits::Fixed(3));
+        outln!("{}", table_of(&columns, of(Metric::RECOVERED)));
+    }
     print_tests(effects);
 }
 

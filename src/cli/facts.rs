@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::edit_args::EditArgs;
 use super::edits::Edits;
 use super::effects_table::print_relations;
 use super::inputs::read_prompts;
@@ -13,13 +14,15 @@ use super::long_command::{LongCommand, merged};
 use super::reference::warn_of_values_kept;
 use super::run::File;
 use super::treatments::contributions_json;
+use crate::experiment::ExperimentError;
 use crate::experiment::{
-    Ablation, AblationPlan, Effect, KnownByRelation, Outcome, PromptSubset, ablate_known_by,
+    Ablation, AblationPlan, Effect, Facts, KnownByRelation, Outcome, PromptSubset, ablate,
 };
+use crate::hooks::Needs;
 use crate::io_class::{Match, NeuronTable};
-use crate::prompts::{PromptError, PromptSet};
+use crate::prompts::{PromptError, PromptSet, first_few};
 use crate::report::{draws_parquet, outcomes_parquet};
-use crate::tokens::{TokenBatch, Tokenizer, tokenize};
+use crate::tokens::{TokenBatch, Tokenizer, tokenize, tokenize_counterfactuals, with_partners};
 
 /// Which facts are asked, and on which of them the edits run.
 #[derive(Args, Serialize)]
@@ -56,6 +59,18 @@ pub struct FactBatches {
     asked: TokenBatch,
     /// In the words that tell what is known, where these are others.
     rephrased: Option<TokenBatch>,
+    /// The other questions of those that have one, where values are patched.
+    counterfactual: Option<TokenBatch>,
+}
+
+impl FactBatches {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            asked: &self.asked,
+            rephrased: self.rephrased.as_ref(),
+            counterfactual: self.counterfactual.as_ref(),
+        }
+    }
 }
 
 impl FactArgs {
@@ -64,19 +79,27 @@ impl FactArgs {
         read_prompts(self.prompts.as_deref())
     }
 
-    /// The prompts as tokens.
+    /// The prompts as tokens, in pairs as far as they have partners; `edit`: what is done to them.
     pub fn batches(
         &self,
         command: &LongCommand<'_>,
         facts: &PromptSet,
+        edit: &EditArgs,
     ) -> anyhow::Result<FactBatches> {
+        let paired = with_partners(facts.clone(), &command.opened.tokenizer, command.args.seed)?;
+        let patches = edit.mode.needs() == Needs::Counterfactuals;
+        if patches && paired.without_question().len() == paired.prompts.len() {
+            return Err(ExperimentError::NoPairs.into());
+        }
+        let counterfactual = patches.then(|| command.batch(tokenize_counterfactuals, &paired));
         let rephrased = match self.known_by {
             KnownBy::Same => None,
             KnownBy::Rephrased => Some(command.batch(tokenize, &facts.rephrased()?)?),
         };
         Ok(FactBatches {
-            asked: command.batch(tokenize, facts)?,
+            asked: command.batch(tokenize, &paired)?,
             rephrased,
+            counterfactual: counterfactual.transpose()?,
         })
     }
 }
@@ -97,14 +120,14 @@ impl<'a> Answers<'a> {
         plan: &mut AblationPlan,
         matched_by: (&NeuronTable, Match),
     ) -> anyhow::Result<Option<Self>> {
-        let facts = (&batches.asked, batches.rephrased.as_ref());
         let found = command.run(|run, engine| {
             plan.weigh((run, engine), &batches.asked, matched_by)?;
-            ablate_known_by(run, engine, facts, plan)
+            ablate(run, engine, batches.facts(), plan)
         })?;
         let Some(ablation) = found else {
             return Ok(None);
         };
+        warn_of_facts_without_pair(&ablation, prompts);
         warn_of_values_kept(&ablation.changed);
         Ok(Some(Self {
             effects: ablation.effects(plan, &prompts.prompts, &command.args.statistics())?,
@@ -127,6 +150,7 @@ impl<'a> Answers<'a> {
             "known": known,
             "known_in": self.ablation.known_in,
             "edited_prompts": self.ablation.edited_prompts,
+            "without_pair": self.ablation.without_pair.len(),
             "conditions": plan.len(),
             "edits": self.ablation.changed,
             "reference": edits.reference_json(self.ablation.reference),
@@ -169,5 +193,21 @@ impl<'a> Answers<'a> {
         }
         outln!("\n{heading}");
         edits.print_references(self.ablation.reference);
+    }
+}
+
+/// Names facts that would be patched and have nothing to be patched from.
+fn warn_of_facts_without_pair(ablation: &Ablation, prompts: &PromptSet) {
+    let without = ablation.without_pair.iter();
+    let ids: Vec<&str> = without
+        .map(|fact| prompts.prompts[*fact].id.as_str())
+        .collect();
+    if !ids.is_empty() {
+        notice!(
+            "warning: {} facts have no counterfactual and are left out ({}): no other fact of their relation has the same words \
+             around its subject and another answer; the field `counterfactual` gives one",
+            ids.len(),
+            first_few(&ids)
+        );
     }
 }

@@ -121,7 +121,7 @@ impl Generate {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        self.edit.check(None)?;
+        self.edit.check(None, false)?;
         anyhow::ensure!(
             !self.prompt.is_empty(),
             "--prompt is empty; write some text to go on from"
@@ -246,8 +246,8 @@ impl Generate {
             Needs::CleanMeans => anyhow::bail!(
                 "--mode {mode} needs means; give a folder of `gatelens record` with --reference"
             ),
-            Needs::Donors => {
-                anyhow::bail!("--mode resample needs other prompts; use zero, fixed or mean")
+            Needs::Donors | Needs::Counterfactuals => {
+                anyhow::bail!("--mode {mode} needs other prompts; use zero, fixed or mean")
             }
         }
     }

@@ -90,7 +90,7 @@ pub struct Rank {
 impl Rank {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
-        self.edit.check(None)?;
+        self.edit.check(None, false)?;
         let set = read_prompts(self.prompts.as_deref())?;
         let mut command = LongCommand::open("rank", &self.model, &self.run)?;
         let edits = command.read_edit(&self.edit, self.neurons.as_deref())?;

@@ -41,9 +41,9 @@ each read by itself, with a BOS token in front where --bos says so.
 What is printed, of each class: the share of tokens with gate > 0; the mean |post|, where post = act(gate)·up; \
 the mean |post|·‖w_out‖, the length of what a neuron adds to the residual stream (w_out as --fold has it). The \
 baseline is the mean of --draws random sets of neurons from outside the class, as many in each layer. Interval \
-and p of the difference count two kinds of chance: which prompts (or documents) were read, and which neurons \
-were drawn. By layer there are none. p (Holm) is adjusted over all tests of the run. class_activity.json has the \
-rest: p before that, the permutation p, the spread of the draws.
+of the difference counts two kinds of chance: which relations (or documents) were read, and which neurons were \
+drawn. By layer there is none. p (Holm) is of the rank of the class among its draws, adjusted over the frequencies of \
+all classes over all tokens; the rest is described. class_activity.json has all of it.
 
 Roles of tokens (the first that holds): first (of the prompt or window, and not of the subject), last (of the prompt), \
 subject-last, subject, other. Texts have first and other. Models park attention at the first token, which is like no \

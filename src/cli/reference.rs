@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::setup::Opened;
 use super::table::count;
-use crate::experiment::CleanReference;
+use crate::experiment::{CleanReference, PatchDirection};
 use crate::hooks::EditCount;
 use crate::report::{Reading, RecordedFolder};
 
@@ -68,6 +68,20 @@ pub fn print_clean(clean: CleanReference) {
             "donors: each of the {} prompts takes the values of another one at the same role (seed {seed})",
             count(prompts)
         ),
+        CleanReference::Counterfactuals { prompts, direction } => outln!(
+            "pairs: {} ({direction})",
+            match direction {
+                PatchDirection::Noise => format!(
+                    "each of the {} facts takes the values of its counterfactual at the same role",
+                    count(prompts)
+                ),
+                PatchDirection::Denoise => format!(
+                    "each of the {} counterfactuals takes the values of its fact at the same role; `clean` below is the \
+                     counterfactual, unedited",
+                    count(prompts)
+                ),
+            }
+        ),
     }
 }
 
@@ -80,8 +94,8 @@ pub fn warn_of_values_kept(edits: &EditCount) {
         ),
         (
             edits.no_reference,
-            "the reference never saw their neuron, or never in their sign case, and has no mean for them; a larger \
-             reference has more",
+            "the reference has no value for them: it never saw their neuron, or never in their sign case (a larger one has \
+             more), or the counterfactual has no such role",
         ),
     ];
     for (kept, reason) in reasons.into_iter().filter(|(kept, _)| *kept > 0) {

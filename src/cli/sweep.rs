@@ -56,11 +56,13 @@ pub struct Sweep {
 impl Sweep {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
-        self.treatments.check(self.draws)?;
+        self.treatments.check(self.draws, true)?;
         let facts = self.facts.read()?;
         let mut command = LongCommand::open("sweep", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
-        let batches = self.facts.batches(&command, &facts)?;
+        let batches = self
+            .facts
+            .batches(&command, &facts, &self.treatments.edit)?;
         let windows = self.windows(command.opened.config())?;
         command.describe(&self, Some(&facts), Vec::new())?;
 

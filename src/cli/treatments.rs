@@ -53,14 +53,14 @@ pub struct TreatmentArgs {
 pub const FEWEST_DRAWS: usize = 5;
 
 impl TreatmentArgs {
-    /// Refuses settings that would do nothing, with so many random sets.
-    pub fn check(&self, draws: usize) -> anyhow::Result<()> {
+    /// Refuses settings that would do nothing, with so many random sets; `on_pairs`: see [`EditArgs::check`].
+    pub fn check(&self, draws: usize, on_pairs: bool) -> anyhow::Result<()> {
         anyhow::ensure!(
             draws > 0 || self.matching == Match::Layer,
             "--match {} changes nothing with --draws 0: there are no random sets; drop it, or draw some",
             self.matching
         );
-        self.edit.check(Some(self.matching))
+        self.edit.check(Some(self.matching), on_pairs)
     }
 
     /// Reads the files that the edit and the random sets need.

@@ -45,8 +45,8 @@ impl<'b> Prefixes<'b> {
     pub fn new(batch: &'b TokenBatch, conditions: &[Condition], device: &Device) -> Result<Self> {
         let mut positions: Vec<Positions> = Vec::new();
         for edit in conditions.iter().filter_map(Condition::edit) {
-            // Resampling gives each prompt values of another.
-            if matches!(edit.mode, Mode::Resample(_)) {
+            // These give each prompt values of its own.
+            if matches!(edit.mode, Mode::Resample(_) | Mode::Patch(_)) {
                 return Ok(Self::apart(batch));
             }
             if edit.positions != Positions::All && !positions.contains(&edit.positions) {

@@ -9,21 +9,48 @@ use super::effects::{Arms, Effect, adjust};
 use super::metric::{Metric, Source, of_facts};
 use super::outcome::{Outcome, PromptSubset};
 use super::part::Sharing;
-use super::plan::{AblationPlan, Conditions};
-use super::reference::{CleanReference, resolve};
+use super::plan::{AblationPlan, Conditions, PatchDirection};
+use super::reference::{CleanReference, Units, resolve};
 use super::run::{Ran, Run};
 use super::score::{FactScores, Score};
 use super::stage::{NullEdits, Stage};
 use crate::engine::Engine;
-use crate::hooks::{Condition, EditCount};
+use crate::hooks::{Condition, EditCount, Needs};
 use crate::prompts::Prompt;
-use crate::stats::{Clusters, StatsSettings};
+use crate::stats::{Clusters, StatsSettings, mean};
 use crate::tokens::TokenBatch;
+
+/// What is asked, each fact under its number.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The prompts that effects are measured on.
+    pub asked: &'a TokenBatch,
+    /// The same facts in other words, where these tell what is known: who is chosen by the very prompt that the effect is
+    /// measured on falls back by itself (regression to the mean).
+    pub rephrased: Option<&'a TokenBatch>,
+    /// The other questions of those that have one
+    /// ([`tokenize_counterfactuals`](crate::tokens::tokenize_counterfactuals)).
+    pub counterfactual: Option<&'a TokenBatch>,
+}
+
+impl<'a> From<&'a TokenBatch> for Facts<'a> {
+    fn from(asked: &'a TokenBatch) -> Self {
+        Self {
+            asked,
+            rephrased: None,
+            counterfactual: None,
+        }
+    }
+}
 
 /// What an ablation experiment measured.
 pub struct Ablation {
     conditions: Conditions,
+    /// Of the facts; of the counterfactuals where these were edited, but for the clean ones.
     scores: Scores,
+    /// Of the counterfactuals, unedited, where values were patched.
+    corrupted: Option<BTreeMap<usize, Score>>,
+    direction: PatchDirection,
     known: BTreeSet<usize>,
     /// Of each prompt, see [`Sequence::cluster`](crate::tokens::Sequence::cluster).
     clusters: BTreeMap<usize, usize>,
@@ -31,6 +58,8 @@ pub struct Ablation {
     pub known_in: Option<KnownIn>,
     /// Prompts that the edits were run on.
     pub edited_prompts: usize,
+    /// Prompts that would have been edited, and have nothing to be patched from.
+    pub without_pair: Vec<usize>,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
     /// Where the values of the mode came from, if they came from these prompts.
@@ -42,66 +71,71 @@ pub struct Ablation {
 /// Scores by condition, then by prompt.
 pub(super) type Scores = Vec<BTreeMap<usize, Score>>;
 
-/// Runs the plan: the clean model on all of `batch`, then every condition on the prompts of the
-/// plan's subset. The clean outcomes of those prompts come from the same pass as the edited ones.
+/// Runs the plan: the clean model on all facts, then every condition on the prompts of the plan's subset. The clean outcomes of
+/// those prompts come from the same pass as the edited ones.
 ///
 /// # Errors
-/// Those of the engine and of [`Run::measure`]; [`ExperimentError::NothingKnown`].
-pub fn ablate(
+/// Those of the engine and of [`Run::measure`]; [`ExperimentError::NothingKnown`]; [`ExperimentError::NoPairs`] where values
+/// are to be patched and no chosen fact has another question.
+pub fn ablate<'a>(
     run: &mut Run<'_>,
     engine: &Engine<'_>,
-    batch: &TokenBatch,
+    facts: impl Into<Facts<'a>>,
     plan: &AblationPlan,
 ) -> Result<Ablation, ExperimentError> {
-    ablate_known_by(run, engine, (batch, None), plan)
-}
-
-/// The same, where the facts in other words, if they are given, tell what is known: who is chosen by the very prompt that
-/// the effect is measured on falls back by itself (regression to the mean). Both batches number the facts alike.
-///
-/// # Errors
-/// As [`ablate`].
-pub fn ablate_known_by(
-    run: &mut Run<'_>,
-    engine: &Engine<'_>,
-    (batch, rephrased): (&TokenBatch, Option<&TokenBatch>),
-    plan: &AblationPlan,
-) -> Result<Ablation, ExperimentError> {
+    let facts = facts.into();
+    let batch = facts.asked;
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(batch, plan.len().min(2))?;
     let unedited = run_clean(run, engine, batch)?;
-    let rephrased = rephrased.map(|facts| run_clean(run, engine, facts));
+    let rephrased = facts.rephrased.map(|facts| run_clean(run, engine, facts));
     let rephrased = rephrased.transpose()?;
     let telling = rephrased.as_ref().unwrap_or(&unedited);
     let known = telling.known();
-    let edited_prompts = match plan.subset {
+    let chosen = match plan.subset {
         PromptSubset::All => unedited.scores.keys().copied().collect(),
         PromptSubset::Known => telling.some_known()?,
     };
+    let chosen = Chosen::of(chosen, &facts, plan)?;
     let known_in = rephrased.as_ref().map(|other| KnownIn {
         same: unedited.known().len(),
         rephrased: known.len(),
         both: unedited.known().intersection(&other.known()).count(),
     });
-    let clean_passes = unedited.passes + rephrased.map_or(0, |other| other.passes);
-    let mut clean = unedited.scores;
-    let edited = batch.subset(&edited_prompts)?;
-    let resolved = resolve(engine, plan, (batch, &edited), run.progress())?;
+    let mut passes = unedited.passes + rephrased.map_or(0, |other| other.passes);
+    let units = Units {
+        all: batch,
+        edited: &chosen.edited,
+        paired: chosen.paired.as_ref(),
+    };
+    let resolved = resolve(engine, plan, units, run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
     let stage = Stage {
         engine: &engine.beside(resolved.bytes),
-        batch: &edited,
+        batch: &chosen.edited,
         unit: "prompts",
         conditions: &conditions.run,
         sharing: Sharing::Shared,
         null_edits: NullEdits::Refused,
     };
+    let other = chosen.corrupted.as_ref();
+    let other = other.map(|corrupted| run_clean(run, engine, corrupted));
+    let other = other.transpose()?;
     let (mut scores, ran) = run_scores(run, &stage)?;
+    passes += resolved.passes + ran.passes + other.as_ref().map_or(0, |other| other.passes);
+    let mut clean = unedited.scores;
+    let corrupted = match (&chosen.paired, plan.direction) {
+        (None, _) => None,
+        (Some(_), PatchDirection::Noise) => other.map(|other| other.scores),
+        (Some(_), PatchDirection::Denoise) => Some(std::mem::take(&mut scores[0])),
+    };
     clean.append(&mut scores[0]);
     scores[0] = clean;
     Ok(Ablation {
         conditions,
         scores,
+        corrupted,
+        direction: plan.direction,
         known,
         clusters: batch
             .sequences()
@@ -109,11 +143,65 @@ pub fn ablate_known_by(
             .map(|s| (s.prompt, s.cluster))
             .collect(),
         known_in,
-        edited_prompts: edited_prompts.len(),
+        edited_prompts: chosen.edited.sequences().len(),
+        without_pair: chosen.without_pair,
         changed: ran.changed(),
         reference: resolved.reference,
-        passes: clean_passes + resolved.passes + ran.passes,
+        passes,
     })
+}
+
+/// The prompts that a plan edits.
+struct Chosen {
+    edited: TokenBatch,
+    /// What they are patched from.
+    paired: Option<TokenBatch>,
+    /// Counterfactuals that are run for their own scores, since they are not edited.
+    corrupted: Option<TokenBatch>,
+    without_pair: Vec<usize>,
+}
+
+impl Chosen {
+    /// Those of the facts in `chosen` that have all that the plan needs.
+    fn of(
+        chosen: Vec<usize>,
+        facts: &Facts<'_>,
+        plan: &AblationPlan,
+    ) -> Result<Self, ExperimentError> {
+        if plan.mode.needs() != Needs::Counterfactuals {
+            return Ok(Self {
+                edited: facts.asked.subset(&chosen)?,
+                paired: None,
+                corrupted: None,
+                without_pair: Vec::new(),
+            });
+        }
+        let counterfactual = facts.counterfactual.ok_or(ExperimentError::NoPairs)?;
+        let sequences = counterfactual.sequences().iter();
+        let there: BTreeSet<usize> = sequences.map(|sequence| sequence.prompt).collect();
+        let (paired, without_pair): (Vec<usize>, Vec<usize>) = chosen
+            .into_iter()
+            .partition(|prompt| there.contains(prompt));
+        if paired.is_empty() {
+            return Err(ExperimentError::NoPairs);
+        }
+        let fact = facts.asked.subset(&paired)?;
+        let other = counterfactual.subset(&paired)?;
+        Ok(match plan.direction {
+            PatchDirection::Noise => Self {
+                edited: fact,
+                corrupted: Some(other.clone()),
+                paired: Some(other),
+                without_pair,
+            },
+            PatchDirection::Denoise => Self {
+                edited: other,
+                paired: Some(fact),
+                corrupted: None,
+                without_pair,
+            },
+        })
+    }
 }
 
 impl Ablation {
@@ -123,17 +211,23 @@ impl Ablation {
         self.known.iter().copied().collect()
     }
 
-    /// One record per prompt and condition: clean first, then condition by condition.
+    /// One record per prompt and condition: clean first, then condition by condition, and the counterfactuals where there are any.
     pub fn outcomes(&self) -> impl Iterator<Item = Outcome<'_>> {
+        let corrupted = self
+            .corrupted
+            .iter()
+            .map(|scores| (scores, &self.conditions.corrupted));
         let of_conditions = self.scores.iter().zip(&self.conditions.rows);
-        of_conditions.flat_map(|(scores, condition)| {
-            scores.iter().map(|(prompt, score)| Outcome {
-                prompt: *prompt,
-                condition,
-                known: self.known.contains(prompt),
-                score: *score,
+        of_conditions
+            .chain(corrupted)
+            .flat_map(|(scores, condition)| {
+                scores.iter().map(|(prompt, score)| Outcome {
+                    prompt: *prompt,
+                    condition,
+                    known: self.known.contains(prompt),
+                    score: *score,
+                })
             })
-        })
     }
 
     /// The effects of the plan that was run, in its order of classes; `prompts`, those of the batch, name the relations.
@@ -158,7 +252,7 @@ impl Ablation {
                     if arms.class.is_empty() {
                         continue;
                     }
-                    let by_relation = if metric.is_primary() {
+                    let by_relation = if metric == plan.primary() {
                         arms.by_relation(self.relations(subset, prompts))
                     } else {
                         Vec::new()
@@ -172,7 +266,7 @@ impl Ablation {
                 }
             }
         }
-        adjust(&mut effects, subsets[0]);
+        adjust(&mut effects, plan.primary(), subsets[0]);
         Ok(effects)
     }
 
@@ -200,25 +294,40 @@ impl Ablation {
             .collect()
     }
 
-    /// A metric of every prompt of a subset, arm by arm, of number `treatment` of the plan's treatments.
+    /// A metric of every prompt of a subset that has it, arm by arm, of number `treatment` of the plan's treatments. The arm
+    /// `clean` is the run that is edited, so that it is the counterfactual's where that is.
     pub(super) fn arms(&self, treatment: usize, subset: PromptSubset, metric: &Metric) -> Arms {
         let read = match metric.of {
             Source::Fact(of) => of,
-            // No statistic takes what is not a number.
-            _ => |_: &Score| f64::NAN,
+            Source::Recovered => |score: &Score| score.logit_diff,
+            Source::Token(_) | Source::Subject(_) => |_: &Score| None,
         };
-        let prompts: Vec<usize> = self.edited(subset).collect();
-        let values = |condition: usize| -> Vec<f64> {
-            let scores = prompts
-                .iter()
-                .filter_map(|prompt| self.scores[condition].get(prompt));
-            scores.map(read).collect()
+        let unedited = match (self.direction, &self.corrupted) {
+            (PatchDirection::Denoise, Some(corrupted)) => corrupted,
+            _ => &self.scores[0],
         };
-        Arms {
-            clean: values(0),
-            class: values(self.conditions.class(treatment)),
-            draws: self.conditions.draws(treatment).map(values).collect(),
+        let has_it = |prompt: &usize| unedited.get(prompt).and_then(read).is_some();
+        let prompts: Vec<usize> = self.edited(subset).filter(has_it).collect();
+        let values = |scores: &BTreeMap<usize, Score>| -> Vec<f64> {
+            let scores = prompts.iter().filter_map(|prompt| scores.get(prompt));
+            scores.filter_map(read).collect()
+        };
+        let arms = Arms {
+            clean: values(unedited),
+            class: values(&self.scores[self.conditions.class(treatment)]),
+            draws: self
+                .conditions
+                .draws(treatment)
+                .map(|draw| values(&self.scores[draw]))
+                .collect(),
             clusters: Clusters::of(prompts.iter().map(|prompt| self.clusters[prompt])),
+        };
+        match (metric.of, &self.corrupted) {
+            (Source::Recovered, Some(corrupted)) => {
+                recovered(arms, &values(&self.scores[0]), &values(corrupted))
+            }
+            (Source::Recovered, None) => Arms::default(),
+            _ => arms,
         }
     }
 
@@ -244,6 +353,30 @@ impl Ablation {
             relations[at].known += usize::from(self.known.contains(prompt));
         }
         relations
+    }
+}
+
+/// What each arm has of the difference between `clean` and `corrupted`, prompt by prompt: R = Σ(v - corrupted) / Σ(clean -
+/// corrupted), a ratio of sums and no mean of ratios. Its linearised values R + (nᵢ - R·dᵢ)/d̄ have R as their mean and its
+/// spread (Cochran 1977, "Sampling Techniques", chapter 6). Nothing where the two do not differ.
+fn recovered(arms: Arms, clean: &[f64], corrupted: &[f64]) -> Arms {
+    let range: Vec<f64> = clean.iter().zip(corrupted).map(|(a, b)| a - b).collect();
+    let Some(mean_range) = mean(&range).filter(|range| *range != 0.0) else {
+        return Arms::default();
+    };
+    let share = |values: &Vec<f64>| -> Vec<f64> {
+        let over: Vec<f64> = values.iter().zip(corrupted).map(|(a, b)| a - b).collect();
+        let ratio = mean(&over).unwrap_or(f64::NAN) / mean_range;
+        let pairs = over.iter().zip(&range);
+        pairs
+            .map(|(over, range)| ratio + (over - ratio * range) / mean_range)
+            .collect()
+    };
+    Arms {
+        clean: share(&arms.clean),
+        class: share(&arms.class),
+        draws: arms.draws.iter().map(share).collect(),
+        clusters: arms.clusters,
     }
 }
 

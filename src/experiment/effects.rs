@@ -156,15 +156,19 @@ impl Effect {
     }
 }
 
-/// Adjusts the p of the primary effects of a run: those of the primary metric on `subset`.
-pub(super) fn adjust<'e>(effects: impl IntoIterator<Item = &'e mut Effect>, subset: PromptSubset) {
+/// Adjusts the p of the primary effects of a run, Holm's family, one test a class: those of this metric on `subset`.
+pub(super) fn adjust<'e>(
+    effects: impl IntoIterator<Item = &'e mut Effect>,
+    primary: &Metric,
+    subset: PromptSubset,
+) {
     let effects = effects.into_iter();
-    let primary = effects.filter(|e| e.metric.is_primary() && e.subset == subset);
+    let primary = effects.filter(|e| e.metric == *primary && e.subset == subset);
     adjust_all(primary.map(|effect| &mut effect.estimate));
 }
 
 /// A number per unit, prompt or document, in the same order in every arm.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Arms {
     pub clean: Vec<f64>,
     pub class: Vec<f64>,

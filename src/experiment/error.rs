@@ -21,6 +21,12 @@ pub enum ExperimentError {
         /// How many prompts were run.
         prompts: usize,
     },
+    /// Values are to be patched from counterfactuals, and there are none.
+    #[error(
+        "no fact that would be edited has a counterfactual to be patched from: give one in the field `counterfactual`, or a \
+         `relation`, of which another fact has the same words around its subject and another answer"
+    )]
+    NoPairs,
     /// Fewer known prompts than a ranking needs.
     #[error(
         "the model knows {known} of the {prompts} prompts (top-1 of the first target token), and {needed} are needed \

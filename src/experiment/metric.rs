@@ -22,8 +22,10 @@ pub struct Metric {
 /// What a metric is read off.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
-    /// A prompt's score.
-    Fact(fn(&Score) -> f64),
+    /// A prompt's score; some have no such number.
+    Fact(fn(&Score) -> Option<f64>),
+    /// Differences of logits: what is left of that between a fact and its counterfactual, a ratio of sums over prompts.
+    Recovered,
     /// The score of every token; a document's value is the mean.
     Token(fn(&TokenScore) -> f64),
     /// The tokens that a subject's residual points at; some have no value.
@@ -34,7 +36,7 @@ const fn fact(
     name: &'static str,
     title: &'static str,
     unit: &'static str,
-    of: fn(&Score) -> f64,
+    of: fn(&Score) -> Option<f64>,
 ) -> Metric {
     let of = Source::Fact(of);
     Metric {
@@ -61,14 +63,16 @@ const fn token(
 }
 
 /// Every metric, in the order of `effects.json`.
-pub static METRICS: [Metric; 11] = [
+pub static METRICS: [Metric; 13] = [
     Metric::TARGET_LOGPROB,
     Metric::FIRST_LOGPROB,
     Metric::TOP1,
     Metric::ENTROPY,
     fact("kl", "KL divergence from clean", "nats", |score| {
-        score.kl_nats
+        Some(score.kl_nats)
     }),
+    Metric::LOGIT_DIFF,
+    Metric::RECOVERED,
     Metric::LOSS,
     Metric::TOKEN_ENTROPY,
     token("rank", "Rank of the right token", "ranks", |score| {
@@ -90,7 +94,7 @@ impl Metric {
         "target_logprob",
         "Log-probability of the whole target",
         "nats",
-        |score| score.target_logprob,
+        |score| Some(score.target_logprob),
     );
 
     /// Log-probability of the first target token.
@@ -98,7 +102,7 @@ impl Metric {
         "first_logprob",
         "Log-probability of its first token",
         "nats",
-        |score| score.first_logprob,
+        |score| Some(score.first_logprob),
     );
 
     /// 1 where the first target token is the top-1, else 0.
@@ -106,7 +110,7 @@ impl Metric {
         "top1",
         "Facts answered (first token is top-1)",
         "share of prompts",
-        |score| f64::from(u8::from(score.first_rank == 1)),
+        |score| Some(f64::from(u8::from(score.first_rank == 1))),
     );
 
     /// Entropy at the last prompt token.
@@ -114,8 +118,24 @@ impl Metric {
         "entropy",
         "Entropy at the last prompt token",
         "nats",
-        |score| score.entropy_nats,
+        |score| Some(score.entropy_nats),
     );
+
+    /// Logit of the target's first token minus that of the counterfactual's, of facts that have one.
+    pub const LOGIT_DIFF: Metric = fact(
+        "logit_diff",
+        "Logit of the target minus the counterfactual's",
+        "logits",
+        |score| score.logit_diff,
+    );
+
+    /// (patched - corrupted) / (clean - corrupted) of the same, where values are patched: 1 as the fact, 0 as its counterfactual.
+    pub const RECOVERED: Metric = Metric {
+        name: "recovered",
+        title: "Recovered of the difference of logits",
+        unit: "share",
+        of: Source::Recovered,
+    };
 
     /// Minus the log-probability of the next token.
     pub const LOSS: Metric = token("loss", "Loss per token of text", "nats", |score| {
@@ -146,16 +166,6 @@ impl Metric {
         of: Source::Subject(Share::excess),
     };
 
-    /// Whether the tests of a run are of it: Holm's family is one test a class. All other metrics are described.
-    pub fn is_primary(&self) -> bool {
-        [
-            Metric::TARGET_LOGPROB,
-            Metric::LOSS,
-            Metric::ATTRIBUTE_EXCESS,
-        ]
-        .contains(self)
-    }
-
     /// Whether it is one of running text.
     pub fn is_of_text(&self) -> bool {
         matches!(self.of, Source::Token(_))
@@ -169,7 +179,7 @@ pub(super) const TEXT_METRICS: usize = 4;
 pub(super) fn of_facts() -> impl Iterator<Item = &'static Metric> {
     METRICS
         .iter()
-        .filter(|metric| matches!(metric.of, Source::Fact(_)))
+        .filter(|metric| matches!(metric.of, Source::Fact(_) | Source::Recovered))
 }
 
 /// The metrics of text, with how each is read.

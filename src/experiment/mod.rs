@@ -29,7 +29,7 @@ mod text;
 pub mod verify;
 mod window;
 
-pub use ablate::{Ablation, KnownByRelation, KnownIn, ablate, ablate_known_by};
+pub use ablate::{Ablation, Facts, KnownByRelation, KnownIn, ablate};
 pub use contribution::{Contributions, OF_MEDIAN, OF_OWN};
 pub use effects::{ArmMeans, Effect, Estimate};
 pub use error::ExperimentError;
@@ -39,7 +39,7 @@ pub use metric::{METRICS, Metric, Source};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, ConditionRow, Outcome, PromptSubset};
 pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError, Tables};
-pub use plan::{AblationPlan, FirstPosition, MeasuredOver, Treatment, Written};
+pub use plan::{AblationPlan, FirstPosition, MeasuredOver, PatchDirection, Treatment, Written};
 pub use reference::CleanReference;
 pub use run::{Ran, Run};
 pub use score::{Score, Scorer, TokenScore};

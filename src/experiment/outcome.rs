@@ -14,6 +14,8 @@ use super::window::LayerWindow;
 pub enum Arm {
     /// The unedited model.
     Clean,
+    /// The unedited model on the counterfactual, where values are patched.
+    Corrupted,
     /// The class itself is edited.
     Class,
     /// A matched random set is edited.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::evidence::Versus;
+use super::metric::Metric;
 use super::outcome::{Arm, ConditionRow, PromptSubset};
 use super::window::LayerWindow;
 use crate::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
@@ -102,6 +103,26 @@ pub struct AblationPlan {
     pub subset: PromptSubset,
     /// Of the choice of donors, where values are resampled.
     pub seed: u64,
+    /// Which prompt is run where values are patched.
+    pub direction: PatchDirection,
+}
+
+/// Which of a pair is run, and which gives the values ([`Mode::Patch`]).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, strum::Display, strum::EnumString,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = no_direction)]
+pub enum PatchDirection {
+    /// The fact is run, with values of its counterfactual: what is lost?
+    #[default]
+    Noise,
+    /// The counterfactual is run, with values of the fact: what comes back?
+    Denoise,
+}
+
+fn no_direction(text: &str) -> String {
+    format!("`{text}` is no direction of patching; accepted: noise, denoise")
 }
 
 /// The conditions of a plan by their number, 0 the clean one.
@@ -110,22 +131,26 @@ pub(super) struct Conditions {
     pub run: Vec<Condition>,
     /// What the tables say of them.
     pub rows: Vec<ConditionRow>,
+    /// What they say of counterfactuals, unedited.
+    pub corrupted: ConditionRow,
     /// Of each treatment, its class and then its draws.
     of_treatment: Vec<Range<usize>>,
 }
 
 impl Conditions {
     fn clean() -> Self {
+        let unedited = |arm| ConditionRow {
+            class: String::new(),
+            arm,
+            draw: 0,
+            mode: String::new(),
+            neurons: 0,
+            layers: None,
+        };
         Self {
             run: vec![Condition::Clean],
-            rows: vec![ConditionRow {
-                class: String::new(),
-                arm: Arm::Clean,
-                draw: 0,
-                mode: String::new(),
-                neurons: 0,
-                layers: None,
-            }],
+            rows: vec![unedited(Arm::Clean)],
+            corrupted: unedited(Arm::Corrupted),
             of_treatment: Vec::new(),
         }
     }
@@ -143,6 +168,20 @@ impl Conditions {
 }
 
 impl AblationPlan {
+    /// `mode` at all positions and in every sign case, on the known prompts, with seed 0; the fields say what else there is.
+    pub fn new(treatments: Vec<Treatment>, mode: Mode) -> Self {
+        Self {
+            treatments,
+            mode,
+            positions: Positions::All,
+            when: SignCase::default(),
+            signs: SignConvention::Raw,
+            subset: PromptSubset::Known,
+            seed: 0,
+            direction: PatchDirection::default(),
+        }
+    }
+
     /// Number of conditions, the clean one included.
     pub fn len(&self) -> usize {
         1 + self
@@ -155,6 +194,14 @@ impl AblationPlan {
     /// Whether nothing is edited.
     pub fn is_empty(&self) -> bool {
         self.treatments.is_empty()
+    }
+
+    /// The metric of facts that Holm's tests are of; all others are described.
+    pub fn primary(&self) -> &'static Metric {
+        match self.mode {
+            Mode::Patch(_) => &Metric::LOGIT_DIFF,
+            _ => &Metric::TARGET_LOGPROB,
+        }
     }
 
     /// What the classes are compared with.

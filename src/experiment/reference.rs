@@ -4,9 +4,11 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use super::groups::tokens_per_pass;
-use super::plan::AblationPlan;
+use super::plan::{AblationPlan, PatchDirection};
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, DonorRecording, MeanSums, Mode, Needs, choose_donors};
+use crate::hooks::{
+    Condition, DonorRecording, Donors, MeanSums, Mode, Needs, Reference, choose_donors,
+};
 use crate::tokens::TokenBatch;
 
 /// What the values of a mode were taken from.
@@ -27,6 +29,13 @@ pub enum CleanReference {
         /// Of the choice of donors.
         seed: u64,
     },
+    /// Each edited prompt takes the values of its counterfactual, or the counterfactual those of its fact.
+    Counterfactuals {
+        /// How many pairs.
+        prompts: usize,
+        /// Which of the two takes them.
+        direction: PatchDirection,
+    },
 }
 
 /// A plan's mode with its values.
@@ -39,11 +48,33 @@ pub(super) struct ResolvedMode {
     pub passes: usize,
 }
 
-/// The mode of a plan with its values: means over the clean pass of `all` units, donors among the `edited` ones.
+/// The units of a run that a mode may take values from.
+#[derive(Clone, Copy)]
+pub(super) struct Units<'a> {
+    /// All of them.
+    pub all: &'a TokenBatch,
+    /// Those that are edited.
+    pub edited: &'a TokenBatch,
+    /// What these are patched from.
+    pub paired: Option<&'a TokenBatch>,
+}
+
+impl<'a> Units<'a> {
+    /// Without pairs.
+    pub fn new(all: &'a TokenBatch, edited: &'a TokenBatch) -> Self {
+        Self {
+            all,
+            edited,
+            paired: None,
+        }
+    }
+}
+
+/// The mode of a plan with its values: means over the clean pass of all units, donors among the edited ones.
 pub(super) fn resolve(
     engine: &Engine<'_>,
     plan: &AblationPlan,
-    (all, edited): (&TokenBatch, &TokenBatch),
+    units: Units<'_>,
     progress: &dyn Progress,
 ) -> Result<ResolvedMode, ExperimentError> {
     match plan.mode.needs() {
@@ -53,8 +84,9 @@ pub(super) fn resolve(
             bytes: 0,
             passes: 0,
         }),
-        Needs::CleanMeans => means(engine, plan, all, progress),
-        Needs::Donors => resample(engine, plan, edited, progress),
+        Needs::CleanMeans => means(engine, plan, units.all, progress),
+        Needs::Donors => resample(engine, plan, units.edited, progress),
+        Needs::Counterfactuals => patch(engine, plan, units, progress),
     }
 }
 
@@ -112,27 +144,68 @@ fn resample(
     let config = engine.config();
     let neurons = plan.neurons(config.n_layers());
     let positions = plan.positions;
-    let mut recording = DonorRecording::new(edited, &donor_of, positions, neurons, config.d_mlp)?;
-    let bytes = recording.bytes();
-    let engine = engine.beside(bytes);
-    let prompts = edited.sequences().len();
-    let what = format!("{prompts} prompts, clean, as donors");
-    let passes = run_clean(&engine, edited, &what, progress, |part| {
-        let mut recorder = recording.part(part);
-        Ok(engine.run(
-            part,
-            &[Condition::Clean],
-            &mut [&mut recorder],
-            None,
-            progress,
-        )?)
-    })?;
+    let recording = DonorRecording::new(edited, &donor_of, positions, neurons, config.d_mlp)?;
+    let given = give(engine, edited, recording, progress)?;
     Ok(ResolvedMode {
-        mode: Mode::Resample(recording.finish()?.into()),
+        mode: Mode::Resample(given.donors),
         reference: Some(CleanReference::Donors {
-            prompts,
+            prompts: edited.sequences().len(),
             seed: plan.seed,
         }),
+        bytes: given.bytes,
+        passes: given.passes,
+    })
+}
+
+/// Records the values of the other prompt of each pair in a clean pass of their own.
+fn patch(
+    engine: &Engine<'_>,
+    plan: &AblationPlan,
+    units: Units<'_>,
+    progress: &dyn Progress,
+) -> Result<ResolvedMode, ExperimentError> {
+    let paired = units.paired.ok_or(ExperimentError::NoPairs)?;
+    let config = engine.config();
+    let neurons = plan.neurons(config.n_layers());
+    let (edited, positions) = (units.edited, plan.positions);
+    let recording =
+        DonorRecording::of_counterfactuals(edited, paired, positions, neurons, config.d_mlp)?;
+    let given = give(engine, paired, recording, progress)?;
+    Ok(ResolvedMode {
+        mode: Mode::Patch(given.donors),
+        reference: Some(CleanReference::Counterfactuals {
+            prompts: edited.sequences().len(),
+            direction: plan.direction,
+        }),
+        bytes: given.bytes,
+        passes: given.passes,
+    })
+}
+
+/// Donors with their values.
+struct Given {
+    donors: Reference<Donors>,
+    bytes: u64,
+    passes: usize,
+}
+
+/// Runs the donors, clean.
+fn give(
+    engine: &Engine<'_>,
+    donors: &TokenBatch,
+    mut recording: DonorRecording,
+    progress: &dyn Progress,
+) -> Result<Given, ExperimentError> {
+    let bytes = recording.bytes();
+    let engine = engine.beside(bytes);
+    let what = format!("{} prompts, clean, as donors", donors.sequences().len());
+    let clean = [Condition::Clean];
+    let passes = run_clean(&engine, donors, &what, progress, |part| {
+        let mut recorder = recording.part(part);
+        Ok(engine.run(part, &clean, &mut [&mut recorder], None, progress)?)
+    })?;
+    Ok(Given {
+        donors: recording.finish()?.into(),
         bytes,
         passes,
     })

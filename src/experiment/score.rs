@@ -27,6 +27,8 @@ pub struct Score {
     pub kl_nats: f64,
     /// The most probable next token there.
     pub top_token: u32,
+    /// Logit of the first target token minus that of the counterfactual's; absent without one.
+    pub logit_diff: Option<f64>,
 }
 
 /// How the model predicts one token of a text.
@@ -90,6 +92,7 @@ pub struct Scorer {
 struct Target {
     sequence: usize,
     token: u32,
+    against: Option<u32>,
     place: Place,
 }
 
@@ -120,6 +123,7 @@ impl Scorer {
                 targets.push(Target {
                     sequence: i,
                     token: sequence.target[k],
+                    against: sequence.against,
                     place,
                 });
             }
@@ -131,6 +135,7 @@ impl Scorer {
             entropy_nats: f64::NAN,
             kl_nats: f64::NAN,
             top_token: 0,
+            logit_diff: None,
         };
         let scores = vec![vec![unset; batch.sequences().len()]; conditions];
         Self {
@@ -194,6 +199,9 @@ fn score_row(target: &Target, logits: &[f32], clean: &[f32]) -> RowScore {
         entropy_nats: entropy(logits, log_z),
         kl_nats: kl_divergence(clean, log_sum_exp(clean), logits, log_z),
         top_token: argmax(logits),
+        logit_diff: target
+            .against
+            .map(|other| f64::from(target_logit) - f64::from(logits[other as usize])),
     })
 }
 
@@ -252,6 +260,7 @@ mod tests {
         let target = Target {
             sequence: 0,
             token: 1,
+            against: Some(0),
             place: Place::LastPromptToken,
         };
         let RowScore::First(score) = score_row(&target, &edited, &clean) else {
@@ -260,6 +269,7 @@ mod tests {
         let ln2 = std::f64::consts::LN_2;
         assert!((score.first_logprob + 2.0 * ln2).abs() < 1e-7);
         assert_eq!((score.first_rank, score.top_token), (2, 0));
+        assert_eq!(score.logit_diff, Some(-f64::from(2f32.ln())));
         assert!((score.entropy_nats - 1.5 * ln2).abs() < 1e-7);
         // 1/4·ln(1/4 : 1/2) + 1/2·ln(1/2 : 1/4) = ln2/4
         assert!((score.kl_nats - 0.25 * ln2).abs() < 1e-7);

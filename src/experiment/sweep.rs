@@ -115,9 +115,8 @@ fn restrict(class: &Treatment, cell: &Cell) -> Treatment {
 mod tests {
     use super::super::{PromptSubset, layer_windows};
     use super::*;
-    use crate::hooks::{Mode, Neuron, SignCase, SignConvention};
+    use crate::hooks::{Mode, Neuron};
     use crate::io_class::Shortfall;
-    use crate::tokens::Positions;
 
     fn set(neurons: &[(usize, usize)]) -> NeuronSet {
         let neurons = neurons
@@ -140,16 +139,14 @@ mod tests {
             written: None,
         };
         AblationPlan {
-            treatments: vec![
-                treatment("a", set(&[(0, 1), (1, 2), (4, 3)]), set(&[(0, 5), (4, 6)])),
-                treatment("b", set(&[(3, 3)]), set(&[(3, 4)])),
-            ],
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
             subset: PromptSubset::All,
-            seed: 0,
+            ..AblationPlan::new(
+                vec![
+                    treatment("a", set(&[(0, 1), (1, 2), (4, 3)]), set(&[(0, 5), (4, 6)])),
+                    treatment("b", set(&[(3, 3)]), set(&[(3, 4)])),
+                ],
+                Mode::Zero,
+            )
         }
     }
 

@@ -13,7 +13,7 @@ use super::metric::{Metric, TEXT_METRICS, of_text};
 use super::outcome::{ConditionRow, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
-use super::reference::{CleanReference, resolve};
+use super::reference::{CleanReference, Units, resolve};
 use super::run::Run;
 use super::score::{TokenScore, entropy, log_sum_exp};
 use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
@@ -112,7 +112,7 @@ pub fn ablate_text(
     let batch = predicted(windows)?;
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(&batch, plan.len().min(2))?;
-    let resolved = resolve(engine, plan, (&batch, &batch), run.progress())?;
+    let resolved = resolve(engine, plan, Units::new(&batch, &batch), run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
     let stage = Stage {
         engine: &engine.beside(resolved.bytes),
@@ -228,7 +228,7 @@ impl TextAblation {
                 effects.push(arms.effect(treatment, mode, *metric, PromptSubset::All, settings)?);
             }
         }
-        adjust(&mut effects, PromptSubset::All);
+        adjust(&mut effects, &Metric::LOSS, PromptSubset::All);
         Ok(effects)
     }
 

@@ -1,6 +1,7 @@
-//! Resampling: the values that a prompt's neurons had on another prompt, its donor, at the same role.
+//! Values that a prompt's neurons had on another prompt, its donor, at the same role: any other one of the run (resampling), or
+//! its own counterfactual (patching).
 //!
-//! Where a token finds its values in the donor (both prompts counted with BOS):
+//! Where a token finds its values in the donor (both prompts counted with BOS), resampling:
 //!
 //! | token | donor's token |
 //! |---|---|
@@ -12,6 +13,10 @@
 //!
 //! Distances are clipped: a subject or prompt that is shorter gives its foremost token after the first. A
 //! donor without a subject (or whose subject is its first token alone) counts from the prompt's end.
+//!
+//! Patching differs in two things. Tokens between the first and the subject are counted from the prompt's beginning, since
+//! a counterfactual has the same words there and a subject of another length. And nothing is clipped: what the donor lacks
+//! (it would be in its subject, or the subject is shorter) has no value, and the edit leaves it alone.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -69,6 +74,29 @@ fn donor_position(sequence: &Sequence, position: usize, donor: &Sequence) -> usi
     }
 }
 
+/// The position of a counterfactual whose values `position` of `sequence` takes, if it has that role.
+fn patch_position(sequence: &Sequence, position: usize, donor: &Sequence) -> Option<usize> {
+    let (last, donor_last) = (sequence.prompt_len - 1, donor.prompt_len - 1);
+    let subject = &donor.subject;
+    if position == 0 {
+        return Some(0);
+    }
+    if position >= last {
+        let place = donor_last + position - last; // of the same target
+        return Some(place).filter(|place| *place < donor.ids.len());
+    }
+    let place = if sequence.subject.contains(&position) {
+        let place = subject.end.checked_sub(sequence.subject.end - position);
+        place.filter(|place| subject.contains(place))
+    } else if position < sequence.subject.start {
+        Some(position).filter(|place| *place < subject.start)
+    } else {
+        let place = donor_last.checked_sub(last - position);
+        place.filter(|place| *place >= subject.end)
+    };
+    place.filter(|place| *place > 0)
+}
+
 /// The position `distance` before the last one of a range that is not empty, or its first.
 fn from_end(range: &Range<usize>, distance: usize) -> usize {
     (range.end - 1).saturating_sub(distance).max(range.start)
@@ -78,9 +106,20 @@ fn from_end(range: &Range<usize>, distance: usize) -> usize {
 #[derive(Clone, Debug)]
 pub struct Donors {
     d_mlp: usize,
-    /// By prompt, for each of its positions: the row of values that it takes, if it takes any.
-    takes: BTreeMap<usize, Vec<Option<u32>>>,
+    /// By prompt, for each of its positions.
+    takes: BTreeMap<usize, Vec<Take>>,
     layers: Vec<DonorLayer>,
+}
+
+/// What a position takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Take {
+    /// Nothing was recorded for it.
+    NotRecorded,
+    /// The donor has no such role.
+    Lacking,
+    /// This row of values.
+    Row(u32),
 }
 
 /// The values of one layer.
@@ -113,8 +152,16 @@ impl Donors {
 
     /// For each row of a batch the row of values that it takes.
     pub(super) fn rows(&self, batch: &TokenBatch) -> Vec<Option<u32>> {
+        let row = |take| match take {
+            Take::Row(row) => Some(row),
+            Take::NotRecorded | Take::Lacking => None,
+        };
+        self.takes(batch).map(row).collect()
+    }
+
+    fn takes(&self, batch: &TokenBatch) -> impl Iterator<Item = Take> {
         let of = |sequence: &Sequence| self.takes[&sequence.prompt].iter().copied();
-        batch.sequences().iter().flat_map(of).collect()
+        batch.sequences().iter().flat_map(of)
     }
 
     /// Checks that every value is there that an edit of `neurons` takes at the `positions` of a batch.
@@ -139,12 +186,19 @@ impl Donors {
             let prompt = sequence.prompt;
             return Err(ReferenceError::NoDonor { prompt });
         }
-        let mut rows = self.rows(batch).into_iter().zip(batch.mask(positions));
-        if rows.any(|(row, edited)| edited && row.is_none()) {
+        let mut takes = self.takes(batch).zip(batch.mask(positions));
+        if takes.any(|(take, edited)| edited && take == Take::NotRecorded) {
             return Err(ReferenceError::DonorPositions { positions });
         }
         Ok(())
     }
+}
+
+/// Finds the position of a donor, given a prompt and one of its positions.
+type PlaceInDonor<'f> = dyn Fn(&Sequence, usize, &Sequence) -> Option<usize> + 'f;
+
+fn by_prompt(batch: &TokenBatch) -> BTreeMap<usize, &Sequence> {
+    batch.sequences().iter().map(|s| (s.prompt, s)).collect()
 }
 
 /// The values of donors while they are recorded, part by part of a batch.
@@ -172,6 +226,40 @@ impl DonorRecording {
         neurons: NeuronSet,
         d_mlp: usize,
     ) -> Result<Self, ReferenceError> {
+        let donors = by_prompt(batch);
+        let donor = |sequence: &Sequence| donors.get(donor_of.get(&sequence.prompt)?).copied();
+        let place =
+            |s: &Sequence, position, donor: &Sequence| Some(donor_position(s, position, donor));
+        Self::with_room(batch, (&donor, &place), positions, neurons, d_mlp)
+    }
+
+    /// The same for patching: a prompt's donor is its counterfactual, which has its number in another batch. That batch is the
+    /// one to be run.
+    ///
+    /// # Errors
+    /// As [`DonorRecording::new`].
+    pub fn of_counterfactuals(
+        batch: &TokenBatch,
+        counterfactuals: &TokenBatch,
+        positions: Positions,
+        neurons: NeuronSet,
+        d_mlp: usize,
+    ) -> Result<Self, ReferenceError> {
+        let donors = by_prompt(counterfactuals);
+        let donor = |sequence: &Sequence| donors.get(&sequence.prompt).copied();
+        Self::with_room(batch, (&donor, &patch_position), positions, neurons, d_mlp)
+    }
+
+    fn with_room<'b>(
+        batch: &TokenBatch,
+        (donor_of, place): (
+            &dyn Fn(&Sequence) -> Option<&'b Sequence>,
+            &PlaceInDonor<'_>,
+        ),
+        positions: Positions,
+        neurons: NeuronSet,
+        d_mlp: usize,
+    ) -> Result<Self, ReferenceError> {
         let widest = neurons.widest().map_or(0, |index| index + 1);
         if widest > d_mlp {
             let [found, expected] = [widest, d_mlp].map(|width| (neurons.n_layers(), width));
@@ -181,29 +269,31 @@ impl DonorRecording {
                 expected,
             });
         }
-        let by_prompt: BTreeMap<usize, &Sequence> =
-            batch.sequences().iter().map(|s| (s.prompt, s)).collect();
         let mask = batch.mask(positions);
         let mut wanted: BTreeMap<usize, Vec<(usize, u32)>> = BTreeMap::new();
         let mut takes = BTreeMap::new();
         let mut rows = 0;
         for (i, sequence) in batch.sequences().iter().enumerate() {
             let prompt = sequence.prompt;
-            let donor = donor_of.get(&prompt).and_then(|donor| by_prompt.get(donor));
-            let donor = donor.ok_or(ReferenceError::NoDonor { prompt })?;
+            let donor = donor_of(sequence).ok_or(ReferenceError::NoDonor { prompt })?;
             // Each prompt gives to one other, so a row is shared within one prompt alone.
             let given = wanted.entry(donor.prompt).or_default();
             let mut take = |position: usize| {
-                let from = donor_position(sequence, position, donor);
+                let Some(from) = place(sequence, position, donor) else {
+                    return Take::Lacking;
+                };
                 let known = given.iter().find(|(position, _)| *position == from);
-                known.map(|(_, row)| *row).unwrap_or_else(|| {
+                Take::Row(known.map(|(_, row)| *row).unwrap_or_else(|| {
                     given.push((from, rows));
                     rows += 1;
                     rows - 1
-                })
+                }))
             };
             let first = batch.first_row(i);
-            let taken = (0..sequence.ids.len()).map(|p| mask[first + p].then(|| take(p)));
+            let taken = (0..sequence.ids.len()).map(|p| match mask[first + p] {
+                true => take(p),
+                false => Take::NotRecorded,
+            });
             takes.insert(prompt, taken.collect());
         }
         let rows = rows as usize;
@@ -314,6 +404,7 @@ mod tests {
             prompt_len,
             subject,
             target: vec![1; fed + 1],
+            against: None,
         }
     }
 
@@ -356,6 +447,43 @@ mod tests {
         assert_eq!(positions(&plain, &one), [0; 6]);
         assert_eq!(positions(&one, &plain), [0]);
         assert_eq!(positions(&plain, &no_subject), [0, 1, 1, 1, 1, 2]);
+    }
+
+    fn patched(sequence: &Sequence, donor: &Sequence) -> Vec<Option<usize>> {
+        let positions = 0..sequence.ids.len();
+        positions
+            .map(|p| patch_position(sequence, p, donor))
+            .collect()
+    }
+
+    #[test]
+    fn counterfactuals_have_the_same_words_and_subjects_of_other_lengths() {
+        // BOS, The, two tokens of subject, is, in; one target token fed in. The other's subject has three tokens, or one.
+        let two = sequence(0, 6, 2..4, 1);
+        let (three, one) = (sequence(0, 7, 2..5, 1), sequence(0, 5, 2..3, 1));
+        let some = |places: &[usize]| places.iter().map(|p| Some(*p)).collect::<Vec<_>>();
+        assert_eq!(patched(&two, &three), some(&[0, 1, 3, 4, 5, 6, 7]));
+        let lacking = [Some(0), Some(1), None, Some(2), Some(3), Some(4), Some(5)];
+        assert_eq!(patched(&two, &one), lacking);
+        assert_eq!(patched(&two, &two), some(&[0, 1, 2, 3, 4, 5, 6]));
+        // Other words before the subject, or behind it, have no counterpart in it.
+        let later = sequence(0, 7, 3..5, 1);
+        let lacking = [
+            Some(0),
+            Some(1),
+            None,
+            Some(2),
+            Some(3),
+            Some(4),
+            Some(5),
+            Some(6),
+        ];
+        assert_eq!(patched(&later, &two)[..2], lacking[..2]);
+        assert_eq!(patched(&later, &two)[2], None);
+        // Subjects that begin their prompts: the first token gives to the first alone.
+        let (short, long) = (sequence(0, 3, 0..1, 0), sequence(0, 4, 0..2, 0));
+        assert_eq!(patched(&short, &long), some(&[0, 2, 3]));
+        assert_eq!(patched(&long, &short), [Some(0), None, Some(1), Some(2)]);
     }
 
     #[test]

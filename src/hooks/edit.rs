@@ -97,7 +97,7 @@ impl Edit {
             Mode::Mean(Reference::Given(means)) | Mode::MeanBySign(Reference::Given(means)) => {
                 same("means", means.shape())
             }
-            Mode::Resample(Reference::Given(donors)) => {
+            Mode::Resample(Reference::Given(donors)) | Mode::Patch(Reference::Given(donors)) => {
                 same("donors", donors.shape())?;
                 donors.check(&self.neurons, self.positions, batch)
             }
@@ -166,7 +166,7 @@ impl<'a> LayerEdit<'a> {
     /// The edit on the rows of `batch`, which [`Edit::check_reference`] has seen.
     pub fn over(&self, batch: &TokenBatch) -> BatchEdit<'a> {
         let donors = match self.mode {
-            Mode::Resample(donors) => donors.given(),
+            Mode::Resample(donors) | Mode::Patch(donors) => donors.given(),
             _ => None,
         };
         BatchEdit {
@@ -265,7 +265,7 @@ impl BatchEdit<'_> {
                     }
                 })
             }
-            Mode::Resample(donors) => {
+            Mode::Resample(donors) | Mode::Patch(donors) => {
                 let donors = donors.given().map(|donors| donors.layer(self.edit.layer));
                 let from = self.donor_rows.get(token).copied().flatten();
                 let from = donors.zip(from);
@@ -345,7 +345,7 @@ pub struct EditCount {
     pub changed: u64,
     /// Values that stayed because `gate` or `up` was exactly 0, where the mean of a sign case was asked for.
     pub no_sign: u64,
-    /// Values that stayed because the reference never saw the neuron (in that sign case).
+    /// Values that stayed because the reference never saw the neuron (in that sign case), or has no such role.
     pub no_reference: u64,
 }
 

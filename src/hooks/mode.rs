@@ -28,6 +28,8 @@ pub enum Mode {
     MeanBySign(Reference<NeuronMeans>),
     /// It becomes the value of another prompt at the same role.
     Resample(Reference<Donors>),
+    /// It becomes the value of the prompt's own counterfactual at the same role; where that has no such role, it stays.
+    Patch(Reference<Donors>),
     /// It becomes this value.
     #[strum(props(number = "VALUE"))]
     Fixed(f32),
@@ -85,6 +87,8 @@ pub enum Needs {
     CleanMeans,
     /// To choose donors among its prompts and record their values ([`DonorRecording`](super::DonorRecording)).
     Donors,
+    /// To record the values of its prompts' counterfactuals, likewise.
+    Counterfactuals,
 }
 
 impl Mode {
@@ -94,6 +98,7 @@ impl Mode {
         match self {
             Mode::Mean(OwnPrompts) | Mode::MeanBySign(OwnPrompts) => Needs::CleanMeans,
             Mode::Resample(OwnPrompts) => Needs::Donors,
+            Mode::Patch(OwnPrompts) => Needs::Counterfactuals,
             _ => Needs::Nothing,
         }
     }
@@ -174,6 +179,7 @@ mod tests {
             "mean",
             "mean-sign",
             "resample",
+            "patch",
             "fixed=0.5",
             "multiply=-1",
             "clamp=2",
@@ -192,7 +198,7 @@ mod tests {
             assert_eq!(
                 name.parse::<Mode>().unwrap_err(),
                 format!(
-                    "`{name}` is no edit; accepted: zero, mean, mean-sign, resample, fixed=VALUE, \
+                    "`{name}` is no edit; accepted: zero, mean, mean-sign, resample, patch, fixed=VALUE, \
                      multiply=FACTOR, clamp=LIMIT, with finite numbers that f32 holds (to 3.4e38)"
                 )
             );
@@ -216,11 +222,13 @@ mod tests {
             ("mean", Needs::CleanMeans),
             ("mean-sign", Needs::CleanMeans),
             ("resample", Needs::Donors),
+            ("patch", Needs::Counterfactuals),
         ] {
             let mode: Mode = name.parse().unwrap();
             assert_eq!(mode.needs(), needs);
             let has_means = mode.with_means(NeuronMeans::absent(1, 1));
-            assert_eq!(has_means.needs() == Needs::Nothing, name != "resample");
+            let takes_none = matches!(needs, Needs::Donors | Needs::Counterfactuals);
+            assert_eq!(has_means.needs() == Needs::Nothing, !takes_none);
         }
     }
 }

@@ -19,6 +19,28 @@ pub struct Prompt {
     pub relation: Option<String>,
     /// The same fact in other words, where the file has it; `subject` occurs in it once, `target` does not.
     pub rephrased: Option<String>,
+    /// What it is compared with, where the file has it or it was made ([`PromptSet::paired`](super::PromptSet::paired)).
+    pub counterfactual: Option<Counterfactual>,
+}
+
+/// What a fact is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counterfactual {
+    /// A question that `target` is the answer to; absent where only the other answer is known.
+    pub question: Option<Question>,
+    /// The other answer, without the space that separates it from the prompt.
+    pub target: String,
+}
+
+/// A text that asks for something about a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The text before the answer, without white space at its end.
+    pub prompt: String,
+    /// What it is about; occurs in `prompt`.
+    pub subject: String,
+    /// Where in `prompt`.
+    pub place: SubjectPlace,
 }
 
 impl Prompt {
@@ -32,6 +54,7 @@ impl Prompt {
             target: target.to_owned(),
             relation: None,
             rephrased: None,
+            counterfactual: None,
         })
     }
 

@@ -3,19 +3,24 @@
 use serde_json::Value;
 
 use super::place::{Found, SubjectPlace};
-use super::prompt::Prompt;
+use super::prompt::{Counterfactual, Prompt, Question};
 use super::records::NOT_AN_OBJECT;
 
 /// The same fact in other words, in every shape.
 const REPHRASED: &str = "rephrased";
 
-/// Where a record's shape keeps its five values: paths of field names.
+/// The fact that it is compared with, in every shape.
+const COUNTERFACTUAL: &str = "counterfactual";
+
+/// Where a record's shape keeps its values: paths of field names.
 struct Shape {
     id: &'static str,
     prompt: &'static str,
     subject: &'static str,
     target: &'static str,
     relation: &'static str,
+    /// Another answer, of a shape that has one.
+    other_target: Option<&'static str>,
     template: Template,
 }
 
@@ -32,6 +37,7 @@ const OWN: Shape = Shape {
     subject: "subject",
     target: "target",
     relation: "relation",
+    other_target: None,
     template: Template::Literal,
 };
 
@@ -49,6 +55,7 @@ const COUNTERFACT: Shape = Shape {
     subject: "requested_rewrite.subject",
     target: "requested_rewrite.target_true.str",
     relation: "requested_rewrite.relation_id",
+    other_target: Some("requested_rewrite.target_new.str"),
     template: Template::Filled,
 };
 
@@ -75,6 +82,7 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
     let target = keep(text_at(record, shape.target), &mut flaws);
     let relation = keep(optional(record, shape.relation), &mut flaws).flatten();
     let rephrased = keep(optional(record, REPHRASED), &mut flaws).flatten();
+    let counterfactual = counterfactual(record, shape, target.as_deref(), &mut flaws);
     flaws.extend(
         prompt
             .as_ref()
@@ -94,6 +102,7 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
                 target: target.trim().to_owned(),
                 relation,
                 rephrased,
+                counterfactual,
             };
             match flaws_of_rephrased(&prompt) {
                 flaws if flaws.is_empty() => Ok(prompt),
@@ -103,6 +112,42 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
         _ => Err(flaws),
     };
     (id, read)
+}
+
+/// What the fact is compared with; `target` is its own answer.
+fn counterfactual(
+    record: &Value,
+    shape: &Shape,
+    target: Option<&str>,
+    flaws: &mut Vec<String>,
+) -> Option<Counterfactual> {
+    let (question, other) = match (at(record, COUNTERFACTUAL), shape.other_target) {
+        (Some(_), _) => {
+            let field = |name: &str| text_at(record, &format!("{COUNTERFACTUAL}.{name}"));
+            let [prompt, subject, other] =
+                ["prompt", "subject", "target"].map(|name| keep(field(name), flaws));
+            let (prompt, subject) = (prompt?, subject?);
+            flaws.extend(open_end("counterfactual prompt", &prompt));
+            let place =
+                SubjectPlace::find(&prompt, &subject).ok_or_else(|| absent(&prompt, &subject));
+            let question = Question {
+                place: keep(place, flaws)?,
+                prompt,
+                subject,
+            };
+            (Some(question), other?)
+        }
+        (None, Some(path)) => (None, keep(optional(record, path), flaws).flatten()?),
+        (None, None) => return None,
+    };
+    let other = other.trim().to_owned();
+    if Some(other.as_str()) == target.map(str::trim) {
+        flaws.push(format!("the counterfactual has the same target {other:?}"));
+    }
+    Some(Counterfactual {
+        question,
+        target: other,
+    })
 }
 
 /// What is wrong with the end of a prompt: `" " + target` would follow the space, and be cut into other tokens than in

@@ -76,6 +76,7 @@ impl PromptSet {
                 place: SubjectPlace::find(&words, &prompt.subject)?,
                 prompt: words,
                 rephrased: None,
+                counterfactual: None,
                 ..prompt.clone()
             })
         };

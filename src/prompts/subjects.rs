@@ -185,6 +185,7 @@ impl Subjects {
             target: String::new(),
             relation: None,
             rephrased: None,
+            counterfactual: None,
         });
         let mut bare = SubjectPrompts::of(self.name.clone(), self.sha256.clone());
         bare.prompts.prompts = prompts.collect();

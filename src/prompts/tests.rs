@@ -29,6 +29,7 @@ fn a_line_becomes_a_prompt_and_the_target_loses_its_space() {
             target: "Paris".into(),
             relation: Some("capital".into()),
             rephrased: None,
+            counterfactual: None,
         }]
     );
 }

@@ -53,7 +53,7 @@ macro_rules! outcome_rows {
             pub prompt_id: String,
             /// Name of the class or neuron file; empty for clean.
             pub class: String,
-            /// clean, class, or baseline (a matched random set).
+            /// clean, class, baseline (a matched random set), or corrupted (the counterfactual, where values are patched).
             pub arm: Arm,
             /// Which baseline draw, from 0; 0 in the other arms.
             pub draw: u32,
@@ -78,6 +78,8 @@ macro_rules! outcome_rows {
             pub top_token: String,
             /// Its id.
             pub top_token_id: u32,
+            /// Logit of the first target token minus that of the counterfactual's; null without one.
+            pub logit_diff: Option<f64>,
             $($(#[$doc])* pub $more: $kind,)*
         }
 
@@ -104,6 +106,7 @@ macro_rules! outcome_rows {
                     kl: score.kl_nats,
                     top_token: tokenizer.token_text(score.top_token),
                     top_token_id: score.top_token,
+                    logit_diff: score.logit_diff,
                     $($more,)*
                 }
             }

@@ -137,8 +137,9 @@ pub struct RunInfo {
     pub outputs: Vec<OutputFile>,
 }
 
-/// Settings that do not change a result.
-const FREE: [&str; 8] = [
+/// Settings that do not change a result, or of which only what they name does: prompts and texts are compared by their
+/// hashes, wherever they lie.
+const FREE: [&str; 10] = [
     "out",
     "force",
     "json",
@@ -147,6 +148,8 @@ const FREE: [&str; 8] = [
     "threads",
     "max_memory",
     "model",
+    "prompts",
+    "text",
 ];
 
 /// What of `run.json`, besides the settings, must be the same.

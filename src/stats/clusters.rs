@@ -9,7 +9,7 @@ use super::summary::{Interval, mean};
 use super::variance::Variance;
 
 /// Which cluster each unit is of, clusters numbered from 0 in the order of their first units.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clusters {
     of_unit: Vec<usize>,
     count: usize,

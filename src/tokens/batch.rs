@@ -26,6 +26,8 @@ pub struct Sequence {
     pub subject: Range<usize>,
     /// Ids to score with teacher forcing; empty when nothing is scored.
     pub target: Vec<u32>,
+    /// The first token of the counterfactual's answer, whose logit that of the target's is compared with.
+    pub against: Option<u32>,
 }
 
 impl Sequence {
@@ -38,6 +40,7 @@ impl Sequence {
             prompt_len: ids.len(),
             subject: 0..0,
             target: Vec::new(),
+            against: None,
             ids,
         }
     }
@@ -268,6 +271,7 @@ mod tests {
             prompt_len,
             subject: 1..3,
             target,
+            against: None,
         }
     }
 

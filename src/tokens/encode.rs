@@ -26,14 +26,85 @@ pub fn tokenize(
     bos: BosPolicy,
 ) -> Result<TokenBatch, TokenError> {
     batch(set, tokenizer, bos, |encoded, prompt| {
-        let target = tokenizer
-            .encode_target(&prompt.target)
-            .map_err(|e| e.to_string())?;
-        if target.is_empty() {
-            return Err(format!("the target {:?} has no tokens", prompt.target));
-        }
-        Ok(encoded.followed_by(target))
+        let target = target_ids(tokenizer, &prompt.target)?;
+        let other = prompt.counterfactual.as_ref().map(|other| &other.target);
+        let other = other
+            .map(|other| target_ids(tokenizer, other))
+            .transpose()?;
+        Ok(Sequence {
+            against: other.map(|ids| ids[0]),
+            ..encoded.followed_by(target)
+        })
     })
+}
+
+/// The other questions of the facts that have one, under the facts' numbers. They are scored by the facts' answers: how likely
+/// these are where something else is asked.
+///
+/// # Errors
+/// As [`tokenize`]; [`TokenError::EmptyBatch`] where no fact has another question.
+pub fn tokenize_counterfactuals(
+    set: &PromptSet,
+    tokenizer: &Tokenizer,
+    bos: BosPolicy,
+) -> Result<TokenBatch, TokenError> {
+    let other = |prompt: &Prompt| {
+        let question = prompt.counterfactual.clone()?.question?;
+        Some(Prompt {
+            prompt: question.prompt,
+            subject: question.subject,
+            place: question.place,
+            ..prompt.clone()
+        })
+    };
+    let (numbers, prompts): (Vec<usize>, Vec<Prompt>) = set
+        .prompts
+        .iter()
+        .enumerate()
+        .filter_map(|(number, prompt)| Some((number, other(prompt)?)))
+        .unzip();
+    let others = PromptSet {
+        prompts,
+        ..set.clone()
+    };
+    let batch = tokenize(&others, tokenizer, bos)?;
+    let sequences = batch.sequences().iter().map(|sequence| Sequence {
+        prompt: numbers[sequence.prompt],
+        cluster: numbers[sequence.cluster],
+        ..sequence.clone()
+    });
+    TokenBatch::new(sequences.collect())
+}
+
+/// The ids of an answer; there is at least one.
+fn target_ids(tokenizer: &Tokenizer, target: &str) -> Result<Vec<u32>, String> {
+    let ids = tokenizer.encode_target(target).map_err(|e| e.to_string())?;
+    if ids.is_empty() {
+        return Err(format!("the target {target:?} has no tokens"));
+    }
+    Ok(ids)
+}
+
+/// The set where facts without a counterfactual have another fact of their kind as partner, if there is one whose answer begins
+/// with another token ([`PromptSet::paired`]).
+///
+/// # Errors
+/// Those of the tokenizer.
+pub fn with_partners(
+    set: PromptSet,
+    tokenizer: &Tokenizer,
+    seed: u64,
+) -> Result<PromptSet, TokenError> {
+    let mut problems = Problems::default();
+    let first = set.prompts.iter().filter_map(|prompt| {
+        problems.keep(
+            &prompt.id,
+            target_ids(tokenizer, &prompt.target).map(|ids| ids[0]),
+        )
+    });
+    let first: Vec<u32> = first.collect();
+    problems.finish(&set.name)?;
+    Ok(set.paired(seed, |a, b| first[a] != first[b]))
 }
 
 /// Encodes prompts and cuts each after its subject's last token, as [`tokenize`] finds it: what a causal model makes of
@@ -154,6 +225,7 @@ mod tests {
             target: (*target).to_owned(),
             relation: None,
             rephrased: None,
+            counterfactual: None,
         });
         PromptSet {
             name: "test".to_owned(),

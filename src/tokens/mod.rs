@@ -24,7 +24,7 @@ mod windows;
 
 pub use batch::{Group, Sequence, TokenBatch};
 pub use bos::BosPolicy;
-pub use encode::{tokenize, tokenize_to_subject};
+pub use encode::{tokenize, tokenize_counterfactuals, tokenize_to_subject, with_partners};
 pub(crate) use error::text_problem;
 pub use error::{PromptProblem, TokenError};
 pub use gguf::{GgufError, assumed_of_gguf, is_known_gguf_key};

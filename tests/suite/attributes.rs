@@ -13,14 +13,12 @@ use gatelens::experiment::attributes::{
     AttributeInput, AttributeWords, Attributes, FilterOrder, RateSettings, Share, attributes,
 };
 use gatelens::experiment::{AblationPlan, Arm, PromptSubset, Treatment};
-use gatelens::hooks::{
-    Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, SignConvention, Site,
-};
+use gatelens::hooks::{Condition, Edit, HookPoint, Mode, Neuron, NeuronSet, Recorder, Site};
 use gatelens::hub::gguf::GgufFile;
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::Model;
 use gatelens::prompts::{MissingText, Prompt, PromptSet, StopWords, SubjectText, Subjects};
-use gatelens::tokens::{BosPolicy, Positions, TokenBatch, Tokenizer, tokenize_to_subject};
+use gatelens::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize_to_subject};
 use serde_json::Value;
 
 use super::cli::{columns, fail, file, json, named, succeed};
@@ -148,13 +146,8 @@ fn set(model: &Model, neurons: impl IntoIterator<Item = (usize, usize)>) -> Neur
 
 fn plan(treatments: Vec<Treatment>) -> AblationPlan {
     AblationPlan {
-        treatments,
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
         subset: PromptSubset::All,
-        seed: 0,
+        ..AblationPlan::new(treatments, Mode::Zero)
     }
 }
 
@@ -387,7 +380,7 @@ fn a_rate_is_what_a_plain_run_and_a_product_by_hand_say() {
                     (Arm::Clean, _) => 0,
                     (Arm::Class, "class") => 1,
                     (Arm::Baseline, _) => 2,
-                    (Arm::Class, _) => 3,
+                    (Arm::Class | Arm::Corrupted, _) => 3,
                 };
                 let residual = &residuals[condition][&(row.prompt, row.layer)];
                 let about = (&texts[..], asked.texts[row.prompt]);

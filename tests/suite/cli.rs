@@ -23,6 +23,14 @@ pub fn succeed(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// stderr of a call that must succeed.
+pub fn warnings(args: &[&str]) -> String {
+    let output = gatelens().args(args).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "gatelens {args:?}: {stderr}");
+    stderr
+}
+
 /// The message of a call that must fail with exit code 1, in one line without a panic.
 pub fn fail(args: &[&str]) -> String {
     let output = gatelens().args(args).output().unwrap();

@@ -93,13 +93,14 @@ fn plan(
         shortfall: vec![],
     };
     AblationPlan {
-        treatments: vec![Treatment::new("some".to_string(), neurons, draws)],
-        mode: mode.clone(),
         positions,
         when,
         signs,
         subset: PromptSubset::All,
-        seed: 0,
+        ..AblationPlan::new(
+            vec![Treatment::new("some".to_string(), neurons, draws)],
+            mode.clone(),
+        )
     }
 }
 

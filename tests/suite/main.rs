@@ -74,6 +74,7 @@ mod mutations;
 mod neuron;
 mod oracle;
 mod out_folders;
+mod pairs;
 mod prompt_files;
 mod published;
 mod rank;

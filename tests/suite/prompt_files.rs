@@ -8,7 +8,7 @@ use gatelens::report::rows::TokensRow;
 use gatelens::report::table::read_table;
 use tempfile::{TempDir, tempdir};
 
-use super::cli::{columns, fail, file, gatelens, succeed};
+use super::cli::{columns, fail, file, succeed, warnings};
 use super::common::goldens;
 
 const FRANCE: &str =
@@ -22,14 +22,6 @@ fn bytes(dir: &TempDir, name: &str, bytes: &[u8]) -> String {
     let path = dir.path().join(name);
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
-}
-
-/// stderr of a call that must succeed.
-fn warnings(args: &[&str]) -> String {
-    let output = gatelens().args(args).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "gatelens {args:?}: {stderr}");
-    stderr
 }
 
 fn ablate(dir: &TempDir, prompts: &str, neurons: &str) -> Vec<String> {

@@ -13,14 +13,12 @@ use gatelens::experiment::Run;
 use gatelens::experiment::rank::{
     CurvePoint, Evaluation, Order, RankPlan, RankSettings, Ranking, rank,
 };
-use gatelens::experiment::{AblationPlan, ExperimentError, PromptSubset, Treatment};
-use gatelens::hooks::{
-    Condition, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, SignConvention, Site,
-};
+use gatelens::experiment::{AblationPlan, ExperimentError, Treatment};
+use gatelens::hooks::{Condition, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, Site};
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::{Checkpoint, Model};
 use gatelens::stats::StatsSettings;
-use gatelens::tokens::{Positions, Sequence, TokenBatch};
+use gatelens::tokens::{Sequence, TokenBatch};
 use serde_json::Value;
 
 use super::cli::{FACTS, columns, fail, file, json, named, succeed};
@@ -47,16 +45,14 @@ fn plan(
         shortfall: vec![],
     };
     let ablation = AblationPlan {
-        treatments: vec![Treatment::new("some".to_string(), neurons, none)],
-        mode: Mode::Zero,
-        positions: Positions::All,
         when: match when {
             "" => SignCase::default(),
             when => when.parse().unwrap(),
         },
-        signs: SignConvention::Raw,
-        subset: PromptSubset::Known,
-        seed: 0,
+        ..AblationPlan::new(
+            vec![Treatment::new("some".to_string(), neurons, none)],
+            Mode::Zero,
+        )
     };
     RankPlan::new(checkpoint, ablation, settings).unwrap()
 }

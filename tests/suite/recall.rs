@@ -1,15 +1,13 @@
 //! The experiment on real facts: what is known, and that an outcome is what the logits say.
 
 use gatelens::engine::Engine;
-use gatelens::experiment::{
-    AblationPlan, Arm, PromptSubset, Run, Treatment, ablate, ablate_known_by,
-};
-use gatelens::hooks::{Mode, Neuron, NeuronSet, SignCase, SignConvention};
+use gatelens::experiment::{AblationPlan, Arm, Facts, PromptSubset, Run, Treatment, ablate};
+use gatelens::hooks::{Mode, Neuron, NeuronSet};
 use gatelens::hub::gguf::GgufFile;
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::Model;
 use gatelens::prompts::PromptSet;
-use gatelens::tokens::{BosPolicy, Positions, TokenBatch, Tokenizer, tokenize};
+use gatelens::tokens::{BosPolicy, TokenBatch, Tokenizer, tokenize};
 
 use super::common::{LogProbs, model, model_path};
 
@@ -30,17 +28,15 @@ fn plan(model: &Model, subset: PromptSubset) -> AblationPlan {
         shortfall: vec![],
     };
     AblationPlan {
-        treatments: vec![Treatment::new(
-            "two neurons".to_string(),
-            set(&[(3, 5), (9, 70)]),
-            draws,
-        )],
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
         subset,
-        seed: 0,
+        ..AblationPlan::new(
+            vec![Treatment::new(
+                "two neurons".to_string(),
+                set(&[(3, 5), (9, 70)]),
+                draws,
+            )],
+            Mode::Zero,
+        )
     }
 }
 
@@ -189,7 +185,13 @@ fn other_words_tell_what_is_known_and_are_not_measured() {
     assert!(both > 5 && both < same.len() && both < rephrased.len());
 
     let plan = plan(&model, PromptSubset::Known);
-    let run = |other| ablate_known_by(&mut Run::new(&()), &engine, (&asked, other), &plan).unwrap();
+    let run = |rephrased| {
+        let facts = Facts {
+            rephrased,
+            ..Facts::from(&asked)
+        };
+        ablate(&mut Run::new(&()), &engine, facts, &plan).unwrap()
+    };
     let (plain, found) = (run(None), run(Some(&other)));
     assert!(plain.known_in.is_none());
     let counts = found.known_in.unwrap();

@@ -23,8 +23,8 @@ const NEURONS: usize = 80;
 const LAYERS: usize = 4;
 const SITES: [Site; 3] = [Site::Pre, Site::PreLinear, Site::Post];
 
-const PROMPTS: &str = r#"{"id": "a", "prompt": "The capital of France is", "subject": "France", "target": "Paris"}
-{"id": "b", "prompt": "Water is made of hydrogen and", "subject": "Water", "target": "oxygen"}
+const PROMPTS: &str = r#"{"id": "a", "prompt": "The capital of France is", "subject": "France", "target": "Paris", "relation": "a_b"}
+{"id": "b", "prompt": "Water is made of hydrogen and", "subject": "Water", "target": "oxygen", "relation": "a_b"}
 {"id": "c", "prompt": "She counted 12 boats, and the smallest of them", "subject": "boats", "target": "carried"}
 "#;
 

@@ -280,7 +280,15 @@ fn what_does_not_belong_together_is_refused_by_name() {
         message.contains("--seed: 9 now, 0 then") && message.contains(&foreign),
         "{message}"
     );
-    let second = shard(&shared, "1/2", &[]);
+    // The same prompts from another file are the same run.
+    let moved = folder("moved.jsonl");
+    fs::copy(folder("facts.jsonl"), &moved).unwrap();
+    let elsewhere = arguments
+        .iter()
+        .map(|word| word.replace(&folder("facts.jsonl"), &moved));
+    let elsewhere: Vec<String> = elsewhere.collect();
+    run(&with(&elsewhere, &["--out", &shared, "--shard", "1/2"]));
+    let second = format!("{shared}/shard-1-of-2");
     assert!(merge(&[&shared, &second]).contains("there twice"));
     let of_three = shard(&other, "1/3", &[]);
     assert!(merge(&[&first, &of_three]).contains("it is shard 1/3"));

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -13,18 +13,27 @@ use super::cli::{columns, fail, file, json, succeed};
 use super::common::goldens;
 use super::shards::{arguments, known_facts, result};
 
-/// Sends a run a signal after `delay`, and waits for its end; what it said.
-fn ended(args: &[&str], delay: Duration, signal: i32) -> String {
-    let child = Command::new(assert_cmd::cargo::cargo_bin!("gatelens"))
+fn begun(args: &[&str]) -> Child {
+    Command::new(assert_cmd::cargo::cargo_bin!("gatelens"))
         .args(args)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    std::thread::sleep(delay);
+        .unwrap()
+}
+
+/// Sends a run a signal and waits for its end; what it said.
+fn end(child: Child, signal: i32) -> String {
     // SAFETY: the child was not waited for, so its id is its own.
     unsafe { libc::kill(child.id() as libc::pid_t, signal) };
     String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()
+}
+
+/// Ends a run after `delay`.
+fn ended(args: &[&str], delay: Duration, signal: i32) -> String {
+    let child = begun(args);
+    std::thread::sleep(delay);
+    end(child, signal)
 }
 
 /// Numbers in 0..1, the same in every run of the tests.
@@ -47,24 +56,23 @@ fn parts(out: &Path) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
-/// Leaves an unfinished run in `out`: tries delays around what half of a whole run takes.
-pub fn stop_halfway(args: &[&str], out: &Path, whole: Duration) {
-    let mut delay = whole.mul_f64(0.5);
+/// Leaves an unfinished run in `out`: stops it as soon as its first pass is through.
+pub fn stop_halfway(args: &[&str], out: &Path) {
     for _ in 0..12 {
-        let message = ended(args, delay, libc::SIGINT);
+        let mut child = begun(args);
+        while parts(out).is_empty() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let message = end(child, libc::SIGINT);
         if out.join("run.json").exists() {
-            fs::remove_dir_all(out).unwrap();
-            delay = delay.mul_f64(0.8);
-        } else if parts(out).is_empty() {
-            assert!(!out.exists(), "what kept nothing leaves nothing");
-            delay = delay.mul_f64(1.2);
+            fs::remove_dir_all(out).unwrap(); // it was faster
         } else {
             let says = |words: &str| message.contains(words);
             assert!(says("stopped after") && says("--resume"), "{message}");
             return;
         }
     }
-    panic!("no delay stopped {args:?} between its passes");
+    panic!("nothing stopped {args:?} between its passes");
 }
 
 fn check(command: &[&str], table: &str) {
@@ -106,7 +114,7 @@ fn check(command: &[&str], table: &str) {
 
     let args = args(&stopped);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    stop_halfway(&args, &stopped, took);
+    stop_halfway(&args, &stopped);
     let rows = |run: &Path| columns(&run.join(table)).1;
     let same = |found: &Path| {
         assert_eq!(rows(found), rows(&whole));

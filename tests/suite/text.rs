@@ -4,11 +4,11 @@ use gatelens::engine::Engine;
 use gatelens::experiment::{
     AblationPlan, Arm, Metric, PromptSubset, Run, TokenOutcome, Treatment, ablate_text,
 };
-use gatelens::hooks::{Condition, Mode, SignCase, SignConvention};
+use gatelens::hooks::{Condition, Mode};
 use gatelens::io_class::MatchedDraws;
 use gatelens::model::Model;
 use gatelens::stats::StatsSettings;
-use gatelens::tokens::{Positions, Window};
+use gatelens::tokens::Window;
 
 use super::common::{model, sequence};
 use super::families::VARIANTS;
@@ -35,13 +35,11 @@ fn plan(golden: &Golden, model: &Model) -> AblationPlan {
         shortfall: vec![],
     };
     AblationPlan {
-        treatments: vec![Treatment::new("golden".to_string(), edit.neurons, none)],
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
         subset: PromptSubset::All,
-        seed: 0,
+        ..AblationPlan::new(
+            vec![Treatment::new("golden".to_string(), edit.neurons, none)],
+            Mode::Zero,
+        )
     }
 }
 

@@ -270,6 +270,7 @@ mod tests {
                 draws: 20,
                 tokens: 1,
                 units: 2,
+                clusters: 2,
                 means: Levels {
                     class: class_mean,
                     baseline: Some(baseline),

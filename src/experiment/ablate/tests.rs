@@ -1,7 +1,6 @@
 use super::*;
 use crate::experiment::plan::Treatment;
-use crate::hooks::{Mode, NeuronSet, SignCase, SignConvention};
-use crate::tokens::Positions;
+use crate::hooks::{Mode, NeuronSet};
 
 fn score(logprob: f64) -> Score {
     Score {
@@ -11,6 +10,7 @@ fn score(logprob: f64) -> Score {
         entropy_nats: 1.0,
         kl_nats: 0.0,
         top_token: 0,
+        logit_diff: None,
     }
 }
 
@@ -25,13 +25,8 @@ fn example() -> (Ablation, AblationPlan) {
         written: None,
     };
     let plan = AblationPlan {
-        treatments: vec![treatment],
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
         subset: PromptSubset::All,
-        seed: 0,
+        ..AblationPlan::new(vec![treatment], Mode::Zero)
     };
     let arms = [
         [-1.0, -1.5, -9.0],
@@ -44,6 +39,9 @@ fn example() -> (Ablation, AblationPlan) {
         scores: arms
             .map(|arm| arm.map(score).into_iter().enumerate().collect())
             .to_vec(),
+        corrupted: None,
+        direction: plan.direction,
+        without_pair: Vec::new(),
         known: BTreeSet::from([0, 1]),
         clusters: (0..3).map(|prompt| (prompt, prompt)).collect(),
         known_in: None,
@@ -69,7 +67,7 @@ fn means_and_differences_by_hand() {
     let effects = ablation
         .effects(&plan, &[], &StatsSettings::default())
         .unwrap();
-    assert_eq!(effects.len(), 2 * of_facts().count(), "known and all");
+    assert_eq!(effects.len(), 2 * 5, "known and all; nothing of pairs");
     let close =
         |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     let known = &effects[0];

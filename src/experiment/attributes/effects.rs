@@ -112,7 +112,7 @@ pub fn attribute_effects(
                 settings,
                 left_out,
                 clean_error,
-                adjustment: if layer.is_none() && metric.is_primary() {
+                adjustment: if layer.is_none() && *metric == Metric::ATTRIBUTE_EXCESS {
                     Adjustment::Holm
                 } else {
                     Adjustment::None
@@ -126,7 +126,11 @@ pub fn attribute_effects(
     }
     let tested = all.effects.iter_mut();
     let tested = tested.filter(|effect| effect.adjustment == Adjustment::Holm);
-    adjust(tested.map(|effect| &mut effect.effect), plan.subset);
+    adjust(
+        tested.map(|effect| &mut effect.effect),
+        &Metric::ATTRIBUTE_EXCESS,
+        plan.subset,
+    );
     Ok(all)
 }
 

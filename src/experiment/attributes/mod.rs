@@ -33,7 +33,7 @@ use super::ablate::run_clean;
 use super::outcome::{ConditionRow, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
-use super::reference::{CleanReference, resolve};
+use super::reference::{CleanReference, Units, resolve};
 use super::run::Run;
 use super::stage::{NullEdits, Stage};
 use crate::engine::Engine;
@@ -147,7 +147,7 @@ pub fn attributes(
             (batch.subset(&clean.some_known()?)?, clean.passes)
         }
     };
-    let resolved = resolve(&beside, plan, (batch, &asked), run.progress())?;
+    let resolved = resolve(&beside, plan, Units::new(batch, &asked), run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
     let stage = Stage {
         engine: &beside.beside(resolved.bytes),

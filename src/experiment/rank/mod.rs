@@ -25,7 +25,7 @@ use super::ExperimentError;
 use super::ablate::{Scores, run_clean, run_scores};
 use super::part::Sharing;
 use super::plan::AblationPlan;
-use super::reference::{CleanReference, resolve};
+use super::reference::{CleanReference, Units, resolve};
 use super::run::{Ran, Run};
 use super::stage::{NullEdits, Stage, clusters_of};
 use crate::engine::Engine;
@@ -182,7 +182,12 @@ pub fn rank(
         needed,
     })?;
     let edited = batch.subset(&known)?;
-    let resolved = resolve(engine, &plan.ablation, (batch, &edited), run.progress())?;
+    let resolved = resolve(
+        engine,
+        &plan.ablation,
+        Units::new(batch, &edited),
+        run.progress(),
+    )?;
     let mut ranker = Ranker {
         engine: &engine.beside(resolved.bytes),
         plan,

@@ -1,7 +1,9 @@
 //! What each class does, beside its matched random draws: sums per block of units and per layer.
 //!
 //! Only sums over whole neuron sets are kept, not over neurons, and units beyond [`MAX_BLOCKS`] share a block with
-//! their neighbours: memory does not grow with the number of prompts. [`super::view`] makes estimates of them.
+//! those of their cluster, or with their neighbours: memory does not grow with the number of prompts. [`super::view`] makes estimates of them.
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use super::input::{RecordedRow, RecordedRows, Role};
 use super::layer::{LayerRows, MlpReader};
 use crate::hooks::ReadError;
 
-/// Blocks of consecutive units, over which the statistics are: each unit one, as long as there are no more.
+/// Blocks of units, over which the statistics are: each unit one, as long as there are no more.
 pub(super) const MAX_BLOCKS: usize = 1024;
 
 /// Tokens of the same block and place that are added up before the sets are looked at.
@@ -26,8 +28,10 @@ pub(super) const QUANTITIES: usize = 3;
 /// The sums so far.
 pub struct ClassActivity<'s> {
     pub(super) sets: &'s ClassSets,
-    units: usize,
-    blocks: usize,
+    /// Of each unit.
+    block_of: Vec<usize>,
+    /// Of each block.
+    clusters: Vec<usize>,
     /// `[block, place, slot]`, weighted, over layers.
     pub(super) by_block: Vec<Sums>,
     /// `[layer, slot]`, not weighted.
@@ -51,6 +55,22 @@ pub struct SlotsRow {
     sums: Vec<Sums>,
 }
 
+/// Of each unit its block, and of each block its cluster, from the clusters of the units.
+fn blocks(clusters: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    if clusters.len() <= MAX_BLOCKS {
+        return ((0..clusters.len()).collect(), clusters.to_vec());
+    }
+    let mut ranks = BTreeMap::new();
+    let rank_of = clusters.iter().map(|cluster| {
+        let next = ranks.len();
+        *ranks.entry(cluster).or_insert(next)
+    });
+    let rank_of: Vec<usize> = rank_of.collect();
+    let blocks = ranks.len().min(MAX_BLOCKS);
+    let of_unit = rank_of.iter().map(|rank| rank * blocks / ranks.len());
+    (of_unit.collect(), (0..blocks).collect())
+}
+
 /// Tokens of one block and place, by their row of the batch.
 struct Chunk {
     cell: usize,
@@ -58,13 +78,13 @@ struct Chunk {
 }
 
 impl<'s> ClassActivity<'s> {
-    /// Nothing seen yet of `units` units; `first_layer` is the first recorded layer.
-    pub fn new(sets: &'s ClassSets, units: usize, first_layer: usize) -> Self {
-        let blocks = units.min(MAX_BLOCKS);
-        let cells = blocks * Role::PLACES.len();
+    /// Nothing seen yet of units with these clusters; `first_layer` is the first recorded layer.
+    pub fn new(sets: &'s ClassSets, clusters: &[usize], first_layer: usize) -> Self {
+        let (block_of, clusters) = blocks(clusters);
+        let cells = clusters.len() * Role::PLACES.len();
         Self {
-            units,
-            blocks,
+            block_of,
+            clusters,
             by_block: vec![Sums::default(); cells * sets.slots()],
             by_layer: vec![Sums::default(); sets.layers.len() * sets.slots()],
             tokens: vec![0; cells],
@@ -73,9 +93,9 @@ impl<'s> ClassActivity<'s> {
         }
     }
 
-    /// The units of the statistics.
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks
+    /// Of each block, the units of the statistics, its cluster.
+    pub(super) fn clusters(&self) -> &[usize] {
+        &self.clusters
     }
 
     /// Where the sums of a block and a place of [`Role::PLACES`] stand, before multiplication by the slots.
@@ -136,10 +156,7 @@ impl<'s> ClassActivity<'s> {
         let cell = |row: &RecordedRow| {
             let mut places = Role::PLACES.iter();
             let place = places.position(|place| *place == (row.role, row.is_first()));
-            Some((
-                Self::cell(row.unit * self.blocks / self.units, place?),
-                row.packed,
-            ))
+            Some((Self::cell(self.block_of[row.unit], place?), row.packed))
         };
         let mut rows: Vec<(usize, usize)> = recorded.rows.iter().filter_map(cell).collect();
         rows.sort_by_key(|(cell, _)| *cell); // stable: in the order of the input
@@ -261,4 +278,35 @@ fn of_neurons(rows: &LayerRows<'_>, packed: &[usize], norms: &[f64]) -> Vec<Padd
         ];
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_their_own_blocks_while_there_is_room() {
+        assert_eq!(blocks(&[4, 4, 7]), (vec![0, 1, 2], vec![4, 4, 7]));
+    }
+
+    #[test]
+    fn beyond_that_clusters_stay_whole() {
+        // 3 clusters, in turn
+        let units: Vec<usize> = (0..MAX_BLOCKS + 2).map(|unit| unit % 3 * 10).collect();
+        let (of_unit, clusters) = blocks(&units);
+        assert_eq!(clusters, [0, 1, 2]);
+        assert!(
+            of_unit
+                .iter()
+                .zip(&units)
+                .all(|(block, cluster)| block * 10 == *cluster)
+        );
+        // units that stand alone share a block with a neighbour
+        let alone: Vec<usize> = (0..2 * MAX_BLOCKS).collect();
+        let (of_unit, clusters) = blocks(&alone);
+        assert_eq!(
+            (clusters.len(), of_unit[0], of_unit[1], of_unit[2]),
+            (MAX_BLOCKS, 0, 0, 1)
+        );
+    }
 }

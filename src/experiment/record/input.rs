@@ -246,6 +246,16 @@ impl RecordInput {
         self.origins[i]
     }
 
+    /// Of each unit a number that all units have that depend on each other: prompts of one relation. Documents stand alone.
+    pub fn clusters(&self) -> Vec<usize> {
+        match self.kind {
+            InputKind::Prompts => (0..self.sequences())
+                .map(|i| self.sequence(i).cluster)
+                .collect(),
+            InputKind::Texts => (0..self.units.len()).collect(),
+        }
+    }
+
     /// How many tokens are recorded.
     pub fn rows(&self) -> u64 {
         self.first_rows[self.sequences()]

@@ -132,10 +132,10 @@ impl<'a> RecordPlan<'a> {
     }
 
     fn nothing_yet(&self, engine: &Engine<'_>) -> Recording<'a> {
-        let units = self.input.units.len();
+        let clusters = self.input.clusters();
         Recording {
             summary: Summary::new(self.layers.clone(), engine.config().d_mlp),
-            activity: ClassActivity::new(self.sets, units, self.layers.start),
+            activity: ClassActivity::new(self.sets, &clusters, self.layers.start),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! Every figure is a ratio: a sum over tokens and neurons, by the number of both. Units (prompts or
 //! documents) differ in length, so the ratio R = Σsᵢ / Σtᵢ is no mean over units; its linearised values
 //! zᵢ = R + (sᵢ - R·tᵢ)·U/T are: their mean is R, and their spread is that of R (Cochran 1977, "Sampling
-//! Techniques", chapter 6). These go into the contrast of a class with its draws.
+//! Techniques", chapter 6). These go into the contrast of a class with its draws, over
+//! clusters of units.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -84,6 +85,9 @@ pub struct Activity {
     pub tokens: u64,
     /// Units, prompts or documents, that have such tokens.
     pub units: usize,
+    /// Clusters that they form, over which the interval is: relations where the prompts have them, or documents.
+    #[serde(default)]
+    pub clusters: usize,
     /// The figures.
     pub means: Levels,
     /// The class against its draws. Interval and p are absent by layer, with one unit, and where nothing varies.
@@ -149,6 +153,14 @@ pub fn class_view(
     Ok(view)
 }
 
+/// A unit, or a block of them, that has tokens of a scope.
+struct Unit {
+    cluster: usize,
+    tokens: u64,
+    /// By arm.
+    sums: Vec<Sums>,
+}
+
 struct OfClass<'a> {
     activity: &'a ClassActivity<'a>,
     treatment: &'a Treatment,
@@ -164,16 +176,16 @@ impl OfClass<'_> {
         settings: &StatsSettings,
     ) -> Result<Vec<Activity>, ExperimentError> {
         let units = self.units(scope);
-        let tokens: u64 = units.iter().map(|(tokens, _)| tokens).sum();
+        let tokens: u64 = units.iter().map(|unit| unit.tokens).sum();
         if tokens == 0 {
             return Ok(Vec::new());
         }
+        let clusters = Clusters::of(units.iter().map(|unit| unit.cluster));
         let mut estimates = Vec::new();
         for (at, quantity) in Quantity::ALL.into_iter().enumerate() {
             let arms = (0..self.slots.len()).map(|slot| self.linearised(&units, slot, at));
             let mut arms: Vec<Vec<f64>> = arms.collect();
             let class = arms.remove(0);
-            let clusters = Clusters::alone(units.len());
             let table = Table {
                 class: &class,
                 draws: &arms,
@@ -184,6 +196,7 @@ impl OfClass<'_> {
             let level = mean(&class).unwrap_or(f64::NAN);
             estimates.push(Activity {
                 units: units.len(),
+                clusters: clusters.count(),
                 means: Levels {
                     class: level,
                     baseline: against.map(|against| level - against.estimate),
@@ -196,38 +209,41 @@ impl OfClass<'_> {
         Ok(estimates)
     }
 
-    /// Of each unit with such tokens their number, and the sums of every arm.
-    fn units(&self, scope: Scope) -> Vec<(u64, Vec<Sums>)> {
+    /// The units with such tokens.
+    fn units(&self, scope: Scope) -> Vec<Unit> {
         let is_in = |place: (Role, bool)| match scope {
             Scope::Role(role, first) => place == (role, first),
             _ => true,
         };
         let slots = self.activity.sets.slots();
-        let unit = |block: usize| {
-            let mut tokens = 0;
-            let mut sums = vec![Sums::default(); self.slots.len()];
+        let unit = |(block, &cluster): (usize, &usize)| {
+            let mut unit = Unit {
+                cluster,
+                tokens: 0,
+                sums: vec![Sums::default(); self.slots.len()],
+            };
             for place in (0..Role::PLACES.len()).filter(|place| is_in(Role::PLACES[*place])) {
                 let cell = ClassActivity::cell(block, place);
-                tokens += self.activity.tokens[cell];
+                unit.tokens += self.activity.tokens[cell];
                 let here = &self.activity.by_block[cell * slots..][self.slots.clone()];
-                for (sum, here) in sums.iter_mut().zip(here) {
+                for (sum, here) in unit.sums.iter_mut().zip(here) {
                     super::activity::add(sum, *here);
                 }
             }
-            (tokens, sums)
+            unit
         };
-        let units = (0..self.activity.blocks()).map(unit);
-        units.filter(|(tokens, _)| *tokens > 0).collect()
+        let units = self.activity.clusters().iter().enumerate().map(unit);
+        units.filter(|unit| unit.tokens > 0).collect()
     }
 
     /// zᵢ of one arm (see the module).
-    fn linearised(&self, units: &[(u64, Vec<Sums>)], slot: usize, quantity: usize) -> Vec<f64> {
-        let sum = |(_, sums): &(u64, Vec<Sums>)| sums[slot][quantity] / self.neurons;
-        let tokens: u64 = units.iter().map(|(tokens, _)| tokens).sum();
+    fn linearised(&self, units: &[Unit], slot: usize, quantity: usize) -> Vec<f64> {
+        let sum = |unit: &Unit| unit.sums[slot][quantity] / self.neurons;
+        let tokens: u64 = units.iter().map(|unit| unit.tokens).sum();
         let tokens = tokens as f64;
         let ratio = units.iter().map(sum).sum::<f64>() / tokens;
         let scale = units.len() as f64 / tokens;
-        let z = |unit: &(u64, Vec<Sums>)| ratio + (sum(unit) - ratio * unit.0 as f64) * scale;
+        let z = |unit: &Unit| ratio + (sum(unit) - ratio * unit.tokens as f64) * scale;
         units.iter().map(z).collect()
     }
 
@@ -284,7 +300,8 @@ impl OfClass<'_> {
             baseline_neurons: baseline.first().map_or(0, |draw| draw.len()),
             draws: baseline.len(),
             tokens,
-            units: self.activity.blocks(),
+            units: self.activity.clusters().len(),
+            clusters: 0,
             means: Levels {
                 class: f64::NAN,
                 baseline: None,

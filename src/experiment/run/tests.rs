@@ -208,6 +208,7 @@ fn a_part_comes_back_to_the_last_bit() {
             entropy_nats: f64::MIN_POSITIVE / 2.0,
             kl_nats: 1.0 / 3.0,
             top_token: 7,
+            logit_diff: None,
         },
     };
     let rows = vec![row(0, f64::NEG_INFINITY), row(1, -0.1)];

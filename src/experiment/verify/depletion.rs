@@ -3,11 +3,10 @@
 use super::super::ExperimentError;
 use super::against::{DRAWS, against_draws, levels, no_class, of};
 use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
-use super::needs::SignCaseArms;
 use super::ranked::Ranked;
 use super::rankings::OfSigns;
 use super::results::Results;
-use super::signs::{SIGNS, apart};
+use super::signs::{SIGNS, SignCaseArms, apart};
 use super::variants::with_variants;
 use super::verdict::Verdict;
 use crate::experiment::Estimate;

@@ -13,6 +13,7 @@ mod needs;
 mod numbers;
 mod ranked;
 mod rankings;
+mod rates;
 mod recall;
 mod results;
 mod sets;

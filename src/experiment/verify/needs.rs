@@ -14,14 +14,13 @@ use super::super::record::{
 };
 use super::super::run::Run;
 use super::super::text::{TextAblation, TokenSink, ablate_text};
-use super::few::Few;
 use super::input::{VerifyInput, VerifySettings};
 use super::sets::{CLASSES, ENRICHMENT, Group, Member, Sets};
-use super::signs::SIGNS;
+use super::signs::{SIGNS, SignCaseArms};
 use crate::engine::{Engine, EngineError};
 use crate::hooks::{Mode, Reference, SignCase, SignConvention};
 use crate::io_class::Class;
-use crate::tokens::{Positions, TokenBatch, Window};
+use crate::tokens::{TokenBatch, Window};
 
 /// Something that is run for claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +59,6 @@ impl Recall {
     }
 }
 
-/// What a sign case of a class does to entropy.
-pub(super) struct SignCaseArms {
-    pub arms: Arms,
-    /// Values of the class that it changed.
-    pub changed: u64,
-}
-
 impl<'a> ClaimRuns<'a> {
     pub fn has(&self, need: Need) -> bool {
         let mut claims = self.settings.claims.iter();
@@ -90,13 +82,9 @@ impl<'a> ClaimRuns<'a> {
     /// Zero ablation of these treatments at all positions of prompts that are known, or that nobody has to know.
     pub fn plan(&self, treatments: Vec<Treatment>) -> AblationPlan {
         AblationPlan {
-            treatments,
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
             subset: PromptSubset::All,
             seed: self.settings.statistics.seed,
+            ..AblationPlan::new(treatments, Mode::Zero)
         }
     }
 
@@ -176,7 +164,7 @@ impl<'a> ClaimRuns<'a> {
     pub fn zero_and_mean(
         &self,
         run: &mut Run<'_>,
-        few: &Few,
+        documents: &[Window],
     ) -> Result<Option<[Arms; 2]>, ExperimentError> {
         let asked = self.sets.get(Class::Depletion);
         let Some(set) = asked.filter(|_| self.has(Need::SignCases)) else {
@@ -188,7 +176,7 @@ impl<'a> ClaimRuns<'a> {
             ..zero.clone()
         };
         // Both are begun before either is waited for.
-        let found = [zero, mean].map(|plan| self.text(run, &few.documents, &plan));
+        let found = [zero, mean].map(|plan| self.text(run, documents, &plan));
         let [zero, mean] = found.map(|found| Ok(found?.arms(0, Metric::TOKEN_ENTROPY)));
         zero.and_then(|zero| Ok(Some([zero, mean?])))
     }

@@ -14,9 +14,9 @@ use super::super::score::TokenScore;
 use super::super::text::{TokenSink, ablate_text};
 use super::against::of;
 use super::few::Few;
-use super::needs::{ClaimRuns, SignCaseArms};
-use super::signs::{Other, beside_others};
-use super::subjects::mean_layers;
+use super::needs::ClaimRuns;
+use super::rates::mean_layers;
+use super::signs::{Other, SignCaseArms, beside_others};
 use super::tokens::{as_sure_as, weighted_rise};
 use crate::tokens::TokenBatch;
 
@@ -56,7 +56,7 @@ impl ClaimRuns<'_> {
         let sink: TokenSink<'_> = &mut |outcomes| {
             for outcome in outcomes {
                 let number = match outcome.condition.arm {
-                    Arm::Clean => 0,
+                    Arm::Clean | Arm::Corrupted => 0,
                     Arm::Class => 1,
                     Arm::Baseline => 2 + outcome.condition.draw as usize,
                 };

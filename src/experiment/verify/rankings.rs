@@ -5,8 +5,9 @@ use std::f64::consts::PI;
 use super::super::ExperimentError;
 use super::super::run::Run;
 use super::few::Few;
-use super::needs::{ClaimRuns, Need, SignCaseArms};
+use super::needs::{ClaimRuns, Need};
 use super::ranked::Ranking;
+use super::signs::SignCaseArms;
 use crate::io_class::Class;
 use crate::stats::{WeightedRank, weighted_rank};
 

@@ -11,8 +11,8 @@ use super::few::Few;
 use super::input::{VerifyInput, VerifySettings};
 use super::needs::{ClaimRuns, Need, Recall};
 use super::rankings::Rankings;
+use super::rates::CleanRates;
 use super::sets::{Group, Sets};
-use super::subjects::CleanRates;
 use super::variants::AllVaried;
 use crate::io_class::Class;
 use crate::tokens::TokenBatch;
@@ -69,7 +69,7 @@ pub(super) fn gather<'a>(
         .flatten();
     let entropy = runs.entropy(run);
     let entropy = run.unless_elsewhere(entropy)?.flatten();
-    let zero_and_mean = runs.zero_and_mean(run, &few);
+    let zero_and_mean = runs.zero_and_mean(run, &few.documents);
     let zero_and_mean = run.unless_elsewhere(zero_and_mean)?.flatten();
     let attributes = runs.attribute_rates(run, few.subjects.is_some());
     let attributes = run.unless_elsewhere(attributes)?.flatten();

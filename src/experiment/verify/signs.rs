@@ -2,10 +2,16 @@
 
 use super::super::effects::Arms;
 use super::against::of;
-use super::needs::SignCaseArms;
 
 /// The sign cases of gate and post, in reference sign; that of the claim first.
 pub(super) const SIGNS: [&str; 4] = ["gate-,post+", "gate-,post-", "gate+,post+", "gate+,post-"];
+
+/// What a sign case of a class does to entropy.
+pub(super) struct SignCaseArms {
+    pub arms: Arms,
+    /// Values of the class that it changed.
+    pub changed: u64,
+}
 
 /// One measurement minus another of the same sets and documents.
 pub(super) fn apart(first: &Arms, second: &Arms) -> Arms {

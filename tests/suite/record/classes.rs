@@ -1,5 +1,6 @@
 //! `class_activity.json` against sums over a plain run, with the classes of `classify` and the draws of the library.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use arrow_array::cast::AsArray;
@@ -261,15 +262,28 @@ fn check(threshold: &str, bos: BosPolicy) -> (usize, usize) {
                     let mut of = (0..sequence.ids.len()).map(|at| role(sequence, at));
                     of.any(|role| means.roles.contains(&role))
                 };
-                let units = sequences.iter().filter(has_some);
-                let counts = ["tokens", "neurons", "baseline_neurons", "draws", "units"];
+                let units: Vec<&Sequence> = sequences.iter().filter(has_some).collect();
+                let clusters: BTreeSet<usize> = units.iter().map(|s| s.cluster).collect();
+                let counts = [
+                    "tokens",
+                    "neurons",
+                    "baseline_neurons",
+                    "draws",
+                    "units",
+                    "clusters",
+                ];
                 let counts = counts.map(|count| found[count].as_u64().unwrap() as usize);
                 let expected = [
                     means.tokens(),
                     class.len(),
                     draws[0].len(),
                     DRAWS,
-                    units.count(),
+                    units.len(),
+                    // Prompts that are all of one relation stand for themselves.
+                    match clusters.len() {
+                        1 => units.len(),
+                        clusters => clusters,
+                    },
                 ];
                 assert_eq!(counts, expected, "{label}");
                 checked += 1;

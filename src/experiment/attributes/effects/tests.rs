@@ -3,8 +3,7 @@ use crate::engine::Lens;
 use crate::experiment::PromptSubset;
 use crate::experiment::attributes::FilterOrder;
 use crate::experiment::plan::Treatment;
-use crate::hooks::{EditCount, Mode, NeuronSet, SignCase, SignConvention};
-use crate::tokens::Positions;
+use crate::hooks::{EditCount, Mode, NeuronSet};
 
 #[test]
 fn the_default_layers_are_the_published_ones_and_at_their_depths() {
@@ -27,20 +26,18 @@ fn share(hits: u32, kept: u32) -> Share {
 
 fn plan() -> AblationPlan {
     AblationPlan {
-        treatments: vec![Treatment {
-            class: "c".to_string(),
-            layers: None,
-            neurons: NeuronSet::empty(3),
-            baseline: vec![NeuronSet::empty(3); 2],
-            shortfall: vec![],
-            written: None,
-        }],
-        mode: Mode::Zero,
-        positions: Positions::All,
-        when: SignCase::default(),
-        signs: SignConvention::Raw,
         subset: PromptSubset::All,
-        seed: 0,
+        ..AblationPlan::new(
+            vec![Treatment {
+                class: "c".to_string(),
+                layers: None,
+                neurons: NeuronSet::empty(3),
+                baseline: vec![NeuronSet::empty(3); 2],
+                shortfall: vec![],
+                written: None,
+            }],
+            Mode::Zero,
+        )
     }
 }
 
