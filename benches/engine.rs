@@ -56,6 +56,7 @@ fn batch() -> TokenBatch {
         subject: 0..0,
         target: vec![],
         against: None,
+        aliases: Vec::new(),
     });
     TokenBatch::new(sequences.collect()).expect("sequences of one length make a batch")
 }

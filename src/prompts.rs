@@ -5,7 +5,9 @@
 //! - JSON Lines, one record a line (blank lines are skipped);
 //! - a JSON array of records (the text starts with `[`).
 //!
-//! and a record has one of three shapes, found out record by record:
+//! or a published data set in its own container (`formats`): LRE (a JSON file for each relation, or a folder of these), PopQA (a
+//! table with tabs), T-REx and ParaRel, counterfact-tracing, as text or as a Parquet file of the hub. Each is turned into records of
+//! the first shape. A record has one of three shapes, found out record by record:
 //!
 //! | shape | told by | fields |
 //! |---|---|---|
@@ -14,7 +16,8 @@
 //! | CounterFact (Meng et al. 2022) | `requested_rewrite` | `case_id`, in it `prompt`, `subject`, `target_true.str`, `relation_id` |
 //!
 //! Of every shape may have `rephrased`, the same fact in other words ([`Prompt::rephrased`]), and `counterfactual`, an object
-//! with `prompt`, `subject` and `target` ([`Counterfactual`]); CounterFact's `target_new.str` is another answer alone.
+//! with `prompt`, `subject` and `target` ([`Counterfactual`]); CounterFact's `target_new.str` is another answer alone. `aliases` are other
+//! right answers, a list of texts.
 //! `{}` in a prompt of the two published shapes is filled with the subject; it, or the field `template` of any shape with `{}`
 //! in it, says where the subject stands. Else it is looked for (the module `place` says how). Other fields are ignored.
 //! White space around a target is dropped: the tokens stage puts the one space before it, so `"Paris"` and `" Paris"` are
@@ -24,6 +27,7 @@
 
 mod error;
 mod file;
+mod formats;
 mod pairs;
 mod place;
 mod prompt;

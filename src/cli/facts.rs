@@ -28,7 +28,8 @@ use crate::tokens::{TokenBatch, Tokenizer, tokenize, tokenize_counterfactuals, w
 #[derive(Args, Serialize)]
 pub struct FactArgs {
     /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
-    /// with the fields of known_1000 or CounterFact [default: the bundled facts].
+    /// with the fields of known_1000 or CounterFact, or counterfact-tracing, LRE (a file or a folder), PopQA, T-REx or
+    /// ParaRel as they are published, also as Parquet [default: the bundled facts].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Run the edits on the prompts whose first target token is the model's top-1 (known), or on all.

@@ -76,7 +76,8 @@ pub struct Rank {
     #[arg(long)]
     same_prompts: bool,
     /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
-    /// with the fields of known_1000 or CounterFact [default: the bundled facts].
+    /// with the fields of known_1000 or CounterFact, or counterfact-tracing, LRE (a file or a folder), PopQA, T-REx or
+    /// ParaRel as they are published, also as Parquet [default: the bundled facts].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     #[command(flatten)]

@@ -82,7 +82,8 @@ pub struct Verify {
     #[arg(long, value_name = "N", value_parser = numbers::stretch, allow_negative_numbers = true)]
     text_tokens: Option<usize>,
     /// Facts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array with the fields of
-    /// known_1000 or CounterFact [default: the bundled facts].
+    /// known_1000 or CounterFact, or counterfact-tracing, LRE (a file or a folder), PopQA, T-REx or
+    /// ParaRel as they are published, also as Parquet [default: the bundled facts].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Text that asks for no facts [default: the bundled text].

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount, Needs};
 use crate::prompts::Prompt;
 use crate::stats::{Clusters, StatsSettings, mean};
-use crate::tokens::TokenBatch;
+use crate::tokens::{Sequence, TokenBatch};
 
 /// What is asked, each fact under its number.
 #[derive(Clone, Copy)]
@@ -405,6 +405,7 @@ pub struct KnownIn {
 /// The clean model on all prompts.
 pub(super) struct Unedited {
     scores: BTreeMap<usize, Score>,
+    known: BTreeSet<usize>,
     pub passes: usize,
 }
 
@@ -414,13 +415,9 @@ impl Unedited {
         self.scores.len()
     }
 
-    /// The prompts whose first target token is the top-1.
+    /// The prompts whose top-1 is the first token of the target, or of another answer that is right.
     pub fn known(&self) -> BTreeSet<usize> {
-        let known = self
-            .scores
-            .iter()
-            .filter(|(_, score)| score.first_rank == 1);
-        known.map(|(prompt, _)| *prompt).collect()
+        self.known.clone()
     }
 
     /// The same, ascending, where there is any.
@@ -451,8 +448,15 @@ pub(super) fn run_clean(
         null_edits: NullEdits::Refused,
     };
     let (mut scores, ran) = run_scores(run, &stage)?;
+    let scores = scores.swap_remove(0);
+    let is_known = |sequence: &&Sequence| {
+        let score = scores.get(&sequence.prompt);
+        score.is_some_and(|s| s.first_rank == 1 || sequence.aliases.contains(&s.top_token))
+    };
+    let known = batch.sequences().iter().filter(is_known);
     Ok(Unedited {
-        scores: scores.swap_remove(0),
+        known: known.map(|sequence| sequence.prompt).collect(),
+        scores,
         passes: ran.passes,
     })
 }

@@ -405,6 +405,7 @@ mod tests {
             subject,
             target: vec![1; fed + 1],
             against: None,
+            aliases: Vec::new(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What can be wrong with the files of this stage.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
-use super::file::{Unreadable, read_text};
+use super::file::{Unreadable, as_text, read_bytes, read_text};
 
 /// Where a record stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -80,6 +81,24 @@ pub enum PromptError {
         /// What it has, and what it must have.
         why: String,
     },
+    /// A Parquet file that is damaged, or has other types than texts, numbers and lists.
+    #[error("{name}: the Parquet file cannot be read: {why}")]
+    Parquet {
+        /// The file.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Two files of a folder have a prompt of one id.
+    #[error(
+        "{name}: two of its files have the prompt {id:?}; put each relation into the folder once"
+    )]
+    TwiceInFolder {
+        /// The folder.
+        name: String,
+        /// The id.
+        id: String,
+    },
     /// Outputs would mix the two documents.
     #[error("two documents have the id {id:?}, in {first} and in {second}; give each its own")]
     SameId {
@@ -133,6 +152,26 @@ impl FileKind {
     /// The text of such a file.
     pub(super) fn read(&self, path: &Path) -> Result<String, Unreadable> {
         read_text(path, self.file, self.hint)
+    }
+
+    /// The bytes of such a file.
+    pub(super) fn bytes(&self, path: &Path) -> Result<Vec<u8>, Unreadable> {
+        read_bytes(path, self.file, self.hint)
+    }
+
+    /// These bytes as text.
+    pub(super) fn text(&self, path: &Path, bytes: Vec<u8>) -> Result<String, Unreadable> {
+        as_text(path, self.file, bytes)
+    }
+
+    /// Why a folder of such files could not be read.
+    pub(super) fn unreadable(&self, path: &Path, source: io::Error) -> Unreadable {
+        Unreadable::Io {
+            kind: self.file,
+            path: path.to_owned(),
+            hint: self.hint,
+            source,
+        }
     }
 }
 

@@ -63,12 +63,31 @@ pub fn read_text(
     kind: &'static str,
     hint: &'static str,
 ) -> Result<String, Unreadable> {
-    let bytes = std::fs::read(path).map_err(|source| Unreadable::Io {
+    as_text(path, kind, read_bytes(path, kind, hint)?)
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read_bytes(
+    path: &Path,
+    kind: &'static str,
+    hint: &'static str,
+) -> Result<Vec<u8>, Unreadable> {
+    std::fs::read(path).map_err(|source| Unreadable::Io {
         kind,
         path: path.to_owned(),
         hint,
         source,
-    })?;
+    })
+}
+
+/// The bytes of a file as text.
+///
+/// # Errors
+/// Bytes that are not UTF-8.
+pub fn as_text(path: &Path, kind: &'static str, bytes: Vec<u8>) -> Result<String, Unreadable> {
     let path = path.to_owned();
     text_of(bytes).map_err(|what| Unreadable::NotText { kind, path, what })
 }

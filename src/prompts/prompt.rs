@@ -21,6 +21,8 @@ pub struct Prompt {
     pub rephrased: Option<String>,
     /// What it is compared with, where the file has it or it was made ([`PromptSet::paired`](super::PromptSet::paired)).
     pub counterfactual: Option<Counterfactual>,
+    /// Other answers that are right, too: who gives one of them knows the fact.
+    pub aliases: Vec<String>,
 }
 
 /// What a fact is compared with.
@@ -55,6 +57,7 @@ impl Prompt {
             relation: None,
             rephrased: None,
             counterfactual: None,
+            aliases: Vec::new(),
         })
     }
 

@@ -9,6 +9,9 @@ use super::records::NOT_AN_OBJECT;
 /// The same fact in other words, in every shape.
 const REPHRASED: &str = "rephrased";
 
+/// Other right answers, in every shape.
+const ALIASES: &str = "aliases";
+
 /// The fact that it is compared with, in every shape.
 const COUNTERFACTUAL: &str = "counterfactual";
 
@@ -82,6 +85,7 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
     let target = keep(text_at(record, shape.target), &mut flaws);
     let relation = keep(optional(record, shape.relation), &mut flaws).flatten();
     let rephrased = keep(optional(record, REPHRASED), &mut flaws).flatten();
+    let aliases = keep(aliases(record), &mut flaws);
     let counterfactual = counterfactual(record, shape, target.as_deref(), &mut flaws);
     flaws.extend(
         prompt
@@ -103,6 +107,7 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
                 relation,
                 rephrased,
                 counterfactual,
+                aliases: aliases.unwrap_or_default(),
             };
             match flaws_of_rephrased(&prompt) {
                 flaws if flaws.is_empty() => Ok(prompt),
@@ -114,6 +119,24 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
     (id, read)
 }
 
+/// Other right answers.
+fn aliases(record: &Value) -> Result<Vec<String>, String> {
+    let Some(given) = at(record, ALIASES) else {
+        return Ok(Vec::new());
+    };
+    let text = |value: &Value| {
+        let text = value
+            .as_str()
+            .map(str::trim)
+            .filter(|text| !text.is_empty());
+        text.map(str::to_owned)
+    };
+    let texts = given
+        .as_array()
+        .and_then(|list| list.iter().map(text).collect());
+    texts.ok_or_else(|| format!("the field `{ALIASES}` must be a list of texts that are not empty"))
+}
+
 /// What the fact is compared with; `target` is its own answer.
 fn counterfactual(
     record: &Value,
@@ -122,6 +145,11 @@ fn counterfactual(
     flaws: &mut Vec<String>,
 ) -> Option<Counterfactual> {
     let (question, other) = match (at(record, COUNTERFACTUAL), shape.other_target) {
+        // Another answer alone.
+        (Some(given), _) if given.get("prompt").is_none() && given.get("subject").is_none() => {
+            let path = format!("{COUNTERFACTUAL}.target");
+            (None, keep(text_at(record, &path), flaws)?)
+        }
         (Some(_), _) => {
             let field = |name: &str| text_at(record, &format!("{COUNTERFACTUAL}.{name}"));
             let [prompt, subject, other] =
@@ -256,15 +284,20 @@ fn at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 /// A text that is not empty.
-pub(super) fn text_at(record: &Value, path: &str) -> Result<String, String> {
-    let text = at(record, path).ok_or_else(|| missing(record, path))?;
-    let text = text
+pub(super) fn text_field<'v>(record: &'v Value, path: &str) -> Result<&'v str, String> {
+    let value = at(record, path).ok_or_else(|| missing(record, path))?;
+    let text = value
         .as_str()
         .ok_or(format!("the field `{path}` must be a string"))?;
     if text.trim().is_empty() {
         return Err(empty(path));
     }
-    Ok(text.to_owned())
+    Ok(text)
+}
+
+/// The same as a text of its own.
+pub(super) fn text_at(record: &Value, path: &str) -> Result<String, String> {
+    text_field(record, path).map(str::to_owned)
 }
 
 /// A text that may be absent, but not empty.

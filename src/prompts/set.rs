@@ -1,12 +1,14 @@
 //! Prompts, and sets of them.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use super::error::{FileKind, PromptError};
+use super::formats::{Placed, is_parquet, own, own_records, rows};
 use super::place::{Found, SubjectPlace};
 use super::prompt::Prompt;
 use super::record;
-use super::records::{Checked, records};
+use super::records::Checked;
 use crate::hub::sha256_hex;
 
 const PROMPTS: FileKind = FileKind {
@@ -37,12 +39,55 @@ impl PromptSet {
         Self::parse("bundled facts", include_str!("../../prompts/facts.jsonl"))
     }
 
-    /// Reads and checks a file; its path becomes the set's name.
+    /// Reads and checks a file, or all the LRE relations of a folder; its path becomes the set's name.
     ///
     /// # Errors
-    /// When the file cannot be read or is not UTF-8, and as [`PromptSet::parse`].
+    /// When a file cannot be read, or is neither UTF-8 nor Parquet, and as [`PromptSet::parse`].
     pub fn read(path: &Path) -> Result<Self, PromptError> {
-        Self::parse(&path.display().to_string(), &PROMPTS.read(path)?)
+        let name = path.display().to_string();
+        if path.is_dir() {
+            return Self::read_folder(path, name);
+        }
+        let bytes = PROMPTS.bytes(path)?;
+        if !is_parquet(&bytes) {
+            return Self::parse(&name, &PROMPTS.text(path, bytes)?);
+        }
+        let sha256 = sha256_hex(&bytes);
+        match rows(path) {
+            Ok(rows) => Self::of_records(&name, rows.into_iter().map(own).collect(), sha256),
+            Err(why) => Err(PromptError::Parquet { name, why }),
+        }
+    }
+
+    /// Every JSON file below a folder, in the order of their paths.
+    fn read_folder(folder: &Path, name: String) -> Result<Self, PromptError> {
+        let files = json_files(folder)?;
+        let mut set = Self {
+            name,
+            prompts: Vec::new(),
+            sha256: String::new(),
+        };
+        let mut hashes = String::new();
+        for file in files {
+            let relation = Self::read(&file)?;
+            hashes.push_str(&relation.sha256);
+            set.prompts.extend(relation.prompts);
+        }
+        let mut ids = HashSet::new();
+        if let Some(prompt) = set.prompts.iter().find(|prompt| !ids.insert(&prompt.id)) {
+            return Err(PromptError::TwiceInFolder {
+                name: set.name,
+                id: prompt.id.clone(),
+            });
+        }
+        if set.prompts.is_empty() {
+            return Err(PromptError::Empty {
+                kind: &PROMPTS,
+                name: set.name,
+            });
+        }
+        set.sha256 = sha256_hex(hashes.as_bytes());
+        Ok(set)
     }
 
     /// Checks the text of a prompt file; `name` is used in messages and in run.json.
@@ -50,8 +95,12 @@ impl PromptSet {
     /// # Errors
     /// [`PromptError::Empty`] without records, [`PromptError::Invalid`] with every problem of every record.
     pub fn parse(name: &str, text: &str) -> Result<Self, PromptError> {
+        Self::of_records(name, own_records(text), sha256_hex(text.as_bytes()))
+    }
+
+    fn of_records(name: &str, records: Vec<Placed>, sha256: String) -> Result<Self, PromptError> {
         let mut checked = Checked::new(&PROMPTS);
-        for (place, record) in records(text) {
+        for (place, record) in records {
             let (id, prompt) = match record {
                 Ok(value) => record::read(&value),
                 Err(flaw) => (None, Err(vec![flaw])),
@@ -61,7 +110,7 @@ impl PromptSet {
         Ok(Self {
             name: name.to_owned(),
             prompts: checked.finish(name)?,
-            sha256: sha256_hex(text.as_bytes()),
+            sha256,
         })
     }
 
@@ -77,6 +126,7 @@ impl PromptSet {
                 prompt: words,
                 rephrased: None,
                 counterfactual: None,
+                aliases: Vec::new(),
                 ..prompt.clone()
             })
         };
@@ -126,6 +176,22 @@ impl PromptSet {
         };
         kinds.into_iter().filter_map(doubt).collect()
     }
+}
+
+/// The JSON files of a folder and those below it, in order.
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>, PromptError> {
+    let mut files = Vec::new();
+    let unreadable = |source| PROMPTS.unreadable(folder, source);
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_dir() {
+            files.extend(json_files(&path)?);
+        } else if path.extension().is_some_and(|ending| ending == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// So many ids are named in a warning.

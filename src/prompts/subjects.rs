@@ -186,6 +186,7 @@ impl Subjects {
             relation: None,
             rephrased: None,
             counterfactual: None,
+            aliases: Vec::new(),
         });
         let mut bare = SubjectPrompts::of(self.name.clone(), self.sha256.clone());
         bare.prompts.prompts = prompts.collect();

@@ -30,6 +30,7 @@ fn a_line_becomes_a_prompt_and_the_target_loses_its_space() {
             relation: Some("capital".into()),
             rephrased: None,
             counterfactual: None,
+            aliases: Vec::new(),
         }]
     );
 }
@@ -187,5 +188,50 @@ fn every_bundled_fact_stands_there_in_two_ways() {
             assert!(!lower.contains(&target), "{prompt}: {target}");
             assert!(prompt.ends_with(char::is_alphanumeric), "{prompt}");
         }
+    }
+}
+
+#[test]
+fn a_counterfactual_is_checked() {
+    let read = |counterfactual: &str| {
+        let line = format!(
+            r#"{{"id":"a","prompt":"Rome is in","subject":"Rome","target":"Italy","counterfactual":{counterfactual}}}"#
+        );
+        match PromptSet::parse("t", &line) {
+            Ok(set) => Ok(set.prompts[0].counterfactual.clone()),
+            Err(_) => Err(problems(&line)),
+        }
+    };
+    let own = read(r#"{"prompt":"Oslo is in","subject":"Oslo","target":" Norway"}"#);
+    let own = own.unwrap().unwrap();
+    assert_eq!(own.target, "Norway");
+    assert_eq!(own.question.unwrap().place.span, 0..4);
+    let alone = read(r#"{"target":"Norway"}"#).unwrap().unwrap();
+    assert_eq!((alone.question, alone.target.as_str()), (None, "Norway"));
+    assert_eq!(read("null"), Ok(None));
+    for (counterfactual, flaw) in [
+        ("7", "the field `counterfactual.target` is missing"),
+        (
+            r#"{"prompt":"Oslo is in","target":"Norway"}"#,
+            "the field `counterfactual.subject` is missing",
+        ),
+        (
+            r#"{"prompt":"Oslo is in ","subject":"Oslo","target":"Norway"}"#,
+            "the counterfactual prompt ends in white space",
+        ),
+        (
+            r#"{"prompt":"It is in","subject":"Oslo","target":"Norway"}"#,
+            "does not occur",
+        ),
+        (
+            r#"{"target":"Italy"}"#,
+            "the counterfactual has the same target",
+        ),
+    ] {
+        let found = read(counterfactual).unwrap_err();
+        assert!(
+            found.iter().any(|found| found.contains(flaw)),
+            "{counterfactual}: {found:?}"
+        );
     }
 }

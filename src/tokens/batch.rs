@@ -28,6 +28,8 @@ pub struct Sequence {
     pub target: Vec<u32>,
     /// The first token of the counterfactual's answer, whose logit that of the target's is compared with.
     pub against: Option<u32>,
+    /// First tokens of other answers that are right, too.
+    pub aliases: Vec<u32>,
 }
 
 impl Sequence {
@@ -41,6 +43,7 @@ impl Sequence {
             subject: 0..0,
             target: Vec::new(),
             against: None,
+            aliases: Vec::new(),
             ids,
         }
     }
@@ -272,6 +275,7 @@ mod tests {
             subject: 1..3,
             target,
             against: None,
+            aliases: Vec::new(),
         }
     }
 

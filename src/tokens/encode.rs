@@ -31,8 +31,16 @@ pub fn tokenize(
         let other = other
             .map(|other| target_ids(tokenizer, other))
             .transpose()?;
+        let aliases = prompt
+            .aliases
+            .iter()
+            .map(|alias| target_ids(tokenizer, alias));
+        let aliases = aliases
+            .map(|ids| Ok(ids?[0]))
+            .collect::<Result<_, String>>()?;
         Ok(Sequence {
             against: other.map(|ids| ids[0]),
+            aliases,
             ..encoded.followed_by(target)
         })
     })
@@ -226,6 +234,7 @@ mod tests {
             relation: None,
             rephrased: None,
             counterfactual: None,
+            aliases: Vec::new(),
         });
         PromptSet {
             name: "test".to_owned(),

@@ -20,7 +20,8 @@ use crate::tokens::{Positions, Windowing, tokenize};
 #[derive(Args, Serialize)]
 pub(super) struct InputArgs {
     /// Prompts: JSON Lines with id, prompt, subject, target and perhaps relation, or a JSON array
-    /// with the fields of known_1000 or CounterFact; the targets are not read [default: the bundled facts].
+    /// with the fields of known_1000 or CounterFact, or another of the published sets that `ablate --help` names; the targets are not
+    /// read [default: the bundled facts].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Texts instead of prompts: a plain text or JSON Lines file, or `neutral` for the bundled text. May be
