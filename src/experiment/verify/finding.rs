@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::effects::Estimate;
 use super::ranked::Ranked;
 use super::verdict::Verdict;
-use crate::stats::{Contrast, Interval, Tested, mean, rank_floor};
+use crate::stats::{Contrast, Interval, Tested, mean, median, rank_floor};
 
 /// The chance of any false verdict in a run, after Holm's adjustment.
 pub const LEVEL: f64 = 0.05;
@@ -159,8 +159,28 @@ impl Finding {
         }
     }
 
-    /// With the rank among draws as the p that decides.
+    /// What takes the verdict away that this estimate would have.
+    pub fn objection(&self, estimate: f64, why: String) -> Objection {
+        let claimed = self.direction.holds(estimate);
+        Objection {
+            of: if claimed {
+                Verdict::Supported
+            } else {
+                Verdict::Contradicted
+            },
+            instead: Verdict::NotDistinguishable,
+            why,
+        }
+    }
+
+    /// With the rank among draws as the p that decides. The estimate must lie on the side of the draws on which the rank is:
+    /// a few draws far out can move their mean beyond a class that lies beyond nearly all of them.
     pub fn ranked(mut self, ranked: &Ranked) -> Self {
+        let side = ranked.class - median(&ranked.draws).unwrap_or(f64::NAN);
+        if let Some(estimate) = self.estimate().filter(|estimate| estimate * side < 0.0) {
+            let why = "but in the rank it is on the other side of the middle draw".to_string();
+            self.objections.push(self.objection(estimate, why));
+        }
         if let Basis::Tested { estimate, draws } = &mut self.evidence {
             estimate.permutation_p = Some(ranked.rank.p);
             estimate.permutation_floor = Some(rank_floor(ranked.rank.draws as f64));
@@ -176,5 +196,37 @@ impl Finding {
         reached.sort_by(|a, b| (sign * b).total_cmp(&(sign * a)));
         self.room.reached = reached;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::sequential_rank;
+
+    #[test]
+    fn the_rank_and_the_estimate_must_be_on_one_side() {
+        let objections = |estimate: f64, draws: &[f64]| {
+            let finding = Finding {
+                evidence: Basis::Tested {
+                    estimate: Estimate {
+                        difference_to_baseline: Some(estimate),
+                        ..Estimate::default()
+                    },
+                    draws: draws.len(),
+                },
+                ..Finding::missing("nats", Direction::Lower, "draws", String::new())
+            };
+            let ranked = Ranked {
+                class: -5.0,
+                draws: draws.to_vec(),
+                rank: sequential_rank(-5.0, draws).unwrap(),
+            };
+            finding.ranked(&ranked).objections
+        };
+        assert!(objections(-3.0, &[-1.0, -2.0, -3.0]).is_empty());
+        // Most draws do less than the class; one does so much that their mean is below it.
+        let far = objections(20.0, &[-1.0, -2.0, -99.0]);
+        assert_eq!((far.len(), far[0].of), (1, Verdict::Contradicted));
     }
 }

@@ -12,11 +12,10 @@ use super::super::run::Run;
 use super::super::text::predicted;
 use super::against::{DRAWS, against_draws, levels, of};
 use super::few::Few;
-use super::finding::{Finding, Objection};
+use super::finding::Finding;
 use super::needs::{ClaimRuns, Need};
 use super::rates::mean_layers;
 use super::signs::{Other, beside_others};
-use super::verdict::Verdict;
 use crate::engine::EngineError;
 use crate::hooks::{Mode, Reference};
 use crate::io_class::{Class, Match};
@@ -296,15 +295,8 @@ pub(super) fn with_variants(
             difference.is_none_or(|found| found * estimate <= 0.0)
         };
         let other = varied.iter().find(is_other)?;
-        Some(Objection {
-            of: if primary.direction.holds(estimate) {
-                Verdict::Supported
-            } else {
-                Verdict::Contradicted
-            },
-            instead: Verdict::NotDistinguishable,
-            why: format!("but {} the sign is another", other.variant.in_words()),
-        })
+        let why = format!("but {} the sign is another", other.variant.in_words());
+        Some(primary.objection(estimate, why))
     });
     let primary = Finding {
         objections: primary.objections.into_iter().chain(objection).collect(),
@@ -315,7 +307,8 @@ pub(super) fn with_variants(
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{Basis, Direction};
+    use super::super::finding::{Basis, Direction, Objection};
+    use super::super::verdict::Verdict;
     use super::*;
     use crate::experiment::Estimate;
     use crate::stats::Clusters;
