@@ -28,6 +28,7 @@
 mod error;
 mod file;
 mod formats;
+mod naming;
 mod pairs;
 mod place;
 mod prompt;

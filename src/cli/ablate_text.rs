@@ -25,7 +25,7 @@ pub struct TextArgs {
     /// Instead of facts, measure running text: loss, entropy, rank of the right token and log of the
     /// final norm's scale at every position. Plain text (documents separated by a line `---`) or JSON
     /// Lines with a `text` field; `neutral` is the bundled text, which asks for no facts.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "subset", "known_by"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompts", "subset", "known_by", "known"])]
     pub text: Vec<PathBuf>,
     /// Texts are read in stretches of so many tokens, without overlap.
     #[arg(long, value_name = "TOKENS", default_value_t = 1024, requires = "text", value_parser = numbers::stretch, allow_negative_numbers = true)]

@@ -16,7 +16,8 @@ use super::run::File;
 use super::treatments::contributions_json;
 use crate::experiment::ExperimentError;
 use crate::experiment::{
-    Ablation, AblationPlan, Effect, Facts, KnownByRelation, Outcome, PromptSubset, ablate,
+    Ablation, AblationPlan, Effect, Facts, KnownByRelation, KnownWhen, Naming, Outcome,
+    PromptSubset, ablate,
 };
 use crate::hooks::Needs;
 use crate::io_class::{Match, NeuronTable};
@@ -40,6 +41,25 @@ pub struct FactArgs {
     /// they are measured on lose a little by chance alone.
     #[arg(long, default_value = "same", value_name = "same|rephrased")]
     known_by: KnownBy,
+    /// When a fact counts as known: the model's top-1 is the first token of the answer, or of an alias (first); every token of the
+    /// answer is the top-1 behind those before it (whole); or what the model writes names the answer, or an alias, before another
+    /// capitalised word or the end of the sentence (generated: 16 tokens at most, which costs a second or so a fact).
+    #[arg(long, default_value = "first", value_name = "first|whole|generated")]
+    known: Known,
+}
+
+/// What tells that a fact is known.
+#[derive(Clone, Copy, PartialEq, Serialize, strum::EnumString)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = no_rule)]
+enum Known {
+    First,
+    Whole,
+    Generated,
+}
+
+fn no_rule(text: &str) -> String {
+    format!("`{text}` is no rule for what is known; accepted: first, whole, generated")
 }
 
 /// Which words of a fact tell whether it is known.
@@ -62,14 +82,20 @@ pub struct FactBatches {
     rephrased: Option<TokenBatch>,
     /// The other questions of those that have one, where values are patched.
     counterfactual: Option<TokenBatch>,
+    known: Known,
 }
 
 impl FactBatches {
-    fn facts(&self) -> Facts<'_> {
+    fn facts<'a>(&'a self, naming: &'a Naming<'a>) -> Facts<'a> {
         Facts {
             asked: &self.asked,
             rephrased: self.rephrased.as_ref(),
             counterfactual: self.counterfactual.as_ref(),
+            known: match self.known {
+                Known::First => KnownWhen::First,
+                Known::Whole => KnownWhen::Whole,
+                Known::Generated => KnownWhen::Generated(naming),
+            },
         }
     }
 }
@@ -101,6 +127,7 @@ impl FactArgs {
             asked: command.batch(tokenize, &paired)?,
             rephrased,
             counterfactual: counterfactual.transpose()?,
+            known: self.known,
         })
     }
 }
@@ -121,9 +148,13 @@ impl<'a> Answers<'a> {
         plan: &mut AblationPlan,
         matched_by: (&NeuronTable, Match),
     ) -> anyhow::Result<Option<Self>> {
+        let tokenizer = &command.opened.tokenizer;
+        let naming = |prompt: usize, tokens: &[u32], are_all| {
+            prompts.prompts[prompt].is_named_in(&tokenizer.decode(tokens), are_all)
+        };
         let found = command.run(|run, engine| {
             plan.weigh((run, engine), &batches.asked, matched_by)?;
-            ablate(run, engine, batches.facts(), plan)
+            ablate(run, engine, batches.facts(&naming), plan)
         })?;
         let Some(ablation) = found else {
             return Ok(None);

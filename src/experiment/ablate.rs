@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use super::effects::{Arms, Effect, adjust};
+use super::known::KnownWhen;
 use super::metric::{Metric, Source, of_facts};
 use super::outcome::{Outcome, PromptSubset};
 use super::part::Sharing;
@@ -18,7 +19,7 @@ use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount, Needs};
 use crate::prompts::Prompt;
 use crate::stats::{Clusters, StatsSettings, mean};
-use crate::tokens::{Sequence, TokenBatch};
+use crate::tokens::TokenBatch;
 
 /// What is asked, each fact under its number.
 #[derive(Clone, Copy)]
@@ -31,6 +32,8 @@ pub struct Facts<'a> {
     /// The other questions of those that have one
     /// ([`tokenize_counterfactuals`](crate::tokens::tokenize_counterfactuals)).
     pub counterfactual: Option<&'a TokenBatch>,
+    /// When they count as known.
+    pub known: KnownWhen<'a>,
 }
 
 impl<'a> From<&'a TokenBatch> for Facts<'a> {
@@ -39,6 +42,7 @@ impl<'a> From<&'a TokenBatch> for Facts<'a> {
             asked,
             rephrased: None,
             counterfactual: None,
+            known: KnownWhen::First,
         }
     }
 }
@@ -90,18 +94,29 @@ pub fn ablate<'a>(
     let unedited = run_clean(run, engine, batch)?;
     let rephrased = facts.rephrased.map(|facts| run_clean(run, engine, facts));
     let rephrased = rephrased.transpose()?;
-    let telling = rephrased.as_ref().unwrap_or(&unedited);
-    let known = telling.known();
+    let known_of = |unedited: &Unedited, batch| {
+        let scores = &unedited.scores;
+        facts.known.known((&*run, engine), batch, scores)
+    };
+    let same = known_of(&unedited, batch)?;
+    let other = rephrased.as_ref().zip(facts.rephrased);
+    let other = other.map(|(unedited, batch)| known_of(unedited, batch));
+    let other = other.transpose()?;
+    let known_in = other.as_ref().map(|other| KnownIn {
+        same: same.len(),
+        rephrased: other.len(),
+        both: same.intersection(other).count(),
+    });
+    let known = other.unwrap_or(same);
     let chosen = match plan.subset {
         PromptSubset::All => unedited.scores.keys().copied().collect(),
-        PromptSubset::Known => telling.some_known()?,
+        PromptSubset::Known if known.is_empty() => {
+            let prompts = unedited.prompts();
+            return Err(ExperimentError::NothingKnown { prompts });
+        }
+        PromptSubset::Known => known.iter().copied().collect(),
     };
     let chosen = Chosen::of(chosen, &facts, plan)?;
-    let known_in = rephrased.as_ref().map(|other| KnownIn {
-        same: unedited.known().len(),
-        rephrased: known.len(),
-        both: unedited.known().intersection(&other.known()).count(),
-    });
     let mut passes = unedited.passes + rephrased.map_or(0, |other| other.passes);
     let units = Units {
         all: batch,
@@ -449,13 +464,8 @@ pub(super) fn run_clean(
     };
     let (mut scores, ran) = run_scores(run, &stage)?;
     let scores = scores.swap_remove(0);
-    let is_known = |sequence: &&Sequence| {
-        let score = scores.get(&sequence.prompt);
-        score.is_some_and(|s| s.first_rank == 1 || sequence.aliases.contains(&s.top_token))
-    };
-    let known = batch.sequences().iter().filter(is_known);
     Ok(Unedited {
-        known: known.map(|sequence| sequence.prompt).collect(),
+        known: KnownWhen::First.known((&*run, engine), batch, &scores)?,
         scores,
         passes: ran.passes,
     })

@@ -29,6 +29,8 @@ pub struct Score {
     pub top_token: u32,
     /// Logit of the first target token minus that of the counterfactual's; absent without one.
     pub logit_diff: Option<f64>,
+    /// Whether every target token is the most probable one behind those before it.
+    pub target_top1: bool,
 }
 
 /// How the model predicts one token of a text.
@@ -104,7 +106,7 @@ enum Place {
 
 enum RowScore {
     First(Score),
-    Further { logprob: f64 },
+    Further { logprob: f64, is_top1: bool },
 }
 
 impl Scorer {
@@ -136,6 +138,7 @@ impl Scorer {
             kl_nats: f64::NAN,
             top_token: 0,
             logit_diff: None,
+            target_top1: false,
         };
         let scores = vec![vec![unset; batch.sequences().len()]; conditions];
         Self {
@@ -176,7 +179,10 @@ impl Readout for Scorer {
                 let score = &mut self.scores[condition][target.sequence];
                 match row {
                     RowScore::First(first) => *score = first,
-                    RowScore::Further { logprob } => score.target_logprob += logprob,
+                    RowScore::Further { logprob, is_top1 } => {
+                        score.target_logprob += logprob;
+                        score.target_top1 &= is_top1;
+                    }
                 }
             }
         }
@@ -188,10 +194,11 @@ fn score_row(target: &Target, logits: &[f32], clean: &[f32]) -> RowScore {
     let log_z = log_sum_exp(logits);
     let target_logit = logits[target.token as usize];
     let logprob = f64::from(target_logit) - log_z;
-    if target.place == Place::WithinTarget {
-        return RowScore::Further { logprob };
-    }
     let better = logits.iter().filter(|logit| **logit > target_logit).count();
+    let is_top1 = better == 0;
+    if target.place == Place::WithinTarget {
+        return RowScore::Further { logprob, is_top1 };
+    }
     RowScore::First(Score {
         target_logprob: logprob,
         first_logprob: logprob,
@@ -202,6 +209,7 @@ fn score_row(target: &Target, logits: &[f32], clean: &[f32]) -> RowScore {
         logit_diff: target
             .against
             .map(|other| f64::from(target_logit) - f64::from(logits[other as usize])),
+        target_top1: is_top1,
     })
 }
 

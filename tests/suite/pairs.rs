@@ -3,8 +3,8 @@
 
 use gatelens::engine::Engine;
 use gatelens::experiment::{
-    Ablation, AblationPlan, Arm, Facts, Metric, PatchDirection, PromptSubset, Run, Treatment,
-    ablate,
+    Ablation, AblationPlan, Arm, Facts, KnownWhen, Metric, PatchDirection, PromptSubset, Run,
+    Treatment, ablate,
 };
 use gatelens::hooks::{Mode, Neuron, NeuronSet, Reference};
 use gatelens::io_class::MatchedDraws;
@@ -309,4 +309,60 @@ fn what_cannot_be_patched_is_said_before_any_weight_is_read() {
     assert!(error.contains("on facts alone"), "{error}");
     let error = fail(&[&["ablate", "--direction", "denoise"][..], &model].concat());
     assert!(error.contains("--direction denoise"), "{error}");
+}
+
+fn argmax(row: &[f64]) -> u32 {
+    let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
+    best.unwrap() as u32
+}
+
+#[test]
+fn facts_are_known_by_one_token_by_all_or_by_what_is_written() {
+    let two_layer = TwoLayer::new();
+    let ids = [1, 5, 2, 7];
+    let next = |ids: &[u32]| argmax(two_layer.run(ids, &|at| at.post).logprobs.last().unwrap());
+    let first = next(&ids);
+    let second = next(&[&ids[..], &[first]].concat());
+    let targets = [
+        vec![first, second],
+        vec![first, second ^ 1],
+        vec![first ^ 1, second],
+    ];
+    let facts = targets
+        .iter()
+        .enumerate()
+        .map(|(prompt, target)| question(prompt, &ids, 1..3, target, 0));
+    let batch = TokenBatch::new(facts.collect()).unwrap();
+    let dir = TempDir::new().unwrap();
+    two_layer.checkpoint(dir.path());
+    let model = two_layer.model(dir.path());
+    let neurons = NeuronSet::from_neurons(LAYERS, D_MLP, [Neuron { layer: 0, index: 1 }]).unwrap();
+    let none = MatchedDraws {
+        sets: vec![],
+        shortfall: vec![],
+    };
+    let plan = AblationPlan::new(
+        vec![Treatment::new("some".to_string(), neurons, none)],
+        Mode::Zero,
+    );
+    let known = |known: KnownWhen<'_>, aliases: &[u32]| {
+        let sequences = batch.sequences().iter().map(|sequence| Sequence {
+            aliases: aliases.to_vec(),
+            ..sequence.clone()
+        });
+        let batch = TokenBatch::new(sequences.collect()).unwrap();
+        let facts = Facts {
+            known,
+            ..Facts::from(&batch)
+        };
+        let found = ablate(&mut Run::new(&()), &Engine::new(&model), facts, &plan).unwrap();
+        found.known()
+    };
+    assert_eq!(known(KnownWhen::First, &[]), [0, 1]);
+    assert_eq!(known(KnownWhen::First, &[first]), [0, 1, 2]);
+    assert_eq!(known(KnownWhen::Whole, &[]), [0]);
+    let written = |prompt: usize, tokens: &[u32], _: bool| {
+        (tokens.len() == 2).then(|| tokens == targets[prompt].as_slice())
+    };
+    assert_eq!(known(KnownWhen::Generated(&written), &[]), [0]);
 }

@@ -11,6 +11,7 @@ fn score(logprob: f64) -> Score {
         kl_nats: 0.0,
         top_token: 0,
         logit_diff: None,
+        target_top1: false,
     }
 }
 

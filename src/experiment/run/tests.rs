@@ -209,6 +209,7 @@ fn a_part_comes_back_to_the_last_bit() {
             kl_nats: 1.0 / 3.0,
             top_token: 7,
             logit_diff: None,
+            target_top1: true,
         },
     };
     let rows = vec![row(0, f64::NEG_INFINITY), row(1, -0.1)];

@@ -1,0 +1,101 @@
+//! Which facts a model knows: by the first token of the answer, by all of them, or by what it writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_transformers::generation::Sampling;
+
+use super::ExperimentError;
+use super::generate::{Choice, Generator};
+use super::run::Run;
+use super::score::Score;
+use crate::engine::{Engine, EngineError};
+use crate::hooks::Condition;
+use crate::tokens::TokenBatch;
+
+/// So many tokens are written at most for a fact.
+const WRITTEN: usize = 16;
+
+/// Whether the tokens that were written behind a prompt of this number name its answer; `None` where more are needed, unless these are
+/// all.
+pub type Naming<'a> = dyn Fn(usize, &[u32], bool) -> Option<bool> + 'a;
+
+/// When a fact counts as known.
+#[derive(Clone, Copy, Default)]
+pub enum KnownWhen<'a> {
+    /// The top-1 is the first token of the target, or of an alias.
+    #[default]
+    First,
+    /// Every token of the target is the top-1 behind those before it.
+    Whole,
+    /// The greedy continuation names the answer.
+    Generated(&'a Naming<'a>),
+}
+
+impl KnownWhen<'_> {
+    /// The facts of a batch that are known, given their scores under the clean model.
+    ///
+    /// # Errors
+    /// Those of the engine, where the model writes.
+    pub(super) fn known(
+        self,
+        (run, engine): (&Run<'_>, &Engine<'_>),
+        batch: &TokenBatch,
+        scores: &BTreeMap<usize, Score>,
+    ) -> Result<BTreeSet<usize>, ExperimentError> {
+        let progress = run.progress();
+        let sequences = batch.sequences();
+        if let KnownWhen::Generated(_) = self {
+            let what = format!("{} facts, written out", sequences.len());
+            progress.start(&what, sequences.len() as u64);
+        }
+        let mut known = BTreeSet::new();
+        for sequence in sequences {
+            let Some(score) = scores.get(&sequence.prompt) else {
+                continue;
+            };
+            let is_known = match self {
+                KnownWhen::First => {
+                    score.first_rank == 1 || sequence.aliases.contains(&score.top_token)
+                }
+                KnownWhen::Whole => score.target_top1,
+                KnownWhen::Generated(naming) => {
+                    if progress.stop_requested() {
+                        return Err(EngineError::Stopped.into());
+                    }
+                    progress.advance(1);
+                    let prompt = sequence.ids[..sequence.prompt_len].to_vec();
+                    is_written(engine, prompt, &|tokens, are_all| {
+                        naming(sequence.prompt, tokens, are_all)
+                    })?
+                }
+            };
+            if is_known {
+                known.insert(sequence.prompt);
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// Writes behind a prompt until it is decided.
+fn is_written(
+    engine: &Engine<'_>,
+    prompt: Vec<u32>,
+    naming: &dyn Fn(&[u32], bool) -> Option<bool>,
+) -> Result<bool, ExperimentError> {
+    let greedy = Choice {
+        sampling: Sampling::ArgMax,
+        seed: 0,
+    };
+    let room = engine.config().max_positions.saturating_sub(prompt.len());
+    let most = WRITTEN.min(room);
+    let mut generator = Generator::new(engine, Condition::Clean, prompt, greedy);
+    let mut tokens = Vec::new();
+    while tokens.len() < most {
+        tokens.push(generator.next_token()?);
+        if let Some(is_named) = naming(&tokens, tokens.len() == most) {
+            return Ok(is_named);
+        }
+    }
+    Ok(false)
+}
