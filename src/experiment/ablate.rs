@@ -11,14 +11,16 @@ use super::metric::{Metric, Source, of_facts};
 use super::outcome::{Outcome, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions, PatchDirection};
+use super::recovered::recovered;
 use super::reference::{CleanReference, Units, resolve};
-use super::run::{Ran, Run};
-use super::score::{FactScores, Score};
+use super::run::Run;
+use super::score::Score;
 use super::stage::{NullEdits, Stage};
+use super::unedited::{Scores, Unedited, run_clean, run_scores};
 use crate::engine::Engine;
-use crate::hooks::{Condition, EditCount, Needs};
+use crate::hooks::{EditCount, Needs};
 use crate::prompts::Prompt;
-use crate::stats::{Clusters, StatsSettings, mean};
+use crate::stats::{Clusters, StatsSettings};
 use crate::tokens::TokenBatch;
 
 /// What is asked, each fact under its number.
@@ -71,9 +73,6 @@ pub struct Ablation {
     /// How often the layers were walked through.
     pub passes: usize,
 }
-
-/// Scores by condition, then by prompt.
-pub(super) type Scores = Vec<BTreeMap<usize, Score>>;
 
 /// Runs the plan: the clean model on all facts, then every condition on the prompts of the plan's subset. The clean outcomes of
 /// those prompts come from the same pass as the edited ones.
@@ -371,30 +370,6 @@ impl Ablation {
     }
 }
 
-/// What each arm has of the difference between `clean` and `corrupted`, prompt by prompt: R = Σ(v - corrupted) / Σ(clean -
-/// corrupted), a ratio of sums and no mean of ratios. Its linearised values R + (nᵢ - R·dᵢ)/d̄ have R as their mean and its
-/// spread (Cochran 1977, "Sampling Techniques", chapter 6). Nothing where the two do not differ.
-fn recovered(arms: Arms, clean: &[f64], corrupted: &[f64]) -> Arms {
-    let range: Vec<f64> = clean.iter().zip(corrupted).map(|(a, b)| a - b).collect();
-    let Some(mean_range) = mean(&range).filter(|range| *range != 0.0) else {
-        return Arms::default();
-    };
-    let share = |values: &Vec<f64>| -> Vec<f64> {
-        let over: Vec<f64> = values.iter().zip(corrupted).map(|(a, b)| a - b).collect();
-        let ratio = mean(&over).unwrap_or(f64::NAN) / mean_range;
-        let pairs = over.iter().zip(&range);
-        pairs
-            .map(|(over, range)| ratio + (over - ratio * range) / mean_range)
-            .collect()
-    };
-    Arms {
-        clean: share(&arms.clean),
-        class: share(&arms.class),
-        draws: arms.draws.iter().map(share).collect(),
-        clusters: arms.clusters,
-    }
-}
-
 /// How many prompts of a relation the model knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KnownByRelation {
@@ -415,77 +390,6 @@ pub struct KnownIn {
     pub rephrased: usize,
     /// After both.
     pub both: usize,
-}
-
-/// The clean model on all prompts.
-pub(super) struct Unedited {
-    scores: BTreeMap<usize, Score>,
-    known: BTreeSet<usize>,
-    pub passes: usize,
-}
-
-impl Unedited {
-    /// Prompts that were run.
-    pub fn prompts(&self) -> usize {
-        self.scores.len()
-    }
-
-    /// The prompts whose top-1 is the first token of the target, or of another answer that is right.
-    pub fn known(&self) -> BTreeSet<usize> {
-        self.known.clone()
-    }
-
-    /// The same, ascending, where there is any.
-    ///
-    /// # Errors
-    /// [`ExperimentError::NothingKnown`].
-    pub fn some_known(&self) -> Result<Vec<usize>, ExperimentError> {
-        let known: Vec<usize> = self.known().into_iter().collect();
-        let prompts = self.prompts();
-        (!known.is_empty())
-            .then_some(known)
-            .ok_or(ExperimentError::NothingKnown { prompts })
-    }
-}
-
-/// Which prompts the model knows decides what is run next, so every shard runs this.
-pub(super) fn run_clean(
-    run: &mut Run<'_>,
-    engine: &Engine<'_>,
-    batch: &TokenBatch,
-) -> Result<Unedited, ExperimentError> {
-    let stage = Stage {
-        engine,
-        batch,
-        unit: "prompts",
-        conditions: &[Condition::Clean],
-        sharing: Sharing::Everywhere,
-        null_edits: NullEdits::Refused,
-    };
-    let (mut scores, ran) = run_scores(run, &stage)?;
-    let scores = scores.swap_remove(0);
-    Ok(Unedited {
-        known: KnownWhen::First.known((&*run, engine), batch, &scores)?,
-        scores,
-        passes: ran.passes,
-    })
-}
-
-/// Scores the prompts of a stage.
-pub(super) fn run_scores(
-    run: &mut Run<'_>,
-    stage: &Stage<'_>,
-) -> Result<(Scores, Ran), ExperimentError> {
-    let mut scores: Scores = vec![BTreeMap::new(); stage.conditions.len()];
-    let ran = run.measure(stage, &mut FactScores, &mut |rows| {
-        for row in rows {
-            let of_condition = scores.get_mut(row.condition as usize);
-            let of_condition = of_condition.ok_or(ExperimentError::OtherRun)?;
-            of_condition.insert(row.prompt as usize, row.score);
-        }
-        Ok(())
-    })?;
-    Ok((scores, ran.complete()?))
 }
 
 #[cfg(test)]

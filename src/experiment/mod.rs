@@ -21,12 +21,14 @@ mod part;
 mod plan;
 pub mod rank;
 pub mod record;
+mod recovered;
 mod reference;
 mod run;
 mod score;
 mod stage;
 mod sweep;
 mod text;
+mod unedited;
 pub mod verify;
 mod window;
 

@@ -11,6 +11,7 @@ mod mode;
 pub mod neurons;
 mod observer;
 mod reference;
+mod roles;
 mod sign_case;
 mod site;
 

@@ -29,13 +29,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use reader::{RateMeasure, RateReader};
 
 use super::ExperimentError;
-use super::ablate::run_clean;
 use super::outcome::{ConditionRow, PromptSubset};
 use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, Units, resolve};
 use super::run::Run;
 use super::stage::{NullEdits, Stage};
+use super::unedited::run_clean;
 use crate::engine::Engine;
 use crate::hooks::EditCount;
 

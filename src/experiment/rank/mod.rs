@@ -22,12 +22,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::ExperimentError;
-use super::ablate::{Scores, run_clean, run_scores};
 use super::part::Sharing;
 use super::plan::AblationPlan;
 use super::reference::{CleanReference, Units, resolve};
 use super::run::{Ran, Run};
 use super::stage::{NullEdits, Stage, clusters_of};
+use super::unedited::{Scores, run_clean, run_scores};
 use crate::engine::Engine;
 use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet};
 use crate::io_class::{ClassError, output_norms};

@@ -2,9 +2,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::ablate::{Scores, run_scores};
 use super::super::part::StoreError;
 use super::super::score::{Score, ScoreRow};
+use super::super::unedited::{Scores, run_scores};
 use super::*;
 use crate::engine::Engine;
 use crate::hooks::{Condition, Edit, Mode, Neuron, NeuronSet};

@@ -7,8 +7,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::ExperimentError;
-use super::super::ablate::run_clean;
 use super::super::run::Run;
+use super::super::unedited::run_clean;
 use super::needs::{ClaimRuns, Need};
 use crate::tokens::{TokenBatch, TokenError, Window};
 

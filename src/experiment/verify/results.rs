@@ -1,12 +1,12 @@
 //! What the needs of the claims gave.
 
 use super::super::ExperimentError;
-use super::super::ablate::run_clean;
 use super::super::attributes::Attributes;
 use super::super::effects::Arms;
 use super::super::plan::Treatment;
 use super::super::record::Activity;
 use super::super::run::Run;
+use super::super::unedited::run_clean;
 use super::few::Few;
 use super::input::{VerifyInput, VerifySettings};
 use super::needs::{ClaimRuns, Need, Recall};
