@@ -136,6 +136,9 @@ impl Donors {
     }
 }
 
+/// Finds the donor of a prompt.
+type DonorOf<'b, 'f> = dyn Fn(&Sequence) -> Option<&'b Sequence> + 'f;
+
 /// Finds the position of a donor, given a prompt and one of its positions.
 type PlaceInDonor<'f> = dyn Fn(&Sequence, usize, &Sequence) -> Option<usize> + 'f;
 
@@ -194,10 +197,7 @@ impl DonorRecording {
 
     fn with_room<'b>(
         batch: &TokenBatch,
-        (donor_of, place): (
-            &dyn Fn(&Sequence) -> Option<&'b Sequence>,
-            &PlaceInDonor<'_>,
-        ),
+        (donor_of, place): (&DonorOf<'b, '_>, &PlaceInDonor<'_>),
         positions: Positions,
         neurons: NeuronSet,
         d_mlp: usize,

@@ -185,6 +185,7 @@ fn ablate_writes_outcomes_effects_and_run() {
             ("kl", "Float64"),
             ("top_token", "Utf8"),
             ("top_token_id", "UInt32"),
+            ("logit_diff", "Float64"),
         ])
     );
     let run = json(&out.join("run.json"));
@@ -280,7 +281,7 @@ fn json_output_is_json() {
     let ablated: Value = serde_json::from_str(&ablated).unwrap();
     assert_eq!(
         ablated["effects"].as_array().unwrap().len(),
-        2 * 5,
+        2 * 6,
         "known and all"
     );
     let inspected: Value =

@@ -193,12 +193,16 @@ fn facts(dir: &TempDir) -> String {
             "{{\"id\": \"{id}\", \"prompt\": \"{prompt}\", \"subject\": \"{subject}\", \"target\": \"{target}\"{more}}}\n"
         )
     };
-    let relation = ", \"relation\": \"in\"";
+    let relation = ", \"relation\": \"capital\"";
     let own = ", \"counterfactual\": {\"prompt\": \"The river of Ulm is\", \"subject\": \"Ulm\", \"target\": \"Danube\"}";
+    let capital = |id, country: &str, city| {
+        let prompt = format!("The capital of {country} is the city of");
+        fact(id, &prompt, country, city, relation)
+    };
     let facts = [
-        fact("rome", "Rome is in", "Rome", "Italy", relation),
-        fact("oslo", "Oslo is in", "Oslo", "Norway", relation),
-        fact("lima", "Lima is in", "Lima", "Peru", relation),
+        capital("paris", "France", "Paris"),
+        capital("rome", "Italy", "Rome"),
+        capital("berlin", "Germany", "Berlin"),
         fact(
             "bonn",
             "The city of Bonn is in",

@@ -58,8 +58,10 @@ fn parts(out: &Path) -> Vec<std::path::PathBuf> {
 
 /// Leaves an unfinished run in `out`: stops it as soon as its first pass is through.
 pub fn stop_halfway(args: &[&str], out: &Path) {
+    // On one thread, so that there is time to look between two passes.
+    let slowly = [args, &["--threads", "1"]].concat();
     for _ in 0..12 {
-        let mut child = begun(args);
+        let mut child = begun(&slowly);
         while parts(out).is_empty() && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }

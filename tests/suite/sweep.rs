@@ -140,7 +140,7 @@ fn absent_cells_are_named_and_grey() {
         [
             "last_layer UInt16",
             "first_layer UInt16",
-            "top_token_id UInt32"
+            "logit_diff Float64"
         ]
     );
     let first: UInt16Array = column(&table, "first_layer");
@@ -206,8 +206,8 @@ fn without_draws_the_cells_are_compared_with_the_clean_model() {
     let effects = json(&out.join("effects.json"));
     assert_eq!(
         effects.as_array().unwrap().len(),
-        2 * 5,
-        "two layers, five metrics"
+        2 * 6,
+        "two layers, six metrics"
     );
     let svg = std::fs::read_to_string(out.join("heat_map.svg")).unwrap();
     assert!(!svg.contains("random"), "one panel");
