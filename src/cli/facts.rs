@@ -236,7 +236,7 @@ fn warn_of_facts_without_pair(ablation: &Ablation, prompts: &PromptSet) {
         .collect();
     if !ids.is_empty() {
         notice!(
-            "warning: {} facts have no counterfactual and are left out ({}): no other fact of their relation has the same words \
+            "warning: facts without a counterfactual are left out: {} ({}); no other fact of their relation has the same words \
              around its subject and another answer; the field `counterfactual` gives one",
             ids.len(),
             first_few(&ids)

@@ -209,11 +209,7 @@ fn ablate_writes_outcomes_effects_and_run() {
 
     let effects = json(&out.join("effects.json"));
     let effects = effects.as_array().unwrap();
-    assert_eq!(
-        effects.len(),
-        2 * 5,
-        "two classes, five metrics, one subset"
-    );
+    assert_eq!(effects.len(), 2 * 6, "two classes, six metrics, one subset");
     // where nothing varies, as top1 may over so few prompts, an interval is absent
     for effect in effects
         .iter()

@@ -236,7 +236,7 @@ fn the_command_makes_pairs_and_names_what_has_none() {
     let patch = ["ablate", "--mode", "patch"];
     let stderr = warnings(&[&patch[..], &shared, &["--out", out.to_str().unwrap()]].concat());
     assert!(
-        stderr.contains("1 facts have no counterfactual and are left out (bonn)"),
+        stderr.contains("facts without a counterfactual are left out: 1 (bonn)"),
         "{stderr}"
     );
     let run = json(&out.join("run.json"));
@@ -276,7 +276,7 @@ fn the_command_makes_pairs_and_names_what_has_none() {
         .as_array()
         .unwrap()
         .iter()
-        .find(|e| e["metric"] == "logit_diff")
+        .find(|e| e["metric"] == "logit_diff" && e["subset"] == "all")
         .unwrap();
     assert_eq!(prompts["prompts"], 4, "one fact has no other answer");
 }
