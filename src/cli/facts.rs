@@ -43,7 +43,7 @@ pub struct FactArgs {
     known_by: KnownBy,
     /// When a fact counts as known: the model's top-1 is the first token of the answer, or of an alias (first); every token of the
     /// answer is the top-1 behind those before it (whole); or what the model writes names the answer, or an alias, before another
-    /// capitalised word or the end of the sentence (generated: 16 tokens at most, which costs a second or so a fact).
+    /// capitalised word or the end of the sentence (generated: 16 tokens at most, some tenths of a second a fact on a small model).
     #[arg(long, default_value = "first", value_name = "first|whole|generated")]
     known: Known,
 }
