@@ -168,33 +168,32 @@ impl ClaimRuns<'_> {
 
     /// Entropy of text without depletion.
     fn entropy_varied(&self, run: &mut Run<'_>, few: &Few) -> Result<Vec<Varied>, ExperimentError> {
-        let batch = predicted(&few.documents)?;
-        let variants = DEPLETION_VARIANTS.map(|variant| (variant, &batch));
-        self.varied(
-            run,
-            (Class::Depletion, "text"),
-            &variants,
-            &mut |run, _, plan| {
-                let found = self.text(run, &few.documents, plan)?;
-                Ok(found.arms(0, Metric::TOKEN_ENTROPY))
-            },
-        )
+        self.depletion_varied(run, few, &mut |run, plan| {
+            let found = self.text(run, &few.documents, plan)?;
+            Ok(found.arms(0, Metric::TOKEN_ENTROPY))
+        })
     }
 
     /// Entropy that the claim's sign case of depletion adds, minus the most of the others.
     fn signs_varied(&self, run: &mut Run<'_>, few: &Few) -> Result<Vec<Varied>, ExperimentError> {
+        self.depletion_varied(run, few, &mut |run, plan| {
+            let cases = self.sign_cases(run, &few.documents, plan)?;
+            let beside = beside_others(&cases, Other::Strongest);
+            beside.ok_or(ExperimentError::NoTokens)
+        })
+    }
+
+    /// Depletion on the few documents.
+    fn depletion_varied(
+        &self,
+        run: &mut Run<'_>,
+        few: &Few,
+        measure: &mut dyn FnMut(&mut Run<'_>, &AblationPlan) -> Result<Arms, ExperimentError>,
+    ) -> Result<Vec<Varied>, ExperimentError> {
         let batch = predicted(&few.documents)?;
         let variants = DEPLETION_VARIANTS.map(|variant| (variant, &batch));
-        self.varied(
-            run,
-            (Class::Depletion, "text"),
-            &variants,
-            &mut |run, _, plan| {
-                let cases = self.sign_cases(run, &few.documents, plan)?;
-                let beside = beside_others(&cases, Other::Strongest);
-                beside.ok_or(ExperimentError::NoTokens)
-            },
-        )
+        let of = (Class::Depletion, "text");
+        self.varied(run, of, &variants, &mut |run, _, plan| measure(run, plan))
     }
 
     /// The part of a class that decides, with the draws that estimates are over, in other ways.
