@@ -174,7 +174,7 @@ fn ablate() {
         "2",
     ];
     let out = folder(&dir, "run", &args);
-    let page = check(&out, 5);
+    let page = check(&out, 6);
     let effects = read_json(&out.join("effects.json"));
     let effect = &effects[0];
     assert_eq!(
