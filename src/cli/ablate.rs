@@ -10,6 +10,7 @@ use super::effects_table::{print_contributions, print_effects};
 use super::facts::{Answers, FactArgs};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
+use super::path_args::PathArgs;
 use super::treatments::{TreatmentArgs, counts};
 
 /// Ablate classes of neurons and measure factual recall against layer-matched random neurons
@@ -33,6 +34,9 @@ pub struct Ablate {
     treatments: TreatmentArgs,
     #[command(flatten)]
     #[serde(flatten)]
+    path: PathArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     text: TextArgs,
     /// Random sets per class.
     #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
@@ -47,6 +51,7 @@ impl Ablate {
         // Everything that can be wrong is found before a weight is read.
         self.treatments
             .check(self.draws, self.text.text.is_empty())?;
+        self.path.check(self.treatments.edit.positions)?;
         let facts = self.facts.read()?;
         let mut command = LongCommand::open("ablate", &self.model, &self.run)?;
         let edits = self.treatments.read(&command)?;
@@ -61,7 +66,9 @@ impl Ablate {
 
         let (draws, subset) = (self.draws, self.facts.subset);
         let (mut plan, table) = self.treatments.plan(&command, &edits, draws, subset)?;
+        plan.paths = self.path.paths();
         let (model, edit) = (&self.model.model, self.treatments.edit.in_words());
+        let edit = edit + self.path.in_words();
         let (fold, matched_by) = (self.run.class.fold, (&table, self.treatments.matching));
         let draws = self.treatments.draws_in_words(draws);
         if let Some(texts) = texts {

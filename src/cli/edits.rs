@@ -130,14 +130,13 @@ impl<'a> Edits<'a> {
         seed: u64,
     ) -> AblationPlan {
         AblationPlan {
-            treatments,
-            mode: self.mode.clone(),
             positions: self.args.positions,
             when: self.args.when(),
             signs: self.args.signs(table),
             subset,
             seed,
             direction: self.args.direction,
+            ..AblationPlan::new(treatments, self.mode.clone())
         }
     }
 

@@ -17,7 +17,7 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset, primary: &Metric)
             .filter(move |effect| effect.metric == metric && effect.subset == subset)
     };
     let lost = |effect: &Effect| {
-        let top1 = of(Metric::TOP1).find(|top1| top1.class == effect.class);
+        let top1 = of(Metric::TOP1).find(|top1| top1.name() == effect.name());
         top1.map(|top1| top1.answers_lost())
     };
     let text = |lost: Option<f64>, decimals| {

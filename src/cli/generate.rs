@@ -224,14 +224,11 @@ impl Generate {
             count(neurons.len()),
             self.edit.in_words()
         );
-        let edit = Edit {
-            label,
-            neurons,
-            mode: edits.mode,
-            positions: self.edit.positions,
-            when: self.edit.when(),
-            signs: self.edit.signs(&table),
-        };
+        let edit = Edit::new(neurons, edits.mode)
+            .called(label)
+            .at(self.edit.positions)
+            .when(self.edit.when())
+            .signs(self.edit.signs(&table));
         let edited = ("edited", Condition::Edited(edit));
         Ok(if self.compare {
             vec![clean, edited]

@@ -23,6 +23,7 @@ mod merge;
 mod models;
 mod neuron;
 mod numbers;
+mod path_args;
 mod process;
 mod progress;
 mod published;

@@ -84,11 +84,11 @@ pub(super) fn read_logits(
     let rows = readout.rows().to_vec();
     for (index, rows) in rows.chunks(share.rows).enumerate() {
         for streams in streams.chunks(share.streams) {
-            let residuals = streams
+            let normed = streams
                 .iter()
-                .map(|s| s.residual_of(&clean, rows, prefixes));
-            let residuals = residuals.collect::<candle_core::Result<Vec<_>>>()?; // each [rows, d_model]
-            let logits = logits(model, &Tensor::cat(&residuals, 0)?)?;
+                .map(|stream| stream.normed(model, &clean, rows, prefixes));
+            let normed = normed.collect::<Result<Vec<_>, _>>()?; // each [rows, d_model]
+            let logits = logits(model, &Tensor::cat(&normed, 0)?)?;
             logits.read(|logits| {
                 let of_streams = logits.chunks_exact(rows.len() * vocab_size);
                 for (stream, logits) in streams.iter().zip(of_streams) {
@@ -108,14 +108,13 @@ pub(super) fn read_logits(
     Ok(())
 }
 
-/// `[rows, d_model]` to `[rows, vocab_size]`, put together from the head's blocks.
-fn logits(model: &Model, residuals: &Tensor) -> Result<Rows, EngineError> {
-    let normed = model.final_norm(residuals)?;
+/// Normed rows `[rows, d_model]` to `[rows, vocab_size]`, put together from the head's blocks.
+fn logits(model: &Model, normed: &Tensor) -> Result<Rows, EngineError> {
     let (rows, vocab_size) = (normed.dim(0)?, model.config().vocab_size);
     let mut logits = Vec::new();
     for block in model.head()? {
         let block = block?;
-        let part = model.logits(&normed, &block.weights)?; // [rows, tokens of the block]
+        let part = model.logits(normed, &block.weights)?; // [rows, tokens of the block]
         let tokens = part.dim(1)?;
         let part = Rows::of(&part)?;
         if tokens == vocab_size {
@@ -191,6 +190,7 @@ mod tests {
                 Stream {
                     residual,
                     tail: None,
+                    scaled_as: None,
                     conditions,
                 }
             })

@@ -7,11 +7,12 @@
 //! only one layer's weights are needed at a time.
 //!
 //! Prompts that begin alike share the rows of what they have in common (`prefixes`), and edits at some positions have rows
-//! from the first of these on (`tail`).
+//! from the first of these on (`tail`). What goes straight to the final norm walks through no layer again (`direct`).
 //!
 //! There is no second forward pass: a plain run is one [`Condition::Clean`](crate::hooks::Condition::Clean), no observers and a
 //! [`Readout`].
 
+mod direct;
 mod error;
 mod finite;
 mod head;

@@ -5,7 +5,7 @@ use super::head::{HeadShare, Readout, read_logits};
 use super::progress::Progress;
 use super::stream::fork;
 use super::walk::{Past, Walk};
-use crate::hooks::{Condition, Edit, EditCount, Observer};
+use crate::hooks::{Condition, Edit, EditCount, Observer, Path};
 use crate::model::{Config, Model};
 use crate::tokens::TokenBatch;
 
@@ -68,11 +68,11 @@ impl<'m> Engine<'m> {
     ) -> Result<Vec<EditCount>, EngineError> {
         self.check(batch, conditions, Past::tokens_of(past.as_deref()))?;
         let rows = batch.tokens();
-        let asked = readout.iter().flat_map(|readout| readout.rows()).max();
-        if let Some(&row) = asked.filter(|row| **row >= rows) {
+        let scored = readout.as_ref().map_or(&[][..], |readout| readout.rows());
+        if let Some(&row) = scored.iter().max().filter(|row| **row >= rows) {
             return Err(EngineError::NoRow { row, rows });
         }
-        let mut walk = Walk::new(self.model, batch, conditions, observers, past)?;
+        let mut walk = Walk::new(self.model, batch, scored, conditions, observers, past)?;
         let mut streams = walk.through_layers(self.model, progress)?;
         for stream in &streams {
             walk.final_scale(self.model, stream)?;
@@ -105,7 +105,11 @@ impl<'m> Engine<'m> {
             units += (streams.len() + after.len()) as u64;
             streams = after.into_iter().map(|fork| fork.conditions).collect();
         }
-        units + HEAD_UNITS * streams.len() as u64
+        // What is on the direct path goes through the head alone.
+        let is_total = |condition: &usize| conditions[*condition].path() == Path::Total;
+        let total = streams.iter().filter(|s| s.iter().any(is_total)).count();
+        let direct = conditions.iter().filter(|c| c.path() != Path::Total);
+        units + HEAD_UNITS * (total + direct.count()) as u64
     }
 
     fn check(

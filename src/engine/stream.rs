@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use super::error::EngineError;
 use super::prefixes::Prefixes;
 use super::tail::Tail;
 use crate::hooks::{Condition, LayerEdit};
+use crate::model::Model;
 
 /// A residual with the conditions that share it.
 pub(super) struct Stream {
@@ -14,13 +16,35 @@ pub(super) struct Stream {
     pub residual: Tensor,
     /// The rows alone that its edits may have changed; `None`: all.
     pub tail: Option<Arc<Tail>>,
+    /// The residual whose scale the final norm divides by, of the same rows; `None`: its own.
+    pub scaled_as: Option<Tensor>,
     /// Indices of the conditions, ascending.
     pub conditions: Vec<usize>,
 }
 
 impl Stream {
+    /// Some tokens as the head sees them: `[tokens, d_model]`. `clean` is the residual of the first stream.
+    pub fn normed(
+        &self,
+        model: &Model,
+        clean: &Tensor,
+        tokens: &[usize],
+        prefixes: &Prefixes<'_>,
+    ) -> std::result::Result<Tensor, EngineError> {
+        let rows = self.residual_of(clean, tokens, prefixes)?;
+        let Some(other) = &self.scaled_as else {
+            return Ok(model.final_norm(&rows)?);
+        };
+        let places: Vec<u32> = tokens
+            .iter()
+            .map(|token| prefixes.row(*token) as u32)
+            .collect();
+        let other = other.index_select(&Tensor::new(places, other.device())?, 0)?;
+        Ok(model.final_norm_scaled_as(&rows, &other)?)
+    }
+
     /// The residual rows of some tokens: `[tokens, d_model]`. `clean` is the residual of the first stream.
-    pub fn residual_of(
+    fn residual_of(
         &self,
         clean: &Tensor,
         tokens: &[usize],

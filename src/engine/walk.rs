@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
 
+use super::direct::DirectPaths;
 use super::error::EngineError;
 use super::finite::{Computed, check_residual};
 use super::post::PostPass;
@@ -34,6 +35,7 @@ impl Past {
 pub(super) struct Walk<'a, 'o> {
     pub prefixes: Prefixes<'a>,
     tails: Tails,
+    direct: DirectPaths,
     /// Keys and values of the first stream in the layer that is worked on.
     first: Option<KeysValues>,
     conditions: &'a [Condition],
@@ -56,9 +58,11 @@ struct Shared<'s> {
 }
 
 impl<'a, 'o> Walk<'a, 'o> {
+    /// `scored` are the batch's rows whose logits will be read.
     pub fn new(
         model: &Model,
         batch: &'a TokenBatch,
+        scored: &[usize],
         conditions: &'a [Condition],
         observers: &'a mut [&'o mut dyn Observer],
         past: Option<&'a mut Past>,
@@ -67,12 +71,14 @@ impl<'a, 'o> Walk<'a, 'o> {
         let before = Past::tokens_of(past.as_deref());
         // A single site is shown for all tokens, and the rows of a kept text are in its caches.
         let is_plain = observers.is_empty() && past.is_none();
+        let prefixes = match past {
+            // What came before is of one sequence.
+            Some(_) => Prefixes::apart(batch),
+            None => Prefixes::new(batch, conditions, device)?,
+        };
         Ok(Self {
-            prefixes: match past {
-                // What came before is of one sequence.
-                Some(_) => Prefixes::apart(batch),
-                None => Prefixes::new(batch, conditions, device)?,
-            },
+            direct: DirectPaths::new(&prefixes, scored, device)?,
+            prefixes,
             tails: Tails::new(is_plain && conditions.first() == Some(&Condition::Clean)),
             first: None,
             conditions,
@@ -84,7 +90,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         })
     }
 
-    /// All conditions from the embedding to the last layer, in one stream at first.
+    /// All conditions from the embedding to the final norm, in one stream at first.
     pub fn through_layers(
         &mut self,
         model: &Model,
@@ -93,6 +99,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         let mut streams = vec![Stream {
             residual: model.embed(&self.prefixes.ids())?, // [rows, d_model]
             tail: None,
+            scaled_as: None,
             conditions: (0..self.conditions.len()).collect(),
         }];
         for (l, layer) in model.layers()?.enumerate() {
@@ -108,7 +115,7 @@ impl<'a, 'o> Walk<'a, 'o> {
             }
             streams = after;
         }
-        Ok(streams)
+        self.direct.apart(streams, self.conditions)
     }
 
     /// One layer for one stream: what is shared once, then one continuation per different edit.
@@ -123,6 +130,15 @@ impl<'a, 'o> Walk<'a, 'o> {
         let (gate, up) = layer.gate_and_up(&resid_mid)?; // [rows, d_mlp] both
         self.fire(at(Site::Pre), sharing, &gate)?;
         self.fire(at(Site::PreLinear), sharing, &up)?;
+        let direct = self.direct.through_layer(
+            (l, layer, self.activation),
+            (self.conditions, sharing),
+            (&gate, &up),
+            &self.prefixes,
+        )?;
+        for (condition, count) in direct {
+            self.counts[condition] += count;
+        }
         let forks = fork(self.conditions, sharing, l);
         let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
         let shared = Shared {
@@ -205,6 +221,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         Ok(Stream {
             residual,
             tail: begun.or_else(|| shared.stream.tail.clone()),
+            scaled_as: None,
             conditions: fork.conditions,
         })
     }
@@ -220,7 +237,7 @@ impl<'a, 'o> Walk<'a, 'o> {
     pub fn final_scale(&mut self, model: &Model, stream: &Stream) -> Result<(), EngineError> {
         let point = HookPoint::FINAL_SCALE;
         if self.observers.iter().any(|observer| observer.wants(point)) {
-            let scale = model.final_scale(&stream.residual)?; // [rows, 1]
+            let scale = model.final_scale(stream.scaled_as.as_ref().unwrap_or(&stream.residual))?; // [rows, 1]
             self.fire(point, &stream.conditions, &scale)?;
         }
         Ok(())

@@ -262,25 +262,28 @@ impl Ablation {
         for (at, treatment) in plan.treatments.iter().enumerate() {
             for &subset in subsets {
                 for metric in of_facts() {
-                    let arms = self.arms(at, subset, metric);
-                    if arms.class.is_empty() {
-                        continue;
+                    let arms = plan.by_path(at, |at| self.arms(at, subset, metric));
+                    for (path, arms) in arms {
+                        if arms.class.is_empty() {
+                            continue;
+                        }
+                        let by_relation = if metric == plan.primary() {
+                            arms.by_relation(self.relations(subset, prompts))
+                        } else {
+                            Vec::new()
+                        };
+                        let how = (plan.mode.to_string(), path);
+                        let effect = arms.effect(treatment, how, *metric, subset, settings)?;
+                        effects.push(Effect {
+                            by_relation,
+                            ..effect
+                        });
                     }
-                    let by_relation = if metric == plan.primary() {
-                        arms.by_relation(self.relations(subset, prompts))
-                    } else {
-                        Vec::new()
-                    };
-                    let mode = plan.mode.to_string();
-                    let effect = arms.effect(treatment, mode, *metric, subset, settings)?;
-                    effects.push(Effect {
-                        by_relation,
-                        ..effect
-                    });
                 }
             }
         }
-        adjust(&mut effects, plan.primary(), subsets[0]);
+        let subset = effects.first().map_or(plan.subset, |first| first.subset);
+        adjust(&mut effects, plan.primary(), subset);
         Ok(effects)
     }
 
@@ -308,9 +311,9 @@ impl Ablation {
             .collect()
     }
 
-    /// A metric of every prompt of a subset that has it, arm by arm, of number `treatment` of the plan's treatments. The arm
+    /// A metric of every prompt of a subset that has it, arm by arm, of a comparison of the plan by its number. The arm
     /// `clean` is the run that is edited, so that it is the counterfactual's where that is.
-    pub(super) fn arms(&self, treatment: usize, subset: PromptSubset, metric: &Metric) -> Arms {
+    pub(super) fn arms(&self, comparison: usize, subset: PromptSubset, metric: &Metric) -> Arms {
         let read = match metric.of {
             Source::Fact(of) => of,
             Source::Recovered => |score: &Score| score.logit_diff,
@@ -328,10 +331,10 @@ impl Ablation {
         };
         let arms = Arms {
             clean: values(unedited),
-            class: values(&self.scores[self.conditions.class(treatment)]),
+            class: values(&self.scores[self.conditions.class(comparison)]),
             draws: self
                 .conditions
-                .draws(treatment)
+                .draws(comparison)
                 .map(|draw| values(&self.scores[draw]))
                 .collect(),
             clusters: Clusters::of(prompts.iter().map(|prompt| self.clusters[prompt])),

@@ -4,9 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
+use super::effect_path::EffectPath;
 use super::metric::Metric;
 use super::outcome::PromptSubset;
-use super::plan::Treatment;
+use super::plan::{AblationPlan, Treatment};
 use super::window::LayerWindow;
 use crate::stats::{
     Clusters, Contrast, Interval, StatsSettings, Table, contrast, holm_present, mean,
@@ -75,7 +76,7 @@ pub(super) fn adjust_all<'e>(primary: impl IntoIterator<Item = &'e mut Estimate>
     }
 }
 
-/// One class, mode, metric and subset; an entry of `effects.json`.
+/// One class, mode, metric, subset and path; an entry of `effects.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// The window of layers that this is about, if it is about one.
@@ -85,6 +86,9 @@ pub struct Effect {
     pub class: String,
     /// The edit's mode.
     pub mode: String,
+    /// By which way.
+    #[serde(default)]
+    pub path: EffectPath,
     /// What is compared.
     pub metric: Metric,
     /// Over which prompts.
@@ -148,6 +152,14 @@ pub struct RelationEffect {
 }
 
 impl Effect {
+    /// What tables call it: the class, with the path where that is not the total one.
+    pub fn name(&self) -> String {
+        match self.path {
+            EffectPath::Total => self.class.clone(),
+            path => format!("{}, {path}", self.class),
+        }
+    }
+
     /// How many top-1 answers the class loses, net of those gained, and the mean draw; of
     /// [`Metric::TOP1`].
     pub fn answers_lost(&self) -> (f64, Option<f64>) {
@@ -156,14 +168,17 @@ impl Effect {
     }
 }
 
-/// Adjusts the p of the primary effects of a run, Holm's family, one test a class: those of this metric on `subset`.
+/// Adjusts the p of the primary effects of a run, Holm's family, one test a class: those of this metric on `subset`, by the
+/// path that stands first.
 pub(super) fn adjust<'e>(
     effects: impl IntoIterator<Item = &'e mut Effect>,
     primary: &Metric,
     subset: PromptSubset,
 ) {
-    let effects = effects.into_iter();
-    let primary = effects.filter(|e| e.metric == *primary && e.subset == subset);
+    let mut path = None;
+    let primary = effects.into_iter().filter(|e| {
+        e.metric == *primary && e.subset == subset && *path.get_or_insert(e.path) == e.path
+    });
     adjust_all(primary.map(|effect| &mut effect.estimate));
 }
 
@@ -178,6 +193,17 @@ pub(super) struct Arms {
 }
 
 impl Arms {
+    /// This measurement minus another of the same sets and units.
+    pub fn minus(&self, other: &Arms) -> Arms {
+        let draws = self.draws.iter().zip(&other.draws);
+        Arms {
+            clean: minus(&self.clean, &other.clean),
+            class: minus(&self.class, &other.class),
+            draws: draws.map(|(a, b)| minus(a, b)).collect(),
+            clusters: self.clusters.clone(),
+        }
+    }
+
     /// The class beside its draws.
     pub fn table(&self) -> Table<'_> {
         Table {
@@ -234,7 +260,7 @@ impl Arms {
     pub fn effect(
         self,
         treatment: &Treatment,
-        mode: String,
+        (mode, path): (String, EffectPath),
         metric: Metric,
         subset: PromptSubset,
         settings: &StatsSettings,
@@ -256,6 +282,7 @@ impl Arms {
             layers: treatment.layers,
             class: treatment.class.clone(),
             mode,
+            path,
             metric,
             subset,
             prompts: class.len(),
@@ -278,4 +305,30 @@ impl Arms {
             by_relation: Vec::new(),
         })
     }
+}
+
+impl AblationPlan {
+    /// What is compared of a treatment: by each path, and where there are two, what the total effect has beside the direct one.
+    /// `arms` gives those of a comparison, counted over treatments and in each over paths.
+    pub(super) fn by_path(
+        &self,
+        treatment: usize,
+        arms: impl Fn(usize) -> Arms,
+    ) -> Vec<(EffectPath, Arms)> {
+        let first = treatment * self.paths.len();
+        let of_paths = self.paths.iter().zip(first..);
+        let mut compared: Vec<(EffectPath, Arms)> = of_paths
+            .map(|(path, comparison)| (EffectPath::from(*path), arms(comparison)))
+            .collect();
+        if let [(_, total), (_, direct)] = &compared[..] {
+            let indirect = total.minus(direct);
+            compared.push((EffectPath::Indirect, indirect));
+        }
+        compared
+    }
+}
+
+/// Value by value.
+pub(super) fn minus(values: &[f64], from: &[f64]) -> Vec<f64> {
+    values.iter().zip(from).map(|(a, b)| a - b).collect()
 }

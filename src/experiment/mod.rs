@@ -8,6 +8,7 @@
 mod ablate;
 pub mod attributes;
 mod contribution;
+mod effect_path;
 mod effects;
 mod error;
 mod evidence;
@@ -34,6 +35,7 @@ mod window;
 
 pub use ablate::{Ablation, Facts, KnownByRelation, KnownIn, ablate};
 pub use contribution::{Contributions, OF_MEDIAN, OF_OWN};
+pub use effect_path::EffectPath;
 pub use effects::{ArmMeans, Effect, Estimate};
 pub use error::ExperimentError;
 pub use evidence::{Evidence, Versus};

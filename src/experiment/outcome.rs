@@ -54,6 +54,8 @@ pub struct ConditionRow {
     pub neurons: u32,
     /// The window of layers that the class is restricted to, if any.
     pub layers: Option<LayerWindow>,
+    /// By which way the change reaches the logits ([`Path`](crate::hooks::Path)); empty for clean.
+    pub path: String,
 }
 
 /// One prompt under one condition; a row of `outcomes.parquet`.

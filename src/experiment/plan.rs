@@ -8,7 +8,7 @@ use super::evidence::Versus;
 use super::metric::Metric;
 use super::outcome::{Arm, ConditionRow, PromptSubset};
 use super::window::LayerWindow;
-use crate::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
+use crate::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, Path, SignCase, SignConvention};
 use crate::io_class::{MatchedDraws, Shortfall};
 use crate::tokens::Positions;
 
@@ -105,6 +105,8 @@ pub struct AblationPlan {
     pub seed: u64,
     /// Which prompt is run where values are patched.
     pub direction: PatchDirection,
+    /// By which ways the change reaches the logits: one, or the total and a direct one.
+    pub paths: Vec<Path>,
 }
 
 /// Which of a pair is run, and which gives the values ([`Mode::Patch`]).
@@ -133,8 +135,8 @@ pub(super) struct Conditions {
     pub rows: Vec<ConditionRow>,
     /// What they say of counterfactuals, unedited.
     pub corrupted: ConditionRow,
-    /// Of each treatment, its class and then its draws.
-    of_treatment: Vec<Range<usize>>,
+    /// Of each treatment by each path, its class and then its draws.
+    compared: Vec<Range<usize>>,
 }
 
 impl Conditions {
@@ -146,29 +148,31 @@ impl Conditions {
             mode: String::new(),
             neurons: 0,
             layers: None,
+            path: String::new(),
         };
         Self {
             run: vec![Condition::Clean],
             rows: vec![unedited(Arm::Clean)],
             corrupted: unedited(Arm::Corrupted),
-            of_treatment: Vec::new(),
+            compared: Vec::new(),
         }
     }
 
-    /// The number of a treatment's class.
-    pub fn class(&self, treatment: usize) -> usize {
-        self.of_treatment[treatment].start
+    /// The number of the class of a comparison, counted over treatments and in each over paths.
+    pub fn class(&self, comparison: usize) -> usize {
+        self.compared[comparison].start
     }
 
-    /// The numbers of a treatment's draws.
-    pub fn draws(&self, treatment: usize) -> Range<usize> {
-        let Range { start, end } = self.of_treatment[treatment];
+    /// The numbers of its draws.
+    pub fn draws(&self, comparison: usize) -> Range<usize> {
+        let Range { start, end } = self.compared[comparison];
         start + 1..end
     }
 }
 
 impl AblationPlan {
-    /// `mode` at all positions and in every sign case, on the known prompts, with seed 0; the fields say what else there is.
+    /// `mode` at all positions and in every sign case, on the known prompts, with seed 0 and all that follows from it; the fields
+    /// say what else there is.
     pub fn new(treatments: Vec<Treatment>, mode: Mode) -> Self {
         Self {
             treatments,
@@ -179,16 +183,14 @@ impl AblationPlan {
             subset: PromptSubset::Known,
             seed: 0,
             direction: PatchDirection::default(),
+            paths: vec![Path::Total],
         }
     }
 
     /// Number of conditions, the clean one included.
     pub fn len(&self) -> usize {
-        1 + self
-            .treatments
-            .iter()
-            .map(|t| 1 + t.baseline.len())
-            .sum::<usize>()
+        let sets = self.treatments.iter().map(|t| 1 + t.baseline.len());
+        1 + self.paths.len() * sets.sum::<usize>()
     }
 
     /// Whether nothing is edited.
@@ -228,22 +230,35 @@ impl AblationPlan {
     pub(super) fn conditions(&self, mode: &Mode) -> Conditions {
         let mut conditions = Conditions::clean();
         for treatment in &self.treatments {
-            let first = conditions.run.len();
-            self.add(&mut conditions, treatment, Arm::Class, 0, mode);
-            for draw in 0..treatment.baseline.len() {
-                self.add(&mut conditions, treatment, Arm::Baseline, draw, mode);
+            for &path in &self.paths {
+                let first = conditions.run.len();
+                let by = (mode, path);
+                self.add(&mut conditions, treatment, Arm::Class, 0, by);
+                for draw in 0..treatment.baseline.len() {
+                    self.add(&mut conditions, treatment, Arm::Baseline, draw, by);
+                }
+                conditions.compared.push(first..conditions.run.len());
             }
-            conditions.of_treatment.push(first..conditions.run.len());
         }
         conditions
     }
 
-    fn add(&self, to: &mut Conditions, treatment: &Treatment, arm: Arm, draw: usize, mode: &Mode) {
+    fn add(
+        &self,
+        to: &mut Conditions,
+        treatment: &Treatment,
+        arm: Arm,
+        draw: usize,
+        (mode, path): (&Mode, Path),
+    ) {
         let Treatment { class, layers, .. } = treatment;
-        let name = match layers {
+        let mut name = match layers {
             Some(layers) => format!("{class}, {layers}"),
             None => class.clone(),
         };
+        if path != Path::Total {
+            name += &format!(", {path}");
+        }
         let (label, neurons) = match arm {
             Arm::Baseline => (
                 format!("{name}, baseline draw {draw}"),
@@ -258,12 +273,19 @@ impl AblationPlan {
             mode: mode.to_string(),
             neurons: neurons.len() as u32,
             layers: *layers,
+            path: path.to_string(),
         });
-        to.run.push(self.edit_of(label, neurons.clone(), mode));
+        to.run
+            .push(self.edit_of(label, neurons.clone(), (mode, path)));
     }
 
     /// The plan's edit of any neurons.
-    pub(super) fn edit_of(&self, label: String, neurons: NeuronSet, mode: &Mode) -> Condition {
+    pub(super) fn edit_of(
+        &self,
+        label: String,
+        neurons: NeuronSet,
+        (mode, path): (&Mode, Path),
+    ) -> Condition {
         Condition::Edited(Edit {
             label,
             neurons,
@@ -271,6 +293,7 @@ impl AblationPlan {
             positions: self.positions,
             when: self.when,
             signs: self.signs.clone(),
+            path,
         })
     }
 }

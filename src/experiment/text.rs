@@ -224,8 +224,10 @@ impl TextAblation {
         let mut effects = Vec::new();
         for (at, treatment) in plan.treatments.iter().enumerate() {
             for (metric, _) in of_text() {
-                let (arms, mode) = (self.arms(at, *metric), plan.mode.to_string());
-                effects.push(arms.effect(treatment, mode, *metric, PromptSubset::All, settings)?);
+                for (path, arms) in plan.by_path(at, |at| self.arms(at, *metric)) {
+                    let (how, all) = ((plan.mode.to_string(), path), PromptSubset::All);
+                    effects.push(arms.effect(treatment, how, *metric, all, settings)?);
+                }
             }
         }
         adjust(&mut effects, &Metric::LOSS, PromptSubset::All);
@@ -237,8 +239,8 @@ impl TextAblation {
         self.edits[self.conditions.class(treatment)]
     }
 
-    /// A metric's value of every document, arm by arm, of number `treatment` of the plan's treatments.
-    pub(super) fn arms(&self, treatment: usize, metric: Metric) -> Arms {
+    /// A metric's value of every document, arm by arm, of a comparison of the plan by its number.
+    pub(super) fn arms(&self, comparison: usize, metric: Metric) -> Arms {
         let values = |condition: usize| -> Vec<f64> {
             let documents = self.means[condition].iter();
             let documents = documents.filter(|mean| mean.tokens > 0);
@@ -246,8 +248,8 @@ impl TextAblation {
         };
         Arms {
             clean: values(0),
-            class: values(self.conditions.class(treatment)),
-            draws: self.conditions.draws(treatment).map(values).collect(),
+            class: values(self.conditions.class(comparison)),
+            draws: self.conditions.draws(comparison).map(values).collect(),
             clusters: Clusters::alone(self.documents),
         }
     }

@@ -1,4 +1,4 @@
-//! Edits of neurons at `hook_post`: which neurons, what becomes of their value, where, and in which sign case.
+//! Edits of neurons at `hook_post`: which neurons, what becomes of their value, where, in which sign case, and by which way.
 //!
 //! An [`Edit`] is of a whole model, a `LayerEdit` is what one layer sees of it, and a `BatchEdit` is that
 //! on the rows of one batch. The edit is the last thing that happens to `post`; what its mode means is in
@@ -7,6 +7,7 @@
 use super::means::{NeuronMean, NeuronMeans};
 use super::mode::{Mode, Needs, Reference};
 use super::neurons::NeuronSet;
+use super::path::Path;
 use super::reference::ReferenceError;
 use super::sign_case::{RawCase, SignCase, SignConvention};
 use crate::tokens::{Positions, TokenBatch};
@@ -26,6 +27,8 @@ pub struct Edit {
     pub when: SignCase,
     /// The convention of `when`, and of the value of a fixed or clamped edit.
     pub signs: SignConvention,
+    /// By which way the change reaches the logits.
+    pub path: Path,
 }
 
 impl Edit {
@@ -38,6 +41,7 @@ impl Edit {
             positions: Positions::All,
             when: SignCase::default(),
             signs: SignConvention::Raw,
+            path: Path::Total,
         }
     }
 
@@ -65,6 +69,24 @@ impl Edit {
     /// The same edit with signs read by this convention.
     pub fn signs(self, signs: SignConvention) -> Self {
         Self { signs, ..self }
+    }
+
+    /// The same edit, whose change reaches the logits by this way.
+    pub fn by(self, path: Path) -> Self {
+        Self { path, ..self }
+    }
+
+    /// What this edits in layer `layer`, if anything.
+    pub(super) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
+        let neurons = self.neurons.layer(layer);
+        (!neurons.is_empty()).then_some(LayerEdit {
+            layer,
+            neurons,
+            mode: &self.mode,
+            positions: self.positions,
+            when: self.when,
+            signs: &self.signs,
+        })
     }
 
     /// Checks that signs and reference values are there, of a model of this shape (layers, neurons in each), and
@@ -103,45 +125,6 @@ impl Edit {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// What a run of the model does differently from the plain one.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Condition {
-    /// Nothing.
-    Clean,
-    /// One edit.
-    Edited(Edit),
-}
-
-impl From<Edit> for Condition {
-    fn from(edit: Edit) -> Self {
-        Condition::Edited(edit)
-    }
-}
-
-impl Condition {
-    /// The edit, if there is one.
-    pub fn edit(&self) -> Option<&Edit> {
-        match self {
-            Condition::Clean => None,
-            Condition::Edited(edit) => Some(edit),
-        }
-    }
-
-    /// What this condition edits in layer `layer`, if anything.
-    pub(crate) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
-        let edit = self.edit()?;
-        let neurons = edit.neurons.layer(layer);
-        (!neurons.is_empty()).then_some(LayerEdit {
-            layer,
-            neurons,
-            mode: &edit.mode,
-            positions: edit.positions,
-            when: edit.when,
-            signs: &edit.signs,
-        })
     }
 }
 

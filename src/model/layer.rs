@@ -94,4 +94,14 @@ impl Layer {
         let out = linear(post, &self.down_proj)?; // [tokens, d_model]
         normed(&out, self.post_mlp_norm.as_ref())
     }
+    /// What edited neurons themselves change in what the MLP adds to the residual: `post` without and with the edit,
+    /// `[rows, d_mlp]` -> `[rows, d_model]`. A norm after the MLP divides by what it does without the edit: that it gives
+    /// all other neurons more weight is no doing of theirs.
+    pub fn mlp_change(&self, unedited: &Tensor, edited: &Tensor) -> TensorResult<Tensor> {
+        let change = linear(&(edited - unedited)?, &self.down_proj)?; // [rows, d_model]
+        match &self.post_mlp_norm {
+            None => Ok(change),
+            Some(norm) => norm.apply_scaled_as(&change, &linear(unedited, &self.down_proj)?),
+        }
+    }
 }

@@ -223,6 +223,15 @@ impl Model {
         Ok(self.final_norm.apply(rows)?)
     }
 
+    /// The same, divided by what the norm divides `other`, `[rows, d_model]`, by.
+    pub fn final_norm_scaled_as(
+        &self,
+        rows: &Tensor,
+        other: &Tensor,
+    ) -> Result<Tensor, ModelError> {
+        Ok(self.final_norm.apply_scaled_as(rows, other)?)
+    }
+
     /// Rows as they are through a block of the head, with neither the final norm nor a soft cap:
     /// `[rows, d_model]` and `[tokens, d_model]` to `[rows, tokens]`.
     pub fn unembed(&self, rows: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {

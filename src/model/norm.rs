@@ -28,6 +28,15 @@ impl Norm {
         candle_nn::ops::rms_norm(&self.centred(x)?, &self.gain, self.eps)
     }
 
+    /// Rows divided by what those of `other` would be: both `[rows, width]`, to the same shape.
+    pub fn apply_scaled_as(&self, x: &Tensor, other: &Tensor) -> Result<Tensor> {
+        let divided = self
+            .centred(&x.to_dtype(DType::F32)?)?
+            .broadcast_div(&self.scale(other)?)?;
+        let gain = self.gain.to_dtype(DType::F32)?;
+        divided.broadcast_mul(&gain)?.to_dtype(x.dtype())
+    }
+
     /// What the rows are divided by: `[rows, width]` to `[rows, 1]`, in f32.
     pub fn scale(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.centred(&x.to_dtype(DType::F32)?)?;

@@ -80,6 +80,8 @@ macro_rules! outcome_rows {
             pub top_token_id: u32,
             /// Logit of the first target token minus that of the counterfactual's; null without one.
             pub logit_diff: Option<f64>,
+            /// By which way the change reaches the logits: total, direct, direct-frozen-norm; empty for clean.
+            pub path: String,
             $($(#[$doc])* pub $more: $kind,)*
         }
 
@@ -107,6 +109,7 @@ macro_rules! outcome_rows {
                     top_token: tokenizer.token_text(score.top_token),
                     top_token_id: score.top_token,
                     logit_diff: score.logit_diff,
+                    path: outcome.condition.path.clone(),
                     $($more,)*
                 }
             }

@@ -43,6 +43,8 @@ pub struct TextOutcomesRow {
     pub rank: u32,
     /// Natural log of what the final norm divides the residual by.
     pub log_scale: f64,
+    /// By which way the change reaches the logits: total, direct, direct-frozen-norm; empty for clean.
+    pub path: String,
 }
 
 /// The table while it is written.
@@ -91,6 +93,7 @@ impl<'a> TextOutcomes<'a> {
             entropy: row.score.entropy_nats,
             rank: row.score.rank,
             log_scale: row.score.log_scale,
+            path: row.condition.path.clone(),
         }))
     }
 

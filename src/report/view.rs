@@ -100,7 +100,7 @@ pub struct Table {
 /// The columns of an effect.
 pub fn of_effect<'a>(digits: Digits) -> Columns<'a, Effect> {
     Columns::new()
-        .words("class", |e: &Effect| e.class.clone())
+        .words("class", Effect::name)
         .number("neurons", |e| count(e.neurons))
         .number("clean", move |e| digits.number(e.means.clean))
         .number("class\noff", move |e| digits.number(e.means.class))
@@ -151,7 +151,7 @@ pub fn clusters_alike_in_words<'e>(
         let alike = effect.clusters_alike?;
         let to_draws = alike.difference_to_baseline;
         let difference = to_draws.unwrap_or(alike.difference_to_clean);
-        Some(format!("{} {}", effect.class, digits.signed(difference)))
+        Some(format!("{} {}", effect.name(), digits.signed(difference)))
     });
     words.collect()
 }

@@ -2,6 +2,7 @@
 
     python make.py real --models ALIAS=PATH.gguf ... --out tests/goldens
     python make.py attributes --models smollm2-135m=PATH.gguf gemma3-270m=PATH.gguf --out tests/goldens
+    python make.py add [--models ALIAS=PATH.gguf ...] --out tests/goldens
     python make.py tiny --out tests/goldens [--only tiny-llama3 ...]
     python make.py tokenizers --models ALIAS=PATH.gguf ... --out tests/goldens
     python make.py check [--models ALIAS=PATH.gguf ...] --out tests/goldens
@@ -23,14 +24,18 @@ from pathlib import Path
 from common import versions, versions_of_numbers, write_json, write_tensors
 
 import torch
+from safetensors.torch import load_file
 from transformers import Gemma3TextConfig, LlamaConfig, Qwen2Config
 
 from attributes import write_attributes
 from capture import golden_tensors, pick_neurons
 from classes import CLASSES, THRESHOLD, class_counts, cosines
+from direct import direct_tensors
 from families import head_dim, load_model
 from gguf_files import weights_from_gguf
-from tiny import tiny
+from gradients import gradient_tensors
+from tiny import config_of, tiny
+from variants import VARIANTS
 from vocabularies import SHORT_PROMPTS, TOKENIZERS, long_text
 
 LLAMA_SMOLLM2 = dict(
@@ -135,6 +140,7 @@ def make_real(alias, path, out_dir):
         inside_at=[0, last], inside_layers=real.inside_layers, edits=True)
     for i in real.inside_layers:
         tensors[f"blocks.{i}.cos"] = torch.from_numpy(cosines(model, i, "pre")).float()
+    tensors |= direct_tensors(model, tensors) | gradient_tensors(model, tensors)
     write_tensors(out_dir / f"{alias}.safetensors", tensors)
 
     def top_tokens(p):
@@ -172,6 +178,22 @@ def attributes(args):
     write_attributes(models, args.out)
 
 
+def add(args):
+    """Adds direct effects and gradients to goldens that are there: of the real models given, and of all tiny ones."""
+    models = {alias: lambda path=path, alias=alias: load_model(
+        REAL[alias].config, weights_from_gguf(path, REAL[alias].config))
+        for alias, path in args.models.items()}
+    for alias in VARIANTS:
+        models[alias] = lambda alias=alias: load_model(
+            config_of(VARIANTS[alias]), load_file(args.out / alias / "model.safetensors"))
+    for alias, load in models.items():
+        golden = args.out / f"{alias}.safetensors"
+        tensors = load_file(golden)
+        model = load()
+        tensors |= direct_tensors(model, tensors) | gradient_tensors(model, tensors)
+        write_tensors(golden, tensors)
+
+
 def tokenizers(args):
     from oracle import write_tokenizers  # needs xllamacpp
     write_tokenizers(args.models, args.out)
@@ -185,15 +207,15 @@ def check(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True)
-    for name, run in (("real", real), ("attributes", attributes), ("tiny", tiny),
-                      ("tokenizers", tokenizers), ("check", check)):
+    for name, run in (("real", real), ("attributes", attributes), ("add", add),
+                      ("tiny", tiny), ("tokenizers", tokenizers), ("check", check)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--out", type=Path, required=True)
         if name in ("tiny", "check"):
             command.add_argument("--only", nargs="+", help="these tiny models alone")
         if name != "tiny":
-            command.add_argument("--models", nargs="+", required=name != "check", default=[],
+            command.add_argument("--models", nargs="+", required=name not in ("check", "add"), default=[],
                                  metavar="ALIAS=PATH")
     args = parser.parse_args()
     args.models = dict(pair.split("=", 1) for pair in getattr(args, "models", []))

@@ -9,8 +9,10 @@ import torch
 from capture import Capture, all_logprobs, golden_tensors, greedy, pick_neurons
 from classes import cosines
 from common import versions_of_numbers, write_json, write_tensors
+from direct import direct_tensors
 from families import FAMILIES, family_of, hf_to_gguf_names, load_model
 from gguf_files import write_gguf
+from gradients import gradient_tensors
 from variants import VARIANTS
 from vocabularies import tiny_tokenizer
 
@@ -147,7 +149,7 @@ def tiny_goldens(variant, model, state, prompts):
         wrong = done_wrong(variant, state, variant.off[variant.gguf_off])
         last = len(prompts) - 1
         tensors[f"p{last}.gguf.logprobs"] = all_logprobs(wrong, prompts[last]).float()
-    return tensors
+    return tensors | direct_tensors(model, tensors) | gradient_tensors(model, tensors)
 
 
 def make_tiny(alias, variant, out_dir):

@@ -8,7 +8,7 @@ use gatelens::experiment::Run;
 use gatelens::experiment::{
     Ablation, AblationPlan, Arm, ExperimentError, PromptSubset, Treatment, ablate,
 };
-use gatelens::hooks::{Mode, Neuron, NeuronSet, Reference, SignCase, SignConvention};
+use gatelens::hooks::{Mode, Neuron, NeuronSet, Path, Reference, SignCase, SignConvention};
 use gatelens::io_class::{Fold, MatchedDraws, NeuronTable};
 use gatelens::model::Model;
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
@@ -17,10 +17,10 @@ use super::common;
 use super::two_layer::{At, D_MLP, LAYERS, Trace, TwoLayer};
 
 /// Log-probabilities of 10 nats (where f32 has steps of 1e-6) after two layers in f32, against f64.
-const IN_F32: f64 = 1e-5;
+pub const IN_F32: f64 = 1e-5;
 
 /// The edited neurons (layer, neuron).
-const NEURONS: [(usize, usize); 4] = [(0, 1), (0, 4), (1, 0), (1, 2)];
+pub const NEURONS: [(usize, usize); 4] = [(0, 1), (0, 4), (1, 0), (1, 2)];
 
 fn sequence(
     prompt: usize,
@@ -38,7 +38,7 @@ fn sequence(
 }
 
 /// Two prompts, so that each is the other's donor.
-fn prompts() -> [Sequence; 2] {
+pub fn prompts() -> [Sequence; 2] {
     [
         sequence(0, &[1, 5, 2, 7], 1..3, &[3, 6]),
         sequence(1, &[2, 4, 8, 6, 9, 5], 3..4, &[7]),
@@ -56,13 +56,18 @@ const DONOR_POSITIONS: [&[usize]; 2] = [
 
 /// How an ablation is asked for, beside its mode.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asked {
-    positions: Positions,
-    when: SignCase,
-    reference_sign: bool,
+pub struct Asked {
+    pub positions: Positions,
+    pub when: SignCase,
+    pub reference_sign: bool,
+    pub path: Path,
 }
 
-fn ablation(two_layer: &TwoLayer, mode: &Mode, asked: Asked) -> Result<Ablation, ExperimentError> {
+pub fn ablation(
+    two_layer: &TwoLayer,
+    mode: &Mode,
+    asked: Asked,
+) -> Result<Ablation, ExperimentError> {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = two_layer.checkpoint(dir.path());
     let signs = NeuronTable::classify(&checkpoint, Fold::Pre, 0.5)
@@ -75,7 +80,10 @@ fn ablation(two_layer: &TwoLayer, mode: &Mode, asked: Asked) -> Result<Ablation,
     };
     let neurons = NEURONS.map(|(layer, index)| Neuron { layer, index });
     let neurons = NeuronSet::from_neurons(LAYERS, D_MLP, neurons).unwrap();
-    let plan = plan(neurons, mode, asked.positions, asked.when, signs);
+    let plan = AblationPlan {
+        paths: vec![asked.path],
+        ..plan(neurons, mode, asked.positions, asked.when, signs)
+    };
     let model = two_layer.model(dir.path());
     let batch = TokenBatch::new(prompts().to_vec()).unwrap();
     ablate(&mut Run::new(&()), &Engine::new(&model), &batch, &plan)
@@ -105,7 +113,7 @@ fn plan(
 }
 
 /// The log-probability of each prompt's target under the edit.
-fn logprobs(ablation: &Ablation) -> Vec<f64> {
+pub fn logprobs(ablation: &Ablation) -> Vec<f64> {
     let edited = ablation
         .outcomes()
         .filter(|o| o.condition.arm == Arm::Class);
@@ -132,14 +140,14 @@ fn expected(
     prompts().iter().map(of).collect()
 }
 
-fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
+pub fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
     for (found, expected) in found.iter().zip(expected) {
         let difference = (found - expected).abs();
         assert!(difference <= IN_F32, "{what}: {found} for {expected}");
     }
 }
 
-fn clean_traces(two_layer: &TwoLayer) -> [Trace; 2] {
+pub fn clean_traces(two_layer: &TwoLayer) -> [Trace; 2] {
     prompts().map(|prompt| two_layer.run(&prompt.ids, &|at| at.post))
 }
 
@@ -156,10 +164,10 @@ fn mean_of(traces: &[Trace], of: At, counts: &dyn Fn(At) -> bool) -> Option<f64>
     (!posts.is_empty()).then(|| posts.iter().sum::<f64>() / posts.len() as f64)
 }
 
-type Value<'a> = Box<dyn Fn(usize, At) -> f64 + 'a>;
+pub type Value<'a> = Box<dyn Fn(usize, At) -> f64 + 'a>;
 
 /// Every mode, with what it makes of a value by hand; `sign` is 1 or the neuron's in reference sign.
-fn modes<'a>(
+pub fn modes<'a>(
     traces: &'a [Trace; 2],
     sign: &'a dyn Fn(At) -> f64,
 ) -> Vec<(&'static str, Value<'a>)> {

@@ -425,18 +425,13 @@ fn edits_stay_in_their_positions_and_sign_cases() {
     .unwrap();
     let neuron = NeuronSet::from_neurons(4, 80, [Neuron { layer: 1, index: 6 }]).unwrap();
     let condition = |positions, when: &str| {
-        Condition::Edited(Edit {
-            label: "case".to_string(),
-            neurons: neuron.clone(),
-            mode: Mode::Fixed(123.0),
-            positions,
-            when: if when.is_empty() {
-                SignCase::default()
-            } else {
-                when.parse().unwrap()
-            },
-            signs: SignConvention::Raw,
-        })
+        let when = if when.is_empty() {
+            SignCase::default()
+        } else {
+            when.parse().unwrap()
+        };
+        let edit = Edit::new(neuron.clone(), Mode::Fixed(123.0)).called("case");
+        Condition::from(edit.at(positions).when(when))
     };
     let conditions = [
         Condition::Clean,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{DType, Device, Tensor};
 use gatelens::engine::Engine;
 use gatelens::hooks::{
-    Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Recorder,
+    Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Path, Recorder,
     Reference, Site,
 };
 use gatelens::model::Model;
@@ -91,7 +91,11 @@ impl Golden {
         Condition::Edited(Edit::new(self.neurons(model), mode))
     }
 
-    fn neurons(&self, model: &Model) -> NeuronSet {
+    fn directly(&self, model: &Model, path: Path) -> Condition {
+        Condition::Edited(Edit::zero(self.neurons(model)).by(path))
+    }
+
+    pub fn neurons(&self, model: &Model) -> NeuronSet {
         let neurons = self.ints("ablation.neurons");
         let neurons = neurons.chunks(2).map(|pair| Neuron {
             layer: pair[0] as usize,
@@ -108,7 +112,15 @@ impl Golden {
         batch: &TokenBatch,
         tolerance: &Tolerance,
     ) -> Vec<(&'static str, Condition)> {
-        let mut conditions = vec![("", Condition::Clean), ("ablated.", self.ablation(model))];
+        let mut conditions = vec![
+            ("", Condition::Clean),
+            ("ablated.", self.ablation(model)),
+            ("direct.", self.directly(model, Path::Direct)),
+            (
+                "direct-frozen-norm.",
+                self.directly(model, Path::DirectFrozenNorm),
+            ),
+        ];
         if self.has("ablation.means") {
             let means = Reference::from(self.means(model, batch, tolerance));
             let (overall, by_sign) = (Mode::Mean(means.clone()), Mode::MeanBySign(means));

@@ -43,6 +43,8 @@ pub struct Trace {
     pub neurons: Vec<At>,
     /// `[tokens][VOCAB]`.
     pub logprobs: Matrix,
+    /// Before the final norm: `[tokens][D_MODEL]`.
+    residual: Matrix,
 }
 
 impl Trace {
@@ -52,10 +54,14 @@ impl Trace {
     }
 
     pub fn target_logprob(&self, prompt: &Sequence) -> f64 {
-        let rows = &self.logprobs[prompt.prompt_len - 1..];
-        let steps = rows.iter().zip(&prompt.target);
-        steps.map(|(row, id)| row[*id as usize]).sum()
+        target_logprob(&self.logprobs, prompt)
     }
+}
+
+fn target_logprob(logprobs: &[Vec<f64>], prompt: &Sequence) -> f64 {
+    let rows = &logprobs[prompt.prompt_len - 1..];
+    let steps = rows.iter().zip(&prompt.target);
+    steps.map(|(row, id)| row[*id as usize]).sum()
 }
 
 /// Numbers without a pattern that matters, exact in f32.
@@ -255,14 +261,41 @@ impl TwoLayer {
                 neurons.extend(here);
             }
         }
-        let gain = &self.tensors["model.norm.weight"][0];
-        let logits = residual
-            .iter()
-            .map(|x| times(&self.tensors["lm_head.weight"], &norm(x, gain)));
+        let logprobs = residual.iter().map(|x| self.logprobs(x, x)).collect();
         Trace {
             neurons,
-            logprobs: logits.map(log_softmax).collect(),
+            logprobs,
+            residual,
         }
+    }
+
+    /// What the head makes of a residual, divided by what the final norm divides `other` by.
+    fn logprobs(&self, residual: &[f64], other: &[f64]) -> Vec<f64> {
+        let gain = &self.tensors["model.norm.weight"][0];
+        let scaled: Vec<f64> = residual.iter().map(|x| x / scale(other)).collect();
+        let normed: Vec<f64> = scaled.iter().zip(gain).map(|(x, g)| g * x).collect();
+        log_softmax(times(&self.tensors["lm_head.weight"], &normed))
+    }
+
+    /// The log-probability of a prompt's target where the change of neurons goes to the final norm alone; `edit` says what
+    /// becomes of every neuron's post in the plain run, and `is_frozen` whether the norm keeps its scale.
+    pub fn direct_logprob(
+        &self,
+        prompt: &Sequence,
+        edit: &dyn Fn(At) -> f64,
+        is_frozen: bool,
+    ) -> f64 {
+        let plain = self.run(&prompt.ids, &|at| at.post);
+        let mut changed = plain.residual.clone();
+        for at in &plain.neurons {
+            let down = self.layer(at.layer, "mlp.down_proj");
+            let change = edit(*at) - at.post;
+            let written: Vec<f64> = down.iter().map(|row| change * row[at.neuron]).collect();
+            add(&mut changed[at.position], &written);
+        }
+        let rows = changed.iter().zip(&plain.residual);
+        let logprobs = rows.map(|(x, plain)| self.logprobs(x, if is_frozen { plain } else { x }));
+        target_logprob(&logprobs.collect::<Vec<_>>(), prompt)
     }
 }
 
@@ -289,9 +322,14 @@ fn add(x: &mut [f64], y: &[f64]) {
 
 /// RMSNorm.
 fn norm(x: &[f64], gain: &[f64]) -> Vec<f64> {
-    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-    let scale = (mean + EPS).sqrt();
+    let scale = scale(x);
     x.iter().zip(gain).map(|(x, g)| g * x / scale).collect()
+}
+
+/// What it divides by.
+fn scale(x: &[f64]) -> f64 {
+    let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+    (mean + EPS).sqrt()
 }
 
 fn log_softmax(logits: Vec<f64>) -> Vec<f64> {

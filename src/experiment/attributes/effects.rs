@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::{Attributes, RateSettings, Share, Shares};
+use crate::experiment::effect_path::EffectPath;
 use crate::experiment::effects::{Arms, Effect, adjust};
 use crate::experiment::metric::{Metric, of_subjects};
 use crate::experiment::plan::AblationPlan;
@@ -104,9 +105,13 @@ pub fn attribute_effects(
             }
             let (left_out, clean_error) = (rates.left_out, rates.clean_error);
             let mode = plan.mode.to_string();
-            let effect = rates
-                .arms
-                .effect(treatment, mode, *metric, plan.subset, statistics)?;
+            let effect = rates.arms.effect(
+                treatment,
+                (mode, EffectPath::Total),
+                *metric,
+                plan.subset,
+                statistics,
+            )?;
             all.effects.push(AttributeEffect {
                 layer,
                 settings,

@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Lens;
-    use crate::hooks::{Condition, Edit, Mode, Neuron, NeuronSet, SignCase, SignConvention};
+    use crate::hooks::{Condition, Edit, Neuron, NeuronSet};
     use crate::hub::ModelFiles;
     use crate::model::{Checkpoint, LoadOptions, Model};
     use crate::prompts::{StopWords, SubjectText, Subjects};
@@ -234,14 +234,8 @@ mod tests {
 
     fn zero(layer: usize) -> Condition {
         let neurons = (0..20).map(|index| Neuron { layer, index });
-        Condition::Edited(Edit {
-            label: format!("layer {layer}"),
-            neurons: NeuronSet::from_neurons(4, 80, neurons).unwrap(),
-            mode: Mode::Zero,
-            positions: Positions::All,
-            when: SignCase::default(),
-            signs: SignConvention::Raw,
-        })
+        let neurons = NeuronSet::from_neurons(4, 80, neurons).unwrap();
+        Edit::zero(neurons).called(format!("layer {layer}")).into()
     }
 
     fn batch() -> TokenBatch {

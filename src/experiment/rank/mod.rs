@@ -29,7 +29,7 @@ use super::run::{Ran, Run};
 use super::stage::{NullEdits, Stage, clusters_of};
 use super::unedited::{Scores, run_clean, run_scores};
 use crate::engine::Engine;
-use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet};
+use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet, Path};
 use crate::io_class::{ClassError, output_norms};
 use crate::model::Checkpoint;
 use crate::stats::{Clusters, RankCorrelation, StatsSettings, rank_correlation};
@@ -237,7 +237,8 @@ struct Ablated {
 impl Ranker<'_, '_> {
     fn edit(&self, label: String, neurons: &[Neuron]) -> Condition {
         let neurons = set(self.plan.neurons.n_layers(), neurons);
-        self.plan.ablation.edit_of(label, neurons, self.mode)
+        let by = (self.mode, Path::Total);
+        self.plan.ablation.edit_of(label, neurons, by)
     }
 
     /// Runs the clean model and the edits. A single neuron may have no value that its edit changes.

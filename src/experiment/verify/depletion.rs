@@ -6,7 +6,7 @@ use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
 use super::ranked::Ranked;
 use super::rankings::OfSigns;
 use super::results::Results;
-use super::signs::{SIGNS, SignCaseArms, apart};
+use super::signs::{SIGNS, SignCaseArms};
 use super::variants::with_variants;
 use super::verdict::Verdict;
 use crate::experiment::Estimate;
@@ -85,7 +85,7 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
             };
             let quantity = format!("entropy that {claimed} adds, minus {signs}, nats");
             findings.push(against_draws(
-                &apart(&own.arms, &other.arms),
+                &own.arms.minus(&other.arms),
                 blank(&quantity),
                 settings,
             )?);
@@ -102,7 +102,7 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
             why,
             ..blank(quantity)
         };
-        findings.push(against_draws(&apart(zero, averaged), blank, settings)?);
+        findings.push(against_draws(&zero.minus(averaged), blank, settings)?);
     }
     Ok(findings)
 }

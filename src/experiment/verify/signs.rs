@@ -1,6 +1,6 @@
 //! What a sign case of depletion does to entropy, beside the other cases.
 
-use super::super::effects::Arms;
+use super::super::effects::{Arms, minus};
 use super::against::of;
 
 /// The sign cases of gate and post, in reference sign; that of the claim first.
@@ -11,17 +11,6 @@ pub(super) struct SignCaseArms {
     pub arms: Arms,
     /// Values of the class that it changed.
     pub changed: u64,
-}
-
-/// One measurement minus another of the same sets and documents.
-pub(super) fn apart(first: &Arms, second: &Arms) -> Arms {
-    let draws = first.draws.iter().zip(&second.draws);
-    Arms {
-        clean: minus(&first.clean, &second.clean),
-        class: minus(&first.class, &second.class),
-        draws: draws.map(|(a, b)| minus(a, b)).collect(),
-        clusters: first.clusters.clone(),
-    }
 }
 
 /// Which of the other cases a set's own is compared with.
@@ -61,10 +50,6 @@ pub(super) fn beside_others(cases: &[Option<SignCaseArms>], other: Other) -> Opt
         draws: draws.collect::<Option<_>>()?,
         clusters: some.clusters.clone(),
     })
-}
-
-fn minus(values: &[f64], from: &[f64]) -> Vec<f64> {
-    values.iter().zip(from).map(|(a, b)| a - b).collect()
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn by_relation(effects: &[Effect]) -> Option<Markup> {
             let to_draws = differences.difference_to_baseline;
             Digits::Size.signed(to_draws.unwrap_or(differences.difference_to_clean))
         };
-        columns.number(&effect.class, difference)
+        columns.number(&effect.name(), difference)
     });
     let against = if first.draws > 0 {
         "the mean of the draws"
@@ -151,7 +151,7 @@ fn weakness(effect: &Effect) -> Option<String> {
         ),
         _ => return None,
     };
-    Some(format!("\n{}: {what}.", effect.class))
+    Some(format!("\n{}: {what}.", effect.name()))
 }
 
 /// A row per class, the first one on top; 0 is the clean model.
@@ -198,7 +198,7 @@ fn row(effect: &Effect, bottom: f64, x: &Axis) -> Vec<Mark> {
     let name = Mark::new(TEXT, Tone::Ink, [(x.range.start, name_y)]);
     let mut marks = vec![
         line(2, Tone::Grid, border),
-        name.named(&effect.class),
+        name.named(effect.name()),
         upright(2, Tone::Muted, 0.0),
     ];
     if effect.draws > 0 {
@@ -223,8 +223,7 @@ fn row(effect: &Effect, bottom: f64, x: &Axis) -> Vec<Mark> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::experiment::ArmMeans;
-    use crate::experiment::Estimate;
+    use crate::experiment::{ArmMeans, EffectPath, Estimate};
 
     /// A class against two draws; the interval of the difference is 0.5 to either side.
     pub fn effect(class: &str, metric: Metric, clean: f64, off: f64, draws: [f64; 2]) -> Effect {
@@ -236,6 +235,7 @@ pub(super) mod tests {
         Effect {
             class: class.to_string(),
             mode: "zero".to_string(),
+            path: EffectPath::Total,
             metric,
             subset: PromptSubset::Known,
             prompts: 23,
