@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -13,13 +14,13 @@ use super::edits::Edits;
 use super::inputs::read_prompts;
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
-use super::rank_table::{print_curve, print_neurons};
+use super::rank_table::{print_curve, print_first_order, print_neurons};
 use super::reference::warn_of_values_kept;
 use super::table::count;
 use super::treatments::FEWEST_DRAWS;
-use crate::experiment::rank::{Evaluation, RankPlan, RankSettings, Ranking, rank};
+use crate::experiment::rank::{Evaluation, RankBy, RankPlan, RankSettings, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
-use crate::io_class::{ClassQuery, MatchedDraws};
+use crate::io_class::{ClassQuery, Matching, matched_draws};
 use crate::report::rows::RankingRow;
 use crate::report::{RunInfo, ranking_parquet};
 use crate::tokens::tokenize;
@@ -31,17 +32,22 @@ use crate::tokens::tokenize;
 /// neurons at the top. A ranking picks what looks worst on its
 /// own prompts, so measured on these its top would look worse than it is.
 ///
-/// Estimate, for every neuron: the mean over the ranking prompts of |post|·‖w_out‖ at the tokens that the
+/// Estimate (--by), for every neuron, on the ranking prompts. output: the mean of |post|·‖w_out‖ at the tokens that the
 /// target is scored at (the last of the prompt, and target tokens that are fed in; their mean where there
 /// are several). w_out is the column of down_proj as stored. In a model with a norm after the MLP (Gemma 2
 /// and 3, OLMo 2) it is multiplied by that norm's gain, but not divided by what the norm divides by: there
-/// estimates compare within a layer alone. Residuals grow with depth, and estimates with them.
+/// such estimates compare within a layer alone. Residuals grow with depth, and these estimates with them.
+/// gradient: what the neuron's edit changes of the target's log-probability to first order, the gradient with respect to
+/// post times the change of post, summed over tokens (attribution patching); nats. direct: the same for what goes straight
+/// to the final norm, whose scale is kept (direct logit attribution). integrated: gradient, as the mean over --steps places between the
+/// edited values of the whole class and the plain ones (integrated gradients). These need f32; of the first two the sum over
+/// the class stands beside those of 99 random sets of its layers.
 ///
 /// Exact effect, for the --top neurons by the estimate: each is ablated alone, on the ranking prompts.
 ///
 /// Curve: the first 1, 2, 4, ... neurons ablated together, by the exact effect, then the others by the
-/// estimate, up to the whole class, on the measuring prompts; beside it random orders of the same class.
-/// A ranking that finds the neurons that matter falls faster than these.
+/// estimate, up to the whole class, on the measuring prompts; beside it the order of the estimate alone, and random orders
+/// of the same class. A ranking that finds the neurons that matter falls faster than these.
 ///
 /// An effect is edited minus clean, the mean over prompts of the log-probability of the whole target, nats,
 /// with a 95 % statistics interval over prompts. With --out: ranking.parquet, curve.json, run.json; the passes
@@ -68,6 +74,16 @@ pub struct Rank {
     /// Neurons that are ablated alone: the first by the estimate. Each costs as much as a class in `ablate`.
     #[arg(long, value_name = "N", default_value = "50", value_parser = numbers::some_shown, allow_negative_numbers = true)]
     top: NonZeroUsize,
+    /// The estimate that orders neurons before any is ablated.
+    #[arg(
+        long,
+        default_value = "output",
+        value_name = "output|direct|gradient|integrated"
+    )]
+    by: RankBy,
+    /// Gradients that --by integrated takes on the way.
+    #[arg(long, default_value = "8", value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
+    steps: NonZeroUsize,
     /// Random orders of the class, beside the ranked one.
     #[arg(long, default_value_t = 5, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
@@ -88,10 +104,17 @@ pub struct Rank {
     run: RunArgs,
 }
 
+/// Random sets of the class's layers that its first-order effect is compared with.
+const SETS: usize = 99;
+
 impl Rank {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
         self.edit.check(None, false)?;
+        anyhow::ensure!(
+            self.by != RankBy::Integrated || self.edit.when().is_any(),
+            "--by integrated moves all values of the class together, and --when leaves some as they are; drop one of the two"
+        );
         let set = read_prompts(self.prompts.as_deref())?;
         let mut command = LongCommand::open("rank", &self.model, &self.run)?;
         let edits = command.read_edit(&self.edit, self.neurons.as_deref())?;
@@ -134,7 +157,8 @@ impl Rank {
         command.finish(counts, files, &json, || {
             self.print_heading(&ranking, &name);
             edits.print_references(ranking.reference);
-            print_neurons(&ranking, command.opened.config());
+            print_neurons(&ranking, command.opened.config(), self.by);
+            print_first_order(&ranking);
             print_curve(&ranking, self.draws, self.evaluation());
         })
     }
@@ -156,13 +180,22 @@ impl Rank {
         let table = command.classify()?;
         let sets = edits.select(&table, &[self.query])?;
         let names: Vec<String> = sets.iter().map(|(name, _)| name.clone()).collect();
-        let treatments = sets
-            .into_iter()
-            .map(|(name, set)| Treatment::new(name, set, MatchedDraws::default()))
-            .collect();
+        // They cost nothing; what neurons write has no sum to compare, and the way to the edited values is the class's own.
+        let draws = match self.by {
+            RankBy::Direct | RankBy::Gradient => SETS,
+            RankBy::Output | RankBy::Integrated => 0,
+        };
+        let treatments = sets.into_iter().map(|(name, set)| {
+            let draws = matched_draws(&table, &set, draws, self.run.seed, Matching::Layer)
+                .with_context(|| format!("random sets beside {name}"))?;
+            Ok(Treatment::new(name, set, draws))
+        });
+        let treatments = treatments.collect::<anyhow::Result<_>>()?;
         let ablation = edits.plan(&table, treatments, PromptSubset::Known, self.run.seed);
         let settings = RankSettings {
             top: self.top,
+            by: self.by,
+            steps: self.steps,
             draws: self.draws,
             evaluation: self.evaluation(),
             statistics: self.run.statistics(),
@@ -213,12 +246,14 @@ impl Rank {
         });
         json!({
             "class": name,
+            "by": self.by,
             "evaluation": self.evaluation(),
             "known": ranking.known,
             "ranked_on": ranking.ranked_on.len(),
             "measured_on": ranking.measured_on.len(),
             "ranking": neurons.collect::<Vec<_>>(),
             "spearman": agreement,
+            "first_order": ranking.first_order,
             "curve": ranking.curve,
             "against_random": ranking.against_random,
         })

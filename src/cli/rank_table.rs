@@ -2,9 +2,10 @@
 
 use super::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::experiment::rank::{
-    AgainstRandom, CurvePoint, Evaluation, Exact, Order, RankedNeuron, Ranking,
+    AgainstRandom, CurvePoint, Evaluation, Exact, Order, RankBy, RankedNeuron, Ranking,
 };
 use crate::model::Config;
+use crate::report::number::p_value;
 use crate::report::view::of_ranked;
 
 const DIGITS: Digits = Digits::Fixed(3);
@@ -13,7 +14,7 @@ const DIGITS: Digits = Digits::Fixed(3);
 const SHOWN: usize = 20;
 
 /// The most harmful neurons, and what the columns mean.
-pub fn print_neurons(ranking: &Ranking, config: &Config) {
+pub fn print_neurons(ranking: &Ranking, config: &Config, by: RankBy) {
     let alone = ranking.by_exact();
     let layers = config.n_layers();
     let shown = alone.iter().take(SHOWN);
@@ -30,28 +31,64 @@ pub fn print_neurons(ranking: &Ranking, config: &Config) {
     outln!("{}\n", table_of(&columns, shown));
     outln!(
         "depth: 0 is the first layer, 1 the last\n\
-         estimate: mean of |post|·‖w_out‖ where the target is scored, how much the neuron writes there\n\
+         estimate: {}\n\
          exact effect: change of the target's log-probability, nats; the first of {} looks worse than it is",
+        estimate_in_words(by),
         alone.len()
     );
-    if config.family.norm_places.after() {
+    if by == RankBy::Output && config.family.norm_places.after() {
         outln!(
             "this model has a norm after the MLP: w_out is taken times its gain, but not over what it divides\n\
              by, so that estimates compare within a layer alone"
         );
     }
-    print_agreement(ranking);
+    print_agreement(ranking, by);
 }
 
-fn print_agreement(ranking: &Ranking) {
+fn print_agreement(ranking: &Ranking, by: RankBy) {
     match ranking.agreement {
         None => outln!("Spearman's rho of estimate and exact effect: none, nothing varies"),
         Some(found) => outln!(
             "Spearman's rho of estimate and exact effect over the {} neurons: {}\n\
-             (-1: the larger the estimate, the more harm; 0: it tells nothing among these)",
+             ({}: the estimate orders them as they are; 0: it tells nothing among these)",
             found.pairs,
-            DIGITS.with_interval(Some(found.rho), found.interval)
+            DIGITS.with_interval(Some(found.rho), found.interval),
+            by.perfect()
         ),
+    }
+}
+
+/// The whole class to first order, beside random sets, where the estimate is an effect.
+pub fn print_first_order(ranking: &Ranking) {
+    let Some(found) = &ranking.first_order else {
+        return;
+    };
+    let class = DIGITS.with_interval(Some(found.class), found.class_ci);
+    outln!("\nsum of the estimates over the whole class: {class}");
+    if let Some(baseline) = found.baseline {
+        let difference = found.estimate.difference_to_baseline;
+        outln!(
+            "over {} random sets of its layers: {}; difference {}, p of the rank {}",
+            found.draws,
+            DIGITS.signed(baseline),
+            DIGITS.with_interval(difference, found.estimate.baseline_ci),
+            p_value(found.estimate.permutation_p)
+        );
+    }
+}
+
+fn estimate_in_words(by: RankBy) -> &'static str {
+    match by {
+        RankBy::Output => {
+            "mean of |post|·‖w_out‖ where the target is scored, how much the neuron writes there"
+        }
+        RankBy::Direct => {
+            "change of the target's log-probability on the direct path, to first order, nats"
+        }
+        RankBy::Gradient => "gradient times change of post: the same by all ways, nats",
+        RankBy::Integrated => {
+            "the same with the mean gradient between edited and plain values, nats"
+        }
     }
 }
 
@@ -71,10 +108,32 @@ pub fn print_curve(ranking: &Ranking, draws: usize, evaluation: Evaluation) {
             .find(|beside| beside.neurons == point.neurons);
         beside.map_or(ABSENT.to_string(), text)
     };
+    let whole = |order: Order| {
+        let points = ranking
+            .curve
+            .iter()
+            .filter(move |point| point.order == order);
+        points.map(|point| (point.neurons, point.cost.effect))
+    };
+    let last = whole(Order::Ranked)
+        .last()
+        .map_or(f64::NAN, |(_, effect)| effect);
+    let share = |effect: f64| format!("{:.0} %", 100.0 * effect / last);
+    let estimated = |point: &CurvePoint| {
+        let same = whole(Order::Estimated).find(|(neurons, _)| *neurons == point.neurons);
+        same.map(|(_, effect)| effect)
+    };
     let mut columns = Columns::new()
         .words("neurons", |point: &CurvePoint| count(point.neurons))
         .number("effect\n[95 % interval]", |point| {
             DIGITS.with_interval(Some(point.cost.effect), point.cost.interval)
+        })
+        .number("share of\nthe whole", |point| share(point.cost.effect))
+        .number("by the\nestimate alone", |point| {
+            estimated(point).map_or(ABSENT.to_string(), |effect| DIGITS.signed(effect))
+        })
+        .number("share of\nthe whole", |point| {
+            estimated(point).map_or(ABSENT.to_string(), share)
         })
         .number("facts\nlost", |point| point.cost.facts_lost.to_string());
     if draws > 0 {

@@ -21,6 +21,9 @@ pub enum EngineError {
         /// What it reached.
         count: EditCount,
     },
+    /// A backward pass in another precision than f32.
+    #[error("gradients are computed in f32 alone; use --dtype f32")]
+    GradientPrecision,
     /// Reference values that an edit cannot work with.
     #[error("the edit `{label}`: {source}")]
     Reference {

@@ -38,6 +38,17 @@ impl Engine<'_> {
         Ok(tokens.max((self.activation_bytes() / per_token) as usize))
     }
 
+    /// How many tokens of `batch` one pass of [`gradients`](Self::gradients) may have: it keeps two residuals a layer, and
+    /// attention backwards some six times what it takes forwards.
+    ///
+    /// # Errors
+    /// [`EngineError::Memory`] where not even the longest prompt alone fits.
+    pub fn tokens_per_gradient_pass(&self, batch: &TokenBatch) -> Result<usize, EngineError> {
+        const BACKWARDS: usize = 6;
+        let layers = self.model.config().n_layers();
+        self.tokens_per_pass(batch, BACKWARDS * 2 * layers)
+    }
+
     /// Bytes that residual streams and activations should fit into, beside what the caller holds.
     pub fn activation_bytes(&self) -> u64 {
         let plan = self.model.plan();

@@ -12,6 +12,7 @@
 //! There is no second forward pass: a plain run is one [`Condition::Clean`](crate::hooks::Condition::Clean), no observers and a
 //! [`Readout`].
 
+mod backward;
 mod direct;
 mod error;
 mod finite;
@@ -29,6 +30,7 @@ mod tail;
 mod unembed;
 mod walk;
 
+pub use backward::{GradientSink, LogitGradient, NeuronGradients};
 pub use error::EngineError;
 pub use head::{LogitBlock, Readout};
 pub use precision::Precision;

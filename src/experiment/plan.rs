@@ -275,8 +275,8 @@ impl AblationPlan {
             layers: *layers,
             path: path.to_string(),
         });
-        to.run
-            .push(self.edit_of(label, neurons.clone(), (mode, path)));
+        let edit = self.edit_of(label, neurons.clone(), (mode, path));
+        to.run.push(edit.into());
     }
 
     /// The plan's edit of any neurons.
@@ -285,8 +285,8 @@ impl AblationPlan {
         label: String,
         neurons: NeuronSet,
         (mode, path): (&Mode, Path),
-    ) -> Condition {
-        Condition::Edited(Edit {
+    ) -> Edit {
+        Edit {
             label,
             neurons,
             mode: mode.clone(),
@@ -294,6 +294,6 @@ impl AblationPlan {
             when: self.when,
             signs: self.signs.clone(),
             path,
-        })
+        }
     }
 }

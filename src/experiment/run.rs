@@ -119,7 +119,7 @@ impl<'r> Run<'r> {
         let passes = self.plan(stage, measure)?;
         let first = self.passes;
         self.passes += passes.len();
-        self.announce(stage, &passes, first);
+        self.announce((stage, measure), &passes, first);
         let mut ran = Ran {
             changed: vec![EditCount::default(); stage.conditions.len()],
             passes: passes.len(),
@@ -271,14 +271,19 @@ impl<'r> Run<'r> {
         self.store.is_some() && self.done > 0
     }
 
-    fn announce(&self, stage: &Stage<'_>, passes: &[PlannedPass], first: usize) {
+    fn announce<M: Measure>(
+        &self,
+        (stage, measure): (&Stage<'_>, &M),
+        passes: &[PlannedPass],
+        first: usize,
+    ) {
         let has_part = |number| self.store.as_ref().is_some_and(|store| store.has(number));
         let left = (first..).zip(passes);
         let left = left.filter(|(number, _)| !has_part(*number) && self.runs(stage, *number));
         let left: Vec<&PlannedPass> = left.map(|(_, pass)| pass).collect();
         let units = left.iter().map(|pass| {
             let conditions = pass.select(stage.conditions);
-            stage.engine.work_units(&conditions)
+            measure.units(stage.engine, &conditions)
         });
         let words = in_words(stage, left.len(), passes.len());
         self.progress.start(&words, units.sum());

@@ -24,6 +24,11 @@ pub trait Measure {
         plan_passes(stage)
     }
 
+    /// The units of progress that a pass with these conditions reports.
+    fn units(&self, engine: &Engine<'_>, conditions: &[Condition]) -> u64 {
+        engine.work_units(conditions)
+    }
+
     /// Runs one pass.
     ///
     /// # Errors

@@ -83,6 +83,40 @@ impl DonorLayer {
 }
 
 impl Donors {
+    /// Values of `neurons`, of a model with `d_mlp` a layer, for each prompt itself at these positions of a batch, which takes
+    /// them by [`Mode::Resample`](super::Mode::Resample): by layer
+    /// `[tokens, neurons of the layer]`, row-major, of every token of the batch, whether it is at them or not.
+    pub(crate) fn of_own(
+        batch: &TokenBatch,
+        positions: Positions,
+        (neurons, d_mlp): (&NeuronSet, usize),
+        values: Vec<Vec<f32>>,
+    ) -> Self {
+        let mask = batch.mask(positions);
+        let sequences = batch.sequences().iter().enumerate();
+        let takes = sequences.map(|(i, sequence)| {
+            let first = batch.first_row(i);
+            let rows = first..first + sequence.ids.len();
+            let take = |row: usize| match mask[row] {
+                true => Take::Row(row as u32),
+                false => Take::NotRecorded,
+            };
+            (sequence.prompt, rows.map(take).collect())
+        });
+        let layers = values
+            .into_iter()
+            .enumerate()
+            .map(|(l, values)| DonorLayer {
+                values,
+                ..donor_layer(neurons.layer(l), d_mlp, 0)
+            });
+        Self {
+            d_mlp,
+            takes: takes.collect(),
+            layers: layers.collect(),
+        }
+    }
+
     /// Layers, and neurons in each of them.
     pub(super) fn shape(&self) -> (usize, usize) {
         (self.layers.len(), self.d_mlp)

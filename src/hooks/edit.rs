@@ -77,7 +77,7 @@ impl Edit {
     }
 
     /// What this edits in layer `layer`, if anything.
-    pub(super) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
+    pub(crate) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
         let neurons = self.neurons.layer(layer);
         (!neurons.is_empty()).then_some(LayerEdit {
             layer,

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::kv_cache::KvCache;
 use rayon::prelude::*;
 
 use super::config::{AttentionSpec, Config};
 use super::error::ModelError;
+use super::gradient::pull_back;
 use super::layer_reader::LayerReader;
 use super::linear::linear;
 use super::norm::Norm;
@@ -148,8 +149,12 @@ struct Projection {
 impl Projection {
     /// `[tokens, d_model]` to `[tokens, heads, head_dim]`.
     fn heads(&self, x: &Tensor) -> Result<Tensor> {
+        self.of_product(linear(x, &self.weight)?)
+    }
+
+    /// What becomes of the product with the weights: `[tokens, heads·head_dim]` to `[tokens, heads, head_dim]`.
+    fn of_product(&self, mut x: Tensor) -> Result<Tensor> {
         let tokens = x.dim(0)?;
-        let mut x = linear(x, &self.weight)?; // [tokens, heads·head_dim]
         if let Some(bias) = &self.bias {
             x = x.broadcast_add(bias)?;
         }
@@ -226,28 +231,64 @@ impl Attention {
         let k = of_tokens(&with_others(&keys, |kv| &kv.keys)?, |s| &s.of_token)?; // [tokens, n_kv, head_dim]
         let v = of_tokens(&with_others(&values, |kv| &kv.values)?, |s| &s.of_token)?; // [tokens, n_kv, head_dim]
 
-        let outputs = match (cache, rows.groups) {
+        let z = match (cache, rows.groups) {
             (Some(cache), [group]) => {
-                vec![self.attend_group(&q, &k, &v, group, tables, Some(cache))?]
+                self.attend_group([&q, &k, &v], group, tables, Some(cache))?
             }
             (Some(_), _) => candle_core::bail!("a cache holds one group of sequences"),
-            // Many small products: the groups share the cores better than each product would.
-            (None, groups) => groups
-                .par_iter()
-                .map(|group| self.attend_group(&q, &k, &v, group, tables, None))
-                .collect::<Result<Vec<_>>>()?,
-        };
-        let z = Tensor::cat(&outputs, 0)?; // [tokens, n_heads·head_dim]
+            (None, groups) => self.attend([&q, &k, &v], groups, tables)?,
+        }; // [tokens, n_heads·head_dim]
         let z = of_tokens(&z, |shared| &shared.first)?; // [rows, n_heads·head_dim]
         Ok((linear(&z, &self.o_proj)?, KeysValues { keys, values }))
     }
 
-    /// q `[tokens, n_heads, head_dim]`, k and v `[tokens, n_kv, head_dim]` -> `[rows of the group, n_heads·head_dim]`.
+    /// The gradient of `x`, `[tokens, d_model]`, from that of what [`forward`](Self::forward) makes of it with a row for each
+    /// token. `through` gives the gradient of the forward's output, given that output: what comes after it is the layer's.
+    pub fn gradient(
+        &self,
+        x: &Tensor,
+        groups: &[Group],
+        tables: &AttentionTables,
+        through: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let parts = [&self.q, &self.k, &self.v];
+        let products = parts.map(|part| linear(x, &part.weight));
+        let products: Vec<Tensor> = products.into_iter().collect::<Result<_>>()?; // [tokens, heads·head_dim]
+        let heads = parts.iter().zip(&products);
+        let heads = heads.map(|(part, product)| part.of_product(product.clone()));
+        let heads: Vec<Tensor> = heads.collect::<Result<_>>()?; // [tokens, heads, head_dim]
+        let qkv = [&heads[0], &heads[1], &heads[2]];
+        let z = self.attend(qkv, groups, tables)?; // [tokens, n_heads·head_dim]
+        let of_output = through(&linear(&z, &self.o_proj)?)?; // [tokens, d_model]
+        let of_z = linear(&of_output, &self.o_proj.t()?)?;
+        let of_heads = pull_back(qkv, &of_z, |qkv| self.attend(qkv, groups, tables))?;
+        let mut of_x = x.zeros_like()?;
+        for ((part, product), of_heads) in parts.into_iter().zip(&products).zip(&of_heads) {
+            let [of_product] = pull_back([product], of_heads, |[x]| part.of_product(x.clone()))?;
+            of_x = (of_x + linear(&of_product, &part.weight.t()?)?)?;
+        }
+        Ok(of_x)
+    }
+
+    /// q `[tokens, n_heads, head_dim]`, k and v `[tokens, n_kv, head_dim]` -> `[tokens, n_heads·head_dim]`.
+    fn attend(
+        &self,
+        qkv: [&Tensor; 3],
+        groups: &[Group],
+        tables: &AttentionTables,
+    ) -> Result<Tensor> {
+        // Many small products: the groups share the cores better than each product would.
+        let outputs = groups
+            .par_iter()
+            .map(|group| self.attend_group(qkv, group, tables, None))
+            .collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&outputs, 0)
+    }
+
+    /// The same of one group: `[rows of the group, n_heads·head_dim]`.
     fn attend_group(
         &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        [q, k, v]: [&Tensor; 3],
         group: &Group,
         tables: &AttentionTables,
         cache: Option<&mut KvCache>,
@@ -280,7 +321,11 @@ impl Attention {
         }
         let scores = scores.reshape((n * n_heads, len, keys))?;
         let scores = scores.broadcast_add(tables.mask(&self.spec, len)?)?;
-        let pattern = candle_nn::ops::softmax_last_dim(&scores)?;
+        let pattern = if scores.track_op() {
+            candle_nn::ops::softmax(&scores, D::Minus1)? // the fused one has no gradient
+        } else {
+            candle_nn::ops::softmax_last_dim(&scores)?
+        };
         let pattern = pattern.reshape((n * n_kv, shared * len, keys))?;
         let z = pattern.matmul(&v)?; // [n·n_kv, shared·len, head_dim]
         z.reshape((n, n_heads, len, width))?
@@ -293,12 +338,17 @@ impl Attention {
 /// Turns the first dimensions of each head, `[n, heads, len, head_dim]`, as many as the tables have pairs for.
 fn rotate(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor> {
     let (head_dim, turned) = (x.dim(3)?, 2 * cos.dim(1)?);
+    let rope = if x.track_op() {
+        candle_nn::rotary_emb::rope_slow // the fused one has no gradient
+    } else {
+        candle_nn::rotary_emb::rope
+    };
     if turned == head_dim {
-        return candle_nn::rotary_emb::rope(x, cos, sin);
+        return rope(x, cos, sin);
     }
     let first = x.narrow(3, 0, turned)?.contiguous()?;
     let rest = x.narrow(3, turned, head_dim - turned)?;
-    let first = candle_nn::rotary_emb::rope(&first, cos, sin)?;
+    let first = rope(&first, cos, sin)?;
     Tensor::cat(&[&first, &rest], 3)?.contiguous()
 }
 

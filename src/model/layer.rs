@@ -12,13 +12,16 @@
 use candle_core::{DType, Device, Result as TensorResult, Tensor};
 use candle_nn::kv_cache::KvCache;
 
+use super::activation::Activation;
 use super::attention::{Attention, AttentionTables, KeysValues, TokenRows};
 use super::checkpoint::Checkpoint;
 use super::error::ModelError;
+use super::gradient::pull_back;
 use super::layer_reader::LayerReader;
 use super::linear::{by_inputs, linear};
 use super::norm::{Norm, normed};
 use super::tensors::LayerTensor;
+use crate::tokens::Group;
 
 /// The weights of one layer, with the checkpoint's own names.
 pub struct Layer {
@@ -103,5 +106,62 @@ impl Layer {
             None => Ok(change),
             Some(norm) => norm.apply_scaled_as(&change, &linear(unedited, &self.down_proj)?),
         }
+    }
+    /// The gradient of `post`, `[tokens, d_mlp]`, from that of the residual after the MLP, `[tokens, d_model]`; where it
+    /// `is_direct`, a norm after the MLP divides as if `post` did not count (as in [`mlp_change`](Self::mlp_change)).
+    pub fn post_gradient(
+        &self,
+        post: &Tensor,
+        of_residual: &Tensor,
+        is_direct: bool,
+    ) -> TensorResult<Tensor> {
+        let of_out = match &self.post_mlp_norm {
+            None => of_residual.clone(),
+            Some(norm) => {
+                let out = linear(post, &self.down_proj)?; // [tokens, d_model]
+                norm.gradient(&out, of_residual, is_direct)?
+            }
+        };
+        linear(&of_out, &self.down_proj.t()?)
+    }
+
+    /// What the gradient of `post`, `[tokens, d_mlp]`, gives that of the residual before the MLP, `[tokens, d_model]`, by gate
+    /// and up, `[tokens, d_mlp]` both.
+    pub fn gates_gradient(
+        &self,
+        resid_mid: &Tensor,
+        (gate, up): (&Tensor, &Tensor),
+        of_post: &Tensor,
+        activation: Activation,
+    ) -> TensorResult<Tensor> {
+        let [of_gate, of_up] = pull_back([gate, up], of_post, |[gate, up]| {
+            activation.gated_tensor(gate, up)
+        })?;
+        let by_gate = linear(&of_gate, &self.gate_proj.t()?)?;
+        let of_x = (by_gate + linear(&of_up, &self.up_proj.t()?)?)?;
+        gradient(resid_mid, of_x, self.mlp_norm.as_ref())
+    }
+
+    /// What the gradient of the residual after the attention gives that before it, by the attention; both `[tokens, d_model]`.
+    pub fn attention_gradient(
+        &self,
+        resid_pre: &Tensor,
+        of_residual: &Tensor,
+        groups: &[Group],
+        tables: &AttentionTables,
+    ) -> TensorResult<Tensor> {
+        let x = normed(resid_pre, self.input_layernorm.as_ref())?;
+        let of_x = self.self_attn.gradient(&x, groups, tables, |out| {
+            gradient(out, of_residual.clone(), self.post_attention_norm.as_ref())
+        })?;
+        gradient(resid_pre, of_x, self.input_layernorm.as_ref())
+    }
+}
+
+/// The gradient of rows from that of what a norm that may not be there makes of them.
+fn gradient(x: &Tensor, of_output: Tensor, norm: Option<&Norm>) -> TensorResult<Tensor> {
+    match norm {
+        Some(norm) => norm.gradient(x, &of_output, false),
+        None => Ok(of_output),
     }
 }

@@ -14,6 +14,7 @@ mod estimate;
 mod family;
 mod files;
 mod gguf_config;
+mod gradient;
 mod hf_attention;
 mod hf_config;
 mod hf_folder;

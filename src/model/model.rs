@@ -163,11 +163,27 @@ impl Model {
 
     /// The layers from first to last, from memory or read ahead from the files.
     pub fn layers(&self) -> Result<InOrder<Arc<Layer>>, ModelError> {
+        self.layers_in(|l, _| l)
+    }
+
+    /// The layers from last to first.
+    pub fn layers_backwards(&self) -> Result<InOrder<Arc<Layer>>, ModelError> {
+        self.layers_in(|l, layers| layers - 1 - l)
+    }
+
+    /// The layers in the order in which `number` gives the place of each, of so many, its own.
+    fn layers_in(
+        &self,
+        number: fn(usize, usize) -> usize,
+    ) -> Result<InOrder<Arc<Layer>>, ModelError> {
+        let layers = self.config().n_layers();
         if let Some(weights) = &self.resident {
-            return Ok(InOrder::Held(weights.layers.clone().into_iter()));
+            let held = (0..layers).map(|place| weights.layers[number(place, layers)].clone());
+            return Ok(InOrder::Held(held.collect::<Vec<_>>().into_iter()));
         }
         let (checkpoint, options) = (self.checkpoint.clone(), self.options.clone());
-        InOrder::read_ahead(self.config().n_layers(), move |l| {
+        InOrder::read_ahead(layers, move |place| {
+            let l = number(place, layers);
             Layer::load(&checkpoint, l, options.dtype, &options.device).map(Arc::new)
         })
     }
@@ -230,6 +246,23 @@ impl Model {
         other: &Tensor,
     ) -> Result<Tensor, ModelError> {
         Ok(self.final_norm.apply_scaled_as(rows, other)?)
+    }
+
+    /// The gradient of residual rows from that of the same rows [normed](Self::final_norm), all `[rows, d_model]`; where the
+    /// norm `is_frozen`, what it divides by does not depend on the rows.
+    pub fn final_norm_gradient(
+        &self,
+        rows: &Tensor,
+        of_normed: &Tensor,
+        is_frozen: bool,
+    ) -> Result<Tensor, ModelError> {
+        Ok(self.final_norm.gradient(rows, of_normed, is_frozen)?)
+    }
+
+    /// What the gradient of logits `[rows, tokens]` of a block of the head, before a soft cap, gives that of the normed rows:
+    /// `[rows, d_model]`.
+    pub fn head_gradient(&self, of_logits: &Tensor, head: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(linear(of_logits, &head.t()?)?)
     }
 
     /// Rows as they are through a block of the head, with neither the final norm nor a soft cap:

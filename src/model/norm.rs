@@ -1,7 +1,8 @@
 //! The norms of a family, as one operation.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
+use super::gradient::pull_back;
 use super::kinds::NormKind;
 
 /// A norm over the last dimension: `x / sqrt(mean(x²) + eps) · gain`, of the centred `x` where it is a LayerNorm.
@@ -25,7 +26,25 @@ impl Norm {
 
     /// `[.., width]` to the same shape.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        if x.track_op() {
+            // The fused operation has no gradient.
+            let divided = self.centred(x)?.broadcast_div(&self.scale(x)?)?;
+            return divided.broadcast_mul(&self.gain);
+        }
         candle_nn::ops::rms_norm(&self.centred(x)?, &self.gain, self.eps)
+    }
+
+    /// The gradient of the norm's input from that of its output, both of the shape of `x`; where the norm `is_frozen`, what it
+    /// divides by does not depend on its input.
+    pub fn gradient(&self, x: &Tensor, of_output: &Tensor, is_frozen: bool) -> Result<Tensor> {
+        if is_frozen {
+            let divided = of_output
+                .broadcast_mul(&self.gain)?
+                .broadcast_div(&self.scale(x)?)?;
+            return self.centred(&divided); // to centre is its own transpose
+        }
+        let [of_input] = pull_back([x], of_output, |[x]| self.apply(x))?;
+        Ok(of_input)
     }
 
     /// Rows divided by what those of `other` would be: both `[rows, width]`, to the same shape.
@@ -37,16 +56,16 @@ impl Norm {
         divided.broadcast_mul(&gain)?.to_dtype(x.dtype())
     }
 
-    /// What the rows are divided by: `[rows, width]` to `[rows, 1]`, in f32.
+    /// What the rows are divided by: `[.., width]` to `[.., 1]`, in f32.
     pub fn scale(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.centred(&x.to_dtype(DType::F32)?)?;
-        (x.sqr()?.mean_keepdim(1)? + f64::from(self.eps))?.sqrt()
+        (x.sqr()?.mean_keepdim(D::Minus1)? + f64::from(self.eps))?.sqrt()
     }
 
     fn centred(&self, x: &Tensor) -> Result<Tensor> {
         match self.kind {
             NormKind::Rms | NormKind::RmsOnePlus => Ok(x.clone()),
-            NormKind::LayerNorm => x.broadcast_sub(&x.mean_keepdim(candle_core::D::Minus1)?),
+            NormKind::LayerNorm => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?),
         }
     }
 }

@@ -9,7 +9,7 @@ const BLOCK: usize = 1 << 13;
 /// Caps every value of `x`, which nobody else may hold: on the CPU in f32 in place and in parallel.
 pub(super) fn softcap(x: Tensor, cap: f64) -> Result<Tensor> {
     let in_place = matches!(x.device(), Device::Cpu) && x.dtype() == DType::F32;
-    if in_place && x.is_contiguous() {
+    if in_place && x.is_contiguous() && !x.track_op() {
         x.inplace_op1(&SoftCap(cap as f32))?;
         return Ok(x);
     }

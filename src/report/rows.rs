@@ -167,9 +167,9 @@ pub struct RankingRow {
     pub layer: u16,
     /// Index in the layer, from 0.
     pub neuron: u32,
-    /// Mean over the ranking prompts of |post|·‖w_out‖ where the target is scored.
+    /// By --by, over the ranking prompts. output: mean of |post|·‖w_out‖ where the target is scored. direct, gradient: the change of the target's log-probability to first order, nats.
     pub estimate: f64,
-    /// Place by the estimate; 1 is the largest.
+    /// Place by the estimate; 1 promises the most harm.
     pub estimate_rank: u32,
     /// Ablated alone minus clean: mean over prompts of the log-probability of the whole target, nats.
     pub exact: Option<f64>,

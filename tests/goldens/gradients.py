@@ -1,6 +1,8 @@
 """What torch's automatic differentiation says of neurons: gradients with respect to `hook_post`.
 
-The number is the sum over the stored positions of the log-probability of the most probable next token.
+The number is the sum over the stored positions of the log-probability of the most probable next token. In float64 (but for
+the inside of some norms, which transformers computes in float32): in float32 torch itself is up to 2e-4 of a prompt's gradients away
+from that on SmolLM2, whose first token has very large activations.
 """
 
 import torch
@@ -68,7 +70,8 @@ def direct(model, ids, positions):
     found = {}
     for i, block in enumerate(model.model.layers):
         with torch.enable_grad():
-            post = torch.zeros(len(positions), block.mlp.down_proj.in_features, requires_grad=True)
+            post = torch.zeros(len(positions), block.mlp.down_proj.in_features,
+                               dtype=kept[i].dtype, requires_grad=True)
             written = block.mlp.down_proj(post)
             if family.mlp_out != "mlp":  # there is a norm after it
                 written = frozen(written, getattr(block, family.mlp_out), kept[i])
@@ -81,12 +84,14 @@ def direct(model, ids, positions):
 
 def gradient_tensors(model, stored):
     """For the prompts, positions and neurons of a golden file's tensors: `[k, n]`."""
+    model.double()
     neurons = stored["ablation.neurons"].tolist()
     out, p = {}, 0
     while f"p{p}.ids" in stored:
         ids, positions = stored[f"p{p}.ids"].tolist(), stored[f"p{p}.positions"].tolist()
         by_all, straight = total(model, ids, positions), direct(model, ids, positions)
-        out[f"p{p}.gradient"] = torch.stack([by_all[l][positions, n] for l, n in neurons], dim=1)
-        out[f"p{p}.gradient.direct"] = torch.stack([straight[l][:, n] for l, n in neurons], dim=1)
+        out[f"p{p}.gradient"] = torch.stack([by_all[l][positions, n] for l, n in neurons], dim=1).float()
+        out[f"p{p}.gradient.direct"] = torch.stack([straight[l][:, n] for l, n in neurons], dim=1).float()
         p += 1
+    model.float()
     return out

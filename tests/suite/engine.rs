@@ -4,7 +4,7 @@ use gatelens::engine::{Engine, EngineError, Lens, LogitBlock, Readout};
 use gatelens::experiment::neuron_activity;
 use gatelens::hooks::{
     Condition, Edit, EditCount, HookPoint, Mode, Neuron, NeuronSet, Observer, ReadError, Recorder,
-    SignCase, SignConvention, Site, SiteRows,
+    SignCase, Site, SiteRows,
 };
 use gatelens::model::{LoadOptions, Model, Residency};
 use gatelens::tokens::{Positions, Sequence, TokenBatch};

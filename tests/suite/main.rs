@@ -23,6 +23,7 @@
 //! | gguf_keys | < 1 | The keys of GGUF metadata: what each changes, what is refused by name, what is said of those that are absent or unknown |
 //! | golden |  | Golden numbers of Hugging Face transformers |
 //! | goldens | 25 | The two real models against Hugging Face transformers and torch |
+//! | gradients | 10 | Gradients of neurons: against torch's on every family, against finite differences in f64, and the rankings that are made of them |
 //! | hf_folders | < 1 | Folders of safetensors that are not as they should be: configurations with values that have no meaning or are not computed, damaged headers, indexes that disagree with their shards, folders of other kinds, files that change |
 //! | hub | 6 | Models from the Hugging Face hub, played by a small server on loopback |
 //! | loading | < 1 | Weights from every kind of file: precisions, shards, quantizations, parts of tensors |
@@ -67,6 +68,7 @@ mod gguf_files;
 mod gguf_keys;
 mod golden;
 mod goldens;
+mod gradients;
 mod hf_folders;
 mod hub;
 mod loading;

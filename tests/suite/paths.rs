@@ -188,7 +188,7 @@ fn both_paths_and_what_lies_between() {
     let on_text = ["ablate", "--text", &texts];
     let kinds: [(&[&str], &str, &str, &str); 2] = [
         (&on_facts, "target_logprob", "kl", "outcomes.parquet"),
-        (&on_text, "loss", "entropy", "outcomes_text.parquet"),
+        (&on_text, "loss", "token_entropy", "outcomes_text.parquet"),
     ];
     for (command, primary, other, table) in kinds {
         let out = dir.path().join(table);

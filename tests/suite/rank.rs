@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use gatelens::engine::Engine;
 use gatelens::experiment::Run;
 use gatelens::experiment::rank::{
-    CurvePoint, Evaluation, Order, RankPlan, RankSettings, Ranking, rank,
+    CurvePoint, Evaluation, Order, RankBy, RankPlan, RankSettings, Ranking, rank,
 };
 use gatelens::experiment::{AblationPlan, ExperimentError, Treatment};
 use gatelens::hooks::{Condition, HookPoint, Mode, Neuron, NeuronSet, Recorder, SignCase, Site};
@@ -60,6 +60,8 @@ fn plan(
 fn settings(top: usize, draws: usize, evaluation: Evaluation) -> RankSettings {
     RankSettings {
         top: NonZeroUsize::new(top).unwrap(),
+        by: RankBy::Output,
+        steps: NonZeroUsize::new(8).unwrap(),
         draws,
         evaluation,
         statistics: StatsSettings {
@@ -150,6 +152,125 @@ impl Planted {
         };
         let mean = prompts.iter().map(mean_post).sum::<f64>() / prompts.len() as f64;
         mean * self.two_layer.output_norm(neuron.layer, neuron.index)
+    }
+}
+
+impl Planted {
+    /// What a neuron's zero ablation changes to first order, by all ways or straight: minus the slope of the target's
+    /// log-probability in a factor on the neuron's post, by finite differences of plain loops.
+    fn slope(&self, prompts: &[usize], neuron: Neuron, by: RankBy) -> f64 {
+        const STEP: f64 = 1e-5;
+        let of = |prompt: &usize| {
+            let prompt = &self.prompts[*prompt];
+            let at_factor = |factor: f64| {
+                let edit = |at: At| {
+                    let is_it = Neuron::new(at.layer, at.neuron) == neuron;
+                    at.post * if is_it { factor } else { 1.0 }
+                };
+                match by {
+                    RankBy::Direct => self.two_layer.direct_logprob(prompt, &edit, true),
+                    _ => self
+                        .two_layer
+                        .run(&prompt.ids, &edit)
+                        .target_logprob(prompt),
+                }
+            };
+            (at_factor(1.0 - STEP) - at_factor(1.0 + STEP)) / (2.0 * STEP)
+        };
+        prompts.iter().map(of).sum::<f64>() / prompts.len() as f64
+    }
+}
+
+impl Planted {
+    /// The change that a neuron's zero ablation makes along the way from the zero ablation of all to the plain run: the mean, over
+    /// places on it, of the slope in the neuron alone, by finite differences of plain loops.
+    fn integrated(&self, prompts: &[usize], neuron: Neuron, steps: usize) -> f64 {
+        const STEP: f64 = 1e-5;
+        let of = |prompt: &usize| {
+            let prompt = &self.prompts[*prompt];
+            let plain = self.two_layer.run(&prompt.ids, &|at| at.post);
+            let at_place = |share: f64, more: f64| {
+                let edit = |at: At| {
+                    let is_it = Neuron::new(at.layer, at.neuron) == neuron;
+                    let post = plain.at(at.layer, at.position, at.neuron).post;
+                    post * (share + if is_it { more } else { 0.0 })
+                };
+                let run = self.two_layer.run(&prompt.ids, &edit);
+                run.target_logprob(prompt)
+            };
+            let slopes = (0..steps).map(|step| {
+                let share = (step as f64 + 0.5) / steps as f64;
+                (at_place(share, -STEP) - at_place(share, STEP)) / (2.0 * STEP)
+            });
+            slopes.sum::<f64>() / steps as f64
+        };
+        prompts.iter().map(of).sum::<f64>() / prompts.len() as f64
+    }
+}
+
+#[test]
+fn integrated_gradients_are_those_of_plain_loops_and_add_up_to_the_effect() {
+    let planted = Planted::new();
+    let rank = |steps: usize| {
+        let settings = RankSettings {
+            by: RankBy::Integrated,
+            steps: NonZeroUsize::new(steps).unwrap(),
+            ..settings(5, 2, Evaluation::OtherHalf)
+        };
+        planted.rank("", settings).unwrap()
+    };
+    let found = rank(4);
+    for ranked in &found.neurons {
+        let expected = planted.integrated(&found.ranked_on, ranked.neuron, 4);
+        let difference = (ranked.estimate - expected).abs();
+        let allowed = 1e-4 * (1.0 + expected.abs());
+        let (name, estimate) = (ranked.neuron, ranked.estimate);
+        assert!(difference < allowed, "{name}: {estimate} for {expected}");
+    }
+    // With small steps they add up.
+    let found = rank(400);
+    let sum = found.first_order.unwrap().class;
+    let effect = planted.effect(&found.ranked_on, &every_neuron());
+    assert!(
+        (sum - effect).abs() < 1e-3 * effect.abs(),
+        "{sum} for {effect}"
+    );
+    assert_eq!(found.neurons[0].neuron, PLANTED);
+}
+
+#[test]
+fn gradients_rank_by_what_an_edit_changes_to_first_order() {
+    let planted = Planted::new();
+    for by in [RankBy::Direct, RankBy::Gradient] {
+        let settings = RankSettings {
+            by,
+            ..settings(5, 2, Evaluation::OtherHalf)
+        };
+        let found = planted.rank("", settings).unwrap();
+        for ranked in &found.neurons {
+            let expected = planted.slope(&found.ranked_on, ranked.neuron, by);
+            let difference = (ranked.estimate - expected).abs();
+            let allowed = 1e-4 * (1.0 + expected.abs());
+            assert!(
+                difference < allowed,
+                "{by} {}: {} for {expected}",
+                ranked.neuron,
+                ranked.estimate
+            );
+        }
+        assert!(
+            found.neurons.is_sorted_by(|a, b| a.estimate <= b.estimate),
+            "harm first"
+        );
+        let order: Vec<Neuron> = found.neurons.iter().map(|ranked| ranked.neuron).collect();
+        let points = found
+            .curve
+            .iter()
+            .filter(|point| point.order == Order::Estimated);
+        for point in points {
+            let expected = planted.effect(&found.measured_on, &order[..point.neurons]);
+            close("estimated", point.cost.effect, expected);
+        }
     }
 }
 
@@ -490,7 +611,7 @@ fn single_neurons_and_the_whole_class_are_what_ablate_says() {
         .iter()
         .filter(|p| p["neurons"] == 104)
         .collect();
-    assert_eq!(ends.len(), 1 + 2);
+    assert_eq!(ends.len(), 2 + 2, "ranked, estimated and two at random");
     for end in ends {
         let found = ["effect", "low", "high", "facts_lost"].map(|key| end[key].as_f64().unwrap());
         assert_same("whole class", found, ablated(&whole));
@@ -533,6 +654,7 @@ fn a_neuron_file_is_ranked_on_one_half_and_measured_on_the_other() {
     let curve = found["curve"].as_array().unwrap();
     let points: Vec<_> = curve
         .iter()
+        .filter(|p| p["order"] == "ranked")
         .map(|p| p["neurons"].as_u64().unwrap())
         .collect();
     assert_eq!(points, [1, 2, 3]);

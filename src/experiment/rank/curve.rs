@@ -15,7 +15,7 @@ use super::super::ExperimentError;
 use super::super::score::Score;
 use super::{Ablated, Cost, Ranker};
 use crate::engine::check_edits;
-use crate::hooks::{Condition, EditCount, Neuron};
+use crate::hooks::{Edit, EditCount, Neuron};
 use crate::stats::{Clusters, Interval, StatsSettings, Table, contrast, mean};
 use crate::tokens::TokenBatch;
 
@@ -25,6 +25,8 @@ use crate::tokens::TokenBatch;
 pub enum Order {
     /// By exact effect, then by the estimate.
     Ranked,
+    /// By the estimate alone.
+    Estimated,
     /// At random.
     Random,
 }
@@ -34,7 +36,7 @@ pub enum Order {
 pub struct CurvePoint {
     /// Which order.
     pub order: Order,
-    /// Which random order, from 0; 0 for the ranked one.
+    /// Which random order, from 0; 0 for the others.
     pub draw: usize,
     /// How many neurons.
     pub neurons: usize,
@@ -92,32 +94,33 @@ struct OrderScores<'a> {
 }
 
 impl Ranker<'_, '_> {
-    /// The curve of `order` and of the plan's random orders on `batch`.
+    /// The curve of the ranked order, of the estimated one and of the plan's random orders on `batch`.
     pub(super) fn curve(
         &mut self,
         batch: &TokenBatch,
-        order: Vec<Neuron>,
+        [ranked, estimated]: &[Vec<Neuron>; 2],
     ) -> Result<Curve, ExperimentError> {
         let settings = &self.plan.settings;
-        let parts = parts(order.len());
-        let all = self.edit(format!("all {} neurons", order.len()), &order);
+        let parts = parts(ranked.len());
+        let all = self.edit(format!("all {} neurons", ranked.len()), ranked);
         let mut edits = vec![all.clone()];
-        edits.extend(self.beginnings(&order, &parts, "ranked"));
+        edits.extend(self.beginnings(ranked, &parts, "ranked"));
+        edits.extend(self.beginnings(estimated, &parts, "estimated"));
         for draw in 0..settings.draws {
-            let order = shuffled(&order, settings.statistics.seed, draw);
+            let order = shuffled(ranked, settings.statistics.seed, draw);
             edits.extend(self.beginnings(&order, &parts, "random"));
         }
         let ran = self.ablate(batch, edits)?;
         // A single neuron's edit may be in vain; that of the whole set may not.
-        check_edits(&[all], &ran.ran.changed[1..2])?;
+        check_edits(&[all.into()], &ran.ran.changed[1..2])?;
 
         let traced = traced(&ran, parts.len(), settings.draws);
         let points = traced
             .iter()
             .flat_map(|traced| self.points(traced, &parts, &ran));
         let points: Vec<CurvePoint> = points.collect();
-        let against_random = match traced.split_first() {
-            Some((ranked, random)) if !random.is_empty() => {
+        let against_random = match &traced[..] {
+            [ranked, _, random @ ..] if !random.is_empty() => {
                 let (clusters, statistics) = (&ran.clusters, &settings.statistics);
                 against_random((ranked, random), clusters, (&points, &parts), statistics)?
             }
@@ -131,7 +134,7 @@ impl Ranker<'_, '_> {
         })
     }
 
-    fn beginnings(&self, order: &[Neuron], parts: &[usize], name: &str) -> Vec<Condition> {
+    fn beginnings(&self, order: &[Neuron], parts: &[usize], name: &str) -> Vec<Edit> {
         let edit = |&count: &usize| self.edit(format!("first {count}, {name}"), &order[..count]);
         parts.iter().map(edit).collect()
     }
@@ -154,20 +157,18 @@ impl Ranker<'_, '_> {
     }
 }
 
-/// The ranked order and the random ones. Conditions: clean, the whole set, then order by order its parts.
+/// The orders as [`Ranker::curve`] has them. Conditions: clean, the whole set, then order by order its parts.
 fn traced(ran: &Ablated, parts: usize, draws: usize) -> Vec<OrderScores<'_>> {
-    let of = |place: usize| &ran.scores[2 + place * parts..][..parts];
-    let ranked = OrderScores {
-        order: Order::Ranked,
-        draw: 0,
-        scores: of(0),
-    };
-    let random = (0..draws).map(|draw| OrderScores {
-        order: Order::Random,
-        draw,
-        scores: of(1 + draw),
-    });
-    std::iter::once(ranked).chain(random).collect()
+    let random = (0..draws).map(|draw| (Order::Random, draw));
+    let orders = [(Order::Ranked, 0), (Order::Estimated, 0)];
+    let orders = orders.into_iter().chain(random).enumerate();
+    orders
+        .map(|(place, (order, draw))| OrderScores {
+            order,
+            draw,
+            scores: &ran.scores[2 + place * parts..][..parts],
+        })
+        .collect()
 }
 
 /// The comparison at each of `parts`.

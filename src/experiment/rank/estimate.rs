@@ -1,13 +1,12 @@
-//! The estimate that needs no ablation: how much a neuron writes where the target is scored.
-
-use serde::{Deserialize, Serialize};
+//! The estimates that need no ablation: how much a neuron writes where the target is scored, or what a gradient makes of it.
 
 use super::super::ExperimentError;
 use super::super::contribution::PostSums;
 use super::super::part::Sharing;
 use super::super::stage::{Measure, Measured, NullEdits, Pass, Stage};
-use super::Ranker;
-use crate::hooks::{Condition, NeuronSet};
+use super::attribution::{Along, Attributions, FirstOrder, SumRow};
+use super::{RankBy, Ranker};
+use crate::hooks::{Condition, Neuron, NeuronSet, Path};
 use crate::tokens::TokenBatch;
 
 /// The rows that targets are scored at, each prompt's weighing 1 together.
@@ -17,14 +16,6 @@ fn target_rows(batch: &TokenBatch) -> impl Iterator<Item = (usize, f64)> {
         let weight = 1.0 / rows.len() as f64;
         rows.map(move |row| (row, weight))
     })
-}
-
-/// A neuron's sum over the prompts of a pass, as a part keeps it.
-#[derive(Serialize, Deserialize)]
-struct SumRow {
-    /// Its place in the set.
-    neuron: u32,
-    sum: f64,
 }
 
 /// Measures the sums of a set.
@@ -44,20 +35,30 @@ impl Measure for PostSizes<'_> {
     }
 }
 
+/// What the neurons of a plan are ordered by.
+pub(super) struct Estimates {
+    /// In the set's order.
+    pub of_neurons: Vec<f64>,
+    /// The class and its draws together, where the estimate is an effect.
+    pub first_order: Option<FirstOrder>,
+    /// Passes that it took.
+    pub passes: usize,
+}
+
 impl Ranker<'_, '_> {
-    /// The estimate of every neuron of the plan, in the set's order, with the passes that it took.
+    /// The estimate of every neuron of the plan. It decides which neurons are ablated, so every shard makes it.
     ///
     /// ```text
-    /// estimate(n) = ‖w_out(n)‖ · mean over prompts of (mean over the prompt's target rows of |post(n)|)
+    /// output:   ‖w_out(n)‖ · mean over prompts of (mean over the prompt's target rows of |post(n)|)
+    /// direct,
+    /// gradient,
+    /// integrated: mean over prompts of the sum over tokens of d log p(target) / d post(n) · (edited post(n) − post(n))
     /// ```
     ///
-    /// A neuron adds post·w_out to the residual, so this is the length of what its zero ablation takes away there. It
-    /// knows nothing of the direction, of later layers, or of earlier tokens. It decides which neurons are ablated, so
-    /// every shard makes it.
-    pub(super) fn estimates(
-        &mut self,
-        batch: &TokenBatch,
-    ) -> Result<(Vec<f64>, usize), ExperimentError> {
+    /// A neuron adds post·w_out to the residual, so the first is the length of what its zero ablation takes away there. It
+    /// knows nothing of the direction, of later layers, or of earlier tokens. The others are the change that the
+    /// neuron's edit alone would make, to first order.
+    pub(super) fn estimates(&mut self, batch: &TokenBatch) -> Result<Estimates, ExperimentError> {
         let stage = Stage {
             engine: self.engine,
             batch,
@@ -66,18 +67,55 @@ impl Ranker<'_, '_> {
             sharing: Sharing::Everywhere,
             null_edits: NullEdits::Refused,
         };
-        let mut sums = vec![0.0; self.plan.neurons()];
-        let mut measure = PostSizes(&self.plan.neurons);
-        let ran = self.run.measure(&stage, &mut measure, &mut |rows| {
+        let plan = self.plan;
+        let mut sums = vec![0.0; plan.neurons()];
+        let mut add = |rows: Vec<SumRow>| {
             for row in rows {
                 let sum = sums.get_mut(row.neuron as usize);
                 *sum.ok_or(ExperimentError::OtherRun)? += row.sum;
             }
             Ok(())
-        })?;
+        };
+        let along = match plan.settings.by {
+            RankBy::Output => None,
+            RankBy::Direct => Some(Along::Plain(Path::Direct)),
+            RankBy::Gradient => Some(Along::Plain(Path::Total)),
+            RankBy::Integrated => Some(Along::ToEdited(plan.settings.steps)),
+        };
+        let (ran, first_order) = match along {
+            None => {
+                let mut measure = PostSizes(&plan.neurons);
+                let ran = self.run.measure(&stage, &mut measure, &mut add)?;
+                (ran, None)
+            }
+            Some(along) => {
+                let sets: Vec<&NeuronSet> = plan.sets().collect();
+                let all: Vec<Neuron> = sets.iter().flat_map(|set| set.iter()).collect();
+                let edit = &self.edit("all neurons".to_string(), &all);
+                let mut of_sets = Vec::new();
+                let mut measure = Attributions {
+                    sets: sets.clone(),
+                    edit,
+                    along,
+                };
+                let ran = self
+                    .run
+                    .measure(&stage, &mut measure, &mut |(neurons, sets)| {
+                        of_sets.extend(sets);
+                        add(neurons)
+                    })?;
+                let statistics = &plan.settings.statistics;
+                let first_order = FirstOrder::new(&of_sets, sets.len(), batch, statistics)?;
+                (ran, Some(first_order))
+            }
+        };
         let prompts = batch.sequences().len() as f64;
-        let sums = sums.into_iter().zip(&self.plan.norms);
-        let estimates = sums.map(|(sum, norm)| sum / prompts * norm);
-        Ok((estimates.collect(), ran.complete()?.passes))
+        let unit = |norm: &f64| if along.is_none() { *norm } else { 1.0 };
+        let sums = sums.into_iter().zip(&plan.norms);
+        Ok(Estimates {
+            of_neurons: sums.map(|(sum, norm)| sum / prompts * unit(norm)).collect(),
+            first_order,
+            passes: ran.complete()?.passes,
+        })
     }
 }

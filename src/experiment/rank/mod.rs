@@ -9,11 +9,15 @@
 //! A ranking picks what looks worst on its own prompts, so part of what it finds there is chance. The curve is
 //! therefore measured on other prompts, unless [`Evaluation::SamePrompts`] is asked for.
 
+mod attribution;
+mod by;
 mod cost;
 mod curve;
 mod estimate;
 mod halves;
 
+pub use attribution::FirstOrder;
+pub use by::RankBy;
 pub use cost::Cost;
 pub use curve::{AgainstRandom, CurvePoint, Order};
 pub use halves::Evaluation;
@@ -29,7 +33,7 @@ use super::run::{Ran, Run};
 use super::stage::{NullEdits, Stage, clusters_of};
 use super::unedited::{Scores, run_clean, run_scores};
 use crate::engine::Engine;
-use crate::hooks::{Condition, EditCount, Mode, Neuron, NeuronSet, Path};
+use crate::hooks::{Condition, Edit, EditCount, Mode, Neuron, NeuronSet, Path};
 use crate::io_class::{ClassError, output_norms};
 use crate::model::Checkpoint;
 use crate::stats::{Clusters, RankCorrelation, StatsSettings, rank_correlation};
@@ -41,6 +45,10 @@ use halves::Halves;
 pub struct RankSettings {
     /// Neurons that are ablated alone: the first by the estimate.
     pub top: NonZeroUsize,
+    /// What orders neurons before any is ablated.
+    pub by: RankBy,
+    /// Gradients between the edited values and those of the plain run, where they are integrated.
+    pub steps: NonZeroUsize,
     /// Random orders.
     pub draws: usize,
     /// On which prompts the curve is measured.
@@ -58,8 +66,9 @@ pub struct RankPlan {
 }
 
 impl RankPlan {
-    /// Ranks the neurons of all treatments of `ablation` together, edited as it says; its baselines and its subset of
-    /// prompts do not matter. Reads the lengths of w_out.
+    /// Ranks the neurons of all treatments of `ablation` together, edited as it says. The baselines are what the set's first-order
+    /// effect is compared with, where the estimate is one; the subset of prompts does not matter. Reads the lengths of
+    /// w_out.
     ///
     /// # Errors
     /// [`ClassError::EmptySet`] without neurons, and those of [`output_norms`].
@@ -82,6 +91,12 @@ impl RankPlan {
         })
     }
 
+    /// The ranked set, then the random sets that its sum is compared with.
+    fn sets(&self) -> impl Iterator<Item = &NeuronSet> {
+        let draws = self.ablation.treatments.iter().flat_map(|t| &t.baseline);
+        std::iter::once(&self.neurons).chain(draws)
+    }
+
     /// Neurons that are ranked.
     pub fn neurons(&self) -> usize {
         self.neurons.len()
@@ -98,10 +113,9 @@ impl RankPlan {
 pub struct RankedNeuron {
     /// Which.
     pub neuron: Neuron,
-    /// Mean over the ranking prompts of |post|·‖w_out‖ where the target is scored: the length of what the neuron adds
-    /// to the residual there, in the residual's unit.
+    /// On the ranking prompts, in the unit of [`RankBy`].
     pub estimate: f64,
-    /// Its place by the estimate; 1 is the largest.
+    /// Its place by the estimate; 1 promises the most harm.
     pub estimate_rank: usize,
     /// Ablated alone; absent beyond the first neurons by the estimate.
     pub exact: Option<Exact>,
@@ -120,11 +134,13 @@ pub struct Exact {
 pub struct Ranking {
     /// Every neuron, by the estimate.
     pub neurons: Vec<RankedNeuron>,
-    /// The ranked order, then each random one.
+    /// The whole set to first order, where the estimate is an effect.
+    pub first_order: Option<FirstOrder>,
+    /// The ranked order, that of the estimate alone, then each random one.
     pub curve: Vec<CurvePoint>,
     /// The two compared, at each point but that of the whole set; empty without random orders.
     pub against_random: Vec<AgainstRandom>,
-    /// Estimate with exact effect, of the neurons ablated alone. Harm is negative: a good estimate gives a rho near -1.
+    /// Estimate with exact effect, of the neurons ablated alone; what a good estimate gives is [`RankBy::perfect`].
     /// Absent where it cannot be had, as for one neuron.
     pub agreement: Option<RankCorrelation>,
     /// Prompts that were run.
@@ -195,17 +211,21 @@ pub fn rank(
         run,
     };
     let ranking_batch = batch.subset(&halves.ranking)?;
-    let (estimates, estimate_passes) = ranker.estimates(&ranking_batch)?;
-    let mut neurons = by_estimate(&plan.neurons, &estimates);
+    let estimates = ranker.estimates(&ranking_batch)?;
+    let mut neurons = by_estimate(&plan.neurons, &estimates.of_neurons, settings.by);
     let alone = ranker.ablate_alone(&ranking_batch, &mut neurons[..plan.alone()])?;
-    let order = by_exact_then_estimate(&neurons);
-    let curve = ranker.curve(&batch.subset(&halves.measuring)?, order)?;
+    let orders = [
+        by_exact_then_estimate(&neurons),
+        neurons.iter().map(|n| n.neuron).collect(),
+    ];
+    let curve = ranker.curve(&batch.subset(&halves.measuring)?, &orders)?;
     let in_vain = alone.changed[1..].iter().filter(|count| count.changed == 0);
     let mut changed = alone.changed();
     changed += curve.changed;
     Ok(Ranking {
         agreement: agreement(&neurons, &settings.statistics),
         neurons,
+        first_order: estimates.first_order,
         curve: curve.points,
         against_random: curve.against_random,
         prompts: clean.prompts(),
@@ -215,7 +235,7 @@ pub fn rank(
         unchanged: in_vain.count(),
         changed,
         reference: resolved.reference,
-        passes: clean.passes + resolved.passes + estimate_passes + alone.passes + curve.passes,
+        passes: clean.passes + resolved.passes + estimates.passes + alone.passes + curve.passes,
     })
 }
 
@@ -235,19 +255,16 @@ struct Ablated {
 }
 
 impl Ranker<'_, '_> {
-    fn edit(&self, label: String, neurons: &[Neuron]) -> Condition {
+    fn edit(&self, label: String, neurons: &[Neuron]) -> Edit {
         let neurons = set(self.plan.neurons.n_layers(), neurons);
         let by = (self.mode, Path::Total);
         self.plan.ablation.edit_of(label, neurons, by)
     }
 
     /// Runs the clean model and the edits. A single neuron may have no value that its edit changes.
-    fn ablate(
-        &mut self,
-        batch: &TokenBatch,
-        edits: Vec<Condition>,
-    ) -> Result<Ablated, ExperimentError> {
+    fn ablate(&mut self, batch: &TokenBatch, edits: Vec<Edit>) -> Result<Ablated, ExperimentError> {
         let clean = std::iter::once(Condition::Clean);
+        let edits = edits.into_iter().map(Condition::from);
         let conditions: Vec<Condition> = clean.chain(edits).collect();
         let stage = Stage {
             engine: self.engine,
@@ -306,10 +323,10 @@ fn set(n_layers: usize, neurons: &[Neuron]) -> NeuronSet {
     NeuronSet::from_layers(layers)
 }
 
-/// The neurons with their estimates, largest first; of equal ones the first of the set.
-fn by_estimate(neurons: &NeuronSet, estimates: &[f64]) -> Vec<RankedNeuron> {
+/// The neurons with their estimates, those that promise the most harm first; of equal ones the first of the set.
+fn by_estimate(neurons: &NeuronSet, estimates: &[f64], by: RankBy) -> Vec<RankedNeuron> {
     let mut pairs: Vec<(Neuron, f64)> = neurons.iter().zip(estimates.iter().copied()).collect();
-    pairs.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    pairs.sort_by(|(_, a), (_, b)| by.promise(*a).total_cmp(&by.promise(*b)));
     let ranked = pairs.into_iter().zip(1..);
     ranked
         .map(|((neuron, estimate), estimate_rank)| RankedNeuron {
@@ -347,7 +364,7 @@ mod tests {
     #[test]
     fn the_order_is_exact_first_then_the_estimate() {
         let neurons = set(2, &[neuron(0, 3), neuron(0, 7), neuron(1, 1), neuron(1, 2)]);
-        let mut ranked = by_estimate(&neurons, &[0.5, 2.0, 0.5, 1.0]);
+        let mut ranked = by_estimate(&neurons, &[0.5, 2.0, 0.5, 1.0], RankBy::Output);
         let named: Vec<_> = ranked.iter().map(|r| r.neuron).collect();
         let expected = [neuron(0, 7), neuron(1, 2), neuron(0, 3), neuron(1, 1)];
         assert_eq!(named, expected, "of equal estimates the first");

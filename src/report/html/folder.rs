@@ -73,7 +73,7 @@ impl<'a> Folder<'a> {
                         .collect::<Option<Vec<_>>>();
                     let why = "a row lacks a rank, an interval or the facts lost";
                     let ranked = ranked.ok_or_else(|| damaged(&path, why))?;
-                    Ok(vec![ranking::neurons(&ranked)])
+                    Ok(vec![ranking::neurons(&ranked, run)])
                 };
                 let curve = self.json("curve.json", |curve: Vec<_>| {
                     Ok(vec![ranking::curve(&curve, run)?])

@@ -4,7 +4,7 @@ use maud::Markup;
 use serde::Deserialize;
 
 use super::block::{Block, figure, lacking, table};
-use crate::experiment::rank::{CurvePoint, Evaluation, Exact, Order, RankedNeuron};
+use crate::experiment::rank::{CurvePoint, Evaluation, Exact, Order, RankBy, RankedNeuron};
 use crate::report::RunInfo;
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, Ticks, WIDE};
 use crate::report::number::{Digits, count, plural};
@@ -41,6 +41,9 @@ pub fn curve(curve: &[CurvePoint], run: &RunInfo) -> Block {
         let line = Mark::new(Kind::Line(2), Tone::Draw, points.map(place));
         marks.push(line.named("random orders of the same neurons"));
     }
+    let estimated = of(Order::Estimated).map(place);
+    let estimated = Mark::new(Kind::Line(2), Tone::Muted, estimated);
+    marks.push(estimated.named("order of the estimate alone"));
     let name = "ranked order, with a band of 95 % over prompts";
     marks.push(Mark::new(Kind::Line(4), Tone::Accent, points()).named(name));
     marks.push(Mark::new(Kind::Dots, Tone::Accent, points()));
@@ -91,8 +94,17 @@ fn place(point: &CurvePoint) -> Point {
     ((point.neurons as f64).log2(), point.cost.effect)
 }
 
+fn estimate_of(run: &RunInfo) -> &'static str {
+    match RankBy::deserialize(&run.settings["by"]) {
+        Ok(RankBy::Direct) => "the direct path to first order, nats",
+        Ok(RankBy::Gradient) => "gradient times change of post, nats",
+        Ok(RankBy::Integrated) => "integrated gradient times change of post, nats",
+        _ => "|post|·‖w_out‖ where the target is scored, mean",
+    }
+}
+
 /// The neurons that do most harm alone.
-pub fn neurons(neurons: &[RankedNeuron]) -> Markup {
+pub fn neurons(neurons: &[RankedNeuron], run: &RunInfo) -> Markup {
     let mut alone: Vec<(&RankedNeuron, Exact)> =
         neurons.iter().filter_map(|n| Some((n, n.exact?))).collect();
     alone.sort_by_key(|(_, exact)| exact.rank);
@@ -100,8 +112,9 @@ pub fn neurons(neurons: &[RankedNeuron]) -> Markup {
         return lacking("ranking.parquet has no neuron that was ablated alone.");
     }
     let caption = format!(
-        "Estimate: mean of |post|·‖w_out‖ where the target is scored. Effect: log-probability of the whole target, nats, on \
+        "Estimate: by {}. Effect: log-probability of the whole target, nats, on \
          the prompts that rank; the first of many looks worse than it is.\n{} ablated alone, the first {} shown.",
+        estimate_of(run),
         plural(alone.len(), "neuron"),
         alone.len().min(LISTED)
     );
