@@ -1,5 +1,6 @@
 //! An edit with what it needs besides the weights: the neurons and values that stand in files, read and checked.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context;
@@ -47,7 +48,7 @@ impl<'a> Edits<'a> {
         if let Some(layers) = &args.layers {
             check_layers(layers, config.n_layers()).context("--layers")?;
         }
-        let neurons = neurons.map(|path| read_neurons(path, args, config));
+        let neurons = neurons.map(|path| read_neurons(path, args.layers.clone(), config));
         let (bos, fold) = (bos_in_words(bos, &opened.tokenizer)?, fold.to_string());
         let reading = Reading {
             bos: Some(&bos),
@@ -108,17 +109,7 @@ impl<'a> Edits<'a> {
         if let Some(named) = &self.neurons {
             return Ok(vec![named.clone()]);
         }
-        let mut sets: Vec<Named> = Vec::new();
-        for query in classes {
-            let name = query.name();
-            anyhow::ensure!(
-                sets.iter().all(|(earlier, _)| earlier != name),
-                "--classes names {name} twice (perhaps by an alias); name it once"
-            );
-            let set = table.select(*query, self.args.layers.clone())?;
-            sets.push((name.to_string(), set));
-        }
-        Ok(sets)
+        select(table, classes, self.args.layers.clone())
     }
 
     /// The edit, of these neurons, to be run on `subset`.
@@ -164,11 +155,34 @@ impl<'a> Edits<'a> {
     }
 }
 
-/// The neurons of a file in the layers of `args`, with the file's name.
-fn read_neurons(path: &Path, args: &EditArgs, config: &Config) -> anyhow::Result<Named> {
+/// The neurons of each class in these layers.
+pub fn select(
+    table: &NeuronTable,
+    classes: &[ClassQuery],
+    layers: Option<Range<usize>>,
+) -> anyhow::Result<Vec<Named>> {
+    let mut sets: Vec<Named> = Vec::new();
+    for query in classes {
+        let name = query.name();
+        anyhow::ensure!(
+            sets.iter().all(|(earlier, _)| earlier != name),
+            "--classes names {name} twice (perhaps by an alias); name it once"
+        );
+        let set = table.select(*query, layers.clone())?;
+        sets.push((name.to_string(), set));
+    }
+    Ok(sets)
+}
+
+/// The neurons of a file in these layers, with the file's name.
+pub fn read_neurons(
+    path: &Path,
+    layers: Option<Range<usize>>,
+    config: &Config,
+) -> anyhow::Result<Named> {
     let mut set = NeuronSet::read(path, config.n_layers(), config.d_mlp)?;
-    if let Some(layers) = &args.layers {
-        set = set.restrict_layers(layers.clone());
+    if let Some(layers) = layers {
+        set = set.restrict_layers(layers);
     }
     anyhow::ensure!(
         !set.is_empty(),

@@ -23,7 +23,9 @@ use crate::hooks::Needs;
 use crate::io_class::{Match, NeuronTable};
 use crate::prompts::{PromptError, PromptSet, first_few};
 use crate::report::{draws_parquet, outcomes_parquet};
-use crate::tokens::{TokenBatch, Tokenizer, tokenize, tokenize_counterfactuals, with_partners};
+use crate::tokens::{
+    PairedFacts, TokenBatch, Tokenizer, tokenize, tokenize_counterfactuals, with_partners,
+};
 
 /// Which facts are asked, and on which of them the edits run.
 #[derive(Args, Serialize)]
@@ -113,7 +115,10 @@ impl FactArgs {
         facts: &PromptSet,
         edit: &EditArgs,
     ) -> anyhow::Result<FactBatches> {
-        let paired = with_partners(facts.clone(), &command.opened.tokenizer, command.args.seed)?;
+        let tokenizer = &command.opened.tokenizer;
+        let paired = with_partners(facts.clone(), tokenizer, command.args.seed)?;
+        warn_of_alike(&paired);
+        let paired = paired.set;
         let patches = edit.mode.needs() == Needs::Counterfactuals;
         if patches && paired.without_question().len() == paired.prompts.len() {
             return Err(ExperimentError::NoPairs.into());
@@ -225,6 +230,22 @@ impl<'a> Answers<'a> {
         }
         outln!("\n{heading}");
         edits.print_references(self.ablation.reference);
+    }
+}
+
+/// Names facts whose own counterfactual cannot be told from them.
+fn warn_of_alike(paired: &PairedFacts) {
+    let ids = paired.alike.iter();
+    let ids: Vec<&str> = ids
+        .map(|fact| paired.set.prompts[*fact].id.as_str())
+        .collect();
+    if !ids.is_empty() {
+        notice!(
+            "warning: counterfactuals whose answer begins with the same token as the fact's are not taken: {} ({}); the \
+             difference of their logits is always 0",
+            ids.len(),
+            first_few(&ids)
+        );
     }
 }
 

@@ -13,6 +13,7 @@ mod descent;
 mod edit_args;
 mod edits;
 mod effects_table;
+mod export;
 mod facts;
 mod fetch;
 mod generate;
@@ -89,6 +90,7 @@ enum Command {
     Neuron(neuron::NeuronArgs),
     Generate(generate::Generate),
     Classify(classify::Classify),
+    Export(export::Export),
     Record(Box<record::Record>),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
@@ -133,6 +135,7 @@ impl Cli {
             Command::Neuron(neuron) => neuron.run(),
             Command::Generate(generate) => generate.run(),
             Command::Classify(classify) => classify.run(),
+            Command::Export(export) => export.run(),
             Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),

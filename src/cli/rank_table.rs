@@ -116,7 +116,7 @@ pub fn print_curve(ranking: &Ranking, draws: usize, evaluation: Evaluation) {
         points.map(|point| (point.neurons, point.cost.effect))
     };
     let last = whole(Order::Ranked)
-        .last()
+        .next_back()
         .map_or(f64::NAN, |(_, effect)| effect);
     let share = |effect: f64| format!("{:.0} %", 100.0 * effect / last);
     let estimated = |point: &CurvePoint| {

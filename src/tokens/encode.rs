@@ -93,26 +93,45 @@ fn target_ids(tokenizer: &Tokenizer, target: &str) -> Result<Vec<u32>, String> {
     Ok(ids)
 }
 
-/// The set where facts without a counterfactual have another fact of their kind as partner, if there is one whose answer begins
-/// with another token ([`PromptSet::paired`]).
+/// Facts in pairs.
+pub struct PairedFacts {
+    /// Facts without a counterfactual have another fact of their kind as partner, if there is one whose answer begins with
+    /// another token ([`PromptSet::paired`]).
+    pub set: PromptSet,
+    /// The places of those whose own counterfactual was not taken: its answer begins with the same token as the fact's, and
+    /// their logits cannot differ.
+    pub alike: Vec<usize>,
+}
+
+/// Finds partners for the facts of a set.
 ///
 /// # Errors
 /// Those of the tokenizer.
 pub fn with_partners(
-    set: PromptSet,
+    mut set: PromptSet,
     tokenizer: &Tokenizer,
     seed: u64,
-) -> Result<PromptSet, TokenError> {
+) -> Result<PairedFacts, TokenError> {
     let mut problems = Problems::default();
-    let first = set.prompts.iter().filter_map(|prompt| {
-        problems.keep(
-            &prompt.id,
-            target_ids(tokenizer, &prompt.target).map(|ids| ids[0]),
-        )
-    });
-    let first: Vec<u32> = first.collect();
+    let (mut first, mut alike) = (Vec::new(), Vec::new());
+    for (place, prompt) in set.prompts.iter_mut().enumerate() {
+        let id = prompt.id.clone();
+        let mut token = |target: &str| {
+            let ids = target_ids(tokenizer, target).map(|ids| ids[0]);
+            problems.keep(&id, ids)
+        };
+        let own = token(&prompt.target);
+        let other = prompt.counterfactual.as_ref();
+        let other = other.and_then(|other| token(&other.target));
+        if own.is_some() && own == other {
+            prompt.counterfactual = None;
+            alike.push(place);
+        }
+        first.push(own);
+    }
     problems.finish(&set.name)?;
-    Ok(set.paired(seed, |a, b| first[a] != first[b]))
+    let set = set.paired(seed, |a, b| first[a] != first[b]);
+    Ok(PairedFacts { set, alike })
 }
 
 /// Encodes prompts and cuts each after its subject's last token, as [`tokenize`] finds it: what a causal model makes of

@@ -18,17 +18,21 @@ mod gguf;
 mod lost;
 mod pieces;
 mod positions;
+mod save;
 mod tokenizer;
 mod vocabulary;
 mod windows;
 
 pub use batch::{Group, Sequence, TokenBatch};
 pub use bos::BosPolicy;
-pub use encode::{tokenize, tokenize_counterfactuals, tokenize_to_subject, with_partners};
+pub use encode::{
+    PairedFacts, tokenize, tokenize_counterfactuals, tokenize_to_subject, with_partners,
+};
 pub(crate) use error::text_problem;
 pub use error::{PromptProblem, TokenError};
 pub use gguf::{GgufError, assumed_of_gguf, is_known_gguf_key};
 pub use positions::Positions;
+pub use save::TokenizerFiles;
 pub use tokenizer::{Encoded, Tokenizer};
 pub use vocabulary::{SpecialInText, check_vocabulary, special_tokens};
 pub use windows::{Window, Windowing, windows};

@@ -50,6 +50,8 @@ enum Prefix {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<u32>,
+    /// What ends a text, where a GGUF file says so.
+    eos: Option<u32>,
     front: Front,
     prefix: Prefix,
     sha256: String,
@@ -99,6 +101,7 @@ impl Tokenizer {
         let built = gguf::build(&header.metadata)?;
         let source = "the GGUF file's metadata".to_owned();
         let mut tokenizer = Self::new(built.tokenizer, built.bos, built.sha256, source)?;
+        tokenizer.eos = built.eos;
         if built.adds_bos {
             tokenizer.front = Front::Bos;
         }
@@ -115,6 +118,7 @@ impl Tokenizer {
         let mut tokenizer = Self {
             inner,
             bos,
+            eos: None,
             front: Front::Nothing,
             prefix: Prefix::Nothing,
             sha256,
@@ -239,6 +243,16 @@ impl Tokenizer {
     /// The BOS id, used or not.
     pub fn bos(&self) -> Option<u32> {
         self.bos
+    }
+
+    /// What ends a text, where a GGUF file says so.
+    pub(super) fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// A token as the vocabulary has it.
+    pub(super) fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
     }
 
     /// The text of ids that stand together, special tokens included. Ids outside the vocabulary give nothing.

@@ -15,6 +15,7 @@
 //! | edits | 1 | Every edit on a model of two layers, against plain loops; and on neurons whose w_in and w_out are both turned around, which shows the convention of signs |
 //! | encoding | 10 | Texts -> ids: normalizers against transformers |
 //! | engine | 5 | One expectation through every path of the engine |
+//! | export | 20 | `export`: the folder gives the ablated run's numbers, of every family, from safetensors and from GGUF |
 //! | families | 2 | Every family against Hugging Face transformers, on random checkpoints of odd shapes |
 //! | finite | < 1 | Numbers that are not finite are an error that names where they came up, in every command that runs a model |
 //! | frequencies | 13 | Random sets that fire as often as the class: from a recording to the draws and to `run.json` |
@@ -60,6 +61,7 @@ mod contributions;
 mod edits;
 mod encoding;
 mod engine;
+mod export;
 mod families;
 mod finite;
 mod frequencies;

@@ -254,6 +254,21 @@ fn the_command_makes_pairs_and_names_what_has_none() {
     let corrupted = arrow_array::cast::AsArray::as_string::<i32>(arms).iter();
     assert_eq!(corrupted.filter(|arm| *arm == Some("corrupted")).count(), 4);
 
+    // A counterfactual that begins like the answer is none.
+    let same = std::fs::read_to_string(&facts).unwrap();
+    let same = file(&dir, "same.jsonl", &same.replace("Danube", "Rhine Falls"));
+    let small = [
+        "ablate",
+        "--model",
+        "smollm2-135m",
+        "--prompts",
+        &same,
+        "--neurons",
+        &neurons,
+    ];
+    let stderr = warnings(&[&small[..], &["--draws", "0", "--subset", "all"]].concat());
+    assert!(stderr.contains("not taken: 1 (rhine)"), "{stderr}");
+
     // The same facts under another edit have the difference of logits, and nothing to be recovered.
     let plain = dir.path().join("plain");
     succeed(

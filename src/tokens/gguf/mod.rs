@@ -23,12 +23,13 @@ use vocab::Vocabulary;
 
 use crate::hub::gguf::Value;
 
-/// A tokenizer and what GGUF says about its BOS token.
+/// A tokenizer and what GGUF says about the tokens that begin and end a text.
 #[derive(Debug)]
 pub(super) struct GgufTokenizer {
     pub tokenizer: tokenizers::Tokenizer,
     pub bos: Option<u32>,
     pub adds_bos: bool,
+    pub eos: Option<u32>,
     /// Hex sha256 of all `tokenizer.ggml.*` entries.
     pub sha256: String,
 }
@@ -56,6 +57,7 @@ pub(super) fn build(metadata: &BTreeMap<String, Value>) -> Result<GgufTokenizer,
     Ok(GgufTokenizer {
         tokenizer,
         bos: metadata.token_id("bos_token_id", vocabulary.tokens.len())?,
+        eos: metadata.token_id("eos_token_id", vocabulary.tokens.len())?,
         adds_bos: metadata.flag("add_bos_token")?.unwrap_or(adds_bos),
         sha256: metadata.sha256(),
     })
