@@ -186,6 +186,7 @@ fn ablate_writes_outcomes_effects_and_run() {
             ("top_token", "Utf8"),
             ("top_token_id", "UInt32"),
             ("logit_diff", "Float64"),
+            ("path", "Utf8"),
         ])
     );
     let run = json(&out.join("run.json"));

@@ -140,7 +140,7 @@ fn absent_cells_are_named_and_grey() {
         [
             "last_layer UInt16",
             "first_layer UInt16",
-            "logit_diff Float64"
+            "path Utf8"
         ]
     );
     let first: UInt16Array = column(&table, "first_layer");
