@@ -282,8 +282,7 @@ impl Ablation {
                 }
             }
         }
-        let subset = effects.first().map_or(plan.subset, |first| first.subset);
-        adjust(&mut effects, plan.primary(), subset);
+        adjust(&mut effects, plan.primary(), plan.subset);
         Ok(effects)
     }
 

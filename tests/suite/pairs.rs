@@ -244,7 +244,10 @@ fn the_command_makes_pairs_and_names_what_has_none() {
     assert_eq!(run["counts"]["reference"]["source"], "counterfactuals");
     let effects = json(&out.join("effects.json"));
     let effects = effects.as_array().unwrap();
-    let of = |metric: &str| -> &Value { effects.iter().find(|e| e["metric"] == metric).unwrap() };
+    let of = |metric: &str| -> &Value {
+        let is_it = |e: &&Value| e["metric"] == metric && e["subset"] == "all";
+        effects.iter().find(is_it).unwrap()
+    };
     assert!(of("recovered")["means"]["class"].is_f64());
     assert!(
         of("logit_diff")["p_adjusted"].is_f64() && of("target_logprob")["p_adjusted"].is_null()

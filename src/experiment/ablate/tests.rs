@@ -111,7 +111,13 @@ fn holm_runs_over_the_primary_tests_alone() {
     let effects = ablation
         .effects(&plan, &[], &StatsSettings::default())
         .unwrap();
-    let (primary, described) = effects.split_first().unwrap();
+    let is_primary = |e: &&Effect| {
+        e.metric == Metric::TARGET_LOGPROB && e.subset == PromptSubset::All // those that were asked for
+    };
+    let (primary, described): (Vec<&Effect>, Vec<&Effect>) = effects.iter().partition(is_primary);
+    let [primary] = primary[..] else {
+        panic!("one class")
+    };
     // Farther out than both draws: 1 of 3; one class, so one test.
     let third = Some(1.0 / 3.0);
     assert_eq!(primary.estimate.permutation_p, third);
