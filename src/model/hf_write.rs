@@ -37,10 +37,9 @@ impl Config {
             set("rms_norm_eps", json!(self.norm_eps));
         }
         if let AttentionScale::QueryPreAttnScalar { .. } = family.attention_scale {
-            set(
-                "query_pre_attn_scalar",
-                json!(self.attention_scale.powi(-2)),
-            );
+            // transformers takes a whole number alone.
+            let scalar = self.attention_scale.powi(-2).round() as u64;
+            set("query_pre_attn_scalar", json!(scalar));
         }
         for (key, cap) in [
             ("attn_logit_softcapping", self.attention_softcap),
