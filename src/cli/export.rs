@@ -111,6 +111,9 @@ impl Export {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let factor = match self.mode {
             Mode::Zero => 0.0,
+            Mode::Multiply(1.0) => {
+                anyhow::bail!("--mode {} changes nothing; use another factor", self.mode)
+            }
             Mode::Multiply(factor) => f64::from(factor),
             _ => anyhow::bail!(
                 "--mode {} gives values that depend on the tokens, and no weight can hold them; use zero or multiply=FACTOR",

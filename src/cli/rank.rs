@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use candle_core::DType;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -18,6 +19,7 @@ use super::rank_table::{print_curve, print_first_order, print_neurons};
 use super::reference::warn_of_values_kept;
 use super::table::count;
 use super::treatments::FEWEST_DRAWS;
+use crate::engine::EngineError;
 use crate::experiment::rank::{Evaluation, RankBy, RankPlan, RankSettings, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, Matching, matched_draws};
@@ -81,9 +83,9 @@ pub struct Rank {
         value_name = "output|direct|gradient|integrated"
     )]
     by: RankBy,
-    /// Gradients that --by integrated takes on the way.
-    #[arg(long, default_value = "8", value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
-    steps: NonZeroUsize,
+    /// Gradients that --by integrated takes on the way [default: 8].
+    #[arg(long, value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
+    steps: Option<NonZeroUsize>,
     /// Random orders of the class, beside the ranked one.
     #[arg(long, default_value_t = 5, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
@@ -104,6 +106,9 @@ pub struct Rank {
     run: RunArgs,
 }
 
+/// Gradients on the way, where nobody says how many.
+const STEPS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+
 /// Random sets of the class's layers that its first-order effect is compared with.
 const SETS: usize = 99;
 
@@ -115,8 +120,16 @@ impl Rank {
             self.by != RankBy::Integrated || self.edit.when().is_any(),
             "--by integrated moves all values of the class together, and --when leaves some as they are; drop one of the two"
         );
+        anyhow::ensure!(
+            self.by == RankBy::Integrated || self.steps.is_none(),
+            "--steps is about --by integrated, and --by {} takes one gradient or none; drop it",
+            self.by
+        );
         let set = read_prompts(self.prompts.as_deref())?;
         let mut command = LongCommand::open("rank", &self.model, &self.run)?;
+        if self.by != RankBy::Output && command.opened.options.dtype != DType::F32 {
+            return Err(EngineError::GradientPrecision.into());
+        }
         let edits = command.read_edit(&self.edit, self.neurons.as_deref())?;
         let batch = command.batch(tokenize, &set)?;
         self.warn_of_draws();
@@ -195,7 +208,7 @@ impl Rank {
         let settings = RankSettings {
             top: self.top,
             by: self.by,
-            steps: self.steps,
+            steps: self.steps.unwrap_or(STEPS),
             draws: self.draws,
             evaluation: self.evaluation(),
             statistics: self.run.statistics(),

@@ -60,7 +60,8 @@ impl Engine<'_> {
     /// the gradient of its own prompt's part. What the condition's edit sets is given: a gradient goes around it.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run), and of `sink`; [`EngineError::GradientPrecision`] but in f32.
+    /// Those of [`run`](Self::run), and of `sink`; [`EngineError::GradientPrecision`] but in f32, [`EngineError::GradientEdit`] where
+    /// the edit's values, or where it sets them, depend on the run's own.
     pub fn gradients(
         &self,
         batch: &TokenBatch,
@@ -72,6 +73,10 @@ impl Engine<'_> {
         let (model, config) = (self.model, self.model.config());
         if model.dtype() != DType::F32 {
             return Err(EngineError::GradientPrecision);
+        }
+        if let Some(edit) = condition.edit().filter(|edit| !edit.gives_values()) {
+            let label = edit.label.clone();
+            return Err(EngineError::GradientEdit { label });
         }
         let mut kept = Residuals::new(batch, config, path != Path::Total);
         let mut logits = OfLogits::new(number, config);

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::error::EngineError;
 use super::post::PostPass;
@@ -32,7 +32,7 @@ impl DirectPaths {
     pub fn new(
         prefixes: &Prefixes<'_>,
         tokens: &[usize],
-        device: &candle_core::Device,
+        device: &Device,
     ) -> Result<Self, EngineError> {
         let mut place: HashMap<usize, usize> = HashMap::new();
         let (mut rows, mut of_row): (Vec<u32>, Vec<(usize, u64)>) = (Vec::new(), Vec::new());

@@ -24,6 +24,14 @@ pub enum EngineError {
     /// A backward pass in another precision than f32.
     #[error("gradients are computed in f32 alone; use --dtype f32")]
     GradientPrecision,
+    /// A backward pass under an edit that makes its values of the run's own.
+    #[error(
+        "the edit `{label}` makes its values of what the run gives, and a gradient goes around given values alone"
+    )]
+    GradientEdit {
+        /// The edit's label.
+        label: String,
+    },
     /// Reference values that an edit cannot work with.
     #[error("the edit `{label}`: {source}")]
     Reference {

@@ -76,6 +76,16 @@ impl Edit {
         Self { path, ..self }
     }
 
+    /// Whether it sets values that are there before the run, at tokens that are known before.
+    pub(crate) fn gives_values(&self) -> bool {
+        use Mode::{Fixed, Mean, Patch, Resample, Zero};
+        let is_given = matches!(
+            self.mode,
+            Zero | Fixed(_) | Mean(_) | Resample(_) | Patch(_)
+        );
+        is_given && self.when.is_any()
+    }
+
     /// What this edits in layer `layer`, if anything.
     pub(crate) fn at_layer(&self, layer: usize) -> Option<LayerEdit<'_>> {
         let neurons = self.neurons.layer(layer);

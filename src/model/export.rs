@@ -92,16 +92,17 @@ impl Export<'_> {
     }
 
     fn shards(&self) -> Vec<Vec<Which>> {
-        let (mut shards, mut held) = (vec![Vec::new()], 0);
+        let (mut shards, mut shard, mut held) = (Vec::new(), Vec::new(), 0);
         for which in self.tensors() {
             let bytes = self.bytes_of(which);
             if held > 0 && held + bytes > SHARD_BYTES {
-                shards.push(Vec::new());
+                shards.push(std::mem::take(&mut shard));
                 held = 0;
             }
             held += bytes;
-            shards.last_mut().expect("one is there").push(which);
+            shard.push(which);
         }
+        shards.push(shard);
         shards
     }
 

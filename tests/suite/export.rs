@@ -101,6 +101,8 @@ fn what_no_weight_can_hold_is_refused() {
     let export = ["export", "--classes", "depletion", "--out", "nowhere"];
     let error = fail(&[&export[..], &["--mode", "mean"]].concat());
     assert!(error.contains("no weight can hold"), "{error}");
+    let error = fail(&[&export[..], &["--mode", "multiply=1"]].concat());
+    assert!(error.contains("changes nothing"), "{error}");
     let error = fail(&["export", "--out", "nowhere"]);
     assert!(error.contains("--classes"), "{error}");
 }

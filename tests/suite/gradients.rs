@@ -1,10 +1,8 @@
 //! Gradients of neurons: against torch's on every family, against finite differences in f64 on a model of two layers, and the
 //! rankings that are made of them.
 
-use std::collections::HashMap;
-
 use gatelens::engine::{Engine, LogitGradient, NeuronGradients};
-use gatelens::hooks::{Condition, Neuron, Path};
+use gatelens::hooks::{Condition, Edit, Mode, Path};
 use gatelens::model::Model;
 use gatelens::tokens::TokenBatch;
 
@@ -59,7 +57,6 @@ fn gradients(
 /// The largest relative difference of a prompt's gradients from torch's.
 fn worst(name: &str) -> f64 {
     let (golden, model) = (Golden::read(name), model(name));
-    let neurons: Vec<Neuron> = golden.neurons(&model).iter().collect();
     let prompts = golden.prompts();
     let batch = batch(&prompts);
     let d_mlp = model.config().d_mlp;
@@ -96,7 +93,7 @@ fn worst(name: &str) -> f64 {
             worst = f64::max(worst, difference);
         }
     }
-    assert!(!neurons.is_empty());
+    assert!(!golden.ints("ablation.neurons").is_empty());
     worst
 }
 
@@ -131,6 +128,19 @@ impl LogitGradient for Targets {
 }
 
 #[test]
+fn edits_that_make_their_values_of_the_run_are_refused() {
+    let model = model("tiny-llama");
+    let neurons = Golden::read("tiny-llama").neurons(&model);
+    let edit = Edit::new(neurons, Mode::Multiply(2.0)).called("twice");
+    let (batch, number) = (batch(&[vec![1, 2, 3]]), BestNext(vec![2]));
+    let by = (&Condition::from(edit), Path::Total);
+    let engine = Engine::new(&model);
+    let error = engine.gradients(&batch, by, &number, &mut |_| Ok(()), &());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("`twice`"), "{error}");
+}
+
+#[test]
 fn gradients_are_finite_differences() {
     const STEP: f64 = 1e-5;
     let two_layer = TwoLayer::new();
@@ -145,7 +155,7 @@ fn gradients_are_finite_differences() {
     let number = Targets { rows, targets };
     for path in [Path::Total, Path::Direct] {
         let found = gradients(&model, &batch, &number, path);
-        let mut seen: HashMap<&str, Vec<f32>> = HashMap::new();
+        let (mut slopes, mut of_post) = (Vec::new(), Vec::new());
         for prompt in prompts() {
             let first = first_row(&batch, prompt.prompt);
             for position in 0..prompt.ids.len() {
@@ -165,14 +175,12 @@ fn gradients_are_finite_differences() {
                     };
                     let expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
                     let row = first + position;
-                    seen.entry("found")
-                        .or_default()
-                        .push(found[layer][row * D_MLP + neuron]);
-                    seen.entry("expected").or_default().push(expected as f32);
+                    of_post.push(found[layer][row * D_MLP + neuron]);
+                    slopes.push(expected as f32);
                 }
             }
         }
-        let difference = relative_difference(&seen["found"], &seen["expected"]);
+        let difference = relative_difference(&of_post, &slopes);
         assert!(difference < 1e-4, "{path}: {difference:e}");
     }
 }

@@ -664,6 +664,10 @@ fn a_neuron_file_is_ranked_on_one_half_and_measured_on_the_other() {
 fn what_cannot_be_ranked_is_said() {
     let error = fail(&["rank", "--class", "enrichment", "--layers", "0..1"]);
     assert!(error.contains("no neuron is enrichment"), "{error}");
+    let error = fail(&["rank", "--steps", "3"]);
+    assert!(error.contains("--by integrated"), "{error}");
+    let error = fail(&["rank", "--by", "gradient", "--dtype", "bf16"]);
+    assert!(error.contains("in f32 alone"), "{error}");
     let error = fail(&["rank", "--class", "enrichmend"]);
     assert!(error.contains("did you mean"), "{error}");
     for args in [
