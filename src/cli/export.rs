@@ -29,9 +29,7 @@ use crate::tokens::Tokenizer;
 /// The columns of down_proj of these neurons become 0 (or are multiplied), which is what `ablate --mode zero` does at every
 /// token; everything else stays. The folder has safetensors, config.json, the tokenizer, a README.md that says what was
 /// done, and run.json. So any program that reads Hugging Face models can measure the ablated one, such as
-/// lm-evaluation-harness:
-///
-///     lm_eval --model hf --model_args pretrained=DIR --tasks lambada_openai
+/// lm-evaluation-harness: `lm_eval --model hf --model_args pretrained=DIR --tasks lambada_openai`
 #[derive(Args, Serialize)]
 pub struct Export {
     #[command(flatten)]
