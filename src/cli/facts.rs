@@ -115,10 +115,7 @@ impl FactArgs {
         facts: &PromptSet,
         edit: &EditArgs,
     ) -> anyhow::Result<FactBatches> {
-        let tokenizer = &command.opened.tokenizer;
-        let paired = with_partners(facts.clone(), tokenizer, command.args.seed)?;
-        warn_of_alike(&paired);
-        let paired = paired.set;
+        let paired = in_pairs(command, facts)?;
         let patches = edit.mode.needs() == Needs::Counterfactuals;
         if patches && paired.without_question().len() == paired.prompts.len() {
             return Err(ExperimentError::NoPairs.into());
@@ -135,6 +132,14 @@ impl FactArgs {
             known: self.known,
         })
     }
+}
+
+/// The facts, each with its own counterfactual or with another fact of its kind, if there is any.
+pub fn in_pairs(command: &LongCommand<'_>, facts: &PromptSet) -> anyhow::Result<PromptSet> {
+    let tokenizer = &command.opened.tokenizer;
+    let paired = with_partners(facts.clone(), tokenizer, command.args.seed)?;
+    warn_of_alike(&paired);
+    Ok(paired.set)
 }
 
 /// What came of a plan.

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::about_subjects::AboutSubjects;
 use super::args::ModelArg;
+use super::facts::in_pairs;
 use super::inputs::{Texts, read_prompts};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
@@ -22,7 +23,7 @@ use crate::experiment::verify::{
 use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
 use crate::report::{RunInfo, draws_parquet, verdicts_html};
-use crate::tokens::{Window, Windowing, tokenize, tokenize_to_subject};
+use crate::tokens::{Window, Windowing, tokenize, tokenize_counterfactuals, tokenize_to_subject};
 
 /// Random sets per class that estimates are over, and with --quick.
 const DRAWS: usize = 20;
@@ -104,7 +105,11 @@ impl Verify {
         let settings = self.settings()?;
         let set = read_prompts(self.prompts.as_deref())?;
         let mut command = LongCommand::open("verify", &self.model, &self.run)?;
-        let facts = command.batch(tokenize, &set)?;
+        let paired = in_pairs(&command, &set)?;
+        let facts = command.batch(tokenize, &paired)?;
+        let has_pairs = paired.without_question().len() < paired.prompts.len();
+        let counterfactuals = has_pairs.then(|| command.batch(tokenize_counterfactuals, &paired));
+        let counterfactuals = counterfactuals.transpose()?;
         let rephrased = if set.prompts.iter().all(|p| p.rephrased.is_some()) {
             Some(command.batch(tokenize, &set.rephrased()?)?)
         } else {
@@ -121,6 +126,7 @@ impl Verify {
             table: &table,
             facts: &facts,
             rephrased: rephrased.as_ref(),
+            counterfactuals: counterfactuals.as_ref(),
             documents: &texts.files[0],
             windows: &texts.windows,
             subjects: subjects.as_ref().map(AboutSubjects::input),

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
 use super::ExperimentError;
 use super::effects::{Arms, Effect, adjust};
-use super::known::KnownWhen;
+use super::known::{KnownByRelation, KnownIn, KnownWhen, known_by_relation};
 use super::metric::{Metric, Source, of_facts};
 use super::outcome::{Outcome, PromptSubset};
 use super::part::Sharing;
@@ -20,7 +18,7 @@ use super::unedited::{Scores, Unedited, run_clean, run_scores};
 use crate::engine::Engine;
 use crate::hooks::{EditCount, Needs};
 use crate::prompts::Prompt;
-use crate::stats::{Clusters, StatsSettings};
+use crate::stats::{Clusters, StatsSettings, mean};
 use crate::tokens::TokenBatch;
 
 /// What is asked, each fact under its number.
@@ -347,51 +345,22 @@ impl Ablation {
         }
     }
 
+    /// What there is to lose where values are patched: the logit difference of the counterfactuals minus that of their facts,
+    /// unedited, mean over all pairs.
+    pub(super) fn range(&self) -> Option<f64> {
+        let corrupted = self.corrupted.as_ref()?.iter();
+        let ranges = corrupted.filter_map(|(prompt, score)| {
+            let clean = self.scores[0].get(prompt)?;
+            Some(score.logit_diff? - clean.logit_diff?)
+        });
+        mean(&ranges.collect::<Vec<f64>>())
+    }
+
     /// How many prompts of each relation the model knows, in the relations' order of first appearance. `prompts` are
     /// those of the batch; one that is not among them has no relation.
     pub fn known_by_relation(&self, prompts: &[Prompt]) -> Vec<KnownByRelation> {
-        let mut relations: Vec<KnownByRelation> = Vec::new();
-        for prompt in self.scores[0].keys() {
-            let relation = prompts
-                .get(*prompt)
-                .and_then(|prompt| prompt.relation.clone());
-            let relation = relation.unwrap_or_default();
-            let at = relations.iter().position(|r| r.relation == relation);
-            let at = at.unwrap_or_else(|| {
-                relations.push(KnownByRelation {
-                    relation,
-                    prompts: 0,
-                    known: 0,
-                });
-                relations.len() - 1
-            });
-            relations[at].prompts += 1;
-            relations[at].known += usize::from(self.known.contains(prompt));
-        }
-        relations
+        known_by_relation(self.scores[0].keys().copied(), &self.known, prompts)
     }
-}
-
-/// How many prompts of a relation the model knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct KnownByRelation {
-    /// The relation; empty for prompts without one.
-    pub relation: String,
-    /// Its prompts.
-    pub prompts: usize,
-    /// Those that count as known.
-    pub known: usize,
-}
-
-/// How many facts have a first target token that is the clean model's top-1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct KnownIn {
-    /// After the prompt that the effect is measured on.
-    pub same: usize,
-    /// After the same fact in other words.
-    pub rephrased: usize,
-    /// After both.
-    pub both: usize,
 }
 
 #[cfg(test)]

@@ -204,6 +204,17 @@ impl Arms {
         }
     }
 
+    /// What each set changed: every arm minus clean.
+    pub fn changes(&self) -> Arms {
+        let change = |values: &Vec<f64>| minus(values, &self.clean);
+        Arms {
+            clean: change(&self.clean),
+            class: change(&self.class),
+            draws: self.draws.iter().map(change).collect(),
+            clusters: self.clusters.clone(),
+        }
+    }
+
     /// The class beside its draws.
     pub fn table(&self) -> Table<'_> {
         Table {

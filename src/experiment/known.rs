@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_transformers::generation::Sampling;
+use serde::Serialize;
 
 use super::ExperimentError;
 use super::generate::{Choice, Generator};
@@ -10,6 +11,7 @@ use super::run::Run;
 use super::score::Score;
 use crate::engine::{Engine, EngineError};
 use crate::hooks::Condition;
+use crate::prompts::Prompt;
 use crate::tokens::TokenBatch;
 
 /// So many tokens are written at most for a fact.
@@ -98,4 +100,54 @@ fn is_written(
         }
     }
     Ok(false)
+}
+
+/// How many prompts of a relation the model knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KnownByRelation {
+    /// The relation; empty for prompts without one.
+    pub relation: String,
+    /// Its prompts.
+    pub prompts: usize,
+    /// Those that count as known.
+    pub known: usize,
+}
+
+/// How many facts have a first target token that is the clean model's top-1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct KnownIn {
+    /// After the prompt that the effect is measured on.
+    pub same: usize,
+    /// After the same fact in other words.
+    pub rephrased: usize,
+    /// After both.
+    pub both: usize,
+}
+
+/// How many of the `asked` prompts are known, relation by relation in the order of first appearance; one that is not among
+/// `prompts` has no relation.
+pub(super) fn known_by_relation(
+    asked: impl Iterator<Item = usize>,
+    known: &BTreeSet<usize>,
+    prompts: &[Prompt],
+) -> Vec<KnownByRelation> {
+    let mut relations: Vec<KnownByRelation> = Vec::new();
+    for prompt in asked {
+        let relation = prompts
+            .get(prompt)
+            .and_then(|prompt| prompt.relation.clone());
+        let relation = relation.unwrap_or_default();
+        let at = relations.iter().position(|r| r.relation == relation);
+        let at = at.unwrap_or_else(|| {
+            relations.push(KnownByRelation {
+                relation,
+                prompts: 0,
+                known: 0,
+            });
+            relations.len() - 1
+        });
+        relations[at].prompts += 1;
+        relations[at].known += usize::from(known.contains(&prompt));
+    }
+    relations
 }

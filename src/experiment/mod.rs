@@ -33,14 +33,14 @@ mod unedited;
 pub mod verify;
 mod window;
 
-pub use ablate::{Ablation, Facts, KnownByRelation, KnownIn, ablate};
+pub use ablate::{Ablation, Facts, ablate};
 pub use contribution::{Contributions, OF_MEDIAN, OF_OWN};
 pub use effect_path::EffectPath;
 pub use effects::{ArmMeans, Effect, Estimate};
 pub use error::ExperimentError;
 pub use evidence::{Evidence, Versus};
 pub use generate::{Choice, Generator};
-pub use known::{KnownWhen, Naming};
+pub use known::{KnownByRelation, KnownIn, KnownWhen, Naming};
 pub use metric::{METRICS, Metric, Source};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, ConditionRow, Outcome, PromptSubset};

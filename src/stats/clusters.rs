@@ -24,6 +24,8 @@ pub struct ClusteredMean {
     pub interval: Interval,
     /// Its standard error.
     pub standard_error: f64,
+    /// Two-sided p of a mean of 0, by Student's t; absent where nothing varies.
+    pub p: Option<f64>,
 }
 
 impl Clusters {
@@ -109,6 +111,7 @@ impl Clusters {
             mean,
             interval: variance.interval(mean, level)?,
             standard_error: variance.value.sqrt(),
+            p: variance.two_sided_p(mean).filter(|_| variance.value > 0.0),
         })
     }
 
@@ -147,6 +150,9 @@ mod tests {
         close(found.standard_error, error);
         close(found.interval.high, 3.0 + 3.182_446 * error);
         close(found.interval.low, 3.0 - 3.182_446 * error);
+        close(found.p.unwrap(), 0.069136869);
+        let constant = Clusters::alone(2).mean(&[1.0, 1.0], 0.95).unwrap();
+        assert_eq!(constant.p, None);
     }
 
     #[test]

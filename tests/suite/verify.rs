@@ -181,21 +181,41 @@ fn tests<'c>(claims: &'c Value, id: &str, class: &str) -> Vec<&'c Value> {
         .collect()
 }
 
+/// A planted model with facts and texts for it.
+struct Planted {
+    dir: TempDir,
+    facts: String,
+    texts: String,
+}
+
+impl Planted {
+    fn new(carrier: Carrier, facts: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        planted(dir.path(), carrier);
+        Self {
+            facts: file(&dir, "facts.jsonl", facts),
+            texts: file(&dir, "texts.txt", &texts()),
+            dir,
+        }
+    }
+
+    fn verify(&self, claims: &str) -> Value {
+        let out = self.dir.path().join("out");
+        #[rustfmt::skip]
+        succeed(&[
+            "verify", "--model", self.model(), "--prompts", &self.facts, "--text", &self.texts, "--draws", "10",
+            "--claims", claims, "--out", out.to_str().unwrap(),
+        ]);
+        json(&out.join("claims.json"))
+    }
+
+    fn model(&self) -> &str {
+        self.dir.path().to_str().unwrap()
+    }
+}
+
 fn verify(carrier: Carrier) -> Value {
-    let dir = TempDir::new().unwrap();
-    planted(dir.path(), carrier);
-    let (facts, texts) = (
-        file(&dir, "facts.jsonl", &facts()),
-        file(&dir, "texts.txt", &texts()),
-    );
-    let out = dir.path().join("out");
-    let model = dir.path().to_str().unwrap();
-    #[rustfmt::skip]
-    succeed(&[
-        "verify", "--model", model, "--prompts", &facts, "--text", &texts, "--draws", "10",
-        "--claims", "enrichment-recall,specific-recall", "--out", out.to_str().unwrap(),
-    ]);
-    json(&out.join("claims.json"))
+    Planted::new(carrier, &facts()).verify("enrichment-recall,specific-recall,enrichment-indirect")
 }
 
 #[test]
@@ -221,6 +241,11 @@ fn a_class_that_carries_the_answer_is_found() {
     );
     let specific = tests(&claims, "specific-recall", "conditional-enrichment");
     assert_eq!(specific[0]["verdict"], "supported", "{claims:#}");
+    // What it writes is the answer itself, and no later layer has to read it.
+    let indirect = tests(&claims, "enrichment-indirect", "indirect effect minus");
+    assert!(indirect[0]["estimate"].as_f64().unwrap() > 1.0);
+    assert!(indirect[0]["p_adjusted"].as_f64().unwrap() < 0.05);
+    assert_ne!(indirect[0]["verdict"], "supported");
     // There is no plain enrichment in it.
     let none = tests(&claims, "enrichment-recall", "without enrichment");
     assert_eq!(none[0]["verdict"], "not testable");
@@ -238,6 +263,56 @@ fn a_class_that_does_not_is_not() {
             assert_ne!(test["verdict"], "supported", "{test:#}");
         }
     }
+}
+
+/// The facts again, each with the mark as its subject and another mark as its counterfactual.
+fn pairs() -> String {
+    let pair = |fact: &str| {
+        let mut fact: Value = serde_json::from_str(fact).unwrap();
+        let prompt = fact["prompt"].as_str().unwrap().replace('#', "%");
+        fact["subject"] = "#".into();
+        fact["counterfactual"] =
+            serde_json::json!({"prompt": prompt, "subject": "%", "target": "of"});
+        format!("{fact}\n")
+    };
+    facts().lines().map(pair).collect()
+}
+
+#[test]
+fn patching_the_class_that_carries_the_answer_is_found_and_is_what_ablate_measures() {
+    let model = Planted::new(Carrier::ConditionalEnrichment, &pairs());
+    let claims = model.verify("enrichment-patch");
+    let patch = tests(&claims, "enrichment-patch", "patched at the subject");
+    let (deciding, variants) = patch.split_first().unwrap();
+    assert_eq!(deciding["verdict"], "supported", "{claims:#}");
+    assert_eq!(variants.len(), 2);
+    for variant in variants {
+        let quantity = variant["quantity"].as_str().unwrap();
+        assert!(quantity.contains("first position"), "{quantity}");
+    }
+    #[rustfmt::skip]
+    let printed = succeed(&[
+        "ablate", "--model", model.model(), "--prompts", &model.facts, "--classes", "conditional-enrichment",
+        "--mode", "patch", "--positions", "subject", "--draws", "10", "--json",
+    ]);
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    let mut effects = printed["effects"].as_array().unwrap().iter();
+    let effect = effects.find(|e| e["metric"] == "logit_diff").unwrap();
+    let [here, there] = [&deciding["estimate"], &effect["difference_to_baseline"]];
+    let [here, there] = [here, there].map(|value| value.as_f64().unwrap());
+    assert!((here - there).abs() < 1e-9, "{here} {there}");
+    assert_eq!(deciding["n"], effect["prompts"]);
+
+    let deciding = |carrier, facts: &str| {
+        let claims = Planted::new(carrier, facts).verify("enrichment-patch");
+        tests(&claims, "enrichment-patch", "patched at the subject")[0].clone()
+    };
+    let other = deciding(Carrier::OrthogonalOutput, &pairs());
+    assert_ne!(other["verdict"], "supported", "{other:#}");
+    let without = deciding(Carrier::ConditionalEnrichment, &facts());
+    assert_eq!(without["verdict"], "not testable");
+    let why = without["why"].as_str().unwrap();
+    assert!(why.contains("no known fact has a counterfactual"), "{why}");
 }
 
 #[test]

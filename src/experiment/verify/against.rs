@@ -1,10 +1,9 @@
 //! What the claims about behaviour share: a class against its draws, and how that is said.
 
 use super::super::ExperimentError;
-use super::super::effects::Arms;
+use super::super::effects::{Arms, minus};
 use super::super::plan::Treatment;
-use super::finding::Direction;
-use super::finding::Finding;
+use super::finding::{Basis, Direction, Finding};
 use crate::io_class::Class;
 use crate::stats::{StatsSettings, contrast, mean};
 
@@ -24,6 +23,48 @@ pub(super) fn no_class(class: Class, quantity: &str, direction: Direction) -> Fi
     Finding::missing(quantity, direction, DRAWS, why)
 }
 
+/// What the number of a class is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Against {
+    Draws,
+    Clean,
+}
+
+impl Against {
+    /// Class minus the mean of that.
+    pub fn difference(self, arms: &Arms) -> f64 {
+        let other = match self {
+            Against::Draws => of(&arms.draws.concat()),
+            Against::Clean => of(&arms.clean),
+        };
+        of(&arms.class) - other
+    }
+
+    /// The test of that difference.
+    pub fn finding(
+        self,
+        arms: &Arms,
+        finding: Finding,
+        settings: &StatsSettings,
+    ) -> Result<Finding, ExperimentError> {
+        match self {
+            Against::Draws => against_draws(arms, finding, settings),
+            Against::Clean => Ok(against_clean(arms, finding, settings)),
+        }
+    }
+}
+
+/// The class against the unedited model, over clusters of prompts; nothing where there is one alone.
+pub(super) fn against_clean(arms: &Arms, finding: Finding, settings: &StatsSettings) -> Finding {
+    let differences = minus(&arms.class, &arms.clean);
+    let found = arms.clusters.mean(&differences, settings.level);
+    Finding {
+        evidence: found.map_or(Basis::Missing, Basis::from),
+        n: differences.len(),
+        ..finding
+    }
+}
+
 /// The class against its draws, or why not.
 pub(super) fn against_draws(
     arms: &Arms,
@@ -38,15 +79,21 @@ pub(super) fn against_draws(
     })
 }
 
-/// The means of all arms.
+/// The means of all arms that there are.
 pub(super) fn levels(arms: &Arms) -> String {
-    let levels = [of(&arms.clean), of(&arms.class), of(&arms.draws.concat())];
-    let is_small = levels.iter().all(|level| level.abs() < 0.1);
-    let [clean, class, draws] = levels.map(|level| {
-        let digits = if is_small { 4 } else { 3 };
-        format!("{level:.digits$}")
-    });
-    format!("clean {clean}, class off {class}, draws off {draws}")
+    let levels = [
+        ("clean", of(&arms.clean)),
+        ("class off", of(&arms.class)),
+        ("draws off", of(&arms.draws.concat())),
+    ];
+    let there = || levels.into_iter().filter(|(_, level)| !level.is_nan());
+    let digits = if there().all(|(_, level)| level.abs() < 0.1) {
+        4
+    } else {
+        3
+    };
+    let words = there().map(|(arm, level)| format!("{arm} {level:.digits$}"));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// Where a class is larger than its draws; nothing where it is not.

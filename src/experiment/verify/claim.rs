@@ -6,7 +6,7 @@ use super::super::ExperimentError;
 use super::finding::Finding;
 use super::needs::Need;
 use super::results::Results;
-use super::{depletion, frequency, recall, subjects, weights};
+use super::{depletion, frequency, indirect, patch, recall, subjects, weights};
 use crate::io_class::Class;
 
 /// A claim of the paper (PAPER 4).
@@ -37,7 +37,7 @@ pub enum About {
 const NO_FIGURE: &str = "no figure published";
 
 /// Every claim, in the order of the table.
-pub static CLAIMS: [Claim; 10] = [
+pub static CLAIMS: [Claim; 12] = [
     Claim {
         name: "depth-enrichment",
         sentence: "Enrichment neurons lie in earlier layers than depletion neurons.",
@@ -109,6 +109,22 @@ pub static CLAIMS: [Claim; 10] = [
         about: About::Labels,
         needs: &[Need::Recall],
         judge: recall::specific_recall,
+    },
+    Claim {
+        name: "enrichment-patch",
+        sentence: "With the values that enrichment neurons have at another subject, the known answer loses to that subject's.",
+        published: NO_FIGURE,
+        about: About::Labels,
+        needs: &[Need::Patch],
+        judge: patch::enrichment_patch,
+    },
+    Claim {
+        name: "enrichment-indirect",
+        sentence: "More than half of what known answers lose without enrichment neurons they lose by way of later layers.",
+        published: NO_FIGURE,
+        about: About::Labels,
+        needs: &[Need::Direct],
+        judge: indirect::enrichment_indirect,
     },
     Claim {
         name: "depletion-entropy",

@@ -1,7 +1,7 @@
 //! The claims about depletion and the entropy of running text.
 
 use super::super::ExperimentError;
-use super::against::{DRAWS, against_draws, levels, no_class, of};
+use super::against::{Against, DRAWS, against_draws, levels, no_class, of};
 use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
 use super::ranked::Ranked;
 use super::rankings::OfSigns;
@@ -37,7 +37,7 @@ pub(super) fn depletion_entropy(results: &Results<'_>) -> Result<Vec<Finding>, E
     };
     with_variants(
         finding,
-        &results.varied.entropy,
+        (&results.varied.entropy, Against::Draws),
         &results.settings.statistics,
     )
 }
@@ -77,7 +77,11 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
         ..blank(&by_case).primary()
     };
     let settings = &results.settings.statistics;
-    let mut findings = with_variants(deciding.ranked(&weakest), &results.varied.signs, settings)?;
+    let mut findings = with_variants(
+        deciding.ranked(&weakest),
+        (&results.varied.signs, Against::Draws),
+        settings,
+    )?;
     if let [Some(own), others @ ..] = cases.as_slice() {
         for (signs, other) in SIGNS[1..].iter().zip(others) {
             let Some(other) = other else {

@@ -26,6 +26,8 @@ const TOKENS: usize = 24;
 pub(super) struct Few {
     /// Known facts.
     pub facts: Option<TokenBatch>,
+    /// Known facts with a counterfactual.
+    pub pairs: Option<TokenBatch>,
     /// Facts that are known in other words.
     pub in_other_words: Option<TokenBatch>,
     /// Prompts up to their subjects, of known facts.
@@ -35,19 +37,23 @@ pub(super) struct Few {
 }
 
 impl Few {
-    /// Chooses them; `known` are all facts that the model knows.
+    /// Chooses them; `known` are all facts that the model knows, `pairs` those of them that have a counterfactual.
     ///
     /// # Errors
     /// Those of the clean runs that tell what is known.
     pub fn new(
         runs: &ClaimRuns<'_>,
         run: &mut Run<'_>,
-        known: Option<&TokenBatch>,
+        [known, pairs]: [Option<&TokenBatch>; 2],
     ) -> Result<Self, ExperimentError> {
         let input = runs.input;
         let seed = runs.settings.statistics.seed;
-        let facts = known.map(|known| spread_over_relations(known, seed));
-        let asks_in_other_words = input.rephrased.filter(|_| runs.has(Need::Recall));
+        let spread = |facts: Option<&TokenBatch>| {
+            let spread = facts.map(|facts| spread_over_relations(facts, seed));
+            spread.transpose()
+        };
+        let of_answers = runs.has(Need::Recall) || runs.has(Need::Direct);
+        let asks_in_other_words = input.rephrased.filter(|_| of_answers);
         let in_other_words = match asks_in_other_words {
             None => None,
             Some(rephrased) => {
@@ -68,7 +74,8 @@ impl Few {
         };
         let documents = input.windows.iter().take(DOCUMENTS);
         Ok(Self {
-            facts: facts.transpose()?,
+            facts: spread(known)?,
+            pairs: spread(pairs)?,
             in_other_words,
             subjects,
             documents: documents.map(|window| window.beginning(TOKENS)).collect(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::effects::Estimate;
 use super::ranked::Ranked;
 use super::verdict::Verdict;
-use crate::stats::{Contrast, Interval, Tested, mean, median, rank_floor};
+use crate::stats::{ClusteredMean, Contrast, Interval, Tested, mean, median, rank_floor};
 
 /// The chance of any false verdict in a run, after Holm's adjustment.
 pub const LEVEL: f64 = 0.05;
@@ -71,6 +71,20 @@ impl From<Contrast> for Basis {
         Basis::Tested {
             estimate: contrast.into(),
             draws: contrast.draws,
+        }
+    }
+}
+
+impl From<ClusteredMean> for Basis {
+    fn from(found: ClusteredMean) -> Self {
+        Basis::Tested {
+            estimate: Estimate {
+                difference_to_baseline: Some(found.mean),
+                baseline_ci: Some(found.interval),
+                p: found.p,
+                ..Estimate::default()
+            },
+            draws: 0,
         }
     }
 }
@@ -149,6 +163,15 @@ impl Finding {
             Basis::Counted { estimate, .. } => Some(*estimate),
             Basis::Missing => None,
         }
+    }
+
+    /// Whether its interval lies on this side of 0.
+    pub fn is_clearly(&self, side: Direction) -> bool {
+        let Basis::Tested { estimate, .. } = &self.evidence else {
+            return false;
+        };
+        let is_there = |ci: Interval| side.holds(ci.low) && side.holds(ci.high);
+        estimate.baseline_ci.is_some_and(is_there)
     }
 
     /// The test that decides its claim.

@@ -18,6 +18,8 @@ pub struct VerifyInput<'a> {
     pub facts: &'a TokenBatch,
     /// The same facts in other words, by the same numbers, where all have some: they tell, too, which are known.
     pub rephrased: Option<&'a TokenBatch>,
+    /// The other questions of those facts that have one, by the same numbers; absent where none has.
+    pub counterfactuals: Option<&'a TokenBatch>,
     /// Neutral text.
     pub documents: &'a Documents,
     /// The stretches of it that are read; `prompt` of each is its index here.

@@ -18,7 +18,7 @@ use super::input::{VerifyInput, VerifySettings};
 use super::sets::{CLASSES, ENRICHMENT, Group, Member, Sets};
 use super::signs::{SIGNS, SignCaseArms};
 use crate::engine::{Engine, EngineError};
-use crate::hooks::{Mode, Reference, SignCase, SignConvention};
+use crate::hooks::{Mode, Path, Reference, SignCase, SignConvention};
 use crate::io_class::Class;
 use crate::tokens::{TokenBatch, Window};
 
@@ -29,6 +29,10 @@ pub(super) enum Need {
     Frequency(Class),
     /// Zero ablation of the enrichment classes on known facts.
     Recall,
+    /// What of it goes straight to the logits.
+    Direct,
+    /// Conditional enrichment at the subjects of known facts, patched from their counterfactuals.
+    Patch,
     /// Zero ablation of depletion on the text.
     Entropy,
     /// The same by sign case, and under mean ablation.
@@ -49,13 +53,23 @@ pub(super) struct ClaimRuns<'a> {
 pub(super) struct Recall {
     group: Group,
     ablation: Ablation,
+    /// By each of these ways.
+    paths: Vec<Path>,
 }
 
 impl Recall {
     /// A metric of one set, in every known prompt.
     pub fn arms(&self, member: Member, metric: &Metric) -> Option<Arms> {
-        let arms = |treatment| self.ablation.arms(treatment, PromptSubset::Known, metric);
-        self.group.arms(member, arms)
+        self.by(Path::Total, member, metric)
+    }
+
+    /// The same by one way.
+    pub fn by(&self, path: Path, member: Member, metric: &Metric) -> Option<Arms> {
+        let place = self.paths.iter().position(|own| *own == path)?;
+        self.group.arms(member, |treatment| {
+            let comparison = treatment * self.paths.len() + place;
+            self.ablation.arms(comparison, PromptSubset::Known, metric)
+        })
     }
 }
 
@@ -72,7 +86,7 @@ impl<'a> ClaimRuns<'a> {
     }
 
     pub fn recall_group(&self) -> Group {
-        if self.has(Need::Recall) {
+        if self.has(Need::Recall) || self.has(Need::Direct) {
             self.sets.group(&ENRICHMENT)
         } else {
             Group::default()
@@ -130,12 +144,18 @@ impl<'a> ClaimRuns<'a> {
         if group.treatments.is_empty() {
             return Ok(None);
         }
+        let direct = self.has(Need::Direct).then_some(Path::Direct);
         let plan = AblationPlan {
             subset: PromptSubset::Known,
+            paths: [Path::Total].into_iter().chain(direct).collect(),
             ..self.plan(group.treatments.clone())
         };
         let ablation = ablate(run, self.engine, known, &plan)?;
-        Ok(Some(Recall { group, ablation }))
+        Ok(Some(Recall {
+            group,
+            ablation,
+            paths: plan.paths,
+        }))
     }
 
     /// An ablation on text.

@@ -122,7 +122,7 @@ impl ClaimRuns<'_> {
 }
 
 /// Means of the class and of each draw, minus clean.
-fn changes(arms: &Arms) -> Vec<f64> {
+pub(super) fn changes(arms: &Arms) -> Vec<f64> {
     let clean = of(&arms.clean);
     let sets = std::iter::once(&arms.class).chain(&arms.draws);
     sets.map(|set| of(set) - clean).collect()

@@ -4,8 +4,8 @@ use super::super::ExperimentError;
 use super::super::plan::Treatment;
 use crate::stats::{Rank, sequential_rank};
 
-/// Draws of the first batch; every other one is as large as all before it together.
-const FIRST_BATCH: usize = 40;
+/// Draws of a batch.
+const BATCH: usize = 40;
 
 /// Where a class stands among its draws in one number of each set.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub(super) struct Ranking {
     values: Vec<Vec<f64>>,
     /// Draws that were made.
     made: usize,
-    first_batch: usize,
+    batch: usize,
 }
 
 impl Ranking {
@@ -34,7 +34,7 @@ impl Ranking {
     pub fn new(treatment: Treatment, tested: usize, at_once: bool) -> Self {
         let all = treatment.baseline.len();
         Self {
-            first_batch: if at_once { all } else { FIRST_BATCH.min(all) },
+            batch: if at_once { all } else { BATCH },
             treatment,
             tested,
             values: Vec::new(),
@@ -61,8 +61,7 @@ impl Ranking {
 
     /// The class with the next batch of draws.
     fn batch(&self) -> Treatment {
-        let size = self.made.max(self.first_batch);
-        let end = (self.made + size).min(self.treatment.baseline.len());
+        let end = (self.made + self.batch).min(self.treatment.baseline.len());
         Treatment {
             baseline: self.treatment.baseline[self.made..end].to_vec(),
             ..self.treatment.alone()
@@ -150,12 +149,15 @@ mod tests {
     }
 
     #[test]
-    fn batches_double_until_it_is_decided() {
+    fn batches_go_on_until_it_is_decided() {
         let (ranking, batches) = run(999, false, alternating);
         assert_eq!(batches, [40]);
         assert_eq!(ranking.number(0).unwrap().rank.draws, 20);
-        let (ranking, batches) = run(999, false, |_| 1.0);
-        assert_eq!(batches, [40, 40, 80, 160, 320, 359]);
+        let (ranking, batches) = run(99, false, |_| 1.0);
+        assert_eq!(batches, [40, 40, 19]);
+        assert_eq!(ranking.number(0).unwrap().rank.p, 0.02);
+        let (ranking, batches) = run(999, true, |_| 1.0);
+        assert_eq!(batches, [999]);
         assert_eq!(ranking.number(0).unwrap().rank.p, 0.002);
     }
 

@@ -37,6 +37,7 @@ pub(super) struct Rankings {
     pub recall: Option<Ranking>,
     pub entropy: Option<Ranking>,
     pub signs: Option<Ranking>,
+    pub patch: Option<Ranking>,
     pub attributes: Option<Ranking>,
     /// Each sign case with the first draws, in the order of [`SIGNS`](super::signs::SIGNS); absent where the case never occurs in
     /// some set.
@@ -56,9 +57,11 @@ impl Rankings {
             is_asked.then(|| Ranking::new(treatment, tested, runs.settings.all_draws))
         };
         let recall = ranking(Need::Recall, Class::ConditionalEnrichment, 1);
+        let patch = ranking(Need::Patch, Class::ConditionalEnrichment, 1);
         let attributes = ranking(Need::Attributes, Class::ConditionalEnrichment, 1);
         Self {
             recall: recall.filter(|_| few.facts.is_some()),
+            patch: patch.filter(|_| few.pairs.is_some()),
             attributes: attributes.filter(|_| few.subjects.is_some()),
             entropy: ranking(Need::Entropy, Class::Depletion, 1),
             signs: ranking(Need::SignCases, Class::Depletion, 2),
@@ -68,12 +71,13 @@ impl Rankings {
 
     /// How many draws of a class were made.
     pub fn made(&self, class: Class) -> usize {
-        let rankings = match class {
-            Class::ConditionalEnrichment => [&self.recall, &self.attributes],
-            Class::Depletion => [&self.entropy, &self.signs],
-            _ => [&None, &None],
+        let rankings: &[&Option<Ranking>] = match class {
+            Class::ConditionalEnrichment => &[&self.recall, &self.patch, &self.attributes],
+            Class::Depletion => &[&self.entropy, &self.signs],
+            _ => &[],
         };
-        let made = rankings.into_iter().flatten().map(Ranking::made);
+        let there = rankings.iter().filter_map(|ranking| ranking.as_ref());
+        let made = there.map(Ranking::made);
         made.max().unwrap_or(0)
     }
 
@@ -110,6 +114,10 @@ impl Rankings {
         let recall = self.recall.as_mut().filter(|_| !is_decided);
         if let (Some(ranking), Some(facts)) = (recall, &few.facts) {
             note(ranking.go_on(|batch| runs.recall_numbers(run, few, facts, batch)))?;
+        }
+        let patch = self.patch.as_mut().filter(open);
+        if let (Some(ranking), Some(pairs)) = (patch, &few.pairs) {
+            note(ranking.go_on(|batch| runs.patch_numbers(run, pairs, batch)))?;
         }
         if let Some(ranking) = self.entropy.as_mut().filter(open) {
             note(ranking.go_on(|batch| runs.entropy_numbers(run, few, batch)))?;

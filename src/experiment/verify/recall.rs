@@ -5,7 +5,7 @@
 
 use super::super::ExperimentError;
 use super::super::metric::Metric;
-use super::against::{DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
+use super::against::{Against, DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
 use super::finding::{Basis, Direction, Finding, Objection};
 use super::ranked::{Ranked, Ranking};
 use super::rankings::{OfRecall, Specificity};
@@ -23,7 +23,11 @@ const CLASS: Class = Class::ConditionalEnrichment;
 /// Recall without enrichment classes.
 pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let settings = &results.settings.statistics;
-    let mut findings = with_variants(deciding(results)?, &results.varied.recall, settings)?;
+    let mut findings = with_variants(
+        deciding(results)?,
+        (&results.varied.recall, Against::Draws),
+        settings,
+    )?;
     let primary = results.sets.primary(CLASS);
     for class in ENRICHMENT {
         let members = results.sets.members(&[class]);

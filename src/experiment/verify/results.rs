@@ -10,6 +10,7 @@ use super::super::unedited::run_clean;
 use super::few::Few;
 use super::input::{VerifyInput, VerifySettings};
 use super::needs::{ClaimRuns, Need, Recall};
+use super::patch::Patched;
 use super::rankings::Rankings;
 use super::rates::CleanRates;
 use super::sets::{Group, Sets};
@@ -25,6 +26,9 @@ pub(super) struct Results<'a> {
     pub frequencies: Vec<(Class, Activity)>,
     pub few: Few,
     pub recall: Option<Recall>,
+    /// Known answers with conditional enrichment patched, or why nothing could be; absent where nothing was asked for, or no
+    /// known fact has a counterfactual.
+    pub patched: Option<Result<Patched, String>>,
     /// Entropy of the text without depletion.
     pub entropy: Option<Arms>,
     /// Entropy of few documents under zero and under mean ablation of depletion.
@@ -57,7 +61,9 @@ pub(super) fn gather<'a>(
     let frequencies = runs.frequencies(run, &runs.classes(Need::Frequency));
     let frequencies = run.unless_elsewhere(frequencies)?.unwrap_or_default();
     let known = known(runs, run)?;
-    let mut few = Few::new(runs, run, known.as_ref())?;
+    let pairs = known.as_ref().map(|known| runs.pairs(known));
+    let pairs = pairs.transpose()?.flatten();
+    let mut few = Few::new(runs, run, [known.as_ref(), pairs.as_ref()])?;
     let clean_rates = runs.clean_rates(run)?;
     if clean_rates.as_ref().is_none_or(|rates| !rates.are_there()) {
         few.subjects = None; // there is nothing to lose
@@ -67,6 +73,14 @@ pub(super) fn gather<'a>(
         .unless_elsewhere(recall.transpose())?
         .flatten()
         .flatten();
+    let patched = pairs.as_ref().map(|pairs| runs.patched(run, pairs));
+    let patched = run
+        .unless_elsewhere(patched.transpose())?
+        .flatten()
+        .flatten();
+    if let Some(Err(_)) = patched {
+        few.pairs = None; // nothing changes what it is patched with
+    }
     let entropy = runs.entropy(run);
     let entropy = run.unless_elsewhere(entropy)?.flatten();
     let zero_and_mean = runs.zero_and_mean(run, &few.documents);
@@ -87,6 +101,7 @@ pub(super) fn gather<'a>(
         frequencies,
         few,
         recall,
+        patched,
         entropy,
         zero_and_mean,
         varied,
@@ -98,7 +113,8 @@ pub(super) fn gather<'a>(
 
 /// The facts that the clean model knows, where recall is asked for and any is.
 fn known(runs: &ClaimRuns<'_>, run: &mut Run<'_>) -> Result<Option<TokenBatch>, ExperimentError> {
-    if !runs.has(Need::Recall) {
+    let needs = [Need::Recall, Need::Direct, Need::Patch];
+    if !needs.into_iter().any(|need| runs.has(need)) {
         return Ok(None);
     }
     let facts = runs.input.facts;

@@ -43,6 +43,18 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
         let what = format!("{} conditions on {known}", count(&on_facts));
         add(what, work(runs, facts.tokens() as u64, &on_facts));
     }
+    let patched = runs.sets.primary(Class::ConditionalEnrichment);
+    let patched = patched.and_then(|member| runs.sets.with_draws(member));
+    let pairs = runs.input.counterfactuals;
+    if let (true, Some(treatment), Some(pairs)) = (runs.has(Need::Patch), patched, pairs) {
+        let treatments = [treatment];
+        let what = format!(
+            "{} conditions on the known ones of {} facts with a counterfactual",
+            count(&treatments),
+            pairs.sequences().len()
+        );
+        add(what, work(runs, pairs.tokens() as u64, &treatments));
+    }
     let depletion = runs.sets.get(Class::Depletion);
     if let Some(set) = depletion.filter(|_| runs.has(Need::Entropy)) {
         let depletion = std::slice::from_ref(&set.treatment);
@@ -81,6 +93,7 @@ fn on_few(runs: &ClaimRuns<'_>) -> [u64; 3] {
     // Tokens of a condition of each rank, and variants of it.
     let few = [
         (Need::Recall, enrichment, 2 * FEW_TOKENS, 5),
+        (Need::Patch, enrichment, FEW_TOKENS, 2),
         (Need::Entropy, depletion, FEW_TOKENS, 2),
         (Need::SignCases, depletion, cases * FEW_TOKENS, 2),
         (Need::Attributes, enrichment, FEW_TOKENS, 4),

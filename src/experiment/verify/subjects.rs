@@ -2,7 +2,7 @@
 
 use super::super::ExperimentError;
 use super::super::attributes::Share;
-use super::against::{DRAWS, against_draws, levels, no_class, shortfall_in_words};
+use super::against::{Against, DRAWS, against_draws, levels, no_class, shortfall_in_words};
 use super::finding::{Direction, Finding};
 use super::rates::mean_layers;
 use super::results::Results;
@@ -34,7 +34,11 @@ pub(super) fn enrichment_attributes(
     let settings = &results.settings.statistics;
     let deciding = tested(results, primary)?.map(|finding| decided(results, finding.primary()));
     let mut findings = match deciding {
-        Some(deciding) => with_variants(deciding, &results.varied.attributes, settings)?,
+        Some(deciding) => with_variants(
+            deciding,
+            (&results.varied.attributes, Against::Draws),
+            settings,
+        )?,
         None => Vec::new(),
     };
     for class in ENRICHMENT {

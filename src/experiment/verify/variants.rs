@@ -10,7 +10,7 @@ use super::super::outcome::PromptSubset;
 use super::super::plan::{AblationPlan, Treatment};
 use super::super::run::Run;
 use super::super::text::predicted;
-use super::against::{DRAWS, against_draws, levels, of};
+use super::against::{Against, levels};
 use super::few::Few;
 use super::finding::Finding;
 use super::needs::{ClaimRuns, Need};
@@ -57,14 +57,15 @@ impl Variant {
         }
     }
 
-    fn compared_with(self) -> &'static str {
+    fn compared_with(self, primary: &Finding) -> &str {
         match self {
             Variant::Contribution => "draws matched by layer and contribution",
-            _ => DRAWS,
+            _ => &primary.compared_with,
         }
     }
 
-    /// The plan, changed to this.
+    /// The plan, changed to this. One that is of the subject alone is so without the first position, too: the prompts say
+    /// which these are.
     fn of(self, plan: AblationPlan) -> AblationPlan {
         match self {
             Variant::Mean => AblationPlan {
@@ -75,11 +76,13 @@ impl Variant {
                 mode: Mode::Resample(Reference::OwnPrompts),
                 ..plan
             },
-            Variant::NotFirst | Variant::Contribution => AblationPlan {
-                positions: Positions::NotFirst,
-                ..plan
-            },
-            Variant::OtherWords => plan,
+            Variant::NotFirst | Variant::Contribution if plan.positions == Positions::All => {
+                AblationPlan {
+                    positions: Positions::NotFirst,
+                    ..plan
+                }
+            }
+            Variant::NotFirst | Variant::Contribution | Variant::OtherWords => plan,
         }
     }
 }
@@ -97,6 +100,8 @@ pub(super) struct Varied {
 #[derive(Default)]
 pub(super) struct AllVaried {
     pub recall: Vec<Varied>,
+    pub indirect: Vec<Varied>,
+    pub patch: Vec<Varied>,
     pub entropy: Vec<Varied>,
     pub signs: Vec<Varied>,
     pub attributes: Vec<Varied>,
@@ -105,8 +110,9 @@ pub(super) struct AllVaried {
 impl AllVaried {
     /// Claim by claim.
     pub fn all(&self) -> impl Iterator<Item = &Varied> {
-        let claims = [&self.recall, &self.entropy, &self.signs, &self.attributes];
-        claims.into_iter().flatten()
+        let enrichment = [&self.recall, &self.indirect, &self.patch, &self.attributes];
+        let depletion = [&self.entropy, &self.signs];
+        enrichment.into_iter().chain(depletion).flatten()
     }
 }
 
@@ -121,6 +127,14 @@ impl ClaimRuns<'_> {
         if self.has(Need::Recall) {
             let recall = self.recall_varied(run, few);
             all.recall = run.unless_elsewhere(recall)?.unwrap_or_default();
+        }
+        if self.has(Need::Direct) {
+            let indirect = self.indirect_varied(run, few);
+            all.indirect = run.unless_elsewhere(indirect)?.unwrap_or_default();
+        }
+        if self.has(Need::Patch) {
+            let patch = self.patch_varied(run, few);
+            all.patch = run.unless_elsewhere(patch)?.unwrap_or_default();
         }
         if self.has(Need::Entropy) {
             let entropy = self.entropy_varied(run, few);
@@ -142,8 +156,7 @@ impl ClaimRuns<'_> {
     fn recall_varied(&self, run: &mut Run<'_>, few: &Few) -> Result<Vec<Varied>, ExperimentError> {
         let of_facts = ENRICHMENT_VARIANTS.map(|variant| (variant, few.facts.as_ref()));
         let in_other_words = (Variant::OtherWords, few.in_other_words.as_ref());
-        let variants = of_facts.into_iter().chain([in_other_words]);
-        let variants: Vec<_> = variants.filter_map(|(v, on)| Some((v, on?))).collect();
+        let variants = there(of_facts.into_iter().chain([in_other_words]));
         let of = (Class::ConditionalEnrichment, "facts");
         self.varied(run, of, &variants, &mut |run, batch, plan| {
             let found = ablate(run, self.engine, batch, plan)?;
@@ -205,12 +218,25 @@ impl ClaimRuns<'_> {
         measure: MeasureArms<'_>,
     ) -> Result<Vec<Varied>, ExperimentError> {
         let member = self.sets.primary(class);
-        let Some(treatment) = member.and_then(|member| self.sets.with_draws(member)) else {
+        let treatment = member.and_then(|member| self.sets.with_draws(member));
+        let plan = self.plan(treatment.into_iter().collect());
+        self.plan_varied(run, (plan, what), variants, measure)
+    }
+
+    /// A plan of one class in other ways; nothing where it has none.
+    pub fn plan_varied(
+        &self,
+        run: &mut Run<'_>,
+        (plan, what): (AblationPlan, &str),
+        variants: &[(Variant, &TokenBatch)],
+        measure: MeasureArms<'_>,
+    ) -> Result<Vec<Varied>, ExperimentError> {
+        if plan.is_empty() {
             return Ok(Vec::new());
-        };
+        }
         let (mut found, mut elsewhere) = (Vec::new(), None);
         for &(variant, batch) in variants {
-            let mut plan = variant.of(self.plan(vec![treatment.clone()]));
+            let mut plan = variant.of(plan.clone());
             let weighed = match variant {
                 Variant::Contribution => {
                     let by = (self.input.table, Match::LayerContribution);
@@ -223,11 +249,7 @@ impl ClaimRuns<'_> {
                     elsewhere = Some(error);
                     continue;
                 }
-                Err(
-                    error @ (ExperimentError::NoTokens
-                    | ExperimentError::Engine(EngineError::NullEdit { .. })),
-                ) => Err(error.to_string()),
-                arms => Ok(arms?),
+                arms => or_nothing(arms)?,
             };
             let redrawn = plan.treatments.into_iter().find(|t| t.written.is_some());
             found.push(Varied {
@@ -243,16 +265,39 @@ impl ClaimRuns<'_> {
     }
 }
 
+/// Variants with the prompts that they are on, where there are any.
+pub(super) fn there<'b>(
+    variants: impl Iterator<Item = (Variant, Option<&'b TokenBatch>)>,
+) -> Vec<(Variant, &'b TokenBatch)> {
+    let there = variants.filter_map(|(variant, batch)| Some((variant, batch?)));
+    there.collect()
+}
+
+/// What was measured, or why there is nothing to measure.
+pub(super) fn or_nothing<T>(
+    found: Result<T, ExperimentError>,
+) -> Result<Result<T, String>, ExperimentError> {
+    match found {
+        Err(
+            error @ (ExperimentError::NoTokens
+            | ExperimentError::NoPairs
+            | ExperimentError::Engine(EngineError::NullEdit { .. })),
+        ) => Ok(Err(error.to_string())),
+        found => found.map(Ok),
+    }
+}
+
 impl Varied {
     /// As a row below the test that decides.
     fn finding(
         &self,
         primary: &Finding,
+        against: Against,
         settings: &StatsSettings,
     ) -> Result<Finding, ExperimentError> {
         let quantity = format!("{}: {}", self.variant.in_words(), primary.quantity);
         let row = |why| {
-            let compared_with = self.variant.compared_with();
+            let compared_with = self.variant.compared_with(primary);
             Finding::missing(&quantity, primary.direction, compared_with, why)
         };
         let arms = match &self.arms {
@@ -267,13 +312,7 @@ impl Varied {
         let written = written.map_or(String::new(), |ratio| {
             format!("; the class writes {ratio:.2} times what its draws do")
         });
-        against_draws(arms, row(format!("{}{written}", levels(arms))), settings)
-    }
-
-    /// Class minus draws.
-    fn difference(&self) -> Option<f64> {
-        let arms = self.arms.as_ref().ok()?;
-        Some(of(&arms.class) - of(&arms.draws.concat()))
+        against.finding(arms, row(format!("{}{written}", levels(arms))), settings)
     }
 }
 
@@ -281,16 +320,18 @@ impl Varied {
 /// of them.
 pub(super) fn with_variants(
     primary: Finding,
-    varied: &[Varied],
+    (varied, against): (&[Varied], Against),
     settings: &StatsSettings,
 ) -> Result<Vec<Finding>, ExperimentError> {
     let rows = varied
         .iter()
-        .map(|varied| varied.finding(&primary, settings));
+        .map(|varied| varied.finding(&primary, against, settings));
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
     let objection = primary.estimate().and_then(|estimate| {
         let is_other = |varied: &&Varied| {
-            let difference = varied.difference().filter(|found| found.is_finite());
+            let arms = varied.arms.as_ref().ok();
+            let difference = arms.map(|arms| against.difference(arms));
+            let difference = difference.filter(|found| found.is_finite());
             difference.is_none_or(|found| found * estimate <= 0.0)
         };
         let other = varied.iter().find(is_other)?;
@@ -305,79 +346,4 @@ pub(super) fn with_variants(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::finding::{Basis, Direction, Objection};
-    use super::super::verdict::Verdict;
-    use super::*;
-    use crate::experiment::Estimate;
-    use crate::stats::Clusters;
-
-    fn varied(variant: Variant, difference: f64) -> Varied {
-        let values = |mean: f64| vec![mean - 0.1, mean + 0.1];
-        Varied {
-            variant,
-            arms: Ok(Arms {
-                clean: values(0.0),
-                class: values(difference),
-                draws: vec![values(-0.01), values(0.01)],
-                clusters: Clusters::alone(2),
-            }),
-            redrawn: None,
-        }
-    }
-
-    fn primary(estimate: f64) -> Finding {
-        Finding {
-            evidence: Basis::Tested {
-                estimate: Estimate {
-                    difference_to_baseline: Some(estimate),
-                    ..Estimate::default()
-                },
-                draws: 2,
-            },
-            ..Finding::missing("nats", Direction::Lower, DRAWS, String::new()).primary()
-        }
-    }
-
-    fn objections(estimate: f64, all: &[Varied]) -> Vec<Objection> {
-        let rows = with_variants(primary(estimate), all, &StatsSettings::default()).unwrap();
-        assert_eq!(rows.len(), 1 + all.len());
-        assert!(rows[0].is_primary && rows[1..].iter().all(|row| !row.is_primary));
-        rows[0].objections.clone()
-    }
-
-    #[test]
-    fn every_variant_must_have_the_sign_of_the_deciding_test() {
-        let agreeing = [varied(Variant::Mean, -1.0), varied(Variant::NotFirst, -0.5)];
-        assert!(objections(-2.0, &agreeing).is_empty());
-        let other = [
-            varied(Variant::Mean, -1.0),
-            varied(Variant::Contribution, 0.5),
-        ];
-        let against = objections(-2.0, &other);
-        assert_eq!(against[0].of, Verdict::Supported);
-        assert_eq!(against[0].instead, Verdict::NotDistinguishable);
-        assert!(
-            against[0]
-                .why
-                .contains("beside random neurons that write as much")
-        );
-        // On the other side of the claim it takes away "contradicted".
-        assert_eq!(objections(2.0, &agreeing)[0].of, Verdict::Contradicted);
-    }
-
-    #[test]
-    fn a_variant_that_changed_nothing_agrees_with_nothing() {
-        let nothing = Varied {
-            arms: Err("it changed no value".to_string()),
-            ..varied(Variant::Resample, -1.0)
-        };
-        let all = [nothing];
-        assert_eq!(objections(-2.0, &all).len(), 1);
-        let rows = with_variants(primary(-2.0), &all, &StatsSettings::default()).unwrap();
-        assert_eq!(
-            (&rows[1].evidence, &*rows[1].why),
-            (&Basis::Missing, "it changed no value")
-        );
-    }
-}
+mod tests;
