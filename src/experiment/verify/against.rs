@@ -83,8 +83,8 @@ pub(super) fn against_draws(
 pub(super) fn levels(arms: &Arms) -> String {
     let levels = [
         ("clean", of(&arms.clean)),
-        ("class off", of(&arms.class)),
-        ("draws off", of(&arms.draws.concat())),
+        ("class", of(&arms.class)),
+        ("draws", of(&arms.draws.concat())),
     ];
     let there = || levels.into_iter().filter(|(_, level)| !level.is_nan());
     let digits = if there().all(|(_, level)| level.abs() < 0.1) {

@@ -165,7 +165,7 @@ pub(super) fn enrichment_patch(results: &Results<'_>) -> Result<Vec<Finding>, Ex
     };
     let why = format!(
         "{}; of the difference to the counterfactuals {:.3} is left, with draws {:.3}{}",
-        levels(&patched.logit_diff).replace(" off ", " patched "),
+        levels(&patched.logit_diff),
         of(&patched.recovered.class),
         of(&patched.recovered.draws.concat()),
         shortfall_in_words(treatment)
