@@ -111,7 +111,7 @@ impl Clusters {
             mean,
             interval: variance.interval(mean, level)?,
             standard_error: variance.value.sqrt(),
-            p: variance.two_sided_p(mean).filter(|_| variance.value > 0.0),
+            p: variance.two_sided_p(mean),
         })
     }
 
@@ -151,8 +151,10 @@ mod tests {
         close(found.interval.high, 3.0 + 3.182_446 * error);
         close(found.interval.low, 3.0 - 3.182_446 * error);
         close(found.p.unwrap(), 0.069136869);
-        let constant = Clusters::alone(2).mean(&[1.0, 1.0], 0.95).unwrap();
-        assert_eq!(constant.p, None);
+        for constant in [1.0, 0.0] {
+            let found = Clusters::alone(2).mean(&[constant; 2], 0.95).unwrap();
+            assert_eq!(found.p, None);
+        }
     }
 
     #[test]

@@ -74,7 +74,11 @@ impl Variance {
         })
     }
 
+    /// `None` where the variance is 0: t would be 0/0 where the estimate is 0, too.
     pub(super) fn two_sided_p(&self, estimate: f64) -> Option<f64> {
+        if self.value <= 0.0 {
+            return None;
+        }
         let t = estimate / self.value.sqrt();
         // The lower tail keeps its digits where 1 - cdf of the upper would round to 0.
         Some((2.0 * self.student()?.cdf(-t.abs())).min(1.0))
