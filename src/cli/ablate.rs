@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::ablate_text::{TextArgs, ablate_texts};
 use super::args::ModelArg;
+use super::control::ControlArgs;
 use super::effects_table::{print_contributions, print_effects};
 use super::facts::{Answers, FactArgs};
-use super::long_command::{LongCommand, RunArgs};
+use super::long_command::{LongCommand, RunArgs, merged};
 use super::numbers;
 use super::path_args::PathArgs;
 use super::treatments::{TreatmentArgs, counts};
@@ -38,6 +39,9 @@ pub struct Ablate {
     #[command(flatten)]
     #[serde(flatten)]
     text: TextArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    control: ControlArgs,
     /// Random sets per class.
     #[arg(long, default_value_t = 20, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
@@ -49,16 +53,20 @@ pub struct Ablate {
 impl Ablate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         // Everything that can be wrong is found before a weight is read.
-        self.treatments
-            .check(self.draws, self.text.text.is_empty())?;
+        let asks_facts = self.text.text.is_empty();
+        self.treatments.check(self.draws, asks_facts)?;
+        let asked = asks_facts.then_some(self.facts.subset);
+        self.control.check(asked, &self.treatments)?;
         self.path.check(self.treatments.edit.positions)?;
         let facts = self.facts.read()?;
-        let mut command = LongCommand::open("ablate", &self.model, &self.run)?;
+        let control = self.control.control(self.run.seed);
+        let mut command = LongCommand::open_control("ablate", &self.model, &self.run, control)?;
         let edits = self.treatments.read(&command)?;
         let batches = self
             .facts
             .batches(&command, &facts, &self.treatments.edit)?;
         let texts = self.text.read(&command, &edits)?;
+        let effect_text = self.treatments.effect_text(&command, texts.as_ref())?;
         match &texts {
             Some(texts) => command.describe(&self, None, texts.info())?,
             None => command.describe(&self, Some(&facts), Vec::new())?,
@@ -69,19 +77,24 @@ impl Ablate {
         plan.paths = self.path.paths();
         let (model, edit) = (&self.model.model, self.treatments.edit.in_words());
         let edit = edit + self.path.in_words();
-        let (fold, matched_by) = (self.run.class.fold, (&table, self.treatments.matching));
+        let (fold, effect_text) = (self.run.class.fold, effect_text.as_ref());
+        let matched_by = self.treatments.matched_by(&table, effect_text);
         let draws = self.treatments.draws_in_words(draws);
         if let Some(texts) = texts {
             let what = format!("{model}: {edit}, {draws}, fold {fold},");
-            return ablate_texts(&texts, &command, (plan, matched_by), &edits, &what);
+            let plan = (plan, matched_by);
+            return ablate_texts(&texts, &command, plan, (&edits, effect_text), &what);
         }
         let Some(answers) = Answers::ask(&command, (&facts, &batches), &mut plan, matched_by)?
         else {
             return Ok(());
         };
-        let counts = answers.counts(&plan, &edits, counts(&plan.treatments));
+        let first_order = json!({"first_order": effect_text.map(|text| text.json(&plan))});
+        let particular = merged(counts(&plan.treatments), first_order);
+        let counts = answers.counts(&plan, &edits, particular);
         let files = |_: &_| answers.files(&plan, &command.opened.tokenizer);
         command.finish(counts, files, &answers.json(json!({})), || {
+            command.print_control();
             let [all, known] = answers.known();
             let heading = format!(
                 "{model}: knows {known} of {all} facts; {edit} on {} prompts, {draws}, fold {fold}",
@@ -90,6 +103,7 @@ impl Ablate {
             answers.print_heading(&heading, &edits);
             print_effects(&answers.effects, subset, plan.primary());
             print_contributions(&plan);
+            effect_text.iter().for_each(|text| text.print(&plan));
         })
     }
 }

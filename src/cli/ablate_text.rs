@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::edits::Edits;
+use super::effect_text::{EffectText, warn_of_far_draws};
 use super::effects_table::{print_contributions, print_text_effects};
 use super::inputs::Texts;
 use super::long_command::LongCommand;
@@ -14,8 +15,7 @@ use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
 use super::treatments::contributions_json;
-use crate::experiment::{AblationPlan, TokenOutcome, ablate_text, predicted};
-use crate::io_class::{Match, NeuronTable};
+use crate::experiment::{AblationPlan, MatchedBy, TokenOutcome, ablate_text, predicted};
 use crate::report::{OutDir, RunInfo, TextOutcomes, draws_parquet};
 use crate::tokens::Windowing;
 
@@ -60,8 +60,8 @@ impl TextArgs {
 pub fn ablate_texts(
     texts: &Texts,
     command: &LongCommand<'_>,
-    (mut plan, matched_by): (AblationPlan, (&NeuronTable, Match)),
-    edits: &Edits<'_>,
+    (mut plan, matched_by): (AblationPlan, MatchedBy<'_>),
+    (edits, effect_text): (&Edits<'_>, Option<&EffectText>),
     what: &str,
 ) -> anyhow::Result<()> {
     let documents = texts.documents();
@@ -79,7 +79,11 @@ pub fn ablate_texts(
         Ok(())
     };
     let found = command.run(|run, engine| {
-        plan.weigh((run, engine), &predicted(&texts.windows)?, matched_by)?;
+        // What neurons write would be of the control's posts and the true weights' outputs.
+        if command.control.is_none() {
+            plan.weigh((run, engine), &predicted(&texts.windows)?, matched_by)?;
+            warn_of_far_draws(&plan);
+        }
         ablate_text(run, engine, &texts.windows, &plan, &mut sink)
     })?;
     let Some(ablation) = found else {
@@ -88,7 +92,7 @@ pub fn ablate_texts(
     if let (Some(table), None) = (table, &failed) {
         failed = table.close().err();
     }
-    let effects = ablation.effects(&plan, &command.args.statistics())?;
+    let effects = command.marked(ablation.effects(&plan, &command.args.statistics())?);
     let counts = json!({
         "tokens": ablation.tokens,
         "documents": ablation.documents,
@@ -97,6 +101,7 @@ pub fn ablate_texts(
         "reference": edits.reference_json(ablation.reference),
         "frequencies": edits.frequencies_json(),
         "contributions": contributions_json(&plan),
+        "first_order": effect_text.map(|text| text.json(&plan)),
         "passes": ablation.passes,
     });
     let files = |_: &RunInfo| match failed {
@@ -108,6 +113,7 @@ pub fn ablate_texts(
         }
     };
     command.finish(counts, files, &effects, || {
+        command.print_control();
         let [tokens, of] = [ablation.tokens, ablation.documents].map(count);
         outln!(
             "\n{what} on {tokens} tokens of {of} documents ({})",
@@ -117,5 +123,6 @@ pub fn ablate_texts(
         edits.print_references(ablation.reference);
         print_text_effects(&effects);
         print_contributions(&plan);
+        effect_text.iter().for_each(|text| text.print(&plan));
     })
 }

@@ -63,6 +63,7 @@ impl ComputeArgs {
             dtype: self.dtype.parse()?,
             device: self.device()?,
             max_memory: self.max_memory,
+            ..LoadOptions::default()
         })
     }
 

@@ -17,6 +17,7 @@ use self::table::{
 use super::about_subjects::{AboutSubjects, subjects_first, warn_of_prompts};
 use super::args::{ModelArg, parse_layers};
 use super::edits::Edits;
+use super::effect_text::{EffectText, warn_of_far_draws};
 use super::effects_table::print_contributions;
 use super::inputs::read_prompts;
 use super::long_command::{LongCommand, RunArgs, merged};
@@ -29,8 +30,8 @@ use crate::experiment::attributes::{
     AttributeWords, Attributes, FilterOrder, RateSettings, attribute_effects, attributes,
     default_layers,
 };
-use crate::experiment::{AblationPlan, LayerWindow, PromptSubset};
-use crate::io_class::{NeuronTable, check_layers};
+use crate::experiment::{AblationPlan, LayerWindow, MatchedBy, PromptSubset};
+use crate::io_class::check_layers;
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, SubjectPrompts, Subjects};
 use crate::report::{PromptSetInfo, RunInfo, draws_parquet, rates_parquet};
 use crate::tokens::{tokenize, tokenize_to_subject};
@@ -118,6 +119,7 @@ impl AttributesArgs {
             PromptSubset::All => None,
         };
         warn_of_prompts(&prompts, &batch, &subjects.name);
+        let effect_text = self.treatments.effect_text(&command, None)?;
         let about = AboutSubjects {
             batch,
             facts,
@@ -133,15 +135,17 @@ impl AttributesArgs {
         command.describe(&settings, Some(about.set()), texts)?;
 
         let (plan, table) = self.treatments.plan(&command, &edits, self.draws, subset)?;
-        self.measure(&command, &about, (plan, &table), &edits, layers)
+        let effect_text = effect_text.as_ref();
+        let plan = (plan, self.treatments.matched_by(&table, effect_text));
+        self.measure(&command, &about, plan, (&edits, effect_text), layers)
     }
 
     fn measure(
         &self,
         command: &LongCommand<'_>,
         about: &AboutSubjects,
-        (mut plan, table): (AblationPlan, &NeuronTable),
-        edits: &Edits<'_>,
+        (mut plan, matched_by): (AblationPlan, MatchedBy<'_>),
+        (edits, effect_text): (&Edits<'_>, Option<&EffectText>),
         layers: LayerWindow,
     ) -> anyhow::Result<()> {
         let input = about.input();
@@ -150,9 +154,9 @@ impl AttributesArgs {
             top: self.top,
             lens: self.lens,
         };
-        let matched_by = (table, self.treatments.matching);
         let found = command.run(|run, engine| {
             plan.weigh((run, engine), input.batch, matched_by)?;
+            warn_of_far_draws(&plan);
             attributes(run, engine, &input, &plan, settings)
         })?;
         let Some(rates) = found else {
@@ -161,7 +165,8 @@ impl AttributesArgs {
         warn_of_values_kept(&rates.changed);
         let effects = attribute_effects(&rates, &plan, settings, layers, &self.run.statistics())?;
         warn_of_floor(&effects, settings);
-        let counts = counts(about, &plan, edits, &rates);
+        let first_order = json!({"first_order": effect_text.map(|text| text.json(&plan))});
+        let counts = merged(counts(about, &plan, edits, &rates), first_order);
         let json = json!({"effects": effects.effects, "absent": effects.absent, "counts": counts});
         let files = |_: &RunInfo| {
             let rates = rates_parquet(&rates, &about.set().prompts)?;
@@ -182,6 +187,7 @@ impl AttributesArgs {
             edits.print_references(rates.reference);
             print_attributes(&effects, layers, plan.versus());
             print_contributions(&plan);
+            effect_text.iter().for_each(|text| text.print(&plan));
             print_settings(settings);
             print_text_words(about, &rates);
             print_left_out(&effects, rates.counts(), about.prompts.without_text.len());

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::edit_args::EditArgs;
 use super::edits::Edits;
+use super::effect_text::warn_of_far_draws;
 use super::effects_table::print_relations;
 use super::inputs::read_prompts;
 use super::long_command::{LongCommand, merged};
@@ -16,11 +17,10 @@ use super::run::File;
 use super::treatments::contributions_json;
 use crate::experiment::ExperimentError;
 use crate::experiment::{
-    Ablation, AblationPlan, Effect, Facts, KnownByRelation, KnownWhen, Naming, Outcome,
+    Ablation, AblationPlan, Effect, Facts, KnownByRelation, KnownWhen, MatchedBy, Naming, Outcome,
     PromptSubset, ablate,
 };
 use crate::hooks::Needs;
-use crate::io_class::{Match, NeuronTable};
 use crate::prompts::{PromptError, PromptSet, first_few};
 use crate::report::{draws_parquet, outcomes_parquet};
 use crate::tokens::{
@@ -151,19 +151,23 @@ pub struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
-    /// Asks, with draws of `matched_by` the table by that; nothing where that was one shard of several.
+    /// Asks, with draws that are matched by that; nothing where that was one shard of several.
     pub fn ask(
         command: &LongCommand<'_>,
         (prompts, batches): (&'a PromptSet, &FactBatches),
         plan: &mut AblationPlan,
-        matched_by: (&NeuronTable, Match),
+        matched_by: MatchedBy<'_>,
     ) -> anyhow::Result<Option<Self>> {
         let tokenizer = &command.opened.tokenizer;
         let naming = |prompt: usize, tokens: &[u32], are_all| {
             prompts.prompts[prompt].is_named_in(&tokenizer.decode(tokens), are_all)
         };
         let found = command.run(|run, engine| {
-            plan.weigh((run, engine), &batches.asked, matched_by)?;
+            // What neurons write would be of the control's posts and the true weights' outputs.
+            if command.control.is_none() {
+                plan.weigh((run, engine), &batches.asked, matched_by)?;
+                warn_of_far_draws(plan);
+            }
             ablate(run, engine, batches.facts(&naming), plan)
         })?;
         let Some(ablation) = found else {
@@ -171,8 +175,10 @@ impl<'a> Answers<'a> {
         };
         warn_of_facts_without_pair(&ablation, prompts);
         warn_of_values_kept(&ablation.changed);
+        let statistics = command.args.statistics();
+        let effects = ablation.effects(plan, &prompts.prompts, &statistics)?;
         Ok(Some(Self {
-            effects: ablation.effects(plan, &prompts.prompts, &command.args.statistics())?,
+            effects: command.marked(effects),
             relations: ablation.known_by_relation(&prompts.prompts),
             prompts,
             ablation,

@@ -20,6 +20,7 @@ use crate::engine::Engine;
 use crate::experiment::{Choice, Generator};
 use crate::hooks::{Condition, Edit, Mode, Needs, NeuronSet};
 use crate::io_class::{ClassQuery, NeuronTable};
+use crate::model::RunWeights;
 use crate::tokens::{BosPolicy, Positions, Sequence, Tokenizer, check_vocabulary};
 use side_by_side::{LiveTable, print_difference, print_table};
 use writer::{Writer, check, write_all};
@@ -95,7 +96,7 @@ type Arm = (&'static str, Condition);
 impl Generate {
     pub(super) fn run(self) -> anyhow::Result<()> {
         self.check()?;
-        let opened = Opened::to_run(&self.model, &self.compute)?;
+        let opened = Opened::to_run(&self.model, &self.compute, RunWeights::Stored)?;
         let tokenizer = &opened.tokenizer;
         let prompt = self.prompt_ids(tokenizer, opened.config().vocab_size)?;
         self.check_length(prompt.len(), opened.config().max_positions)?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
+use super::control::Control;
 use super::edit_args::EditArgs;
 use super::edits::Edits;
 use super::inputs::{Tokenize, checked_batch};
@@ -14,8 +15,9 @@ use super::run::{File, Job, PartArgs};
 use super::setup::{Opened, bos_in_words, run_info};
 use super::terminal::print_json;
 use crate::engine::Engine;
-use crate::experiment::{ExperimentError, Run};
+use crate::experiment::{Effect, ExperimentError, Run};
 use crate::io_class::{ClassError, NeuronTable};
+use crate::model::RunWeights;
 use crate::prompts::PromptSet;
 use crate::report::{PromptSetInfo, RunInfo};
 use crate::stats::StatsSettings;
@@ -62,17 +64,35 @@ pub struct LongCommand<'a> {
     pub args: &'a RunArgs,
     pub opened: Opened,
     pub job: Job,
+    /// What is run in the place of the model itself, where this is a control.
+    pub control: Option<Control>,
 }
 
 impl<'a> LongCommand<'a> {
     /// Claims the folder, then finds the model; no weight is read.
     pub fn open(name: &'static str, model: &ModelArg, args: &'a RunArgs) -> anyhow::Result<Self> {
-        Ok(Self {
+        Self::open_control(name, model, args, None)
+    }
+
+    /// The same where this may be a control, and says so.
+    pub fn open_control(
+        name: &'static str,
+        model: &ModelArg,
+        args: &'a RunArgs,
+        control: Option<Control>,
+    ) -> anyhow::Result<Self> {
+        let weights = control.as_ref().map_or(RunWeights::Stored, |c| c.weights);
+        let command = Self {
             name,
             args,
             job: Job::claim(&args.output, &args.part)?,
-            opened: Opened::to_run(model, &args.compute)?,
-        })
+            opened: Opened::to_run(model, &args.compute, weights)?,
+            control,
+        };
+        if let Some(control) = &command.control {
+            notice!("control: {}", control.what);
+        }
+        Ok(command)
     }
 
     /// Prompts as tokens that the model has.
@@ -103,6 +123,7 @@ impl<'a> LongCommand<'a> {
             let settings = serde_json::to_value(settings)?;
             let compute = Some(compute);
             Ok(RunInfo {
+                control: self.control.as_ref().map(|control| control.what.clone()),
                 tokenizer_sha256: Some(opened.tokenizer.sha256().to_string()),
                 bos: Some(bos_in_words(self.args.bos, &opened.tokenizer)?),
                 seed: Some(self.args.seed),
@@ -113,7 +134,26 @@ impl<'a> LongCommand<'a> {
         })
     }
 
-    /// The classes of the model's neurons.
+    /// Effects that say that they are of a control, where they are.
+    pub fn marked(&self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        let name = self
+            .control
+            .as_ref()
+            .map(|control| control.name.to_string());
+        for effect in &mut effects {
+            effect.control = name.clone();
+        }
+        effects
+    }
+
+    /// Says above the results that they are of a control, where they are.
+    pub fn print_control(&self) {
+        if let Some(control) = &self.control {
+            outln!("\nCONTROL, {}", control.what);
+        }
+    }
+
+    /// The classes of the model's neurons, of the weights as they are stored.
     pub fn classify(&self) -> Result<NeuronTable, ClassError> {
         let ClassArgs { fold, threshold } = self.args.class;
         NeuronTable::classify(&self.opened.checkpoint, fold, threshold)

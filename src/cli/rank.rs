@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use candle_core::DType;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -19,7 +18,7 @@ use super::rank_table::{print_curve, print_first_order, print_neurons};
 use super::reference::warn_of_values_kept;
 use super::table::count;
 use super::treatments::FEWEST_DRAWS;
-use crate::engine::EngineError;
+use crate::engine::check_gradient_precision;
 use crate::experiment::rank::{Evaluation, RankBy, RankPlan, RankSettings, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, Matching, matched_draws};
@@ -127,8 +126,8 @@ impl Rank {
         );
         let set = read_prompts(self.prompts.as_deref())?;
         let mut command = LongCommand::open("rank", &self.model, &self.run)?;
-        if self.by != RankBy::Output && command.opened.options.dtype != DType::F32 {
-            return Err(EngineError::GradientPrecision.into());
+        if self.by != RankBy::Output {
+            check_gradient_precision(command.opened.options.dtype)?;
         }
         let edits = command.read_edit(&self.edit, self.neurons.as_deref())?;
         let batch = command.batch(tokenize, &set)?;

@@ -166,7 +166,7 @@ impl Record {
             [Match::Layer, Match::LayerNorm].contains(&self.matching),
             "--match {} has nothing to match by: how often neurons fire, and how much they write, is what `record` \
              measures. Use layer or layer+norm here; `ablate` and `sweep` take frequencies from this recording \
-             (--reference), and measure contributions themselves",
+             (--reference), and measure contributions and first-order effects themselves",
             self.matching
         );
         Ok(())

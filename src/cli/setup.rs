@@ -5,7 +5,7 @@ use indicatif::BinaryBytes;
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::progress::Meter;
 use crate::hub::{LocatedModel, locate};
-use crate::model::{Checkpoint, Config, LoadOptions, MemoryEstimate, Model, ModelError, Residency};
+use crate::model::{Checkpoint, Config, LoadOptions, Model, ModelError, Residency, RunWeights};
 use crate::open::open_files;
 use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
 use crate::tokens::{BosPolicy, Tokenizer};
@@ -33,9 +33,14 @@ impl Opened {
         })
     }
 
-    /// The same for a model that is going to be run: it must fit the memory.
-    pub fn to_run(model: &ModelArg, compute: &ComputeArgs) -> anyhow::Result<Self> {
-        let opened = Self::new(model, compute)?;
+    /// The same for a model that is going to be run, with these weights: it must fit the memory.
+    pub fn to_run(
+        model: &ModelArg,
+        compute: &ComputeArgs,
+        weights: RunWeights,
+    ) -> anyhow::Result<Self> {
+        let mut opened = Self::new(model, compute)?;
+        opened.options.weights = weights;
         opened.check_memory()?;
         Ok(opened)
     }
@@ -46,7 +51,7 @@ impl Opened {
         let (options, config) = (&self.options, self.config());
         let plan = options.plan(config)?;
         if plan.residency == Residency::Streamed && options.max_memory.is_none() {
-            let estimate = MemoryEstimate::new(config, options.dtype.size_in_bytes());
+            let estimate = options.estimate(config);
             notice!(
                 "{} would hold the whole model, and less is free: layers are read from the files as the run \
                  reaches them, with the same results (--max-memory sets a limit)",

@@ -64,19 +64,25 @@ impl Sweep {
             .facts
             .batches(&command, &facts, &self.treatments.edit)?;
         let windows = self.windows(command.opened.config())?;
+        let effect_text = self.treatments.effect_text(&command, None)?;
         command.describe(&self, Some(&facts), Vec::new())?;
 
         let (draws, subset) = (self.draws, self.facts.subset);
         let (whole, table) = self.treatments.plan(&command, &edits, draws, subset)?;
         let mut plan = SweepPlan::new(whole, &windows);
-        let matched_by = (&table, self.treatments.matching);
+        let effect_text = effect_text.as_ref();
+        let matched_by = self.treatments.matched_by(&table, effect_text);
         let ablation = &mut plan.ablation;
         let Some(answers) = Answers::ask(&command, (&facts, &batches), ablation, matched_by)?
         else {
             return Ok(());
         };
         let title = self.title(answers.ablation.edited_prompts);
-        let particular = json!({"cells": cells_json(&plan), "absent": plan.absent});
+        let particular = json!({
+            "cells": cells_json(&plan),
+            "absent": plan.absent,
+            "first_order": effect_text.map(|text| text.json(&plan.ablation)),
+        });
         let counts = answers.counts(&plan.ablation, &edits, particular);
         let files = |_: &_| {
             let map = heat_map_svg(&plan, &answers.effects, &title)?;
@@ -94,6 +100,9 @@ impl Sweep {
             answers.print_heading(&heading, &edits);
             print_cells(&plan, &answers.effects);
             print_first_positions(&plan.ablation);
+            effect_text
+                .iter()
+                .for_each(|text| text.print(&plan.ablation));
         })
     }
 

@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 
 use super::edit_args::EditArgs;
 use super::edits::Edits;
+use super::effect_text::EffectText;
+use super::inputs::Texts;
 use super::long_command::{LongCommand, merged};
-use crate::experiment::{AblationPlan, FirstPosition, PromptSubset, Treatment};
+use crate::engine::check_gradient_precision;
+use crate::experiment::{AblationPlan, FirstPosition, MatchedBy, PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
 
 /// Which neurons are edited, how, and what random ones they are compared with.
@@ -41,10 +44,14 @@ pub struct TreatmentArgs {
     /// fire equally often are ranked by their numbers, with the class's neuron in their middle.
     /// layer+contribution: the same by the mean of |post|·‖w_out‖, which is what a neuron adds to the residual, in a
     /// clean pass over all prompts (or the text) of this run, the first position left out.
+    /// layer+effect: the same by the damage, to first order: what setting the neuron's post to 0 at every token changes of a
+    /// text's mean next-token log-probability (-gradient · post, with its sign). The text is that of --text, or else the
+    /// first 4,096 tokens of the bundled one. It needs f32, and takes about as long as five passes over that text. Where
+    /// a class stands at the end of its layers' ranking, no random set does as much: a warning says so.
     #[arg(
         long = "match",
         default_value = "layer",
-        value_name = "layer|layer+norm|layer+frequency|layer+contribution"
+        value_name = "layer|layer+norm|layer+frequency|layer+contribution|layer+effect"
     )]
     pub matching: Match,
 }
@@ -63,8 +70,11 @@ impl TreatmentArgs {
         self.edit.check(Some(self.matching), on_pairs)
     }
 
-    /// Reads the files that the edit and the random sets need.
+    /// Reads the files that the edit and the random sets need, and refuses a precision in which these cannot be found.
     pub fn read(&self, command: &LongCommand<'_>) -> anyhow::Result<Edits<'_>> {
+        if self.matching == Match::LayerEffect {
+            check_gradient_precision(command.opened.options.dtype)?;
+        }
         let mut edits = command.read_edit(&self.edit, self.neurons.as_deref())?;
         if self.matching == Match::LayerFrequency {
             edits.read_frequencies(command.opened.config())?;
@@ -72,9 +82,33 @@ impl TreatmentArgs {
         Ok(edits)
     }
 
+    /// The text that first-order effects are measured on, where random sets are matched by them; `own`: that of the run.
+    pub fn effect_text(
+        &self,
+        command: &LongCommand<'_>,
+        own: Option<&Texts>,
+    ) -> anyhow::Result<Option<EffectText>> {
+        let is_matched = self.matching == Match::LayerEffect;
+        let text = is_matched.then(|| EffectText::read(command, own));
+        text.transpose()
+    }
+
+    /// By what random sets of a table are matched; `text`: where that is by first-order effects.
+    pub fn matched_by<'a>(
+        &self,
+        table: &'a NeuronTable,
+        text: Option<&'a EffectText>,
+    ) -> MatchedBy<'a> {
+        MatchedBy {
+            table,
+            matching: self.matching,
+            text: text.map(|text| &text.batch),
+        }
+    }
+
     /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`, and the table that they
     /// were drawn from. Says what makes a baseline weaker than it should be. What sets that are matched by
-    /// contribution hold is known after a pass ([`AblationPlan::weigh`]); how large they are, and that there are any,
+    /// contribution or first-order effect hold is known after a pass ([`AblationPlan::weigh`]); how large they are, and that there are any,
     /// does not depend on it.
     pub fn plan(
         &self,
@@ -84,10 +118,9 @@ impl TreatmentArgs {
         subset: PromptSubset,
     ) -> anyhow::Result<(AblationPlan, NeuronTable)> {
         let (table, seed) = (command.classify()?, command.args.seed);
-        let matching = if self.matching == Match::LayerContribution {
-            Matching::Layer
-        } else {
-            self.matching.with(edits.frequencies())?
+        let matching = match self.matching {
+            Match::LayerContribution | Match::LayerEffect => Matching::Layer,
+            known => known.with(edits.frequencies())?,
         };
         let sets = edits.select(&table, &self.classes)?;
         let treatments = sets.into_iter().map(|(name, set)| {

@@ -48,6 +48,17 @@ pub struct NeuronGradients<'a> {
 /// Takes the neurons layer by layer, from the last to the first.
 pub type GradientSink<'s> = &'s mut dyn FnMut(&NeuronGradients<'_>) -> Result<(), ReadError>;
 
+/// Whether a model that is run in this precision has gradients.
+///
+/// # Errors
+/// [`EngineError::GradientPrecision`] but in f32.
+pub fn check_gradient_precision(dtype: DType) -> Result<(), EngineError> {
+    match dtype {
+        DType::F32 => Ok(()),
+        _ => Err(EngineError::GradientPrecision),
+    }
+}
+
 impl Engine<'_> {
     /// Units that [`gradients`](Self::gradients) reports, whatever the condition.
     pub fn gradient_units(&self) -> u64 {
@@ -71,9 +82,7 @@ impl Engine<'_> {
         progress: &dyn Progress,
     ) -> Result<(), EngineError> {
         let (model, config) = (self.model, self.model.config());
-        if model.dtype() != DType::F32 {
-            return Err(EngineError::GradientPrecision);
-        }
+        check_gradient_precision(model.dtype())?;
         if let Some(edit) = condition.edit().filter(|edit| !edit.gives_values()) {
             let label = edit.label.clone();
             return Err(EngineError::GradientEdit { label });
@@ -82,11 +91,12 @@ impl Engine<'_> {
         let mut logits = OfLogits::new(number, config);
         let conditions = std::slice::from_ref(condition);
         let observers: &mut [&mut dyn Observer] = &mut [&mut kept];
-        self.run(batch, conditions, observers, Some(&mut logits), progress)?;
+        let beside = self.beside(4 * logits.values.len() as u64);
+        beside.run(batch, conditions, observers, Some(&mut logits), progress)?;
         let tables =
             AttentionTables::new(config, batch.groups(), 0, model.dtype(), model.device())?;
         let last = kept.rows(Site::ResidPost, config.n_layers() - 1, model)?;
-        let mut of_residual = self.through_head(&last, &logits, kept.is_direct)?; // [tokens, d_model]
+        let mut of_residual = self.through_head(&last, logits, kept.is_direct)?; // [tokens, d_model]
         for (l, layer) in (0..config.n_layers()).rev().zip(model.layers_backwards()?) {
             let layer = layer?;
             let resid_mid = kept.rows(Site::ResidMid, l, model)?;
@@ -115,7 +125,7 @@ impl Engine<'_> {
     fn through_head(
         &self,
         last: &Tensor,
-        of_logits: &OfLogits<'_>,
+        of_logits: OfLogits<'_>,
         is_frozen: bool,
     ) -> Result<Tensor, EngineError> {
         let model = self.model;
@@ -129,8 +139,8 @@ impl Engine<'_> {
         let scored = last.index_select(&select, 0)?; // [rows, d_model]
         let mut of_normed = scored.zeros_like()?;
         let shape = (of_logits.number.rows().len(), model.config().vocab_size);
-        let of_logits = Tensor::from_slice(&of_logits.values, shape, last.device())?;
-        for block in model.head()? {
+        let of_logits = Tensor::from_vec(of_logits.values, shape, last.device())?;
+        for block in model.head_by_blocks()? {
             let block = block?;
             let tokens = block.weights.dim(0)?;
             let of_block = of_logits.narrow(1, block.first, tokens)?.contiguous()?;

@@ -105,6 +105,17 @@ pub enum EngineError {
         /// What all of the run would take, MiB.
         needed_mib: u64,
     },
+    /// Not even the gradient of one prompt fits the memory.
+    #[error(
+        "the gradient of {tokens} tokens in one piece needs {needed_mib} MiB in all: set --max-memory to at least that, \
+         or read shorter prompts or stretches of text (--context)"
+    )]
+    GradientMemory {
+        /// The length of the prompt or stretch.
+        tokens: usize,
+        /// What all of the run would take, MiB.
+        needed_mib: u64,
+    },
     /// A readout that was made for another batch.
     #[error(
         "the readout asks for row {row} of a batch of {rows} tokens: it was made for another one"

@@ -30,7 +30,7 @@ mod tail;
 mod unembed;
 mod walk;
 
-pub use backward::{GradientSink, LogitGradient, NeuronGradients};
+pub use backward::{GradientSink, LogitGradient, NeuronGradients, check_gradient_precision};
 pub use error::EngineError;
 pub use head::{LogitBlock, Readout};
 pub use precision::Precision;

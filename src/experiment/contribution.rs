@@ -8,12 +8,15 @@
 use rayon::prelude::*;
 
 use super::ExperimentError;
+use super::first_order::FirstOrderEffects;
 use super::plan::{AblationPlan, FirstPosition, MeasuredOver, Treatment, Written};
 use super::reference::run_clean;
 use super::run::Run;
 use crate::engine::{Engine, Progress};
 use crate::hooks::{Condition, HookPoint, Neuron, NeuronSet, Observer, ReadError, Site, SiteRows};
-use crate::io_class::{Match, Matching, NeuronNumbers, NeuronRow, NeuronTable, matched_draws};
+use crate::io_class::{
+    ClassError, Match, Matching, NeuronNumbers, NeuronRow, NeuronTable, matched_draws,
+};
 use crate::stats::{mean, median};
 use crate::tokens::{Positions, TokenBatch};
 
@@ -185,10 +188,36 @@ fn mean_contributions(sums: Vec<Vec<f64>>, tokens: usize, table: &NeuronTable) -
     NeuronNumbers::new(sums.into_iter().zip(&table.layers).map(of_layer).collect())
 }
 
+/// By what random sets are matched, with what is needed to find it.
+#[derive(Clone, Copy)]
+pub struct MatchedBy<'a> {
+    /// What the sets are drawn from.
+    pub table: &'a NeuronTable,
+    /// What they share with their class.
+    pub matching: Match,
+    /// The text of [`Match::LayerEffect`].
+    pub text: Option<&'a TokenBatch>,
+}
+
+impl MatchedBy<'_> {
+    /// The first-order effects, where sets are matched by them.
+    fn effects(
+        &self,
+        engine: &Engine<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Option<FirstOrderEffects>, ExperimentError> {
+        if self.matching != Match::LayerEffect {
+            return Ok(None);
+        }
+        let text = self.text.ok_or(ClassError::NeedsEffect)?;
+        FirstOrderEffects::measure(engine, text, progress).map(Some)
+    }
+}
+
 impl AblationPlan {
-    /// Measures what all neurons write on `batch`, clean, and notes it of each treatment. Where draws are matched by
-    /// contribution, those that the plan has are placeholders until now, and are drawn again: as many, by the plan's
-    /// seed. A shard whose draws do not depend on it has no need of it and leaves it out.
+    /// Measures what all neurons write on `batch`, clean, and notes it of each treatment; where draws are matched by
+    /// first-order effects on text, these too. Where draws are matched by either, those that the plan has are placeholders
+    /// until now, and are drawn again: as many, by the plan's seed. A shard leaves out what its draws do not depend on.
     ///
     /// # Errors
     /// Those of the engine; [`ExperimentError::NoTokens`] where there is nothing to match by; those of
@@ -197,30 +226,36 @@ impl AblationPlan {
         &mut self,
         (run, engine): (&Run<'_>, &Engine<'_>),
         batch: &TokenBatch,
-        (table, matching): (&NeuronTable, Match),
+        by: MatchedBy<'_>,
     ) -> Result<(), ExperimentError> {
         // Too little memory for one edit beside the clean run shows before anything runs.
         engine.tokens_per_pass(batch, self.len().min(2))?;
-        let redraws = matching == Match::LayerContribution;
-        if run.is_shard() && !redraws {
-            return Ok(());
-        }
-        let found = Contributions::measure(engine, batch, table, run.progress())?;
-        if redraws && found.over.tokens == 0 {
+        let effects = by.effects(engine, run.progress())?;
+        let by_contribution = by.matching == Match::LayerContribution;
+        let measured = (!run.is_shard() || by_contribution)
+            .then(|| Contributions::measure(engine, batch, by.table, run.progress()));
+        let written = measured.transpose()?;
+        if by_contribution && written.as_ref().is_some_and(|found| found.over.tokens == 0) {
             return Err(ExperimentError::NoTokens);
         }
-        let first_position = found.first_position();
+        let numbers = match by.matching {
+            Match::LayerContribution => written.as_ref().map(|found| &found.beyond_first),
+            Match::LayerEffect => effects.as_ref().map(|found| &found.of_neurons),
+            _ => None,
+        };
+        let first_position = written.as_ref().map(Contributions::first_position);
         for treatment in &mut self.treatments {
             let draws = treatment.baseline.len();
-            if redraws && draws > 0 {
-                let by = Matching::LayerAnd(&found.beyond_first);
-                let drawn = matched_draws(table, &treatment.neurons, draws, self.seed, by)?;
+            if let Some(numbers) = numbers.filter(|_| draws > 0) {
+                let near = Matching::LayerAnd(numbers);
+                let drawn = matched_draws(by.table, &treatment.neurons, draws, self.seed, near)?;
                 treatment.baseline = drawn.sets;
             }
-            treatment.written = Some(Written {
+            treatment.first_order = effects.as_ref().map(|found| found.of(treatment));
+            treatment.written = written.as_ref().map(|found| Written {
                 ratio: found.ratio(treatment),
                 over: found.over,
-                first_position: held(&first_position, treatment),
+                first_position: held(first_position.as_deref().unwrap_or_default(), treatment),
             });
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::ExperimentError;
 use super::effect_path::EffectPath;
 use super::metric::Metric;
 use super::outcome::PromptSubset;
-use super::plan::{AblationPlan, Treatment};
+use super::plan::{AblationPlan, FirstOrderSums, Treatment};
 use super::window::LayerWindow;
 use crate::stats::{
     Clusters, Contrast, Interval, StatsSettings, Table, contrast, holm_present, mean,
@@ -89,6 +89,9 @@ pub struct Effect {
     /// By which way.
     #[serde(default)]
     pub path: EffectPath,
+    /// Which control this is of, where it is no result about the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// What is compared.
     pub metric: Metric,
     /// Over which prompts.
@@ -108,6 +111,10 @@ pub struct Effect {
     /// the mean of the draws; absent where that was not measured.
     #[serde(default)]
     pub contribution_ratio: Option<f64>,
+    /// What switching off the class's neurons and those of its draws changes of a text's mean next-token log-probability, to
+    /// first order, nats per token; absent but where draws are matched by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_order: Option<FirstOrderSums>,
     /// Means per arm.
     pub means: ArmMeans,
     /// The mean of each draw over the prompts, in the order of the draws; empty without draws.
@@ -294,6 +301,7 @@ impl Arms {
             class: treatment.class.clone(),
             mode,
             path,
+            control: None,
             metric,
             subset,
             prompts: class.len(),
@@ -302,6 +310,7 @@ impl Arms {
             baseline_neurons: treatment.baseline.first().map_or(0, |set| set.len()),
             draws: draws.len(),
             contribution_ratio: treatment.written.as_ref().and_then(|w| w.ratio),
+            first_order: treatment.first_order.map(|found| found.sums),
             means: ArmMeans {
                 clean: mean(&clean).unwrap_or(f64::NAN),
                 class: mean(&class).unwrap_or(f64::NAN),

@@ -12,6 +12,7 @@ mod effect_path;
 mod effects;
 mod error;
 mod evidence;
+mod first_order;
 mod generate;
 mod groups;
 mod known;
@@ -34,18 +35,22 @@ pub mod verify;
 mod window;
 
 pub use ablate::{Ablation, Facts, ablate};
-pub use contribution::{Contributions, OF_MEDIAN, OF_OWN};
+pub use contribution::{Contributions, MatchedBy, OF_MEDIAN, OF_OWN};
 pub use effect_path::EffectPath;
 pub use effects::{ArmMeans, Effect, Estimate};
 pub use error::ExperimentError;
 pub use evidence::{Evidence, Versus};
+pub use first_order::FirstOrderEffects;
 pub use generate::{Choice, Generator};
 pub use known::{KnownByRelation, KnownIn, KnownWhen, Naming};
 pub use metric::{METRICS, Metric, Source};
 pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neuron_activity};
 pub use outcome::{Arm, ConditionRow, Outcome, PromptSubset};
 pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError, Tables};
-pub use plan::{AblationPlan, FirstPosition, MeasuredOver, PatchDirection, Treatment, Written};
+pub use plan::{
+    AblationPlan, FirstOrder, FirstOrderSums, FirstPosition, MeasuredOver, NEAR, PatchDirection,
+    Treatment, Written,
+};
 pub use reference::CleanReference;
 pub use run::{Ran, Run};
 pub use score::{Score, Scorer, TokenScore};

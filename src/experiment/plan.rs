@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::evidence::Versus;
 use super::metric::Metric;
@@ -27,6 +27,8 @@ pub struct Treatment {
     pub shortfall: Vec<Shortfall>,
     /// What the class and its draws write, where that was measured ([`AblationPlan::weigh`]).
     pub written: Option<Written>,
+    /// What they do to a text, to first order, where draws are matched by that.
+    pub first_order: Option<FirstOrder>,
 }
 
 /// What a class and its draws write.
@@ -38,6 +40,35 @@ pub struct Written {
     pub over: MeasuredOver,
     /// The first-position neurons that the class or a draw holds.
     pub first_position: Vec<FirstPosition>,
+}
+
+/// Draws are near their class where the mean of their sums differs from the class's by no more than this share of it.
+pub const NEAR: f64 = 0.25;
+
+/// What a class and its draws do to a text, to first order.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstOrder {
+    /// Of all neurons of a set together.
+    pub sums: FirstOrderSums,
+    /// Over what.
+    pub over: MeasuredOver,
+}
+
+/// What a class and its draws do to a text, to first order, in nats per token.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FirstOrderSums {
+    /// Sum over the neurons of the class.
+    pub class: f64,
+    /// Mean of the sums of its draws; absent without draws.
+    pub baseline: Option<f64>,
+}
+
+impl FirstOrderSums {
+    /// Whether the draws are near the class (by [`NEAR`]); true without draws.
+    pub fn is_near(&self) -> bool {
+        let is_near = |draws: f64| (draws - self.class).abs() <= NEAR * self.class.abs();
+        self.baseline.is_none_or(is_near)
+    }
 }
 
 /// A neuron that writes next to nothing but at the first position, and there more than a thousand others
@@ -53,12 +84,12 @@ pub struct FirstPosition {
     pub draws: usize,
 }
 
-/// What contributions were measured over.
+/// What contributions, or first-order effects, were measured over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MeasuredOver {
     /// Prompts or stretches of text.
     pub sequences: usize,
-    /// Their tokens without the first of each.
+    /// Their tokens without the first of each; of text these are the tokens that are predicted.
     pub tokens: usize,
     /// How often the layers were walked through.
     pub passes: usize,
@@ -74,6 +105,7 @@ impl Treatment {
             baseline: draws.sets,
             shortfall: draws.shortfall,
             written: None,
+            first_order: None,
         }
     }
 

@@ -222,6 +222,15 @@ pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
     f64::from(max) + sum.ln()
 }
 
+/// What the log-probability of a token changes by, per unit of each logit: 1 for its own, minus the probability of each.
+pub(super) fn of_logprob(token: u32, logits: &[f32]) -> Vec<f32> {
+    let log_z = log_sum_exp(logits);
+    let probability = |logit: &f32| (f64::from(*logit) - log_z).exp();
+    let mut gradient: Vec<f32> = logits.iter().map(|l| -probability(l) as f32).collect();
+    gradient[token as usize] += 1.0;
+    gradient
+}
+
 /// H = log Z - sum p·logit, in nats.
 pub(super) fn entropy(logits: &[f32], log_z: f64) -> f64 {
     let mean_logit: f64 = logits

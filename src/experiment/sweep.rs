@@ -108,6 +108,7 @@ fn restrict(class: &Treatment, cell: &Cell) -> Treatment {
         baseline,
         shortfall: shortfall.filter(|s| layers.contains(&s.layer)).collect(),
         written: None,
+        first_order: None,
     }
 }
 
@@ -137,6 +138,7 @@ mod tests {
                 available: 0,
             }],
             written: None,
+            first_order: None,
         };
         AblationPlan {
             subset: PromptSubset::All,

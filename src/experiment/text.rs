@@ -256,19 +256,19 @@ impl TextAblation {
 }
 
 /// A token that is predicted.
-struct Place {
+pub(super) struct Place {
     /// The row that predicts it.
-    row: usize,
+    pub row: usize,
     /// Its window.
     window: usize,
     /// Position of the row in the window.
     position: usize,
     /// The token.
-    next: u32,
+    pub next: u32,
 }
 
 /// Every row of a batch predicts a token but the last of each sequence.
-fn places(batch: &TokenBatch) -> Vec<Place> {
+pub(super) fn places(batch: &TokenBatch) -> Vec<Place> {
     let sequences = batch.sequences().iter().enumerate();
     let places = sequences.flat_map(|(i, sequence)| {
         let next = sequence.ids.iter().skip(1).enumerate();

@@ -112,7 +112,7 @@ pub enum ClassError {
     },
     /// The text names no way of matching.
     #[error(
-        "unknown matching `{name}`; accepted: layer, layer+norm, layer+frequency, layer+contribution"
+        "unknown matching `{name}`; accepted: layer, layer+norm, layer+frequency, layer+contribution, layer+effect"
     )]
     UnknownMatch {
         /// The text as given.
@@ -131,6 +131,12 @@ pub enum ClassError {
          clean pass of the prompts first"
     )]
     NeedsContribution,
+    /// Matching by first-order effects on text, likewise.
+    #[error(
+        "matching `layer+effect` needs what switching each neuron off changes of a text, to first order, which weights do \
+         not tell; measure it by the gradient on a text first"
+    )]
+    NeedsEffect,
     /// Matching by frequency in a layer that has none.
     #[error(
         "the class has neurons in layer {layer}, whose firing frequencies were not recorded (those of layers \

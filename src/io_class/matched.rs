@@ -65,6 +65,11 @@ pub enum Match {
     #[serde(rename = "layer+contribution")]
     #[strum(serialize = "layer+contribution")]
     LayerContribution,
+    /// The layer and about the damage: what switching the neuron off changes of a text's mean next-token log-probability,
+    /// to first order (signed): as by frequency.
+    #[serde(rename = "layer+effect")]
+    #[strum(serialize = "layer+effect")]
+    LayerEffect,
 }
 
 /// A [`Match`] with what is needed to draw by it.
@@ -74,21 +79,22 @@ pub enum Matching<'f> {
     Layer,
     /// See [`Match::LayerNorm`].
     LayerNorm,
-    /// See [`Match::LayerFrequency`] and [`Match::LayerContribution`], whose numbers these are.
+    /// See [`Match::LayerFrequency`], [`Match::LayerContribution`] and [`Match::LayerEffect`], whose numbers these are.
     LayerAnd(&'f NeuronNumbers),
 }
 
 impl Match {
-    /// Puts in the frequencies or the contributions.
+    /// Puts in the frequencies, contributions or first-order effects.
     ///
     /// # Errors
-    /// [`ClassError::NeedsFrequency`] or [`ClassError::NeedsContribution`] where they are needed and absent.
+    /// [`ClassError::NeedsFrequency`], [`ClassError::NeedsContribution`] or [`ClassError::NeedsEffect`] where absent.
     pub fn with(self, numbers: Option<&NeuronNumbers>) -> Result<Matching<'_>, ClassError> {
         let absent = match self {
             Match::Layer => return Ok(Matching::Layer),
             Match::LayerNorm => return Ok(Matching::LayerNorm),
             Match::LayerFrequency => ClassError::NeedsFrequency,
             Match::LayerContribution => ClassError::NeedsContribution,
+            Match::LayerEffect => ClassError::NeedsEffect,
         };
         numbers.map(Matching::LayerAnd).ok_or(absent)
     }
@@ -105,7 +111,7 @@ fn unknown_match(name: &str) -> ClassError {
     }
 }
 
-/// A number of every neuron: how often it fires (the share of some tokens with gate > 0), or how much it writes.
+/// A number of every neuron: how often it fires (share of some tokens with gate > 0), how much it writes, or its effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NeuronNumbers {
     layers: Vec<Vec<f64>>, // [n_layers][d_mlp], or nothing where the layer was not recorded

@@ -16,6 +16,7 @@ use super::files::TrackedFile;
 use super::hf_folder;
 use super::kinds::{GgufQk, NormKind};
 use super::other_tensors;
+use super::shuffle::{RunWeights, Shuffle};
 use super::store::{Format, TensorStore};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;
@@ -34,6 +35,8 @@ pub struct Checkpoint {
     store: Arc<TensorStore>,
     /// The model's other files: configuration and tokenizer.
     others: Arc<Vec<TrackedFile>>,
+    /// Of the entries of every stored matrix, where they are shuffled.
+    shuffle: Option<Arc<Shuffle>>,
 }
 
 impl Checkpoint {
@@ -104,7 +107,17 @@ impl Checkpoint {
             config,
             store,
             others,
+            shuffle: None,
         }
+    }
+
+    /// The same files, read with these weights.
+    pub fn to_run_with(self, weights: RunWeights) -> Checkpoint {
+        let shuffle = match weights {
+            RunWeights::Stored => None,
+            RunWeights::Shuffled { seed } => Some(Arc::new(Shuffle::new(seed))),
+        };
+        Checkpoint { shuffle, ..self }
     }
 
     /// A file may hold a head although its configuration says that the head is the embedding. Where the two
@@ -182,7 +195,7 @@ impl Checkpoint {
     pub fn layer_tensor(&self, layer: usize, tensor: LayerTensor) -> Result<Tensor, ModelError> {
         let (stored, rows) = tensor.stored(&self.config);
         let first = rows.start;
-        let raw = self.store.read_rows(&self.layer_name(layer, stored), rows);
+        let raw = self.rows(&self.layer_name(layer, stored), rows);
         let raw = raw.map_err(|why| name_neuron(why, layer, tensor, first))?;
         if tensor.is_norm() {
             return self.gain(raw);
@@ -196,10 +209,13 @@ impl Checkpoint {
 
     /// A tensor outside the layers in f32; the head of a tied model is its embedding.
     pub fn model_tensor(&self, tensor: ModelTensor) -> Result<Tensor, ModelError> {
-        let raw = self.store.read(self.model_name(tensor))?;
+        let name = self.model_name(tensor);
         match tensor {
-            ModelTensor::FinalNorm => self.gain(raw),
-            _ => Ok(raw),
+            ModelTensor::FinalNorm => self.gain(self.store.read(name)?),
+            ModelTensor::Embedding | ModelTensor::Head => match &self.shuffle {
+                Some(shuffle) => self.shuffled_vocabulary(shuffle, name),
+                None => self.store.read(name),
+            },
         }
     }
 
@@ -209,12 +225,25 @@ impl Checkpoint {
         tensor: ModelTensor,
         tokens: Range<usize>,
     ) -> Result<Tensor, ModelError> {
-        self.store.read_rows(self.model_name(tensor), tokens)
+        let name = self.model_name(tensor);
+        match &self.shuffle {
+            Some(shuffle) => {
+                let whole = self.shuffled_vocabulary(shuffle, name)?;
+                Ok(whole.narrow(0, tokens.start, tokens.len())?)
+            }
+            None => self.store.read_rows(name, tokens),
+        }
     }
 
     /// Rows of the embedding for the given token ids, `[ids, d_model]`, without reading the others.
     pub fn embedding_rows(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
         let name = self.model_name(ModelTensor::Embedding);
+        if let Some(shuffle) = &self.shuffle {
+            let ids = Tensor::new(ids, &Device::Cpu)?;
+            return Ok(self
+                .shuffled_vocabulary(shuffle, name)?
+                .index_select(&ids, 0)?);
+        }
         let mut distinct = ids.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
@@ -228,6 +257,42 @@ impl Checkpoint {
             .collect();
         let places = Tensor::from_vec(places, ids.len(), &Device::Cpu)?;
         Ok(Tensor::cat(&rows, 0)?.index_select(&places, 0)?)
+    }
+
+    /// Rows of a stored tensor. The entries of a matrix may be shuffled; a vector's stay.
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
+        let (Some(shuffle), &[_, width]) = (&self.shuffle, self.store.shape(name)?) else {
+            return self.store.read_rows(name, rows);
+        };
+        let mut entries = self.shuffled(shuffle, name)?;
+        entries.truncate(rows.end * width);
+        entries.drain(..rows.start * width);
+        Ok(Tensor::from_vec(
+            entries,
+            (rows.len(), width),
+            &Device::Cpu,
+        )?)
+    }
+
+    /// The embedding or the head, shuffled, whichever of the two a tied pair is stored as.
+    fn shuffled_vocabulary(
+        &self,
+        shuffle: &Shuffle,
+        name: &'static str,
+    ) -> Result<Tensor, ModelError> {
+        shuffle.vocabulary(name, || {
+            let shape = self.store.shape(name)?.to_vec();
+            let entries = self.shuffled(shuffle, name)?;
+            Ok(Tensor::from_vec(entries, shape, &Device::Cpu)?)
+        })
+    }
+
+    /// All entries of a stored matrix, row by row, shuffled.
+    fn shuffled(&self, shuffle: &Shuffle, name: &str) -> Result<Vec<f32>, ModelError> {
+        let rows = self.store.shape(name)?.first().copied().unwrap_or_default();
+        let mut entries = self.store.read_values(name, 0..rows)?;
+        shuffle.shuffle(name, &mut entries);
+        Ok(entries)
     }
 
     fn layer_name(&self, layer: usize, tensor: LayerTensor) -> String {

@@ -52,6 +52,18 @@ impl MemoryEstimate {
         }
     }
 
+    /// The same where the matrices are shuffled: embedding and head are kept, and a matrix is read whole for any part of it.
+    pub(super) fn with_shuffle(self, config: &Config) -> Self {
+        let vocabulary = if config.tied_head { 1 } else { 2 };
+        let kept = vocabulary * config.embedding_parameters();
+        let part = (2 * config.d_model * config.d_mlp) as u64;
+        let more = 4 * (kept + part);
+        Self {
+            resident_bytes: self.resident_bytes + more,
+            streamed_bytes: self.streamed_bytes + more,
+        }
+    }
+
     fn of(&self, residency: Residency) -> u64 {
         match residency {
             Residency::Resident => self.resident_bytes,

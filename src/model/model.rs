@@ -1,5 +1,6 @@
 //! A model ready to run: the checkpoint, and as many of its weights in memory as the limit allows.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -13,6 +14,7 @@ use super::layer::Layer;
 use super::linear::linear;
 use super::norm::Norm;
 use super::read_ahead::InOrder;
+use super::shuffle::RunWeights;
 use super::softcap::softcap;
 use super::tensors::ModelTensor;
 
@@ -25,6 +27,8 @@ pub struct LoadOptions {
     pub device: Device,
     /// The most memory to use, bytes; `None`: what is available.
     pub max_memory: Option<u64>,
+    /// The weights that it runs with.
+    pub weights: RunWeights,
 }
 
 impl Default for LoadOptions {
@@ -33,6 +37,7 @@ impl Default for LoadOptions {
             dtype: DType::F32,
             device: Device::Cpu,
             max_memory: None,
+            weights: RunWeights::Stored,
         }
     }
 }
@@ -43,7 +48,6 @@ impl LoadOptions {
     /// # Errors
     /// Even reading layer by layer takes more memory than there is.
     pub fn plan(&self, config: &Config) -> Result<MemoryPlan, ModelError> {
-        let estimate = MemoryEstimate::new(config, self.dtype.size_in_bytes());
         let limit = match self.device {
             Device::Cpu => MemoryLimit::new(self.max_memory),
             // What this machine has says nothing of its accelerator's memory.
@@ -51,7 +55,16 @@ impl LoadOptions {
                 .max_memory
                 .map_or(MemoryLimit::Unknown, MemoryLimit::Set),
         };
-        MemoryPlan::new(&estimate, limit)
+        MemoryPlan::new(&self.estimate(config), limit)
+    }
+
+    /// What a model takes in each mode.
+    pub fn estimate(&self, config: &Config) -> MemoryEstimate {
+        let estimate = MemoryEstimate::new(config, self.dtype.size_in_bytes());
+        match self.weights {
+            RunWeights::Stored => estimate,
+            RunWeights::Shuffled { .. } => estimate.with_shuffle(config),
+        }
     }
 
     /// A tensor as it is held.
@@ -92,6 +105,7 @@ impl Model {
     /// Chooses the residency by the memory limit, refuses a limit that is too small, and reads what stays resident.
     pub fn load(checkpoint: Checkpoint, options: LoadOptions) -> Result<Model, ModelError> {
         let plan = options.plan(checkpoint.config())?;
+        let checkpoint = checkpoint.to_run_with(options.weights);
         let config = checkpoint.config();
         let gain = match config.family.norm {
             NormKind::LayerNorm => Tensor::ones(config.d_model, DType::F32, &Device::Cpu)?,
@@ -197,24 +211,52 @@ impl Model {
             ));
         }
         let (checkpoint, options) = (self.checkpoint.clone(), self.options.clone());
-        let vocab_size = self.config().vocab_size;
-        let blocks = vocab_size.div_ceil(self.head_rows());
-        // Blocks of nearly equal size: none is much narrower than the others.
-        let bound = move |block: usize| block * vocab_size / blocks;
-        InOrder::read_ahead(blocks, move |block| {
-            let first = bound(block);
-            let weights = checkpoint.vocabulary_rows(ModelTensor::Head, first..bound(block + 1))?;
+        let blocks = self.head_blocks();
+        InOrder::read_ahead(blocks.len(), move |block| {
+            let rows = blocks[block].clone();
+            let first = rows.start;
+            let weights = checkpoint.vocabulary_rows(ModelTensor::Head, rows)?;
             let weights = options.place(&weights)?;
             Ok(HeadBlock { first, weights })
         })
     }
 
+    /// The output head in the blocks in which it is read ahead, also where it is in memory: for sums over the vocabulary, which
+    /// then have the same bits either way.
+    pub fn head_by_blocks(&self) -> Result<InOrder<HeadBlock>, ModelError> {
+        let Some(ResidentWeights { head, .. }) = &self.resident else {
+            return self.head();
+        };
+        let block = |rows: Range<usize>| {
+            let weights = head.narrow(0, rows.start, rows.len())?;
+            let first = rows.start;
+            Ok(HeadBlock { first, weights })
+        };
+        let blocks = self.head_blocks().into_iter().map(block);
+        let blocks = blocks.collect::<Result<Vec<_>, ModelError>>()?;
+        Ok(InOrder::Held(blocks.into_iter()))
+    }
+
+    /// The rows of the head's blocks, nearly as many in each: none is much narrower than the others.
+    fn head_blocks(&self) -> Vec<Range<usize>> {
+        let vocab_size = self.config().vocab_size;
+        let blocks = vocab_size.div_ceil(self.block_rows());
+        let bound = |block: usize| block * vocab_size / blocks;
+        (0..blocks)
+            .map(|block| bound(block)..bound(block + 1))
+            .collect()
+    }
+
     /// The most rows of the head that a block has.
     pub fn head_rows(&self) -> usize {
-        let config = self.config();
-        if self.resident.is_some() {
-            return config.vocab_size;
+        match self.resident {
+            Some(_) => self.config().vocab_size,
+            None => self.block_rows(),
         }
+    }
+
+    fn block_rows(&self) -> usize {
+        let config = self.config();
         let rows = config.layer_parameters() / HEAD_BLOCK_SHARE / config.d_model as u64;
         (rows as usize).clamp(FEWEST_HEAD_ROWS, config.vocab_size.max(FEWEST_HEAD_ROWS))
     }

@@ -207,9 +207,18 @@ impl TensorStore {
         self.read_rows(name, 0..rows)
     }
 
-    /// Some rows of a tensor (entries of a vector) in f32, read in parallel, a block at a time: what
-    /// is in memory besides the result stays small. Every value is finite.
+    /// Some rows of a tensor (entries of a vector) in f32. Every value is finite.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
+        let values = self.read_values(name, rows.clone())?;
+        let mut shape = self.get(name)?.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first = rows.len();
+        }
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+
+    /// The same values, row by row, read in parallel, a block at a time: what is in memory besides stays small.
+    pub fn read_values(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
         let stored = self.get(name)?;
         if rows.end > stored.rows() {
             let why = format!("rows {rows:?} of {name}, which has {}", stored.rows());
@@ -226,11 +235,7 @@ impl TensorStore {
             })?;
         let file = &self.files[stored.file];
         file.tracked.check_open(&file.file)?;
-        let mut shape = stored.shape.clone();
-        if let Some(first) = shape.first_mut() {
-            *first = rows.len();
-        }
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        Ok(values)
     }
 
     /// Reads a whole tensor, a block at a time, and keeps nothing of it: every value is finite.

@@ -109,6 +109,9 @@ pub struct RunInfo {
     pub assumed: Vec<String>,
     /// How norms were folded for the cosines.
     pub fold: String,
+    /// Where the run is a control: what was run in the place of the model itself, and that it is no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// The BOS policy, and whether that prepended one; absent where no text was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<String>,

@@ -12,12 +12,14 @@
 //! | common |  | Models, goldens and runs that several tests share |
 //! | configs | < 1 | What is derived from the `config.json` of real models, as the hub has them and as transformers 5 saves them again |
 //! | contributions | 5 | What neurons write, against plain loops; random sets that write as much as the class; neurons of the first position |
+//! | controls | 5 | The control of random weights: the same entries in another order, the same neurons, and nothing that could be taken for a result |
 //! | edits | 1 | Every edit on a model of two layers, against plain loops; and on neurons whose w_in and w_out are both turned around, which shows the convention of signs |
 //! | encoding | 10 | Texts -> ids: normalizers against transformers |
 //! | engine | 5 | One expectation through every path of the engine |
 //! | export | 20 | `export`: the folder gives the ablated run's numbers, of every family, from safetensors and from GGUF |
 //! | families | 2 | Every family against Hugging Face transformers, on random checkpoints of odd shapes |
 //! | finite | < 1 | Numbers that are not finite are an error that names where they came up, in every command that runs a model |
+//! | first_order | 5 | What switching neurons off changes of a text, to first order: against plain loops and small edits, and draws whose damage is alike |
 //! | frequencies | 13 | Random sets that fire as often as the class: from a recording to the draws and to `run.json` |
 //! | generate | 13 | Writing text: with and without kept keys and values, greedily and by sampling, clean and edited; and what each setting of the sampling does |
 //! | gguf_files | 4 | GGUF files as they come: other names, other parts, other versions, and damaged ones |
@@ -58,12 +60,14 @@ mod cli;
 mod common;
 mod configs;
 mod contributions;
+mod controls;
 mod edits;
 mod encoding;
 mod engine;
 mod export;
 mod families;
 mod finite;
+mod first_order;
 mod frequencies;
 mod generate;
 mod gguf_files;

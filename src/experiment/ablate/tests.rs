@@ -24,6 +24,7 @@ fn example() -> (Ablation, AblationPlan) {
         baseline: vec![NeuronSet::empty(1); 2],
         shortfall: vec![],
         written: None,
+        first_order: None,
     };
     let plan = AblationPlan {
         subset: PromptSubset::All,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::ExperimentError;
 use super::super::effects::Estimate;
 use super::super::part::PlannedPass;
-use super::super::score::log_sum_exp;
+use super::super::score::of_logprob;
 use super::super::stage::{Measure, Measured, Pass, Stage, clusters_of};
 use crate::engine::{Engine, LogitGradient, NeuronGradients};
 use crate::hooks::{Condition, Donors, Edit, EditCount, Mode, NeuronSet, Path};
@@ -63,7 +63,10 @@ impl Measure for Attributions<'_> {
     type Found = (Vec<SumRow>, Vec<SetRow>);
 
     fn passes(&self, stage: &Stage<'_>) -> Result<Vec<PlannedPass>, ExperimentError> {
-        let tokens = stage.engine.tokens_per_gradient_pass(stage.batch)?;
+        let number = TargetLogprob::new(stage.batch);
+        let tokens = stage
+            .engine
+            .tokens_per_gradient_pass(stage.batch, &number.rows)?;
         let parts = stage.batch.split(tokens)?;
         let pass = |part: &TokenBatch| PlannedPass {
             conditions: vec![0],
@@ -309,13 +312,4 @@ impl LogitGradient for TargetLogprob {
     fn of_logits(&self, place: usize, logits: &[f32]) -> Vec<f32> {
         of_logprob(self.targets[place], logits)
     }
-}
-
-/// What the log-probability of a token changes by, per unit of each logit: 1 for its own, minus the probability of each.
-fn of_logprob(token: u32, logits: &[f32]) -> Vec<f32> {
-    let log_z = log_sum_exp(logits);
-    let probability = |logit: &f32| (f64::from(*logit) - log_z).exp();
-    let mut gradient: Vec<f32> = logits.iter().map(|l| -probability(l) as f32).collect();
-    gradient[token as usize] += 1.0;
-    gradient
 }

@@ -125,6 +125,7 @@ mod tests {
             baseline: vec![NeuronSet::empty(1); draws],
             shortfall: Vec::new(),
             written: None,
+            first_order: None,
         }
     }
 

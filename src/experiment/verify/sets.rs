@@ -108,6 +108,7 @@ impl Sets {
                 baseline: Vec::new(),
                 shortfall: Vec::new(),
                 written: None,
+                first_order: None,
             });
             let all_draws = found.sets.clone();
             found.sets.truncate(draws);

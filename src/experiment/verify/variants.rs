@@ -4,6 +4,7 @@
 use super::super::ExperimentError;
 use super::super::ablate::ablate;
 use super::super::attributes::{AttributeInput, Share};
+use super::super::contribution::MatchedBy;
 use super::super::effects::Arms;
 use super::super::metric::Metric;
 use super::super::outcome::PromptSubset;
@@ -239,7 +240,11 @@ impl ClaimRuns<'_> {
             let mut plan = variant.of(plan.clone());
             let weighed = match variant {
                 Variant::Contribution => {
-                    let by = (self.input.table, Match::LayerContribution);
+                    let by = MatchedBy {
+                        table: self.input.table,
+                        matching: Match::LayerContribution,
+                        text: None,
+                    };
                     plan.weigh((run, self.engine), batch, by)
                 }
                 _ => Ok(()),

@@ -348,6 +348,7 @@ fn names_of_the_matchings() {
         Match::LayerNorm,
         Match::LayerFrequency,
         Match::LayerContribution,
+        Match::LayerEffect,
     ] {
         assert_eq!(matching.to_string().parse::<Match>().unwrap(), matching);
         assert_eq!(serde_json::to_value(matching).unwrap(), matching.as_str());

@@ -14,7 +14,8 @@ const HASH_DIGITS: usize = 16;
 
 /// The page of a run. `passes`: how many of a stopped run are through, and of how many.
 pub fn page(run: &RunInfo, passes: Option<(usize, usize)>, blocks: &[Markup]) -> String {
-    let title = format!("gatelens {}: {}", run.command, run.model.id);
+    let control = run.control.as_ref().map_or("", |_| " (control)");
+    let title = format!("gatelens {}: {}{control}", run.command, run.model.id);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -29,6 +30,7 @@ pub fn page(run: &RunInfo, passes: Option<(usize, usize)>, blocks: &[Markup]) ->
             body {
                 header {
                     h1 { (title) }
+                    @if let Some(control) = &run.control { (control_banner(control)) }
                     @if !run.finished { (banner(run, passes)) }
                     (facts(run))
                 }
@@ -55,6 +57,16 @@ fn banner(run: &RunInfo, passes: Option<(usize, usize)>) -> Markup {
             strong { "This run is not finished." }
             " It was stopped" (through.unwrap_or_default()) "; what is below is what it left. It goes on with "
             code { (run.resume_line()) }
+        }
+    }
+}
+
+/// A control looks like a result in everything else.
+fn control_banner(control: &str) -> Markup {
+    html! {
+        p.banner role="note" {
+            strong { "This is a control, no result about the model: " }
+            (control) "."
         }
     }
 }

@@ -19,6 +19,7 @@ fn info(command: &str) -> RunInfo {
         device: "cpu".to_string(),
         assumed: Vec::new(),
         fold: "pre".to_string(),
+        control: None,
         bos: None,
         seed: None,
         prompts: None,

@@ -35,6 +35,7 @@ fn plan() -> AblationPlan {
                 baseline: vec![NeuronSet::empty(3); 2],
                 shortfall: vec![],
                 written: None,
+                first_order: None,
             }],
             Mode::Zero,
         )
