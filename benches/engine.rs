@@ -57,6 +57,7 @@ fn batch() -> TokenBatch {
         target: vec![],
         against: None,
         aliases: Vec::new(),
+        noise: None,
     });
     TokenBatch::new(sequences.collect()).expect("sequences of one length make a batch")
 }

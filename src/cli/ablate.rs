@@ -101,7 +101,7 @@ impl Ablate {
                 answers.ablation.edited_prompts
             );
             answers.print_heading(&heading, &edits);
-            print_effects(&answers.effects, subset, plan.primary());
+            print_effects(&answers.effects, &plan);
             print_contributions(&plan);
             effect_text.iter().for_each(|text| text.print(&plan));
         })

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::args::{as_optional_text, as_text, parse_layers};
-use crate::experiment::PatchDirection;
+use super::numbers;
+use crate::experiment::{Corruption, NoiseSettings, PatchDirection};
 use crate::hooks::{Mode, Needs, SignCase, SignConvention};
 use crate::io_class::{ClassError, Match, NeuronTable};
 use crate::tokens::Positions;
@@ -20,8 +21,8 @@ pub struct EditArgs {
     /// tokens of a reference. mean-sign: its mean over the reference's tokens that have the same
     /// signs of gate and up. resample: its value in another prompt, drawn with --seed, at the same
     /// role (first token, last of the prompt, in the subject counted from its end, any other counted
-    /// from the prompt's end). patch: its value in the fact's own counterfactual at the same role (--direction);
-    /// a role that this lacks is left alone. fixed=VALUE. multiply=FACTOR. clamp=LIMIT: no larger than that.
+    /// from the prompt's end). patch: its value in the run that the fact is paired with (--corruption, --direction), at the
+    /// same role; a role that this lacks is left alone. fixed=VALUE. multiply=FACTOR. clamp=LIMIT: no larger than that.
     #[arg(long, default_value = "zero", value_name = "MODE")]
     #[serde(serialize_with = "as_text")]
     pub mode: Mode,
@@ -48,10 +49,20 @@ pub struct EditArgs {
     /// the values of fixed and clamp.
     #[arg(long, value_enum, default_value_t = Sign::Raw)]
     sign: Sign,
-    /// Which of a pair is run where values are patched: the fact, with values of its counterfactual (noise), or the
-    /// counterfactual, with values of the fact (denoise).
-    #[arg(long, default_value = "noise", value_name = "noise|denoise")]
-    pub direction: PatchDirection,
+    /// With --mode patch, what a fact is paired with: its counterfactual, another question with another answer; or (noise) itself
+    /// with normal noise on the embeddings of its subject's tokens, so that the model no longer reads who is meant (causal
+    /// tracing, Meng et al. 2022). The noise's standard deviation is 3 times that of all numbers in the embeddings of the
+    /// subjects' tokens; noise=SCALE takes another multiple [default: counterfactual].
+    #[arg(long, value_name = "counterfactual|noise|noise=SCALE")]
+    corruption: Option<Corruption>,
+    /// With --corruption noise, how many noises each fact is run with, by --seed; every arm has the same ones, and a fact's number is
+    /// the mean over them [default: 10].
+    #[arg(long, value_name = "N", value_parser = numbers::noise_seeds, allow_negative_numbers = true)]
+    noise_seeds: Option<usize>,
+    /// With --mode patch, which of a pair is run: the fact, with values of its corrupted run (noise: what is lost?), or the
+    /// corrupted run, with values of the fact (denoise: what comes back?) [default: noise; with --corruption noise: denoise].
+    #[arg(long, value_name = "noise|denoise")]
+    direction: Option<PatchDirection>,
     /// Only neurons of these layers: 3..9 means layers 3 to 8.
     #[arg(long, value_parser = parse_layers, value_name = "A..B", allow_hyphen_values = true)]
     pub layers: Option<Range<usize>>,
@@ -72,15 +83,10 @@ impl EditArgs {
         let patches = self.mode.needs() == Needs::Counterfactuals;
         anyhow::ensure!(
             on_pairs || !patches,
-            "--mode patch takes the values of each fact's counterfactual, which `ablate` and `sweep` have on facts alone; use \
-             zero, mean or resample here"
+            "--mode patch takes the values of each fact's counterfactual, or of the fact with noise, which `ablate` and `sweep` \
+             have on facts alone; use zero, mean or resample here"
         );
-        anyhow::ensure!(
-            patches || self.direction == PatchDirection::Noise,
-            "--direction {} says what --mode patch runs, and --mode {} runs the prompts as they are; drop it",
-            self.direction,
-            self.mode
-        );
+        self.check_pairs(patches)?;
         let means = self.mode.needs() == Needs::CleanMeans;
         let frequencies = matching == Some(Match::LayerFrequency);
         let for_sets = match matching {
@@ -103,6 +109,46 @@ impl EditArgs {
             self.mode
         );
         Ok(())
+    }
+
+    /// Refuses settings of patching that would do nothing.
+    fn check_pairs(&self, patches: bool) -> anyhow::Result<()> {
+        if let (Some(direction), false) = (self.direction, patches) {
+            anyhow::bail!(
+                "--direction {direction} says what --mode patch runs, and --mode {} runs the prompts as they are; drop it",
+                self.mode
+            );
+        }
+        if let (Some(corruption), false) = (self.corruption, patches) {
+            anyhow::bail!(
+                "--corruption {corruption} says what --mode patch pairs a fact with, and --mode {} takes no values of another run; \
+                 use --mode patch, or drop it",
+                self.mode
+            );
+        }
+        let has_noise = matches!(self.corruption, Some(Corruption::Noise(_)));
+        anyhow::ensure!(
+            has_noise || self.noise_seeds.is_none(),
+            "--noise-seeds says how many noises each fact is run with, and there is none; use --mode patch --corruption noise, or drop it"
+        );
+        Ok(())
+    }
+
+    /// What a fact is paired with where values are patched.
+    pub fn corruption(&self) -> Corruption {
+        match (self.corruption.unwrap_or_default(), self.noise_seeds) {
+            (Corruption::Noise(settings), Some(seeds)) => {
+                Corruption::Noise(NoiseSettings { seeds, ..settings })
+            }
+            (corruption, _) => corruption,
+        }
+    }
+
+    /// Which of the two is run.
+    pub fn direction(&self) -> PatchDirection {
+        let corruption = self.corruption();
+        self.direction
+            .unwrap_or_else(|| corruption.default_direction())
     }
 
     /// Whether anything but the default is asked for.
@@ -136,12 +182,20 @@ impl EditArgs {
             (None, Sign::Raw) => String::new(),
             (None, Sign::Reference) => " (in reference sign)".to_string(),
         };
-        let what = match (&self.mode, self.direction) {
-            (Mode::Patch(_), PatchDirection::Noise) => "patching from counterfactuals".to_string(),
-            (Mode::Patch(_), PatchDirection::Denoise) => {
+        let what = match (&self.mode, self.corruption(), self.direction()) {
+            (Mode::Patch(_), Corruption::Counterfactual, PatchDirection::Noise) => {
+                "patching from counterfactuals".to_string()
+            }
+            (Mode::Patch(_), Corruption::Counterfactual, PatchDirection::Denoise) => {
                 "patching counterfactuals from facts".to_string()
             }
-            (mode, _) => format!("{mode} ablation"),
+            (Mode::Patch(_), Corruption::Noise(_), PatchDirection::Noise) => {
+                "patching from facts with noise on their subjects".to_string()
+            }
+            (Mode::Patch(_), Corruption::Noise(_), PatchDirection::Denoise) => {
+                "restoring clean values under noise on the subjects,".to_string()
+            }
+            (mode, ..) => format!("{mode} ablation"),
         };
         format!("{what} at {} positions{case}", self.positions)
     }

@@ -126,7 +126,8 @@ impl<'a> Edits<'a> {
             signs: self.args.signs(table),
             subset,
             seed,
-            direction: self.args.direction,
+            corruption: self.args.corruption(),
+            direction: self.args.direction(),
             ..AblationPlan::new(treatments, self.mode.clone())
         }
     }

@@ -3,14 +3,14 @@
 use super::table::{ABSENT, Digits, table_of};
 use super::treatments::first_positions;
 use crate::experiment::{
-    AblationPlan, Effect, KnownByRelation, Metric, OF_MEDIAN, OF_OWN, PromptSubset, Treatment,
-    Versus,
+    AblationPlan, Corruption, Effect, KnownByRelation, Metric, OF_MEDIAN, OF_OWN, Treatment, Versus,
 };
 use crate::report::view::{clusters_alike_in_words, of_effect, tests_in_words};
 use crate::tokens::Positions;
 
-/// The effects on what decides and on top-1 answers, a line per class; of pairs what is recovered, too.
-pub fn print_effects(effects: &[Effect], subset: PromptSubset, primary: &Metric) {
+/// The effects of a plan on what decides and on top-1 answers, a line per class; of pairs what is recovered, too.
+pub fn print_effects(effects: &[Effect], plan: &AblationPlan) {
+    let (subset, primary) = (plan.subset, plan.primary());
     let of = |metric| {
         effects
             .iter()
@@ -38,14 +38,33 @@ pub fn print_effects(effects: &[Effect], subset: PromptSubset, primary: &Metric)
     outln!("{what}; baseline: as many random neurons of the same layers\n");
     outln!("{}", table_of(&columns, of(*primary)));
     print_clusters(of(*primary));
-    if of(Metric::RECOVERED).next().is_some() {
-        outln!(
-            "\nrecovered of the difference between fact (1) and counterfactual (0): a ratio of sums over prompts\n"
-        );
-        let columns = of_effect(Digits::Fixed(3));
-        outln!("{}", table_of(&columns, of(Metric::RECOVERED)));
+    if let Some(recovered) = plan.recovered() {
+        print_recovered(plan, of(*recovered));
     }
     print_tests(effects);
+}
+
+/// What is recovered, a line per class.
+fn print_recovered<'e>(plan: &AblationPlan, effects: impl Iterator<Item = &'e Effect>) {
+    let mut effects = effects.peekable();
+    let what = recovered_in_words(plan);
+    if effects.peek().is_some() {
+        outln!("\n{what}\n");
+        outln!("{}", table_of(&of_effect(Digits::Fixed(3)), effects));
+    } else {
+        outln!("\n{what}: not given, since on average these two do not differ");
+    }
+}
+
+/// What a recovered share is a share of.
+pub fn recovered_in_words(plan: &AblationPlan) -> String {
+    let between = match plan.corruption {
+        Corruption::Counterfactual => {
+            "difference of logits between fact (1) and counterfactual (0)"
+        }
+        Corruption::Noise(_) => "target's log-probability between fact (1) and fact with noise (0)",
+    };
+    format!("recovered of the {between}: a ratio of sums over prompts")
 }
 
 /// What the p mean.

@@ -17,8 +17,8 @@ use super::run::File;
 use super::treatments::contributions_json;
 use crate::experiment::ExperimentError;
 use crate::experiment::{
-    Ablation, AblationPlan, Effect, Facts, KnownByRelation, KnownWhen, MatchedBy, Naming, Outcome,
-    PromptSubset, ablate,
+    Ablation, AblationPlan, Corruption, Effect, Facts, KnownByRelation, KnownWhen, MatchedBy,
+    Naming, Outcome, PromptSubset, ablate,
 };
 use crate::hooks::Needs;
 use crate::prompts::{PromptError, PromptSet, first_few};
@@ -116,7 +116,8 @@ impl FactArgs {
         edit: &EditArgs,
     ) -> anyhow::Result<FactBatches> {
         let paired = in_pairs(command, facts)?;
-        let patches = edit.mode.needs() == Needs::Counterfactuals;
+        let patches = edit.mode.needs() == Needs::Counterfactuals
+            && edit.corruption() == Corruption::Counterfactual;
         if patches && paired.without_question().len() == paired.prompts.len() {
             return Err(ExperimentError::NoPairs.into());
         }
@@ -173,7 +174,7 @@ impl<'a> Answers<'a> {
         let Some(ablation) = found else {
             return Ok(None);
         };
-        warn_of_facts_without_pair(&ablation, prompts);
+        warn_of_facts_left_out(&ablation, prompts);
         warn_of_values_kept(&ablation.changed);
         let statistics = command.args.statistics();
         let effects = ablation.effects(plan, &prompts.prompts, &statistics)?;
@@ -199,6 +200,7 @@ impl<'a> Answers<'a> {
             "known_in": self.ablation.known_in,
             "edited_prompts": self.ablation.edited_prompts,
             "without_pair": self.ablation.without_pair.len(),
+            "without_subject": self.ablation.without_subject.len(),
             "conditions": plan.len(),
             "edits": self.ablation.changed,
             "reference": edits.reference_json(self.ablation.reference),
@@ -260,18 +262,30 @@ fn warn_of_alike(paired: &PairedFacts) {
     }
 }
 
-/// Names facts that would be patched and have nothing to be patched from.
-fn warn_of_facts_without_pair(ablation: &Ablation, prompts: &PromptSet) {
-    let without = ablation.without_pair.iter();
-    let ids: Vec<&str> = without
-        .map(|fact| prompts.prompts[*fact].id.as_str())
-        .collect();
-    if !ids.is_empty() {
-        notice!(
-            "warning: facts without a counterfactual are left out: {} ({}); no other fact of their relation has the same words \
-             around its subject and another answer; the field `counterfactual` gives one",
-            ids.len(),
-            first_few(&ids)
-        );
+/// Names facts that would be patched and have nothing to be patched from, or no place for noise.
+fn warn_of_facts_left_out(ablation: &Ablation, prompts: &PromptSet) {
+    let reasons = [
+        (
+            &ablation.without_pair,
+            "counterfactual",
+            "no other fact of their relation has the same words around its subject and another answer; the field `counterfactual` \
+             gives one",
+        ),
+        (
+            &ablation.without_subject,
+            "subject",
+            "noise has no tokens to be on",
+        ),
+    ];
+    for (facts, lacking, why) in reasons {
+        let ids = facts.iter();
+        let ids: Vec<&str> = ids.map(|fact| prompts.prompts[*fact].id.as_str()).collect();
+        if !ids.is_empty() {
+            notice!(
+                "warning: facts without a {lacking} are left out: {} ({}); {why}",
+                ids.len(),
+                first_few(&ids)
+            );
+        }
     }
 }

@@ -10,6 +10,9 @@ use super::threads::cores;
 /// Random sets (or orders) of a class. Each is run as the class is, and a rank among 10,000 gives p to four digits.
 const MOST_DRAWS: usize = 10_000;
 
+/// Of noises that a fact is run with: each is a run under every condition.
+const MOST_NOISES: usize = 1_000;
+
 /// Of a list that somebody reads, or of the tokens that a row points at.
 const MOST_SHOWN: usize = 1_000_000;
 
@@ -43,6 +46,12 @@ fn within<T: FromStr + PartialOrd + Display>(
 pub fn draws(text: &str) -> Result<usize, String> {
     let why = "; each random set is run as the class itself is, and more of them tell no more";
     within(text, 0..=MOST_DRAWS, why)
+}
+
+/// How many noises.
+pub fn noise_seeds(text: &str) -> Result<usize, String> {
+    let why = "; each fact is run with every one of them under every condition";
+    within(text, 1..=MOST_NOISES, why)
 }
 
 /// How many of a list; 0: none.

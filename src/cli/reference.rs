@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::setup::Opened;
+use super::table::Digits;
 use super::table::count;
 use crate::experiment::{CleanReference, PatchDirection};
 use crate::hooks::EditCount;
@@ -82,6 +83,32 @@ pub fn print_clean(clean: CleanReference) {
                 ),
             }
         ),
+        CleanReference::Noise {
+            prompts,
+            seeds,
+            scale,
+            embedding_sd,
+            noise_sd,
+            direction,
+        } => {
+            let [embedding_sd, noise_sd] =
+                [embedding_sd, noise_sd].map(|sd| Digits::Size.number(sd));
+            outln!(
+                "noise: of {scale} standard deviations ({scale} × {embedding_sd} = {noise_sd}) of the embeddings of the subjects' \
+                 tokens, {seeds} seeds, the same for all arms; a fact's number is the mean over them\npairs: {} ({direction})",
+                match direction {
+                    PatchDirection::Noise => format!(
+                        "each of the {} facts takes the values of itself with noise",
+                        count(prompts)
+                    ),
+                    PatchDirection::Denoise => format!(
+                        "each of the {} facts with noise takes the values of itself without; `clean` below is the fact with \
+                         noise, unedited",
+                        count(prompts)
+                    ),
+                }
+            );
+        }
     }
 }
 

@@ -1,17 +1,27 @@
 //! What a sweep prints for a person.
 
-use super::effects_table::marked;
+use super::effects_table::{marked, recovered_in_words};
 use super::table::{ABSENT, Columns, Digits, count, table_of};
-use crate::experiment::{Effect, Evidence, LayerWindow, SweepPlan, Versus};
+use crate::experiment::{Effect, Evidence, LayerWindow, Metric, SweepPlan, Versus};
 
 /// A line per window: each class's difference on the target's log-probability, and its neurons.
 pub fn print_cells(plan: &SweepPlan, effects: &[Effect]) {
     let versus = plan.ablation.versus();
-    outln!(
-        "mean log-probability of the target in nats, {}\n",
-        compared(versus)
-    );
-    let by_cell = plan.on_target(effects);
+    let compared = compared(plan);
+    outln!("mean log-probability of the target in nats, {compared}\n");
+    print_metric(plan, effects, Metric::TARGET_LOGPROB);
+    if let Some(recovered) = plan.ablation.recovered() {
+        outln!("{};\n{compared}\n", recovered_in_words(&plan.ablation));
+        print_metric(plan, effects, *recovered);
+    }
+    print_marks(effects, versus);
+    print_absent(plan);
+}
+
+/// A line per window: the difference of each class on a metric, and its neurons.
+fn print_metric(plan: &SweepPlan, effects: &[Effect], metric: Metric) {
+    let versus = plan.ablation.versus();
+    let by_cell = plan.by_cell(effects, metric);
     let mut columns = Columns::new().words("layer", |window: &LayerWindow| window.short());
     for class in &plan.classes {
         let cell = |window: &LayerWindow| by_cell.get(&(class.as_str(), *window));
@@ -24,16 +34,18 @@ pub fn print_cells(plan: &SweepPlan, effects: &[Effect]) {
             });
     }
     outln!("{}\n", table_of(&columns, &plan.windows));
-    print_marks(effects, versus);
-    print_absent(plan);
 }
 
-fn compared(versus: Versus) -> &'static str {
-    match versus {
-        Versus::Baseline => {
-            "class ablated minus as many random neurons of the same layers ablated (mean of the draws)"
-        }
-        Versus::Clean => "class ablated minus clean model",
+fn compared(plan: &SweepPlan) -> String {
+    let (edited, unedited) = match plan.ablation.recovered() {
+        Some(_) => ("patched", "the same run unedited"),
+        None => ("ablated", "clean model"),
+    };
+    match plan.ablation.versus() {
+        Versus::Baseline => format!(
+            "class {edited} minus as many random neurons of the same layers {edited} (mean of the draws)"
+        ),
+        Versus::Clean => format!("class {edited} minus {unedited}"),
     }
 }
 

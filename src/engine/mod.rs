@@ -14,6 +14,7 @@
 
 mod backward;
 mod direct;
+mod embed;
 mod error;
 mod finite;
 mod head;

@@ -3,7 +3,7 @@
 //! A token's residual depends on the tokens before it alone. Where two prompts begin alike, and no edit tells the
 //! beginnings apart by their positions, one row stands for both: products, norms and the gated activation see fewer
 //! rows. Attention, which is between the tokens of a prompt, takes queries, keys and values from these rows for every
-//! prompt and gives back one row for all that are alike.
+//! prompt and gives back one row for all that are alike. A token with noise on its embedding is like no other.
 //!
 //! Only prompts of one length share, but for their first token: the CPU's small products in attention sum in another
 //! order for another length, and a prompt's numbers are to be the same to the last bit in any company. Of the 5,786 tokens
@@ -36,9 +36,9 @@ struct Shared {
     tensors: SharedRows,
 }
 
-/// What makes two tokens one: the row before them, the length of their prompts, they themselves, and which positions
-/// of edits they are at, a bit for each.
-type Place = (Option<u32>, Option<usize>, u32, u8);
+/// What makes two tokens one: the row before them, the length of their prompts, they themselves, which positions
+/// of edits they are at, a bit for each, and the sequence whose noise they have.
+type Place = (Option<u32>, Option<usize>, u32, u8, Option<usize>);
 
 impl<'b> Prefixes<'b> {
     /// The rows of `batch` under `conditions`.
@@ -112,16 +112,18 @@ impl Shared {
         let mut known: HashMap<Place, u32> = HashMap::new();
         let mut row_of = Vec::with_capacity(batch.tokens());
         let (mut first, mut copies) = (Vec::new(), Vec::new());
-        for sequence in batch.sequences() {
+        for (index, sequence) in batch.sequences().iter().enumerate() {
             let mut before = None;
-            for &id in &sequence.ids {
+            let noised = sequence.noised();
+            for (position, &id) in sequence.ids.iter().enumerate() {
                 let token = row_of.len();
                 let at = masks
                     .iter()
                     .fold(0, |bits, mask| bits << 1 | u8::from(mask[token]));
                 // The first token attends to itself alone: its numbers do not depend on the length.
                 let len = before.map(|_| sequence.ids.len());
-                let row = match known.entry((before, len, id, at)) {
+                let noise = noised.contains(&position).then_some(index);
+                let row = match known.entry((before, len, id, at, noise)) {
                     Entry::Occupied(row) => *row.get(),
                     Entry::Vacant(vacant) => {
                         first.push(token as u32);
@@ -156,7 +158,7 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::hooks::{Edit, Neuron, NeuronSet};
-    use crate::tokens::Sequence;
+    use crate::tokens::{EmbeddingNoise, Sequence};
 
     fn batch() -> TokenBatch {
         // Sorted by length: [7, 8], [7, 9], [7, 8, 9], [7, 8, 5], [6, 8, 5].
@@ -226,5 +228,27 @@ mod tests {
         let prefixes = Prefixes::new(&batch, &[subject], &Device::Cpu).unwrap();
         let found: Vec<usize> = (0..4).map(|token| prefixes.row(token)).collect();
         assert_eq!(found, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn from_the_first_noise_on_each_prompt_has_rows_of_its_own() {
+        let noise = |draw| {
+            Some(EmbeddingNoise {
+                standard_deviation: 1.0,
+                seed: 0,
+                draw,
+                fact: 0,
+            })
+        };
+        let sequences = [None, noise(0), noise(1), None].into_iter().enumerate();
+        let sequences = sequences.map(|(prompt, noise)| Sequence {
+            subject: 1..2,
+            noise,
+            ..Sequence::of_ids(prompt, vec![7, 8, 9])
+        });
+        let batch = TokenBatch::new(sequences.collect()).unwrap();
+        let prefixes = Prefixes::new(&batch, &[Condition::Clean], &Device::Cpu).unwrap();
+        let found: Vec<usize> = (0..12).map(|token| prefixes.row(token)).collect();
+        assert_eq!(found, [0, 1, 2, 0, 3, 4, 0, 5, 6, 0, 1, 2]);
     }
 }

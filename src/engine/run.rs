@@ -3,6 +3,7 @@
 use super::error::EngineError;
 use super::head::{HeadShare, Readout, read_logits};
 use super::progress::Progress;
+use super::rows::Rows;
 use super::stream::fork;
 use super::walk::{Past, Walk};
 use crate::hooks::{Condition, Edit, EditCount, Observer, Path};
@@ -36,6 +37,15 @@ impl<'m> Engine<'m> {
     /// The model's configuration.
     pub fn config(&self) -> &'m Config {
         self.model.config()
+    }
+
+    /// The embeddings of some tokens as the first layer sees them, `[ids, d_model]`, row-major.
+    ///
+    /// # Errors
+    /// [`EngineError::Vocabulary`] for an id that the model does not have, and those of reading its files.
+    pub fn embeddings(&self, ids: &[u32]) -> Result<Vec<f32>, EngineError> {
+        check_ids(ids.iter(), self.config())?;
+        Ok(Rows::of(&self.model.embed(ids)?)?.read(<[f32]>::to_vec)?)
     }
 
     /// Runs `batch` under `conditions`. Observers see the sites they want, `readout` the logits at
@@ -123,16 +133,11 @@ impl<'m> Engine<'m> {
         if tokens > max {
             return Err(EngineError::TooLong { tokens, max });
         }
-        let ids = batch
-            .sequences()
-            .iter()
-            .flat_map(|s| s.ids.iter().chain(&s.target));
-        if let Some(&id) = ids.max().filter(|id| **id as usize >= config.vocab_size) {
-            return Err(EngineError::Vocabulary {
-                id,
-                vocab_size: config.vocab_size,
-            });
-        }
+        let sequences = batch.sequences().iter();
+        check_ids(
+            sequences.flat_map(|s| s.ids.iter().chain(&s.target)),
+            config,
+        )?;
         let mut edits = conditions.iter().filter_map(Condition::edit);
         edits.try_for_each(|edit| {
             check_neurons(edit, config)?;
@@ -143,6 +148,14 @@ impl<'m> Engine<'m> {
             };
             edit.check_reference(model, batch).map_err(failed)
         })
+    }
+}
+
+fn check_ids<'i>(ids: impl Iterator<Item = &'i u32>, config: &Config) -> Result<(), EngineError> {
+    let vocab_size = config.vocab_size;
+    match ids.max().filter(|id| **id as usize >= vocab_size) {
+        Some(&id) => Err(EngineError::Vocabulary { id, vocab_size }),
+        None => Ok(()),
     }
 }
 

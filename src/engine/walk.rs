@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
 
 use super::direct::DirectPaths;
+use super::embed::embed;
 use super::error::EngineError;
 use super::finite::{Computed, check_residual};
 use super::post::PostPass;
@@ -97,7 +98,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         progress: &dyn Progress,
     ) -> Result<Vec<Stream>, EngineError> {
         let mut streams = vec![Stream {
-            residual: model.embed(&self.prefixes.ids())?, // [rows, d_model]
+            residual: embed(model, &self.prefixes)?, // [rows, d_model]
             tail: None,
             scaled_as: None,
             conditions: (0..self.conditions.len()).collect(),

@@ -3,67 +3,48 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExperimentError;
+use super::chosen::Chosen;
+use super::corruption::PatchDirection;
 use super::effects::{Arms, Effect, adjust};
-use super::known::{KnownByRelation, KnownIn, KnownWhen, known_by_relation};
+use super::facts::Facts;
+use super::known::{KnownByRelation, KnownIn, known_by_relation};
 use super::metric::{Metric, Source, of_facts};
-use super::outcome::{Outcome, PromptSubset};
+use super::noise::{ByFact, Repeats};
+use super::outcome::{Arm, Outcome, PromptSubset};
 use super::part::Sharing;
-use super::plan::{AblationPlan, Conditions, PatchDirection};
+use super::plan::{AblationPlan, Conditions};
 use super::recovered::recovered;
 use super::reference::{CleanReference, Units, resolve};
 use super::run::Run;
 use super::score::Score;
 use super::stage::{NullEdits, Stage};
-use super::unedited::{Scores, Unedited, run_clean, run_scores};
+use super::unedited::{Unedited, run_clean, run_scores};
 use crate::engine::Engine;
-use crate::hooks::{EditCount, Needs};
+use crate::hooks::EditCount;
 use crate::prompts::Prompt;
 use crate::stats::{Clusters, StatsSettings, mean};
-use crate::tokens::TokenBatch;
-
-/// What is asked, each fact under its number.
-#[derive(Clone, Copy)]
-pub struct Facts<'a> {
-    /// The prompts that effects are measured on.
-    pub asked: &'a TokenBatch,
-    /// The same facts in other words, where these tell what is known: who is chosen by the very prompt that the effect is
-    /// measured on falls back by itself (regression to the mean).
-    pub rephrased: Option<&'a TokenBatch>,
-    /// The other questions of those that have one
-    /// ([`tokenize_counterfactuals`](crate::tokens::tokenize_counterfactuals)).
-    pub counterfactual: Option<&'a TokenBatch>,
-    /// When they count as known.
-    pub known: KnownWhen<'a>,
-}
-
-impl<'a> From<&'a TokenBatch> for Facts<'a> {
-    fn from(asked: &'a TokenBatch) -> Self {
-        Self {
-            asked,
-            rephrased: None,
-            counterfactual: None,
-            known: KnownWhen::First,
-        }
-    }
-}
 
 /// What an ablation experiment measured.
 pub struct Ablation {
     conditions: Conditions,
-    /// Of the facts; of the counterfactuals where these were edited, but for the clean ones.
-    scores: Scores,
-    /// Of the counterfactuals, unedited, where values were patched.
-    corrupted: Option<BTreeMap<usize, Score>>,
+    /// By condition, of the facts; of the corrupted runs where these were edited, but for the clean ones.
+    scores: Vec<ByFact>,
+    /// Of the corrupted runs, unedited, where values were patched.
+    corrupted: Option<ByFact>,
     direction: PatchDirection,
+    /// Whether a corrupted run is the fact with noise, and each fact has as many scores as noises.
+    has_noise: bool,
     known: BTreeSet<usize>,
     /// Of each prompt, see [`Sequence::cluster`](crate::tokens::Sequence::cluster).
     clusters: BTreeMap<usize, usize>,
     /// How many facts are known in which words, where both were asked.
     pub known_in: Option<KnownIn>,
-    /// Prompts that the edits were run on.
+    /// Facts that the edits were run on, themselves or corrupted; one with several noises counts once.
     pub edited_prompts: usize,
     /// Prompts that would have been edited, and have nothing to be patched from.
     pub without_pair: Vec<usize>,
+    /// Prompts that would have been edited, and have no subject that noise could be on.
+    pub without_subject: Vec<usize>,
     /// Values that the edits of all conditions changed.
     pub changed: EditCount,
     /// Where the values of the mode came from, if they came from these prompts.
@@ -77,7 +58,8 @@ pub struct Ablation {
 ///
 /// # Errors
 /// Those of the engine and of [`Run::measure`]; [`ExperimentError::NothingKnown`]; [`ExperimentError::NoPairs`] where values
-/// are to be patched and no chosen fact has another question.
+/// are to be patched and no chosen fact has another question, [`ExperimentError::NoSubjects`] where noise is to be on its subject
+/// and none has one.
 pub fn ablate<'a>(
     run: &mut Run<'_>,
     engine: &Engine<'_>,
@@ -113,7 +95,7 @@ pub fn ablate<'a>(
         }
         PromptSubset::Known => known.iter().copied().collect(),
     };
-    let chosen = Chosen::of(chosen, &facts, plan)?;
+    let chosen = Chosen::of(chosen, engine, &facts, plan)?;
     let mut passes = unedited.passes + rephrased.map_or(0, |other| other.passes);
     let units = Units {
         all: batch,
@@ -133,21 +115,29 @@ pub fn ablate<'a>(
     let other = chosen.corrupted.as_ref();
     let other = other.map(|corrupted| run_clean(run, engine, corrupted));
     let other = other.transpose()?;
-    let (mut scores, ran) = run_scores(run, &stage)?;
+    let (scores, ran) = run_scores(run, &stage)?;
     passes += resolved.passes + ran.passes + other.as_ref().map_or(0, |other| other.passes);
-    let mut clean = unedited.scores;
-    let corrupted = match (&chosen.paired, plan.direction) {
-        (None, _) => None,
-        (Some(_), PatchDirection::Noise) => other.map(|other| other.scores),
-        (Some(_), PatchDirection::Denoise) => Some(std::mem::take(&mut scores[0])),
+    let repeats = chosen.repeats;
+    let scores = scores.into_iter().map(|scores| repeats.by_fact(scores));
+    let mut scores: Vec<ByFact> = scores.collect();
+    let mut clean = Repeats::ONE.by_fact(unedited.scores);
+    let of_edited = std::mem::take(&mut scores[0]);
+    let corrupted = match (&chosen.paired, other, plan.direction) {
+        (Some(_), _, PatchDirection::Denoise) => Some(of_edited),
+        (_, other, _) => {
+            // Without noise all of a fact's runs are the same.
+            let first = |(fact, scores): (usize, Vec<Score>)| (fact, scores[..1].to_vec());
+            clean.extend(of_edited.into_iter().map(first));
+            other.map(|other| repeats.by_fact(other.scores))
+        }
     };
-    clean.append(&mut scores[0]);
     scores[0] = clean;
     Ok(Ablation {
         conditions,
         scores,
         corrupted,
         direction: plan.direction,
+        has_noise: matches!(resolved.reference, Some(CleanReference::Noise { .. })),
         known,
         clusters: batch
             .sequences()
@@ -155,65 +145,13 @@ pub fn ablate<'a>(
             .map(|s| (s.prompt, s.cluster))
             .collect(),
         known_in,
-        edited_prompts: chosen.edited.sequences().len(),
+        edited_prompts: chosen.edited.sequences().len() / repeats.0,
         without_pair: chosen.without_pair,
+        without_subject: chosen.without_subject,
         changed: ran.changed(),
         reference: resolved.reference,
         passes,
     })
-}
-
-/// The prompts that a plan edits.
-struct Chosen {
-    edited: TokenBatch,
-    /// What they are patched from.
-    paired: Option<TokenBatch>,
-    /// Counterfactuals that are run for their own scores, since they are not edited.
-    corrupted: Option<TokenBatch>,
-    without_pair: Vec<usize>,
-}
-
-impl Chosen {
-    /// Those of the facts in `chosen` that have all that the plan needs.
-    fn of(
-        chosen: Vec<usize>,
-        facts: &Facts<'_>,
-        plan: &AblationPlan,
-    ) -> Result<Self, ExperimentError> {
-        if plan.mode.needs() != Needs::Counterfactuals {
-            return Ok(Self {
-                edited: facts.asked.subset(&chosen)?,
-                paired: None,
-                corrupted: None,
-                without_pair: Vec::new(),
-            });
-        }
-        let counterfactual = facts.counterfactual.ok_or(ExperimentError::NoPairs)?;
-        let sequences = counterfactual.sequences().iter();
-        let there: BTreeSet<usize> = sequences.map(|sequence| sequence.prompt).collect();
-        let (paired, without_pair): (Vec<usize>, Vec<usize>) = chosen
-            .into_iter()
-            .partition(|prompt| there.contains(prompt));
-        if paired.is_empty() {
-            return Err(ExperimentError::NoPairs);
-        }
-        let fact = facts.asked.subset(&paired)?;
-        let other = counterfactual.subset(&paired)?;
-        Ok(match plan.direction {
-            PatchDirection::Noise => Self {
-                edited: fact,
-                corrupted: Some(other.clone()),
-                paired: Some(other),
-                without_pair,
-            },
-            PatchDirection::Denoise => Self {
-                edited: other,
-                paired: Some(fact),
-                corrupted: None,
-                without_pair,
-            },
-        })
-    }
 }
 
 impl Ablation {
@@ -223,7 +161,8 @@ impl Ablation {
         self.known.iter().copied().collect()
     }
 
-    /// One record per prompt and condition: clean first, then condition by condition, and the counterfactuals where there are any.
+    /// One record per prompt and condition, with noise one for each of the prompt's noises: clean first, then condition by
+    /// condition, and the corrupted runs where there are any.
     pub fn outcomes(&self) -> impl Iterator<Item = Outcome<'_>> {
         let corrupted = self
             .corrupted
@@ -232,12 +171,18 @@ impl Ablation {
         let of_conditions = self.scores.iter().zip(&self.conditions.rows);
         of_conditions
             .chain(corrupted)
-            .flat_map(|(scores, condition)| {
-                scores.iter().map(|(prompt, score)| Outcome {
-                    prompt: *prompt,
+            .flat_map(move |(scores, condition)| {
+                let scores = scores.iter().flat_map(|(prompt, scores)| {
+                    let seeds = (0..).zip(scores);
+                    seeds.map(|(seed, score)| (*prompt, seed, *score))
+                });
+                let has_noise = self.has_noise && condition.arm != Arm::Clean;
+                scores.map(move |(prompt, seed, score)| Outcome {
+                    prompt,
                     condition,
-                    known: self.known.contains(prompt),
-                    score: *score,
+                    known: self.known.contains(&prompt),
+                    noise_seed: has_noise.then_some(seed),
+                    score,
                 })
             })
     }
@@ -308,23 +253,28 @@ impl Ablation {
             .collect()
     }
 
-    /// A metric of every prompt of a subset that has it, arm by arm, of a comparison of the plan by its number. The arm
-    /// `clean` is the run that is edited, so that it is the counterfactual's where that is.
+    /// A metric of every prompt of a subset that has it, arm by arm, of a comparison of the plan by its number; of a prompt with
+    /// several noises the mean over these, also where it is a rank or whether the answer is the top-1. The arm `clean` is the run
+    /// that is edited, so that it is the corrupted one where that is.
     pub(super) fn arms(&self, comparison: usize, subset: PromptSubset, metric: &Metric) -> Arms {
         let read = match metric.of {
             Source::Fact(of) => of,
-            Source::Recovered => |score: &Score| score.logit_diff,
+            Source::Recovered(of) => of,
             Source::Token(_) | Source::Subject(_) => |_: &Score| None,
         };
         let unedited = match (self.direction, &self.corrupted) {
             (PatchDirection::Denoise, Some(corrupted)) => corrupted,
             _ => &self.scores[0],
         };
-        let has_it = |prompt: &usize| unedited.get(prompt).and_then(read).is_some();
+        let value = |scores: &Vec<Score>| {
+            let of_seeds: Vec<f64> = scores.iter().filter_map(read).collect();
+            mean(&of_seeds)
+        };
+        let has_it = |prompt: &usize| unedited.get(prompt).and_then(value).is_some();
         let prompts: Vec<usize> = self.edited(subset).filter(has_it).collect();
-        let values = |scores: &BTreeMap<usize, Score>| -> Vec<f64> {
+        let values = |scores: &ByFact| -> Vec<f64> {
             let scores = prompts.iter().filter_map(|prompt| scores.get(prompt));
-            scores.filter_map(read).collect()
+            scores.filter_map(value).collect()
         };
         let arms = Arms {
             clean: values(unedited),
@@ -337,10 +287,10 @@ impl Ablation {
             clusters: Clusters::of(prompts.iter().map(|prompt| self.clusters[prompt])),
         };
         match (metric.of, &self.corrupted) {
-            (Source::Recovered, Some(corrupted)) => {
+            (Source::Recovered(_), Some(corrupted)) => {
                 recovered(arms, &values(&self.scores[0]), &values(corrupted))
             }
-            (Source::Recovered, None) => Arms::default(),
+            (Source::Recovered(_), None) => Arms::default(),
             _ => arms,
         }
     }
@@ -348,12 +298,10 @@ impl Ablation {
     /// What there is to lose where values are patched: the logit difference of the counterfactuals minus that of their facts,
     /// unedited, mean over all pairs.
     pub(super) fn range(&self) -> Option<f64> {
-        let corrupted = self.corrupted.as_ref()?.iter();
-        let ranges = corrupted.filter_map(|(prompt, score)| {
-            let clean = self.scores[0].get(prompt)?;
-            Some(score.logit_diff? - clean.logit_diff?)
-        });
-        mean(&ranges.collect::<Vec<f64>>())
+        let corrupted = self.corrupted.as_ref()?;
+        let of = |scores: &ByFact, prompt| scores.get(prompt)?.first()?.logit_diff;
+        let range = |prompt| Some(of(corrupted, prompt)? - of(&self.scores[0], prompt)?);
+        mean(&corrupted.keys().filter_map(range).collect::<Vec<f64>>())
     }
 
     /// How many prompts of each relation the model knows, in the relations' order of first appearance. `prompts` are

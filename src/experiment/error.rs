@@ -27,6 +27,17 @@ pub enum ExperimentError {
          `relation`, of which another fact has the same words around its subject and another answer"
     )]
     NoPairs,
+    /// Noise is to be on the subjects of facts, and none has one.
+    #[error(
+        "no fact that would be edited has a subject whose embeddings could get noise: name it in the field `subject`"
+    )]
+    NoSubjects,
+    /// The embeddings of the subjects' tokens are all the same number, and noise is measured by how they vary.
+    #[error(
+        "the embeddings of the subjects' tokens do not vary, so that they have no standard deviation to measure noise by; use \
+         --corruption counterfactual"
+    )]
+    NoSpread,
     /// Fewer known prompts than a ranking needs.
     #[error(
         "the model knows {known} of the {prompts} prompts (top-1 of the first target token), and {needed} are needed \

@@ -24,8 +24,8 @@ pub struct Metric {
 pub enum Source {
     /// A prompt's score; some have no such number.
     Fact(fn(&Score) -> Option<f64>),
-    /// Differences of logits: what is left of that between a fact and its counterfactual, a ratio of sums over prompts.
-    Recovered,
+    /// What is left of such a number's difference between a fact and its corrupted run, a ratio of sums over facts.
+    Recovered(fn(&Score) -> Option<f64>),
     /// The score of every token; a document's value is the mean.
     Token(fn(&TokenScore) -> f64),
     /// The tokens that a subject's residual points at; some have no value.
@@ -63,7 +63,7 @@ const fn token(
 }
 
 /// Every metric, in the order of `effects.json`.
-pub static METRICS: [Metric; 13] = [
+pub static METRICS: [Metric; 14] = [
     Metric::TARGET_LOGPROB,
     Metric::FIRST_LOGPROB,
     Metric::TOP1,
@@ -73,6 +73,7 @@ pub static METRICS: [Metric; 13] = [
     }),
     Metric::LOGIT_DIFF,
     Metric::RECOVERED,
+    Metric::RECOVERED_LOGPROB,
     Metric::LOSS,
     Metric::TOKEN_ENTROPY,
     token("rank", "Rank of the right token", "ranks", |score| {
@@ -134,7 +135,15 @@ impl Metric {
         name: "recovered",
         title: "Recovered of the difference of logits",
         unit: "share",
-        of: Source::Recovered,
+        of: Source::Recovered(|score| score.logit_diff),
+    };
+
+    /// The same of the target's log-probability, which needs no other answer: 1 as the fact, 0 as its corrupted run.
+    pub const RECOVERED_LOGPROB: Metric = Metric {
+        name: "recovered_logprob",
+        title: "Recovered of the target's log-probability",
+        unit: "share",
+        of: Source::Recovered(|score| Some(score.target_logprob)),
     };
 
     /// Minus the log-probability of the next token.
@@ -179,7 +188,7 @@ pub(super) const TEXT_METRICS: usize = 4;
 pub(super) fn of_facts() -> impl Iterator<Item = &'static Metric> {
     METRICS
         .iter()
-        .filter(|metric| matches!(metric.of, Source::Fact(_) | Source::Recovered))
+        .filter(|metric| matches!(metric.of, Source::Fact(_) | Source::Recovered(_)))
 }
 
 /// The metrics of text, with how each is read.

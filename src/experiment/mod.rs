@@ -7,17 +7,21 @@
 
 mod ablate;
 pub mod attributes;
+mod chosen;
 mod contribution;
+mod corruption;
 mod effect_path;
 mod effects;
 mod error;
 mod evidence;
+mod facts;
 mod first_order;
 mod generate;
 mod groups;
 mod known;
 mod metric;
 mod neuron;
+mod noise;
 mod outcome;
 mod part;
 mod plan;
@@ -34,12 +38,14 @@ mod unedited;
 pub mod verify;
 mod window;
 
-pub use ablate::{Ablation, Facts, ablate};
+pub use ablate::{Ablation, ablate};
 pub use contribution::{Contributions, MatchedBy, OF_MEDIAN, OF_OWN};
+pub use corruption::{Corruption, NoiseSettings, PatchDirection};
 pub use effect_path::EffectPath;
 pub use effects::{ArmMeans, Effect, Estimate};
 pub use error::ExperimentError;
 pub use evidence::{Evidence, Versus};
+pub use facts::Facts;
 pub use first_order::FirstOrderEffects;
 pub use generate::{Choice, Generator};
 pub use known::{KnownByRelation, KnownIn, KnownWhen, Naming};
@@ -48,8 +54,7 @@ pub use neuron::{Firing, FiringStatistics, NeuronActivity, SignCaseSummary, neur
 pub use outcome::{Arm, ConditionRow, Outcome, PromptSubset};
 pub use part::{Part, PartStore, PlannedPass, Shard, Sharing, StagePlan, StoreError, Tables};
 pub use plan::{
-    AblationPlan, FirstOrder, FirstOrderSums, FirstPosition, MeasuredOver, NEAR, PatchDirection,
-    Treatment, Written,
+    AblationPlan, FirstOrder, FirstOrderSums, FirstPosition, MeasuredOver, NEAR, Treatment, Written,
 };
 pub use reference::CleanReference;
 pub use run::{Ran, Run};

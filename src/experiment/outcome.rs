@@ -14,7 +14,7 @@ use super::window::LayerWindow;
 pub enum Arm {
     /// The unedited model.
     Clean,
-    /// The unedited model on the counterfactual, where values are patched.
+    /// The unedited model on the counterfactual, or on the fact with noise, where values are patched.
     Corrupted,
     /// The class itself is edited.
     Class,
@@ -68,6 +68,8 @@ pub struct Outcome<'a> {
     /// Whether the prompt counts as known: the clean model's top-1 is the first target token, after it or after its other
     /// words.
     pub known: bool,
+    /// Which of the fact's noises it ran with, or took values from; absent where there was none.
+    pub noise_seed: Option<u32>,
     /// The numbers.
     pub score: Score,
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::corruption::{Corruption, PatchDirection};
 use super::evidence::Versus;
 use super::metric::Metric;
 use super::outcome::{Arm, ConditionRow, PromptSubset};
@@ -133,30 +134,14 @@ pub struct AblationPlan {
     pub signs: SignConvention,
     /// On which prompts.
     pub subset: PromptSubset,
-    /// Of the choice of donors, where values are resampled.
+    /// Of the choice of donors, where values are resampled, and of noise.
     pub seed: u64,
-    /// Which prompt is run where values are patched.
+    /// What a fact is paired with where values are patched.
+    pub corruption: Corruption,
+    /// Which of the two is run.
     pub direction: PatchDirection,
     /// By which ways the change reaches the logits: one, or the total and a direct one.
     pub paths: Vec<Path>,
-}
-
-/// Which of a pair is run, and which gives the values ([`Mode::Patch`]).
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, strum::Display, strum::EnumString,
-)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = no_direction)]
-pub enum PatchDirection {
-    /// The fact is run, with values of its counterfactual: what is lost?
-    #[default]
-    Noise,
-    /// The counterfactual is run, with values of the fact: what comes back?
-    Denoise,
-}
-
-fn no_direction(text: &str) -> String {
-    format!("`{text}` is no direction of patching; accepted: noise, denoise")
 }
 
 /// The conditions of a plan by their number, 0 the clean one.
@@ -165,7 +150,7 @@ pub(super) struct Conditions {
     pub run: Vec<Condition>,
     /// What the tables say of them.
     pub rows: Vec<ConditionRow>,
-    /// What they say of counterfactuals, unedited.
+    /// What they say of corrupted runs, unedited.
     pub corrupted: ConditionRow,
     /// Of each treatment by each path, its class and then its draws.
     compared: Vec<Range<usize>>,
@@ -214,6 +199,7 @@ impl AblationPlan {
             signs: SignConvention::Raw,
             subset: PromptSubset::Known,
             seed: 0,
+            corruption: Corruption::default(),
             direction: PatchDirection::default(),
             paths: vec![Path::Total],
         }
@@ -232,9 +218,18 @@ impl AblationPlan {
 
     /// The metric of facts that Holm's tests are of; all others are described.
     pub fn primary(&self) -> &'static Metric {
-        match self.mode {
-            Mode::Patch(_) => &Metric::LOGIT_DIFF,
+        match (&self.mode, self.corruption) {
+            (Mode::Patch(_), Corruption::Counterfactual) => &Metric::LOGIT_DIFF,
             _ => &Metric::TARGET_LOGPROB,
+        }
+    }
+
+    /// The metric that tells how much of the primary one is recovered, where values are patched.
+    pub fn recovered(&self) -> Option<&'static Metric> {
+        match (&self.mode, self.corruption) {
+            (Mode::Patch(_), Corruption::Counterfactual) => Some(&Metric::RECOVERED),
+            (Mode::Patch(_), Corruption::Noise(_)) => Some(&Metric::RECOVERED_LOGPROB),
+            _ => None,
         }
     }
 

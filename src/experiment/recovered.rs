@@ -1,4 +1,4 @@
-//! What patching leaves of the difference between a fact and its counterfactual.
+//! What patching leaves of the difference between a fact and its corrupted run.
 
 use super::effects::Arms;
 use crate::stats::mean;

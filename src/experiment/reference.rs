@@ -1,10 +1,13 @@
 //! The reference values that an ablation takes from the clean runs of its own prompts.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::ExperimentError;
+use super::corruption::PatchDirection;
 use super::groups::tokens_per_pass;
-use super::plan::{AblationPlan, PatchDirection};
+use super::plan::AblationPlan;
 use crate::engine::{Engine, Progress};
 use crate::hooks::{
     Condition, DonorRecording, Donors, MeanSums, Mode, Needs, Reference, choose_donors,
@@ -12,7 +15,7 @@ use crate::hooks::{
 use crate::tokens::TokenBatch;
 
 /// What the values of a mode were taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
 pub enum CleanReference {
     /// Means over every token of the clean pass of all prompts.
@@ -36,6 +39,46 @@ pub enum CleanReference {
         /// Which of the two takes them.
         direction: PatchDirection,
     },
+    /// Each fact with noise on its subject's embeddings takes the values of the fact without, or the other way round.
+    Noise {
+        /// How many facts.
+        prompts: usize,
+        /// How many noises each fact has.
+        seeds: usize,
+        /// The noise's standard deviation over that of the embeddings.
+        scale: f64,
+        /// Over all numbers in the embeddings of the facts' subjects, as the first layer sees them.
+        embedding_sd: f64,
+        /// Of the noise, in the same unit: `scale` times `embedding_sd`.
+        noise_sd: f64,
+        /// Which of the two takes them.
+        direction: PatchDirection,
+    },
+}
+
+/// What the edited units are patched from.
+pub(super) struct Paired {
+    donors: TokenBatch,
+    /// The donor of each edited unit.
+    donor_of: BTreeMap<usize, usize>,
+    reference: CleanReference,
+}
+
+impl Paired {
+    /// `donor_of` finds it by a unit's number.
+    pub fn of(
+        edited: &TokenBatch,
+        donors: TokenBatch,
+        donor_of: impl Fn(usize) -> usize,
+        reference: CleanReference,
+    ) -> Self {
+        let units = edited.sequences().iter().map(|sequence| sequence.prompt);
+        Self {
+            donors,
+            donor_of: units.map(|unit| (unit, donor_of(unit))).collect(),
+            reference,
+        }
+    }
 }
 
 /// A plan's mode with its values.
@@ -56,7 +99,7 @@ pub(super) struct Units<'a> {
     /// Those that are edited.
     pub edited: &'a TokenBatch,
     /// What these are patched from.
-    pub paired: Option<&'a TokenBatch>,
+    pub paired: Option<&'a Paired>,
 }
 
 impl<'a> Units<'a> {
@@ -157,7 +200,7 @@ fn resample(
     })
 }
 
-/// Records the values of the other prompt of each pair in a clean pass of their own.
+/// Records the values of the other of each pair in a pass of their own, without edits.
 fn patch(
     engine: &Engine<'_>,
     plan: &AblationPlan,
@@ -168,15 +211,12 @@ fn patch(
     let config = engine.config();
     let neurons = plan.neurons(config.n_layers());
     let (edited, positions) = (units.edited, plan.positions);
-    let recording =
-        DonorRecording::of_counterfactuals(edited, paired, positions, neurons, config.d_mlp)?;
-    let given = give(engine, paired, recording, progress)?;
+    let donors = (&paired.donors, &paired.donor_of);
+    let recording = DonorRecording::of_pairs(edited, donors, positions, neurons, config.d_mlp)?;
+    let given = give(engine, &paired.donors, recording, progress)?;
     Ok(ResolvedMode {
         mode: Mode::Patch(given.donors),
-        reference: Some(CleanReference::Counterfactuals {
-            prompts: edited.sequences().len(),
-            direction: plan.direction,
-        }),
+        reference: Some(paired.reference),
         bytes: given.bytes,
         passes: given.passes,
     })

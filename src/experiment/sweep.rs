@@ -80,15 +80,15 @@ impl SweepPlan {
         }
     }
 
-    /// What tables and pictures show: the effects on the target's log-probability, over the prompts that
-    /// were asked for, by class and window.
-    pub fn on_target<'e>(
+    /// What tables and pictures show: the effects on a metric, over the prompts that were asked for, by class and window.
+    pub fn by_cell<'e>(
         &self,
         effects: &'e [Effect],
+        metric: Metric,
     ) -> HashMap<(&'e str, LayerWindow), &'e Effect> {
         let shown = effects
             .iter()
-            .filter(|e| e.metric == Metric::TARGET_LOGPROB && e.subset == self.ablation.subset);
+            .filter(|e| e.metric == metric && e.subset == self.ablation.subset);
         shown
             .filter_map(|e| Some(((e.class.as_str(), e.layers?), e)))
             .collect()

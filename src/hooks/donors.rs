@@ -1,5 +1,5 @@
 //! Values that a prompt's neurons had on another prompt, its donor, at the same role: any other one of the run (resampling), or
-//! its own counterfactual (patching).
+//! what it is paired with, its own counterfactual or itself with noise (patching).
 //!
 //! Where in the donor, the module `roles` says.
 
@@ -212,20 +212,19 @@ impl DonorRecording {
         Self::with_room(batch, (&donor, &place), positions, neurons, d_mlp)
     }
 
-    /// The same for patching: a prompt's donor is its counterfactual, which has its number in another batch. That batch is the
-    /// one to be run.
+    /// The same for patching: a prompt's donor is what it is paired with, in another batch, which is the one to be run.
     ///
     /// # Errors
     /// As [`DonorRecording::new`].
-    pub fn of_counterfactuals(
+    pub fn of_pairs(
         batch: &TokenBatch,
-        counterfactuals: &TokenBatch,
+        (donors, donor_of): (&TokenBatch, &BTreeMap<usize, usize>),
         positions: Positions,
         neurons: NeuronSet,
         d_mlp: usize,
     ) -> Result<Self, ReferenceError> {
-        let donors = by_prompt(counterfactuals);
-        let donor = |sequence: &Sequence| donors.get(&sequence.prompt).copied();
+        let donors = by_prompt(donors);
+        let donor = |sequence: &Sequence| donors.get(donor_of.get(&sequence.prompt)?).copied();
         Self::with_room(batch, (&donor, &patch_position), positions, neurons, d_mlp)
     }
 
@@ -252,7 +251,7 @@ impl DonorRecording {
         for (i, sequence) in batch.sequences().iter().enumerate() {
             let prompt = sequence.prompt;
             let donor = donor_of(sequence).ok_or(ReferenceError::NoDonor { prompt })?;
-            // Each prompt gives to one other, so a row is shared within one prompt alone.
+            // What several positions take is recorded once.
             let given = wanted.entry(donor.prompt).or_default();
             let mut take = |position: usize| {
                 let Some(from) = place(sequence, position, donor) else {

@@ -28,7 +28,8 @@ pub enum Mode {
     MeanBySign(Reference<NeuronMeans>),
     /// It becomes the value of another prompt at the same role.
     Resample(Reference<Donors>),
-    /// It becomes the value of the prompt's own counterfactual at the same role; where that has no such role, it stays.
+    /// It becomes the value of what the prompt is paired with, its own counterfactual or itself with or without noise, at the same
+    /// role; where that has no such role, it stays.
     Patch(Reference<Donors>),
     /// It becomes this value.
     #[strum(props(number = "VALUE"))]
@@ -87,7 +88,7 @@ pub enum Needs {
     CleanMeans,
     /// To choose donors among its prompts and record their values ([`DonorRecording`](super::DonorRecording)).
     Donors,
-    /// To record the values of its prompts' counterfactuals, likewise.
+    /// To record the values of what its prompts are paired with, likewise.
     Counterfactuals,
 }
 

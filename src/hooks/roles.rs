@@ -90,6 +90,7 @@ pub(super) mod fixtures {
             target: vec![1; fed + 1],
             against: None,
             aliases: Vec::new(),
+            noise: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::ReportError;
 use super::chart::{Axis, Chart, Kind, Mark, Point, Ticks};
 use super::number::with_minus;
 use super::tone::Tone;
-use crate::experiment::{Effect, Evidence, LayerWindow, SweepPlan, Versus};
+use crate::experiment::{Effect, Evidence, LayerWindow, Metric, SweepPlan, Versus};
 use crate::printable::printable;
 
 /// The bytes of `heat_map.svg`; `title` says what was ablated in which model.
@@ -28,7 +28,7 @@ pub fn heat_map_svg(
     let grid = Grid {
         windows: plan.windows.clone(),
         classes: plan.classes.clone(),
-        cells: plan.on_target(effects),
+        cells: plan.by_cell(effects, Metric::TARGET_LOGPROB),
     };
     let svg = grid.chart(title).svg().map_err(|why| ReportError::Encode {
         name: "heat_map.svg",

@@ -53,7 +53,7 @@ macro_rules! outcome_rows {
             pub prompt_id: String,
             /// Name of the class or neuron file; empty for clean.
             pub class: String,
-            /// clean, class, baseline (a matched random set), or corrupted (the counterfactual, where values are patched).
+            /// clean, class, baseline (a matched random set), or corrupted (the counterfactual, or the fact with noise, where values are patched).
             pub arm: Arm,
             /// Which baseline draw, from 0; 0 in the other arms.
             pub draw: u32,
@@ -82,6 +82,8 @@ macro_rules! outcome_rows {
             pub logit_diff: Option<f64>,
             /// By which way the change reaches the logits: total, direct, direct-frozen-norm; empty for clean.
             pub path: String,
+            /// Which of the fact's noises, from 0: with it this ran, or gave the values; null where there was none.
+            pub noise_seed: Option<u32>,
             $($(#[$doc])* pub $more: $kind,)*
         }
 
@@ -110,6 +112,7 @@ macro_rules! outcome_rows {
                     top_token_id: score.top_token,
                     logit_diff: score.logit_diff,
                     path: outcome.condition.path.clone(),
+                    noise_seed: outcome.noise_seed,
                     $($more,)*
                 }
             }

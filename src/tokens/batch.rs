@@ -6,10 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::{Positions, TokenError};
+use super::{EmbeddingNoise, Positions, TokenError};
 
 /// One prompt with its target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {
     /// Index in the prompt set.
     pub prompt: usize,
@@ -30,6 +30,8 @@ pub struct Sequence {
     pub against: Option<u32>,
     /// First tokens of other answers that are right, too.
     pub aliases: Vec<u32>,
+    /// Added to the embeddings of the subject's tokens, if anything is.
+    pub noise: Option<EmbeddingNoise>,
 }
 
 impl Sequence {
@@ -44,6 +46,7 @@ impl Sequence {
             target: Vec::new(),
             against: None,
             aliases: Vec::new(),
+            noise: None,
             ids,
         }
     }
@@ -75,6 +78,8 @@ impl Sequence {
             "ids and offsets differ in length"
         } else if self.subject.start > self.subject.end || self.subject.end > self.prompt_len {
             "the subject is not inside the prompt"
+        } else if self.noise.is_some() && self.subject.is_empty() {
+            "it has noise on its subject, and no subject"
         } else {
             return Ok(());
         };
@@ -88,6 +93,14 @@ impl Sequence {
     pub fn span(&self, position: usize) -> Option<Range<usize>> {
         let span = self.offsets[position].as_ref()?;
         Some(span.start as usize..span.end as usize)
+    }
+
+    /// The positions whose embeddings have noise: all of the subject, or none.
+    pub fn noised(&self) -> Range<usize> {
+        match self.noise {
+            Some(_) => self.subject.clone(),
+            None => 0..0,
+        }
     }
 
     /// The chosen positions of this sequence.
@@ -116,7 +129,7 @@ pub struct Group {
 }
 
 /// Sequences sorted by length (equal lengths in the order of the set), with their rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TokenBatch {
     sequences: Vec<Sequence>,
     first_rows: Vec<usize>,
@@ -276,6 +289,7 @@ mod tests {
             target,
             against: None,
             aliases: Vec::new(),
+            noise: None,
         }
     }
 

@@ -16,6 +16,7 @@ mod error;
 pub(crate) mod fixtures;
 mod gguf;
 mod lost;
+mod noise;
 mod pieces;
 mod positions;
 mod save;
@@ -31,6 +32,7 @@ pub use encode::{
 pub(crate) use error::text_problem;
 pub use error::{PromptProblem, TokenError};
 pub use gguf::{GgufError, assumed_of_gguf, is_known_gguf_key};
+pub use noise::EmbeddingNoise;
 pub use positions::Positions;
 pub use save::TokenizerFiles;
 pub use tokenizer::{Encoded, Tokenizer};

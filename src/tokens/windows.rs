@@ -8,7 +8,7 @@ use super::{BosPolicy, Encoded, TokenError, Tokenizer};
 use crate::prompts::Documents;
 
 /// A part of a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Window {
     /// Index of the document, counted over all files.
     pub document: usize,

@@ -187,6 +187,7 @@ fn ablate_writes_outcomes_effects_and_run() {
             ("top_token_id", "UInt32"),
             ("logit_diff", "Float64"),
             ("path", "Utf8"),
+            ("noise_seed", "UInt32"),
         ])
     );
     let run = json(&out.join("run.json"));

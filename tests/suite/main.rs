@@ -51,6 +51,7 @@
 //! | terminal | 22 | What a terminal shows of texts that are written side by side |
 //! | text | < 1 | The metrics of running text against transformers' numbers at every position |
 //! | tokenizers | 2 | The tokenizers built from the real models' GGUF metadata, against the ids that llama.cpp gives |
+//! | tracing | 15 | Causal tracing: noise on subjects and what restored values bring back, against plain loops; that noise depends on nothing but its seed; and what the commands make of it |
 //! | two_layer | < 1 | A llama of two layers, small enough to compute in plain loops: the oracle of the edits |
 //! | verify | 20 | The claims on models of which the truth is known, and the control with shuffled labels |
 
@@ -100,6 +101,7 @@ mod sweep;
 mod terminal;
 mod text;
 mod tokenizers;
+mod tracing;
 mod two_layer;
 mod verify;
 

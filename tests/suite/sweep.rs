@@ -137,7 +137,11 @@ fn absent_cells_are_named_and_grey() {
         .collect();
     assert_eq!(
         last,
-        ["last_layer UInt16", "first_layer UInt16", "path Utf8"]
+        [
+            "last_layer UInt16",
+            "first_layer UInt16",
+            "noise_seed UInt32"
+        ]
     );
     let first: UInt16Array = column(&table, "first_layer");
     let arms: StringArray = column(&table, "arm");

@@ -18,7 +18,7 @@ pub const VOCAB: usize = 10;
 const EPS: f64 = 1e-5;
 
 /// `[rows][columns]`.
-type Matrix = Vec<Vec<f64>>;
+pub type Matrix = Vec<Vec<f64>>;
 
 /// The weights by their names in the file.
 #[derive(Clone)]
@@ -225,10 +225,20 @@ impl TwoLayer {
         Model::load(self.checkpoint(dir), LoadOptions::default()).unwrap()
     }
 
+    /// The embeddings of some tokens.
+    pub fn embeddings(&self, ids: &[u32]) -> Matrix {
+        let embed = &self.tensors["model.embed_tokens.weight"];
+        ids.iter().map(|id| embed[*id as usize].clone()).collect()
+    }
+
     /// Runs a prompt; `edit` says what becomes of every neuron's post.
     pub fn run(&self, ids: &[u32], edit: &dyn Fn(At) -> f64) -> Trace {
-        let embed = &self.tensors["model.embed_tokens.weight"];
-        let mut residual: Matrix = ids.iter().map(|id| embed[*id as usize].clone()).collect();
+        self.run_from(self.embeddings(ids), edit)
+    }
+
+    /// The same from embeddings.
+    pub fn run_from(&self, embeddings: Matrix, edit: &dyn Fn(At) -> f64) -> Trace {
+        let mut residual = embeddings;
         let mut neurons = Vec::new();
         for layer in 0..LAYERS {
             let gain = &self.layer(layer, "input_layernorm")[0];

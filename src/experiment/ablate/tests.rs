@@ -39,11 +39,16 @@ fn example() -> (Ablation, AblationPlan) {
     let ablation = Ablation {
         conditions: plan.conditions(&plan.mode),
         scores: arms
-            .map(|arm| arm.map(score).into_iter().enumerate().collect())
+            .map(|arm| {
+                let scores = arm.map(|logprob| vec![score(logprob)]);
+                scores.into_iter().enumerate().collect()
+            })
             .to_vec(),
         corrupted: None,
         direction: plan.direction,
+        has_noise: false,
         without_pair: Vec::new(),
+        without_subject: Vec::new(),
         known: BTreeSet::from([0, 1]),
         clusters: (0..3).map(|prompt| (prompt, prompt)).collect(),
         known_in: None,

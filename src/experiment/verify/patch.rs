@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::super::ExperimentError;
-use super::super::ablate::{Facts, ablate};
+use super::super::ablate::ablate;
 use super::super::effects::Arms;
+use super::super::facts::Facts;
 use super::super::metric::Metric;
 use super::super::outcome::PromptSubset;
 use super::super::plan::{AblationPlan, Treatment};
