@@ -21,7 +21,7 @@ use super::treatments::FEWEST_DRAWS;
 use crate::engine::check_gradient_precision;
 use crate::experiment::rank::{Evaluation, RankBy, RankPlan, RankSettings, Ranking, rank};
 use crate::experiment::{PromptSubset, Treatment};
-use crate::io_class::{ClassQuery, Matching, matched_draws};
+use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
 use crate::report::rows::RankingRow;
 use crate::report::{RunInfo, ranking_parquet};
 use crate::tokens::tokenize;
@@ -42,7 +42,7 @@ use crate::tokens::tokenize;
 /// post times the change of post, summed over tokens (attribution patching); nats. direct: the same for what goes straight
 /// to the final norm, whose scale is kept (direct logit attribution). integrated: gradient, as the mean over --steps places between the
 /// edited values of the whole class and the plain ones (integrated gradients). These need f32; of the first two the sum over
-/// the class stands beside those of 99 random sets of its layers.
+/// the class stands beside those of 99 random sets (--match).
 ///
 /// Exact effect, for the --top neurons by the estimate: each is ablated alone, on the ranking prompts.
 ///
@@ -85,6 +85,14 @@ pub struct Rank {
     /// Gradients that --by integrated takes on the way [default: 8].
     #[arg(long, value_name = "N", value_parser = numbers::some_shown, allow_negative_numbers = true)]
     steps: Option<NonZeroUsize>,
+    /// What the 99 random sets share with the class that stand beside the sum of --by direct and gradient: layer,
+    /// layer+norm or layer+contribution, as in `gatelens ablate`.
+    #[arg(
+        long = "match",
+        default_value = "layer",
+        value_name = "layer|layer+norm|layer+contribution"
+    )]
+    matching: Match,
     /// Random orders of the class, beside the ranked one.
     #[arg(long, default_value_t = 5, value_parser = numbers::draws, allow_negative_numbers = true)]
     draws: usize,
@@ -124,6 +132,7 @@ impl Rank {
             "--steps is about --by integrated, and --by {} takes one gradient or none; drop it",
             self.by
         );
+        self.check_matching()?;
         let set = read_prompts(self.prompts.as_deref())?;
         let mut command = LongCommand::open("rank", &self.model, &self.run)?;
         if self.by != RankBy::Output {
@@ -134,8 +143,12 @@ impl Rank {
         self.warn_of_draws();
         command.describe(&self, Some(&set), Vec::new())?;
 
-        let (name, plan) = self.plan(&command, &edits)?;
-        let Some(ranking) = command.run(|run, engine| rank(run, engine, &batch, &plan))? else {
+        let (name, mut plan, table) = self.plan(&command, &edits)?;
+        let found = command.run(|run, engine| {
+            plan.weigh((run, engine), &batch, (&table, self.matching))?;
+            rank(run, engine, &batch, &plan)
+        })?;
+        let Some(ranking) = found else {
             return Ok(());
         };
         warn_of_values_kept(&ranking.changed);
@@ -170,7 +183,7 @@ impl Rank {
             self.print_heading(&ranking, &name);
             edits.print_references(ranking.reference);
             print_neurons(&ranking, command.opened.config(), self.by);
-            print_first_order(&ranking);
+            print_first_order(&ranking, self.matching);
             print_curve(&ranking, self.draws, self.evaluation());
         })
     }
@@ -183,22 +196,46 @@ impl Rank {
         }
     }
 
-    /// The plan, with the name of what is ranked.
+    /// Random sets beside the sum of the estimates. What neurons write has no sum to compare, and the way to the edited values is
+    /// the class's own.
+    fn sets(&self) -> usize {
+        match self.by {
+            RankBy::Direct | RankBy::Gradient => SETS,
+            RankBy::Output | RankBy::Integrated => 0,
+        }
+    }
+
+    fn check_matching(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.matching == Match::Layer || self.sets() > 0,
+            "--match {} is about the random sets beside --by direct and gradient, and --by {} has none; drop it",
+            self.matching,
+            self.by
+        );
+        let accepted = [Match::Layer, Match::LayerNorm, Match::LayerContribution];
+        anyhow::ensure!(
+            accepted.contains(&self.matching),
+            "--match {} needs a recording or a text, which `rank` does not take; use layer, layer+norm or layer+contribution",
+            self.matching
+        );
+        Ok(())
+    }
+
+    /// The plan, with the name of what is ranked and the table that it is from.
     fn plan(
         &self,
         command: &LongCommand<'_>,
         edits: &Edits<'_>,
-    ) -> anyhow::Result<(String, RankPlan)> {
+    ) -> anyhow::Result<(String, RankPlan, NeuronTable)> {
         let table = command.classify()?;
         let sets = edits.select(&table, &[self.query])?;
         let names: Vec<String> = sets.iter().map(|(name, _)| name.clone()).collect();
-        // They cost nothing; what neurons write has no sum to compare, and the way to the edited values is the class's own.
-        let draws = match self.by {
-            RankBy::Direct | RankBy::Gradient => SETS,
-            RankBy::Output | RankBy::Integrated => 0,
+        let matching = match self.matching {
+            Match::LayerContribution => Matching::Layer, // drawn again when that is known
+            known => known.with(None)?,
         };
         let treatments = sets.into_iter().map(|(name, set)| {
-            let draws = matched_draws(&table, &set, draws, self.run.seed, Matching::Layer)
+            let draws = matched_draws(&table, &set, self.sets(), self.run.seed, matching)
                 .with_context(|| format!("random sets beside {name}"))?;
             Ok(Treatment::new(name, set, draws))
         });
@@ -213,7 +250,7 @@ impl Rank {
             statistics: self.run.statistics(),
         };
         let plan = RankPlan::new(&command.opened.checkpoint, ablation, settings)?;
-        Ok((names.join(", "), plan))
+        Ok((names.join(", "), plan, table))
     }
 
     fn warn_of_draws(&self) {

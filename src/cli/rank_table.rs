@@ -4,6 +4,7 @@ use super::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::experiment::rank::{
     AgainstRandom, CurvePoint, Evaluation, Exact, Order, RankBy, RankedNeuron, Ranking,
 };
+use crate::io_class::Match;
 use crate::model::Config;
 use crate::report::number::p_value;
 use crate::report::view::of_ranked;
@@ -59,7 +60,7 @@ fn print_agreement(ranking: &Ranking, by: RankBy) {
 }
 
 /// The whole class to first order, beside random sets, where the estimate is an effect.
-pub fn print_first_order(ranking: &Ranking) {
+pub fn print_first_order(ranking: &Ranking, matching: Match) {
     let Some(found) = &ranking.first_order else {
         return;
     };
@@ -68,7 +69,7 @@ pub fn print_first_order(ranking: &Ranking) {
     if let Some(baseline) = found.baseline {
         let difference = found.estimate.difference_to_baseline;
         outln!(
-            "over {} random sets of its layers: {}; difference {}, p of the rank {}",
+            "over {} random sets matched by {matching}: {}; difference {}, p of the rank {}",
             found.draws,
             DIGITS.signed(baseline),
             DIGITS.with_interval(difference, found.estimate.baseline_ci),

@@ -44,7 +44,7 @@ pub struct TreatmentArgs {
     /// fire equally often are ranked by their numbers, with the class's neuron in their middle.
     /// layer+contribution: the same by the mean of |post|·‖w_out‖, which is what a neuron adds to the residual, in a
     /// clean pass over all prompts (or the text) of this run, the first position left out.
-    /// layer+effect: the same by the damage, to first order: what setting the neuron's post to 0 at every token changes of a
+    /// layer+effect: the same by the damage, to first order: what setting the neuron's post to 0 at every token (with --positions not-first at all but the first) changes of a
     /// text's mean next-token log-probability (-gradient · post, with its sign). The text is that of --text, or else the
     /// first 4,096 tokens of the bundled one. It needs f32, and takes about as long as five passes over that text. Where
     /// a class stands at the end of its layers' ranking, no random set does as much: a warning says so.

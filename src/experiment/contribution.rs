@@ -200,17 +200,23 @@ pub struct MatchedBy<'a> {
 }
 
 impl MatchedBy<'_> {
-    /// The first-order effects, where sets are matched by them.
+    /// The first-order effects of what is done at `positions`, where sets are matched by them. (A text has no subject, so those
+    /// of edits at particular tokens of a prompt are at all.)
     fn effects(
         &self,
         engine: &Engine<'_>,
+        positions: Positions,
         progress: &dyn Progress,
     ) -> Result<Option<FirstOrderEffects>, ExperimentError> {
         if self.matching != Match::LayerEffect {
             return Ok(None);
         }
         let text = self.text.ok_or(ClassError::NeedsEffect)?;
-        FirstOrderEffects::measure(engine, text, progress).map(Some)
+        let positions = match positions {
+            Positions::NotFirst => Positions::NotFirst,
+            _ => Positions::All,
+        };
+        FirstOrderEffects::measure(engine, (text, positions), progress).map(Some)
     }
 }
 
@@ -230,7 +236,7 @@ impl AblationPlan {
     ) -> Result<(), ExperimentError> {
         // Too little memory for one edit beside the clean run shows before anything runs.
         engine.tokens_per_pass(batch, self.len().min(2))?;
-        let effects = by.effects(engine, run.progress())?;
+        let effects = by.effects(engine, self.positions, run.progress())?;
         let by_contribution = by.matching == Match::LayerContribution;
         let measured = (!run.is_shard() || by_contribution)
             .then(|| Contributions::measure(engine, batch, by.table, run.progress()));

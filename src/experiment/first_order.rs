@@ -1,5 +1,5 @@
 //! What switching a neuron off changes of a text, to first order: the gradient of the log-probability of every next token with
-//! respect to `post`, times what `post` changes by, which is -post at every token (attribution patching).
+//! respect to `post`, times what `post` changes by, which is -post (attribution patching).
 //!
 //! Random sets whose sum is that of a class do about the same damage to text, as far as a first order tells. Saturation
 //! it does not know: of many neurons together, sums say which sets are alike and not what they cost.
@@ -14,7 +14,7 @@ use crate::engine::{Engine, LogitGradient, NeuronGradients, Progress};
 use crate::hooks::{Condition, NeuronSet, Path};
 use crate::io_class::NeuronNumbers;
 use crate::stats::mean;
-use crate::tokens::TokenBatch;
+use crate::tokens::{Positions, TokenBatch};
 
 /// Neurons that one thread works on at a time.
 const BLOCK: usize = 64;
@@ -22,8 +22,8 @@ const BLOCK: usize = 64;
 /// What each neuron of a model does to a text, to first order.
 #[derive(Clone, Debug)]
 pub struct FirstOrderEffects {
-    /// Of each neuron: the change of the text's mean next-token log-probability where its `post` is 0 at every token, to
-    /// first order: -Σ post · d(Σ log-probability)/d post over the tokens, over the number of predicted tokens; nats per
+    /// Of each neuron: the change of the text's mean next-token log-probability where its `post` is 0 at some tokens, to
+    /// first order: -Σ post · d(Σ log-probability)/d post over these tokens, over the number of predicted tokens; nats per
     /// token. Below 0: the text loses.
     pub of_neurons: NeuronNumbers,
     /// Over what; tokens are those that are predicted, all but the first of each stretch.
@@ -31,14 +31,15 @@ pub struct FirstOrderEffects {
 }
 
 impl FirstOrderEffects {
-    /// Measures them in a clean forward and backward pass over a text; sequences are stretches of it. Sums are in f64 and go
+    /// Measures them in a clean forward and backward pass over a text; sequences are stretches of it, and neurons are switched
+    /// off at these positions of each. Sums are in f64 and go
     /// token by token, so that the split into passes does not change them.
     ///
     /// # Errors
     /// [`ExperimentError::NoTokens`] where no token is predicted; those of the engine, which has gradients in f32 alone.
     pub fn measure(
         engine: &Engine<'_>,
-        text: &TokenBatch,
+        (text, positions): (&TokenBatch, Positions),
         progress: &dyn Progress,
     ) -> Result<Self, ExperimentError> {
         let number = NextTokens::new(text);
@@ -55,8 +56,9 @@ impl FirstOrderEffects {
             parts.len() as u64 * engine.gradient_units(),
         );
         for part in &parts {
+            let is_off = part.mask(positions);
             let mut sink = |seen: &NeuronGradients<'_>| {
-                add(&mut sums[seen.layer], seen);
+                add(&mut sums[seen.layer], seen, &is_off);
                 Ok(())
             };
             let plain = (&Condition::Clean, Path::Total);
@@ -94,14 +96,15 @@ impl FirstOrderEffects {
     }
 }
 
-/// Takes post · gradient away from the sum of each neuron, token by token.
-fn add(sums: &mut [f64], seen: &NeuronGradients<'_>) {
+/// Takes post · gradient away from the sum of each neuron, token by token where it is off.
+fn add(sums: &mut [f64], seen: &NeuronGradients<'_>, is_off: &[bool]) {
     let width = sums.len();
     let blocks = sums.par_chunks_mut(BLOCK).enumerate();
     blocks.for_each(|(block, sums)| {
         let first = block * BLOCK;
         let rows = seen.post.chunks_exact(width);
-        for (post, of_post) in rows.zip(seen.of_post.chunks_exact(width)) {
+        let rows = rows.zip(seen.of_post.chunks_exact(width)).zip(is_off);
+        for ((post, of_post), _) in rows.filter(|(_, is_off)| **is_off) {
             let own = first..first + sums.len();
             let pairs = post[own.clone()].iter().zip(&of_post[own]);
             for (sum, (post, of_post)) in sums.iter_mut().zip(pairs) {

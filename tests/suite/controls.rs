@@ -10,6 +10,7 @@ use gatelens::hooks::Condition;
 use gatelens::model::{
     Checkpoint, LayerTensor, LoadOptions, Model, ModelTensor, Residency, RunWeights,
 };
+use gatelens::tokens::Positions;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -180,7 +181,8 @@ fn a_shuffled_model_runs_alike_in_memory_and_from_its_files() {
         assert!(expected == rows(&read) && expected == rows(&read), "{name}");
         assert!(expected == rows(&load(SHUFFLED, None)), "{name}");
         assert!(expected != rows(&load(RunWeights::Stored, None)), "{name}");
-        let effects = |model| FirstOrderEffects::measure(&Engine::new(model), &batch, &());
+        let effects =
+            |model| FirstOrderEffects::measure(&Engine::new(model), (&batch, Positions::All), &());
         let [held, read] = [&held, &read].map(|model| effects(model).unwrap().of_neurons);
         assert!(
             held == read,

@@ -7,7 +7,7 @@ use gatelens::experiment::{AblationPlan, FirstOrderEffects, MatchedBy, NEAR, Run
 use gatelens::hooks::{Condition, Edit, Mode, Neuron, NeuronSet};
 use gatelens::io_class::{Fold, Match, Matching, NeuronTable, matched_draws};
 use gatelens::model::{LoadOptions, Model};
-use gatelens::tokens::TokenBatch;
+use gatelens::tokens::{Positions, TokenBatch};
 use tempfile::TempDir;
 
 use super::cli::{FACTS, fail, file, json, succeed, warnings};
@@ -25,8 +25,6 @@ fn effects_are_finite_differences_of_plain_loops() {
     let texts = [&[1, 5, 2, 7][..], &[2, 4, 8, 6, 9, 5], &[3]];
     let sequences = (0..).zip(texts).map(|(text, ids)| sequence(text, ids));
     let batch = TokenBatch::new(sequences.collect()).unwrap();
-    let found = FirstOrderEffects::measure(&Engine::new(&model), &batch, &()).unwrap();
-    assert_eq!((found.over.sequences, found.over.tokens), (3, 8));
     let mean_logprob = |edit: &dyn Fn(At) -> f64| {
         let of_text = |ids: &&[u32]| {
             let logprobs = two_layer.run(ids, edit).logprobs;
@@ -35,24 +33,31 @@ fn effects_are_finite_differences_of_plain_loops() {
         };
         texts.iter().map(of_text).sum::<f64>() / 8.0
     };
-    let (mut effects, mut slopes) = (Vec::new(), Vec::new());
-    for layer in 0..LAYERS {
-        let of_neurons = found.of_neurons.layer(layer).unwrap();
-        assert_eq!(of_neurons.len(), D_MLP);
-        for (neuron, effect) in of_neurons.iter().enumerate() {
-            // A small step towards 0, at every token.
-            let moved = |by: f64| {
-                mean_logprob(&|at: At| match (at.layer, at.neuron) == (layer, neuron) {
-                    true => at.post * (1.0 - by),
-                    false => at.post,
-                })
-            };
-            slopes.push(((moved(STEP) - moved(-STEP)) / (2.0 * STEP)) as f32);
-            effects.push(*effect as f32);
+    for (positions, first) in [(Positions::All, 0), (Positions::NotFirst, 1)] {
+        let text = (&batch, positions);
+        let found = FirstOrderEffects::measure(&Engine::new(&model), text, &()).unwrap();
+        assert_eq!((found.over.sequences, found.over.tokens), (3, 8));
+        let (mut effects, mut slopes) = (Vec::new(), Vec::new());
+        for layer in 0..LAYERS {
+            let of_neurons = found.of_neurons.layer(layer).unwrap();
+            assert_eq!(of_neurons.len(), D_MLP);
+            for (neuron, effect) in of_neurons.iter().enumerate() {
+                // A small step towards 0, at every token that is edited.
+                let is_moved =
+                    |at: &At| (at.layer, at.neuron) == (layer, neuron) && at.position >= first;
+                let moved = |by: f64| {
+                    mean_logprob(&|at: At| match is_moved(&at) {
+                        true => at.post * (1.0 - by),
+                        false => at.post,
+                    })
+                };
+                slopes.push(((moved(STEP) - moved(-STEP)) / (2.0 * STEP)) as f32);
+                effects.push(*effect as f32);
+            }
         }
+        let difference = relative_difference(&effects, &slopes);
+        assert!(difference < 1e-4, "{difference:e}: {effects:?} {slopes:?}");
     }
-    let difference = relative_difference(&effects, &slopes);
-    assert!(difference < 1e-4, "{difference:e}: {effects:?} {slopes:?}");
 }
 
 fn texts() -> TokenBatch {
@@ -66,7 +71,8 @@ fn effects_are_those_of_small_edits_of_the_model() {
     const STEP: f32 = 0.02;
     for name in ["tiny-llama", "tiny-gemma2", "tiny-phi3", "tiny-olmo2"] {
         let (model, batch) = (common::model(name), texts());
-        let found = FirstOrderEffects::measure(&Engine::new(&model), &batch, &()).unwrap();
+        let found = FirstOrderEffects::measure(&Engine::new(&model), (&batch, Positions::All), &())
+            .unwrap();
         let d_mlp = model.config().d_mlp;
         let mut slopes: Vec<(f32, f32)> = Vec::new();
         for layer in 0..model.config().n_layers() {
@@ -113,9 +119,9 @@ fn effects_are_the_same_to_the_last_bit_however_passes_are_cut_and_layers_are_he
     for name in ["tiny-llama", "tiny-gemma2", "tiny-olmo2", "tiny-phi3.gguf"] {
         let (model, batch) = (common::model(name), texts());
         let engine = Engine::new(&model);
-        let together = FirstOrderEffects::measure(&engine, &batch, &()).unwrap();
+        let together = FirstOrderEffects::measure(&engine, (&batch, Positions::All), &()).unwrap();
         let little = engine.beside(model.plan().activation_limit - (600 << 10));
-        let apart = FirstOrderEffects::measure(&little, &batch, &()).unwrap();
+        let apart = FirstOrderEffects::measure(&little, (&batch, Positions::All), &()).unwrap();
         let passes = (together.over.passes, apart.over.passes);
         assert!(passes.0 < 3 && passes.1 > 4, "{name}: {passes:?}");
         assert!(together.of_neurons == apart.of_neurons, "{name}, in passes");
@@ -124,7 +130,9 @@ fn effects_are_the_same_to_the_last_bit_however_passes_are_cut_and_layers_are_he
             ..LoadOptions::default()
         };
         let streamed = Model::load(common::checkpoint(name), options).unwrap();
-        let read = FirstOrderEffects::measure(&Engine::new(&streamed), &batch, &()).unwrap();
+        let read =
+            FirstOrderEffects::measure(&Engine::new(&streamed), (&batch, Positions::All), &())
+                .unwrap();
         assert!(together.of_neurons == read.of_neurons, "{name}, streamed");
     }
 }
@@ -164,7 +172,7 @@ fn draws_by_effect_are_nearer_to_the_class_than_draws_by_layer() {
     let (model, batch) = (common::model("tiny-llama"), texts());
     let table = NeuronTable::classify(&common::checkpoint("tiny-llama"), Fold::Pre, 0.5).unwrap();
     let engine = Engine::new(&model);
-    let found = FirstOrderEffects::measure(&engine, &batch, &()).unwrap();
+    let found = FirstOrderEffects::measure(&engine, (&batch, Positions::All), &()).unwrap();
     // Every other neuron of the second tenth, from the most harmful on, of each layer.
     let chosen = |layer| ranked(&found, layer).into_iter().skip(8).step_by(2).take(4);
     let class = NeuronSet::new(model.config(), (0..4).flat_map(chosen)).unwrap();
@@ -285,7 +293,7 @@ fn a_class_without_equals_is_warned_of() {
     let batch = lm
         .encode_texts(["Some words about nothing at all, in a row."])
         .unwrap();
-    let found = FirstOrderEffects::measure(&lm.engine(), &batch, &()).unwrap();
+    let found = FirstOrderEffects::measure(&lm.engine(), (&batch, Positions::All), &()).unwrap();
     let worst = ranked(&found, 1).into_iter().take(8).map(|n| n.to_string());
     file(&dir, "some.txt", &worst.collect::<Vec<_>>().join("\n"));
     let warned = warnings(&words(&all));

@@ -658,6 +658,19 @@ fn a_neuron_file_is_ranked_on_one_half_and_measured_on_the_other() {
         .map(|p| p["neurons"].as_u64().unwrap())
         .collect();
     assert_eq!(points, [1, 2, 3]);
+
+    // The sum of the estimates stands beside random sets of the layers, or beside sets that write as much.
+    let first_order = |matching: &str| {
+        let by = ["--by", "direct", "--match", matching];
+        let printed = succeed(&[&args[..], &by].concat());
+        serde_json::from_str::<Value>(&printed).unwrap()["first_order"].clone()
+    };
+    let [layer, written] = ["layer", "layer+contribution"].map(first_order);
+    assert_eq!(
+        (&layer["draws"], &layer["class"]),
+        (&99.into(), &written["class"])
+    );
+    assert_ne!(layer["baseline"], written["baseline"]);
 }
 
 #[test]
@@ -668,6 +681,10 @@ fn what_cannot_be_ranked_is_said() {
     assert!(error.contains("--by integrated"), "{error}");
     let error = fail(&["rank", "--by", "gradient", "--dtype", "bf16"]);
     assert!(error.contains("in f32 alone"), "{error}");
+    let error = fail(&["rank", "--match", "layer+norm"]);
+    assert!(error.contains("--by direct and gradient"), "{error}");
+    let error = fail(&["rank", "--by", "direct", "--match", "layer+effect"]);
+    assert!(error.contains("needs a recording or a text"), "{error}");
     let error = fail(&["rank", "--class", "enrichmend"]);
     assert!(error.contains("did you mean"), "{error}");
     for args in [

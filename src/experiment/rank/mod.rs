@@ -15,98 +15,29 @@ mod cost;
 mod curve;
 mod estimate;
 mod halves;
+mod plan;
 
 pub use attribution::FirstOrder;
 pub use by::RankBy;
 pub use cost::Cost;
 pub use curve::{AgainstRandom, CurvePoint, Order};
 pub use halves::Evaluation;
+pub use plan::{RankPlan, RankSettings};
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
 use super::ExperimentError;
 use super::part::Sharing;
-use super::plan::AblationPlan;
 use super::reference::{CleanReference, Units, resolve};
 use super::run::{Ran, Run};
 use super::stage::{NullEdits, Stage, clusters_of};
 use super::unedited::{Scores, run_clean, run_scores};
 use crate::engine::Engine;
 use crate::hooks::{Condition, Edit, EditCount, Mode, Neuron, NeuronSet, Path};
-use crate::io_class::{ClassError, output_norms};
-use crate::model::Checkpoint;
 use crate::stats::{Clusters, RankCorrelation, StatsSettings, rank_correlation};
 use crate::tokens::TokenBatch;
 use halves::Halves;
-
-/// How a set is ranked.
-#[derive(Clone, Debug)]
-pub struct RankSettings {
-    /// Neurons that are ablated alone: the first by the estimate.
-    pub top: NonZeroUsize,
-    /// What orders neurons before any is ablated.
-    pub by: RankBy,
-    /// Gradients between the edited values and those of the plain run, where they are integrated.
-    pub steps: NonZeroUsize,
-    /// Random orders.
-    pub draws: usize,
-    /// On which prompts the curve is measured.
-    pub evaluation: Evaluation,
-    /// How intervals are found; its seed is also that of the halves and of the random orders.
-    pub statistics: StatsSettings,
-}
-
-/// What is ranked, and how it is edited.
-pub struct RankPlan {
-    ablation: AblationPlan,
-    settings: RankSettings,
-    neurons: NeuronSet,
-    norms: Vec<f64>, // in the order of `neurons`
-}
-
-impl RankPlan {
-    /// Ranks the neurons of all treatments of `ablation` together, edited as it says. The baselines are what the set's first-order
-    /// effect is compared with, where the estimate is one; the subset of prompts does not matter. Reads the lengths of
-    /// w_out.
-    ///
-    /// # Errors
-    /// [`ClassError::EmptySet`] without neurons, and those of [`output_norms`].
-    pub fn new(
-        checkpoint: &Checkpoint,
-        ablation: AblationPlan,
-        settings: RankSettings,
-    ) -> Result<Self, ExperimentError> {
-        let sets = ablation.treatments.iter().map(|t| t.neurons.iter());
-        let neurons: Vec<Neuron> = sets.flatten().collect();
-        let neurons = set(checkpoint.config().n_layers(), &neurons);
-        if neurons.is_empty() {
-            return Err(ClassError::EmptySet.into());
-        }
-        Ok(Self {
-            norms: output_norms(checkpoint, &neurons)?,
-            ablation,
-            settings,
-            neurons,
-        })
-    }
-
-    /// The ranked set, then the random sets that its sum is compared with.
-    fn sets(&self) -> impl Iterator<Item = &NeuronSet> {
-        let draws = self.ablation.treatments.iter().flat_map(|t| &t.baseline);
-        std::iter::once(&self.neurons).chain(draws)
-    }
-
-    /// Neurons that are ranked.
-    pub fn neurons(&self) -> usize {
-        self.neurons.len()
-    }
-
-    /// Neurons that are ablated alone.
-    pub fn alone(&self) -> usize {
-        self.settings.top.get().min(self.neurons.len())
-    }
-}
+use plan::set;
 
 /// One neuron; a row of `ranking.parquet`.
 #[derive(Clone, Debug, PartialEq)]
@@ -312,15 +243,6 @@ impl Ranker<'_, '_> {
         }
         Ok(ablated.ran)
     }
-}
-
-/// The set of some neurons of a model with `n_layers` layers.
-fn set(n_layers: usize, neurons: &[Neuron]) -> NeuronSet {
-    let mut layers = vec![Vec::new(); n_layers];
-    for neuron in neurons {
-        layers[neuron.layer].push(neuron.index as u32);
-    }
-    NeuronSet::from_layers(layers)
 }
 
 /// The neurons with their estimates, those that promise the most harm first; of equal ones the first of the set.
