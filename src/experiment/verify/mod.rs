@@ -13,6 +13,7 @@ mod judge;
 mod needs;
 mod numbers;
 mod patch;
+mod patched;
 mod ranked;
 mod rankings;
 mod rates;

@@ -10,7 +10,7 @@ use super::super::unedited::run_clean;
 use super::few::Few;
 use super::input::{VerifyInput, VerifySettings};
 use super::needs::{ClaimRuns, Need, Recall};
-use super::patch::Patched;
+use super::patched::Patched;
 use super::rankings::Rankings;
 use super::rates::CleanRates;
 use super::sets::{Group, Sets};
