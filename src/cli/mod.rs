@@ -37,6 +37,7 @@ mod reference;
 mod report;
 mod run;
 mod setup;
+mod shell;
 mod stop;
 mod sweep;
 mod sweep_table;
@@ -50,7 +51,7 @@ pub use process::set_up_process;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -101,6 +102,10 @@ enum Command {
     Merge(merge::Merge),
     Report(report::Report),
     Attributes(Box<attributes::AttributesArgs>),
+    #[command(hide = true)]
+    Completions(shell::Completions),
+    #[command(hide = true)]
+    Man(shell::ManPage),
 }
 
 /// The whole program: parse, run, print the error chain, exit code.
@@ -146,6 +151,8 @@ impl Cli {
             Command::Merge(merge) => merge.run(|words| Cli::try_parse_from(words)?.run()),
             Command::Report(report) => report.run(),
             Command::Attributes(attributes) => attributes.run(),
+            Command::Completions(completions) => completions.run(Cli::command()),
+            Command::Man(page) => page.run(Cli::command()),
         }
     }
 }

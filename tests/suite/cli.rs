@@ -440,6 +440,24 @@ fn bad_settings_are_refused_before_any_work() {
     }
 }
 
+#[test]
+fn a_shell_and_man_are_told_of_the_commands_and_their_flags() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = succeed(&["completions", shell]);
+        assert!(
+            script.contains("ablate") && script.contains("known-by"),
+            "{shell}"
+        );
+    }
+    assert!(fail(&["completions", "cmd"]).contains("possible values: bash"));
+    let version = format!("gatelens {}", env!("CARGO_PKG_VERSION"));
+    let page = succeed(&["man"]);
+    assert!(page.contains(&version) && page.contains("ablate"));
+    let page = succeed(&["man", "ablate"]);
+    assert!(page.contains(&version) && page.contains(r"\-\-known\-by"));
+    assert!(fail(&["man", "ablat"]).contains("there is no command ablat"));
+}
+
 /// A disk of 64 KiB, in a mount namespace of the test's own.
 #[test]
 #[cfg(target_os = "linux")]
