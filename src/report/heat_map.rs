@@ -16,7 +16,7 @@ use super::tone::Tone;
 use crate::experiment::{Effect, Evidence, LayerWindow, Metric, SweepPlan, Versus};
 use crate::printable::printable;
 
-/// The bytes of `heat_map.svg`; `title` says what was ablated in which model.
+/// The bytes of `heat_map.svg`; `title` says what was edited in which model.
 ///
 /// # Errors
 /// Those of the drawing library.
@@ -50,11 +50,11 @@ type Panel = (&'static str, &'static str, fn(&Effect) -> Shown);
 type Shown = Option<(f64, &'static str)>;
 
 const PANELS: [Panel; 3] = [
-    ("class ablated", "minus clean", |e| {
+    ("class edited", "minus clean", |e| {
         Some((e.difference_to_clean, ""))
     }),
     (
-        "random neurons ablated",
+        "random neurons edited",
         "minus clean, mean of the draws",
         |e| Some((e.means.baseline? - e.means.clean, "")),
     ),

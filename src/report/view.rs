@@ -103,8 +103,10 @@ pub fn of_effect<'a>(digits: Digits) -> Columns<'a, Effect> {
         .words("class", Effect::name)
         .number("neurons", |e| count(e.neurons))
         .number("clean", move |e| digits.number(e.means.clean))
-        .number("class\noff", move |e| digits.number(e.means.class))
-        .number("baseline\noff", move |e| digits.optional(e.means.baseline))
+        .number("class\nedited", move |e| digits.number(e.means.class))
+        .number("baseline\nedited", move |e| {
+            digits.optional(e.means.baseline)
+        })
         .number("difference to baseline\n[95 % interval]", move |e| {
             digits.with_interval(e.estimate.difference_to_baseline, e.estimate.baseline_ci)
         })

@@ -244,7 +244,7 @@ fn sweep_with_and_without_draws() {
     let out = folder(&dir, "run", &[&args[..], &["2"]].concat());
     let page = check(&out, 1);
     assert!(
-        page.contains("random neurons ablated") && page.contains("4 more without neurons"),
+        page.contains("random neurons edited") && page.contains("4 more without neurons"),
         "{page}"
     );
     let own = fs::read_to_string(out.join("heat_map.svg")).unwrap();
@@ -255,7 +255,7 @@ fn sweep_with_and_without_draws() {
         "as many cells as in the folder's picture"
     );
     let out = folder(&dir, "clean", &[&args[..], &["0"]].concat());
-    assert!(!check(&out, 1).contains("random neurons ablated"));
+    assert!(!check(&out, 1).contains("random neurons edited"));
 }
 
 #[test]

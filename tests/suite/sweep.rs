@@ -172,7 +172,7 @@ fn absent_cells_are_named_and_grey() {
         "in each of three panels"
     );
     for text in [
-        "class ablated",
+        "class edited",
         "difference",
         "smollm2-135m",
         "\n7\n",

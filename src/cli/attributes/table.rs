@@ -73,8 +73,8 @@ fn classes(found: &AttributeEffects) -> Vec<&str> {
 /// A line per layer: the clean rate, and each class's difference.
 fn print_layers(found: &AttributeEffects, classes: &[&str], metric: Metric, versus: Versus) {
     let compared = match versus {
-        Versus::Baseline => "class off minus the mean of its baselines",
-        Versus::Clean => "class off minus clean",
+        Versus::Baseline => "class edited minus the mean of its baselines",
+        Versus::Clean => "class edited minus clean",
     };
     let beyond = if metric == Metric::ATTRIBUTE_EXCESS {
         " minus that with other subjects' texts"

@@ -216,7 +216,7 @@ fn row(effect: &Effect, bottom: f64, x: &Axis) -> Vec<Mark> {
     }
     let place = (effect.difference_to_clean, class_y);
     let off = Mark::new(Kind::Dots, Tone::Accent, [place]);
-    marks.push(off.named("class off minus clean, with a 95 % interval"));
+    marks.push(off.named("class edited minus clean, with a 95 % interval"));
     marks
 }
 
@@ -327,7 +327,7 @@ pub(super) mod tests {
             [1, 0, 0]
         );
         assert_eq!(count("rowgroup"), [0, 0, 3]);
-        let row = "<span>−1.000</span></td><td class=\"number\" data-label=\"class off\"><span>−3.000</span>";
+        let row = "<span>−1.000</span></td><td class=\"number\" data-label=\"class edited\"><span>−3.000</span>";
         assert_eq!(count(row), [0, 0, 2], "{}", pages[2]);
         assert_eq!(count("−1.500 [−2.000, −1.000]"), [0, 0, 2]);
     }

@@ -26,7 +26,7 @@ pub struct PromptRow {
 /// Prompts that are listed for each class.
 const LISTED: usize = 3;
 
-/// One prompt with a class off.
+/// One prompt with a class edited.
 struct Loss<'r> {
     clean: &'r PromptRow,
     class: &'r PromptRow,
@@ -49,13 +49,13 @@ pub fn facts(rows: &[PromptRow]) -> Markup {
         .number("clean", move |loss| {
             digits.number(loss.clean.target_logprob)
         })
-        .number("class off", move |loss| {
+        .number("class edited", move |loss| {
             digits.number(loss.class.target_logprob)
         })
         .number("draws", move |loss| digits.optional(loss.draws))
         .number("loss", move |loss| digits.signed(loss.difference()))
         .words("answer, clean", move |loss| token(loss.clean))
-        .words("answer, class off", move |loss| token(loss.class));
+        .words("answer, class edited", move |loss| token(loss.class));
     let losses = losses(rows);
     let listed = losses
         .iter()
@@ -65,7 +65,7 @@ pub fn facts(rows: &[PromptRow]) -> Markup {
     let caption = format!(
         "Log-probability of the whole target, nats; the {LISTED} largest losses of each class against the mean of its draws \
          (against clean where there are none). Chosen for being large: no estimate of the class's effect.\n{} with each \
-         class off.",
+         class edited.",
         plural(prompts.max().unwrap_or(0), "prompt")
     );
     table("Facts that lose most", &caption, &listed)

@@ -1,4 +1,4 @@
-//! The attribute rate by layer: clean, with a class off, and with as many random neurons off.
+//! The attribute rate by layer: clean, with a class edited, and with as many random neurons edited.
 
 use maud::Markup;
 use serde::Deserialize;
@@ -46,7 +46,7 @@ fn layers(metric: Metric, rates: &[&RateEffect], run: &RunInfo) -> Result<Markup
     let columns = columns.words("layer", |rate| rate.layers.short()).moved(0);
     let classes = || {
         let classes = rates.chunk_by(|a, b| a.effect.class == b.effect.class);
-        classes.map(|of_class| (format!("{} off", of_class[0].effect.class), of_class))
+        classes.map(|of_class| (format!("{} edited", of_class[0].effect.class), of_class))
     };
     let numbers =
         columns.groups(classes().map(|(name, of_class)| (name, of_class.iter().copied())));
@@ -87,6 +87,6 @@ fn marks(of_class: &[&RateEffect]) -> Vec<Mark> {
         Mark::band(Tone::Draw, &range.collect::<Vec<_>>()),
         line(Tone::Draw, draws, |e| e.means.baseline),
         line(Tone::Ink, "clean", |e| Some(e.means.clean)),
-        line(Tone::Accent, "class off", |e| Some(e.means.class)),
+        line(Tone::Accent, "class edited", |e| Some(e.means.class)),
     ]
 }
