@@ -19,6 +19,7 @@ mod export;
 mod facts;
 mod fetch;
 mod generate;
+mod given;
 mod inputs;
 mod inspect;
 mod long_command;
@@ -35,6 +36,8 @@ mod rank_table;
 mod record;
 mod reference;
 mod report;
+mod rerun;
+mod rerun_input;
 mod run;
 mod setup;
 mod shell;
@@ -68,6 +71,7 @@ Examples:
   gatelens ablate --shard 0/8 --out runs/shared
   gatelens merge runs/shared
   gatelens report runs/layers
+  gatelens rerun runs/layers
   gatelens inspect ./model.gguf
   gatelens verify --quick
 
@@ -100,6 +104,7 @@ enum Command {
     Rank(Box<rank::Rank>),
     Verify(Box<verify::Verify>),
     Merge(merge::Merge),
+    Rerun(rerun::Rerun),
     Report(report::Report),
     Attributes(Box<attributes::AttributesArgs>),
     #[command(hide = true)]
@@ -149,10 +154,48 @@ impl Cli {
             Command::Rank(rank) => rank.run(),
             Command::Verify(verify) => verify.run(),
             Command::Merge(merge) => merge.run(|words| Cli::try_parse_from(words)?.run()),
+            Command::Rerun(rerun) => rerun.run(|words| Cli::try_parse_from(words)?.run()),
             Command::Report(report) => report.run(),
             Command::Attributes(attributes) => attributes.run(),
             Command::Completions(completions) => completions.run(Cli::command()),
             Command::Man(page) => page.run(Cli::command()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::TypeId;
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use clap::CommandFactory;
+
+    use super::Cli;
+    use crate::report::PATHS;
+
+    /// Commands that write run.json.
+    const RUNS: [&str; 8] = [
+        "classify",
+        "export",
+        "record",
+        "ablate",
+        "sweep",
+        "rank",
+        "attributes",
+        "verify",
+    ];
+
+    #[test]
+    fn every_option_that_names_a_file_is_an_input_of_the_run() {
+        let program = Cli::command();
+        let commands = program.get_subcommands();
+        let runs = commands.filter(|command| RUNS.contains(&command.get_name()));
+        let options = runs.flat_map(|command| command.get_arguments());
+        let paths =
+            options.filter(|option| option.get_value_parser().type_id() == TypeId::of::<PathBuf>());
+        let found: BTreeSet<&str> = paths.map(|option| option.get_id().as_str()).collect();
+        let expected = PATHS.into_iter().chain(["out"]);
+        assert_eq!(found, expected.collect());
     }
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::args::OutputArgs;
+use super::given;
 use super::progress::Meter;
 use super::stop::Stop;
 use crate::engine::EngineError;
@@ -152,11 +153,9 @@ impl Job {
         if self.out.is_none() {
             return Ok(());
         }
-        let directory = self.shard.and_then(|_| std::env::current_dir().ok());
         let info = RunInfo {
             unfinished: UnfinishedRun {
                 shard: self.shard,
-                directory,
                 ..UnfinishedRun::default()
             },
             ..info()?
@@ -178,6 +177,8 @@ impl Job {
         );
         self.info = Some(RunInfo {
             arguments: earlier.arguments.clone(),
+            directory: earlier.directory.clone(),
+            inputs: earlier.inputs.clone(),
             ..info
         });
         Ok(())
@@ -312,5 +313,5 @@ fn stopped(what: &str, out: &OutDir) -> anyhow::Error {
 }
 
 fn how_to_go_on() -> String {
-    resume_line(&std::env::args().skip(1).collect::<Vec<String>>())
+    resume_line(&given::arguments())
 }

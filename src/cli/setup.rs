@@ -3,11 +3,12 @@
 use indicatif::BinaryBytes;
 
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
+use super::given;
 use super::progress::Meter;
 use crate::hub::{LocatedModel, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, Model, ModelError, Residency, RunWeights};
 use crate::open::open_files;
-use crate::report::{FileHash, ModelInfo, RunInfo, TOOL};
+use crate::report::{FileHash, ModelInfo, RunInfo, TOOL, input_files};
 use crate::tokens::{BosPolicy, Tokenizer};
 
 /// A model of which all is known but its weights.
@@ -114,7 +115,9 @@ pub fn run_info(
     Ok(RunInfo {
         tool: TOOL.to_string(),
         command: command.to_string(),
-        arguments: std::env::args().skip(1).collect(),
+        arguments: given::arguments(),
+        directory: std::env::current_dir().ok(),
+        inputs: input_files(&settings)?,
         settings,
         version: env!("CARGO_PKG_VERSION").to_string(),
         model: ModelInfo {
@@ -124,6 +127,7 @@ pub fn run_info(
         },
         dtype: compute.map_or("f32".to_string(), |c| c.dtype.clone()),
         device: compute.map_or("cpu".to_string(), |c| c.device.clone()),
+        threads: Some(rayon::current_num_threads()),
         assumed: [checkpoint.assumed.as_slice(), &checkpoint.warnings].concat(),
         fold: class.fold.to_string(),
         finished: true,

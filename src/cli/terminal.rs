@@ -39,12 +39,15 @@ struct Output {
     waiting: String,
     /// The first error; nothing is written after it.
     failed: Option<io::Error>,
+    /// Nothing is written while this holds.
+    muted: bool,
 }
 
 static OUTPUT: Mutex<Output> = Mutex::new(Output {
     last: None,
     waiting: String::new(),
     failed: None,
+    muted: false,
 });
 
 impl Output {
@@ -62,7 +65,7 @@ impl Output {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        if self.failed.is_none() {
+        if self.failed.is_none() && !self.muted {
             self.failed = io::stdout().write_all(bytes).err();
         }
     }
@@ -107,6 +110,14 @@ pub fn print_json(value: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
 /// The same for what is JSON already.
 pub fn print_json_text(json: &str) {
     with(|output| output.write(format!("{}\n", printable_json(json)).as_bytes()));
+}
+
+/// Does some work without its results on standard output; what it says on standard error is printed.
+pub fn without_results<T>(work: impl FnOnce() -> T) -> T {
+    with(|output| output.muted = true);
+    let done = work();
+    with(|output| output.muted = false);
+    done
 }
 
 /// Whether nobody reads on: what only writes there may end.
@@ -236,6 +247,7 @@ mod tests {
             last: None,
             waiting: String::new(),
             failed: Some(ErrorKind::BrokenPipe.into()),
+            muted: false,
         };
         output.text("👩\u{200d}");
         assert_eq!(output.waiting, "\u{200d}");

@@ -96,6 +96,14 @@ pub enum ReportError {
         /// Why.
         why: String,
     },
+    /// A run that cannot be made again.
+    #[error("cannot run {} again: {why}", path.display())]
+    Rerun {
+        /// The folder.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A file of a run that cannot be gone on with.
     #[error("cannot go on with {}: {why}; begin anew with --force and without --resume", path.display())]
     Resume {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::command_line::own_arguments;
 use super::owned::{Mark, PLAN, RUN};
 use super::parts::{copy_part, files_of};
 use super::run_info::{OutputFile, RunInfo};
@@ -60,26 +61,12 @@ impl Shards {
 
     /// The command line of the run, without where its files go and what of it was run.
     pub fn arguments(&self) -> Vec<String> {
-        let mut kept = Vec::new();
-        let mut words = self.0[0].plan.arguments.iter();
-        while let Some(word) = words.next() {
-            let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-            match name {
-                "--resume" | "--force" | "--json" => {}
-                "--out" | "--shard" => {
-                    if !word.contains('=') {
-                        words.next();
-                    }
-                }
-                _ => kept.push(word.clone()),
-            }
-        }
-        kept
+        own_arguments(&self.0[0].plan.arguments)
     }
 
     /// Where the run was started, which is where the relative paths of its command line begin.
     pub fn directory(&self) -> Option<&Path> {
-        self.0[0].plan.unfinished.directory.as_deref()
+        self.0[0].plan.directory.as_deref()
     }
 
     fn check(&self) -> Result<(), ReportError> {
@@ -194,8 +181,9 @@ impl Shards {
             .max_by_key(|shard| shard.plan.unfinished.stages.len());
         let mut plan = longest.map_or_else(|| self.0[0].plan.clone(), |shard| shard.plan.clone());
         plan.unfinished.shard = None;
-        plan.unfinished.directory = None;
         plan.arguments = self.arguments();
+        let first = &self.0[0].plan;
+        (plan.directory, plan.inputs) = (first.directory.clone(), first.inputs.clone());
         let run = plan.identity();
         out.begin(&plan)?;
         let mut pass = 0;

@@ -3,9 +3,12 @@
 
 mod chart;
 mod classes;
+mod command_line;
+mod compare;
 mod error;
 mod heat_map;
 mod html;
+mod inputs;
 mod lock;
 mod merge;
 pub(crate) mod number;
@@ -23,16 +26,17 @@ mod tone;
 pub(crate) mod view;
 
 pub use classes::classes_json;
+pub use command_line::{own_arguments, resume_line, without};
+pub use compare::{Compared, Difference, Differences, compare_runs};
 pub use error::ReportError;
 pub use heat_map::heat_map_svg;
 pub use html::{report_html, verdicts_html, write_report};
+pub use inputs::{PATHS, check_inputs, gone, input_files};
 pub use merge::{Shards, clear_remains, shard_folder};
 pub use out_dir::{OutDir, Overwrite, Placed};
 pub use parts::Parts;
 pub use record::{DensePlan, RecordFiles, context_of, expected_bytes};
 pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron};
 pub use rows::{draws_parquet, neurons_parquet, outcomes_parquet, ranking_parquet, rates_parquet};
-pub use run_info::{
-    FileHash, ModelInfo, OutputFile, PromptSetInfo, RunInfo, TOOL, UnfinishedRun, resume_line,
-};
+pub use run_info::{FileHash, ModelInfo, OutputFile, PromptSetInfo, RunInfo, TOOL, UnfinishedRun};
 pub use text_outcomes::TextOutcomes;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::ReportError;
 use super::run_info::{OutputFile, RunInfo, TOOL};
 
 /// The file that marks a folder as a finished run; written last.
@@ -83,6 +84,30 @@ impl Mark {
         match self {
             Mark::Ours(run) => Some(*run),
             _ => None,
+        }
+    }
+}
+
+impl RunInfo {
+    /// The `run.json` of a finished run.
+    ///
+    /// # Errors
+    /// [`ReportError::NoRun`] for a folder without one, [`ReportError::Rerun`] for a run that was stopped,
+    /// [`ReportError::Damaged`] for what gatelens did not write.
+    pub fn of_finished(folder: &Path) -> Result<RunInfo, ReportError> {
+        let path = || folder.to_path_buf();
+        match Mark::read(folder, RUN) {
+            Mark::Ours(run) if run.finished => Ok(*run),
+            Mark::Absent if !folder.join(PLAN).exists() => Err(ReportError::NoRun { path: path() }),
+            Mark::Foreign => Err(ReportError::Damaged {
+                path: folder.join(RUN),
+                why: "it is not a run.json of gatelens, or not as it was written".to_string(),
+            }),
+            _ => Err(ReportError::Rerun {
+                path: path(),
+                why: "it is not finished; go on with it (--resume), or join its shards (gatelens merge)"
+                    .to_string(),
+            }),
         }
     }
 }

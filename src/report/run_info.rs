@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ReportError;
+use super::command_line::{resume_line, shell_line};
 use crate::experiment::{PlannedPass, Shard, StagePlan};
 use crate::prompts::sha256_hex;
 
 /// A file of the model.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHash {
     /// Its path.
     pub path: String,
@@ -69,9 +70,6 @@ pub struct UnfinishedRun {
     /// Of what makes it the same run ([`RunInfo::identity`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_sha256: Option<String>,
-    /// Where a shard was started: there the relative paths of its command line begin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<PathBuf>,
     /// The share of the run that this folder has, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
@@ -90,6 +88,14 @@ pub struct RunInfo {
     pub command: String,
     /// The command line.
     pub arguments: Vec<String>,
+    /// The working folder of the command: there the relative paths of its command line begin. Absent where version 0.1.0
+    /// wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// The files that the command line names, besides the model's: absolute paths. The sha256 is empty where it was none
+    /// that can be read twice, such as a pipe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<FileHash>,
     /// Every setting, defaults included.
     #[serde(default)]
     pub settings: Value,
@@ -104,6 +110,9 @@ pub struct RunInfo {
     pub dtype: String,
     /// Device.
     pub device: String,
+    /// Threads that computed; absent where version 0.1.0 wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
     /// What the model's files leave open and was taken in its place, and what in them was not known and not used.
     #[serde(default)]
     pub assumed: Vec<String>,
@@ -272,57 +281,5 @@ impl RunInfo {
     /// The command line that goes on with a stopped run.
     pub fn resume_line(&self) -> String {
         resume_line(&self.arguments)
-    }
-}
-
-/// The command line that goes on with a run that was started with these arguments, and stopped.
-pub fn resume_line(arguments: &[String]) -> String {
-    if arguments.first().is_some_and(|command| command == "merge") {
-        return shell_line(arguments, &[]); // begins anew, with what the shards hold
-    }
-    format!(
-        "{} --resume",
-        shell_line(arguments, &["--resume", "--force"])
-    )
-}
-
-/// The arguments without some, as a shell takes them.
-fn shell_line(arguments: &[String], without: &[&str]) -> String {
-    let arguments = arguments.iter();
-    let arguments = arguments.filter(|word| !without.contains(&word.as_str()));
-    let words: Vec<String> = arguments.map(|word| shell_word(word)).collect();
-    format!("gatelens {}", words.join(" "))
-}
-
-/// An argument as a shell takes it.
-fn shell_word(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        argument.to_string()
-    } else {
-        format!("'{}'", argument.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn command_lines_can_be_pasted() {
-        let words = [
-            "ablate",
-            "--prompts",
-            "my facts.jsonl",
-            "--force",
-            "--resume",
-            "--text",
-            "it's",
-        ];
-        let words = words.map(str::to_string);
-        let expected = r"gatelens ablate --prompts 'my facts.jsonl' --force --text 'it'\''s'";
-        assert_eq!(shell_line(&words, &["--resume"]), expected);
-        let expected = r"gatelens ablate --prompts 'my facts.jsonl' --text 'it'\''s' --resume";
-        assert_eq!(resume_line(&words), expected);
     }
 }

@@ -43,6 +43,7 @@
 //! | record | 22 | What `record` writes, against plain runs of the same prompts |
 //! | references | 23 | Edits that take values from a reference, as a person meets them: the heading, `run.json`, the folder of means, and what is refused |
 //! | reports | 13 | `report`: a page for every kind of run folder, opened in a browser |
+//! | rerun | 20 | `rerun`: a run made again gives the same to the last bit; what differs is named; input that is not the same is refused before a weight is read |
 //! | schemas | < 1 | The tables as one file that a person can read: every column of every table, with its type and what it is |
 //! | shards | 85 | Runs in shards: joined, they give the files of one run to the last bit, and what does not belong together is refused by name |
 //! | stages | < 1 | The data goes one way: a stage imports only stages above it in `lib.rs`, and no two files import each other |
@@ -93,6 +94,7 @@ mod recall;
 mod record;
 mod references;
 mod reports;
+mod rerun;
 mod schemas;
 mod shards;
 mod stages;
