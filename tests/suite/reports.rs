@@ -333,7 +333,7 @@ fn attributes() {
     let page = check(dir.path(), 2 + 1);
     // In layer 3: clean .5, off half of it, draws less by the mean of 0, 1/32 and 2/32.
     for text in [
-        "conditional-enrichment off",
+        "conditional-enrichment edited",
         "<span>0.500</span>",
         "<span>0.469</span>",
         "<span>−0.219</span>",
