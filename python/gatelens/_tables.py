@@ -74,9 +74,9 @@ def choose(library: str | None) -> str:
     )
 
 
-def from_parquet(path: Path, library: str | None) -> Any:
-    return LIBRARIES[choose(library)][1](path)
+def from_parquet(path: Path, library: str) -> Any:
+    return LIBRARIES[library][1](path)
 
 
-def from_records(records: Sequence[dict[str, Any]], library: str | None) -> Any:
-    return LIBRARIES[choose(library)][2](records)
+def from_records(records: Sequence[dict[str, Any]], library: str) -> Any:
+    return LIBRARIES[library][2](records)

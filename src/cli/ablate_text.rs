@@ -7,14 +7,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::edits::Edits;
-use super::effect_text::{EffectText, warn_of_far_draws};
+use super::effect_text::EffectText;
 use super::effects_table::{print_contributions, print_text_effects};
 use super::inputs::Texts;
 use super::long_command::LongCommand;
 use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
-use super::treatments::contributions_json;
+use super::treatments::{contributions_json, weigh};
 use crate::experiment::{AblationPlan, MatchedBy, TokenOutcome, ablate_text, predicted};
 use crate::report::{OutDir, RunInfo, TextOutcomes, draws_parquet};
 use crate::tokens::Windowing;
@@ -79,11 +79,8 @@ pub fn ablate_texts(
         Ok(())
     };
     let found = command.run(|run, engine| {
-        // What neurons write would be of the control's posts and the true weights' outputs.
-        if command.control.is_none() {
-            plan.weigh((run, engine), &predicted(&texts.windows)?, matched_by)?;
-            warn_of_far_draws(&plan);
-        }
+        let batch = predicted(&texts.windows)?;
+        weigh(command, &mut plan, (run, engine), &batch, matched_by)?;
         ablate_text(run, engine, &texts.windows, &plan, &mut sink)
     })?;
     let Some(ablation) = found else {

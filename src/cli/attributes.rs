@@ -17,7 +17,7 @@ use self::table::{
 use super::about_subjects::{AboutSubjects, subjects_first, warn_of_prompts};
 use super::args::{ModelArg, parse_layers};
 use super::edits::Edits;
-use super::effect_text::{EffectText, warn_of_far_draws};
+use super::effect_text::EffectText;
 use super::effects_table::print_contributions;
 use super::inputs::read_prompts;
 use super::long_command::{LongCommand, RunArgs, merged};
@@ -155,8 +155,7 @@ impl AttributesArgs {
             lens: self.lens,
         };
         let found = command.run(|run, engine| {
-            plan.weigh((run, engine), input.batch, matched_by)?;
-            warn_of_far_draws(&plan);
+            treatments::weigh(command, &mut plan, (run, engine), input.batch, matched_by)?;
             attributes(run, engine, &input, &plan, settings)
         })?;
         let Some(rates) = found else {

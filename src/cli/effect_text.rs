@@ -11,7 +11,7 @@ use crate::report::PromptSetInfo;
 use crate::tokens::{TokenBatch, Windowing};
 
 /// Tokens of the bundled text that first-order effects are measured on, BOS included, where the run has no text of its own:
-/// gradients cost about five forward passes.
+/// gradients cost several forward passes.
 pub const EFFECT_TOKENS: usize = 4096;
 
 /// Tokens of a stretch of it: the gradient keeps two residuals a layer and a number for every logit.

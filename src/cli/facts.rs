@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 
 use super::edit_args::EditArgs;
 use super::edits::Edits;
-use super::effect_text::warn_of_far_draws;
 use super::effects_table::print_relations;
 use super::inputs::read_prompts;
 use super::long_command::{LongCommand, merged};
 use super::reference::warn_of_values_kept;
 use super::run::File;
-use super::treatments::contributions_json;
+use super::treatments::{contributions_json, weigh};
 use crate::experiment::ExperimentError;
 use crate::experiment::{
     Ablation, AblationPlan, Corruption, Effect, Facts, KnownByRelation, KnownWhen, MatchedBy,
@@ -164,11 +163,7 @@ impl<'a> Answers<'a> {
             prompts.prompts[prompt].is_named_in(&tokenizer.decode(tokens), are_all)
         };
         let found = command.run(|run, engine| {
-            // What neurons write would be of the control's posts and the true weights' outputs.
-            if command.control.is_none() {
-                plan.weigh((run, engine), &batches.asked, matched_by)?;
-                warn_of_far_draws(plan);
-            }
+            weigh(command, plan, (run, engine), &batches.asked, matched_by)?;
             ablate(run, engine, batches.facts(&naming), plan)
         })?;
         let Some(ablation) = found else {

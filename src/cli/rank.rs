@@ -20,7 +20,7 @@ use super::table::count;
 use super::treatments::FEWEST_DRAWS;
 use crate::engine::check_gradient_precision;
 use crate::experiment::rank::{Evaluation, RankBy, RankPlan, RankSettings, Ranking, rank};
-use crate::experiment::{PromptSubset, Treatment};
+use crate::experiment::{MatchedBy, PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
 use crate::report::rows::RankingRow;
 use crate::report::{RunInfo, ranking_parquet};
@@ -144,8 +144,13 @@ impl Rank {
         command.describe(&self, Some(&set), Vec::new())?;
 
         let (name, mut plan, table) = self.plan(&command, &edits)?;
+        let matched_by = MatchedBy {
+            table: &table,
+            matching: self.matching,
+            text: None,
+        };
         let found = command.run(|run, engine| {
-            plan.weigh((run, engine), &batch, (&table, self.matching))?;
+            plan.weigh((run, engine), &batch, matched_by)?;
             rank(run, engine, &batch, &plan)
         })?;
         let Some(ranking) = found else {

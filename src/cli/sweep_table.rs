@@ -36,16 +36,13 @@ fn print_metric(plan: &SweepPlan, effects: &[Effect], metric: Metric) {
     outln!("{}\n", table_of(&columns, &plan.windows));
 }
 
-fn compared(plan: &SweepPlan) -> String {
-    let (edited, unedited) = match plan.ablation.recovered() {
-        Some(_) => ("patched", "the same run unedited"),
-        None => ("ablated", "clean model"),
-    };
-    match plan.ablation.versus() {
-        Versus::Baseline => format!(
-            "class {edited} minus as many random neurons of the same layers {edited} (mean of the draws)"
-        ),
-        Versus::Clean => format!("class {edited} minus {unedited}"),
+fn compared(plan: &SweepPlan) -> &'static str {
+    match (plan.ablation.versus(), plan.ablation.recovered()) {
+        (Versus::Baseline, _) => {
+            "class edited minus as many random neurons of the same layers edited (mean of the draws)"
+        }
+        (Versus::Clean, Some(_)) => "class edited minus the same run unedited",
+        (Versus::Clean, None) => "class edited minus clean model",
     }
 }
 

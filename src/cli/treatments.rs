@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 
 use super::edit_args::EditArgs;
 use super::edits::Edits;
-use super::effect_text::EffectText;
+use super::effect_text::{EffectText, warn_of_far_draws};
 use super::inputs::Texts;
 use super::long_command::{LongCommand, merged};
-use crate::engine::check_gradient_precision;
-use crate::experiment::{AblationPlan, FirstPosition, MatchedBy, PromptSubset, Treatment};
+use crate::engine::{Engine, check_gradient_precision};
+use crate::experiment::{
+    AblationPlan, ExperimentError, FirstPosition, MatchedBy, PromptSubset, Run, Treatment,
+};
 use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
+use crate::tokens::TokenBatch;
 
 /// Which neurons are edited, how, and what random ones they are compared with.
 #[derive(Args, Serialize)]
@@ -44,10 +47,11 @@ pub struct TreatmentArgs {
     /// fire equally often are ranked by their numbers, with the class's neuron in their middle.
     /// layer+contribution: the same by the mean of |post|·‖w_out‖, which is what a neuron adds to the residual, in a
     /// clean pass over all prompts (or the text) of this run, the first position left out.
-    /// layer+effect: the same by the damage, to first order: what setting the neuron's post to 0 at every token (with --positions not-first at all but the first) changes of a
-    /// text's mean next-token log-probability (-gradient · post, with its sign). The text is that of --text, or else the
-    /// first 4,096 tokens of the bundled one. It needs f32, and takes about as long as five passes over that text. Where
-    /// a class stands at the end of its layers' ranking, no random set does as much: a warning says so.
+    /// layer+effect: the same by the damage, to first order: what setting the neuron's post to 0 at every token (with
+    /// --positions not-first at all but the first) changes of a text's mean next-token log-probability (-gradient · post, with
+    /// its sign). The text is that of --text, or else the first 4,096 tokens of the bundled one. It needs f32, and takes
+    /// several times as long as a pass over that text. Where a class stands at the end of its layers' ranking, no random
+    /// set does as much: a warning says so.
     #[arg(
         long = "match",
         default_value = "layer",
@@ -108,8 +112,8 @@ impl TreatmentArgs {
 
     /// The classes, or the neuron file, with `draws` random sets each, to be run on `subset`, and the table that they
     /// were drawn from. Says what makes a baseline weaker than it should be. What sets that are matched by
-    /// contribution or first-order effect hold is known after a pass ([`AblationPlan::weigh`]); how large they are, and that there are any,
-    /// does not depend on it.
+    /// contribution or first-order effect hold is known after a pass ([`weigh`]); how large they are, and that there are
+    /// any, does not depend on it.
     pub fn plan(
         &self,
         command: &LongCommand<'_>,
@@ -140,6 +144,23 @@ impl TreatmentArgs {
             draws => format!("{draws} draws matched by {}", self.matching),
         }
     }
+}
+
+/// Measures what the plan's neurons write on `batch`, draws its random sets again where these depend on it
+/// ([`AblationPlan::weigh`]), and says where they are not like their class. Not in a control: there it would be of the shuffled
+/// model's posts and the true weights' outputs.
+pub fn weigh(
+    command: &LongCommand<'_>,
+    plan: &mut AblationPlan,
+    run: (&Run<'_>, &Engine<'_>),
+    batch: &TokenBatch,
+    matched_by: MatchedBy<'_>,
+) -> Result<(), ExperimentError> {
+    if command.control.is_none() {
+        plan.weigh(run, batch, matched_by)?;
+        warn_of_far_draws(plan);
+    }
+    Ok(())
 }
 
 /// How many neurons the classes have, and which of their baselines have fewer, for `run.json`.

@@ -18,7 +18,7 @@ use super::reference::{CleanReference, Units, resolve};
 use super::run::Run;
 use super::score::Score;
 use super::stage::{NullEdits, Stage};
-use super::unedited::{Unedited, run_clean, run_scores};
+use super::unedited::{run_clean, run_scores};
 use crate::engine::Engine;
 use crate::hooks::EditCount;
 use crate::prompts::Prompt;
@@ -70,33 +70,9 @@ pub fn ablate<'a>(
     let batch = facts.asked;
     // Too little memory for one edit beside the clean run shows before anything runs.
     engine.tokens_per_pass(batch, plan.len().min(2))?;
-    let unedited = run_clean(run, engine, batch)?;
-    let rephrased = facts.rephrased.map(|facts| run_clean(run, engine, facts));
-    let rephrased = rephrased.transpose()?;
-    let known_of = |unedited: &Unedited, batch| {
-        let scores = &unedited.scores;
-        facts.known.known((&*run, engine), batch, scores)
-    };
-    let same = known_of(&unedited, batch)?;
-    let other = rephrased.as_ref().zip(facts.rephrased);
-    let other = other.map(|(unedited, batch)| known_of(unedited, batch));
-    let other = other.transpose()?;
-    let known_in = other.as_ref().map(|other| KnownIn {
-        same: same.len(),
-        rephrased: other.len(),
-        both: same.intersection(other).count(),
-    });
-    let known = other.unwrap_or(same);
-    let chosen = match plan.subset {
-        PromptSubset::All => unedited.scores.keys().copied().collect(),
-        PromptSubset::Known if known.is_empty() => {
-            let prompts = unedited.prompts();
-            return Err(ExperimentError::NothingKnown { prompts });
-        }
-        PromptSubset::Known => known.iter().copied().collect(),
-    };
-    let chosen = Chosen::of(chosen, engine, &facts, plan)?;
-    let mut passes = unedited.passes + rephrased.map_or(0, |other| other.passes);
+    let asked = facts.ask(run, engine)?;
+    let chosen = Chosen::of(asked.subset(plan.subset)?, engine, &facts, plan)?;
+    let mut passes = asked.passes;
     let units = Units {
         all: batch,
         edited: &chosen.edited,
@@ -120,7 +96,7 @@ pub fn ablate<'a>(
     let repeats = chosen.repeats;
     let scores = scores.into_iter().map(|scores| repeats.by_fact(scores));
     let mut scores: Vec<ByFact> = scores.collect();
-    let mut clean = Repeats::ONE.by_fact(unedited.scores);
+    let mut clean = Repeats::ONE.by_fact(asked.scores);
     let of_edited = std::mem::take(&mut scores[0]);
     let corrupted = match (&chosen.paired, other, plan.direction) {
         (Some(_), _, PatchDirection::Denoise) => Some(of_edited),
@@ -138,13 +114,13 @@ pub fn ablate<'a>(
         corrupted,
         direction: plan.direction,
         has_noise: matches!(resolved.reference, Some(CleanReference::Noise { .. })),
-        known,
+        known: asked.known,
         clusters: batch
             .sequences()
             .iter()
             .map(|s| (s.prompt, s.cluster))
             .collect(),
-        known_in,
+        known_in: asked.known_in,
         edited_prompts: chosen.edited.sequences().len() / repeats.0,
         without_pair: chosen.without_pair,
         without_subject: chosen.without_subject,

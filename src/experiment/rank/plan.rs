@@ -10,7 +10,7 @@ use super::by::RankBy;
 use super::halves::Evaluation;
 use crate::engine::Engine;
 use crate::hooks::{Neuron, NeuronSet};
-use crate::io_class::{ClassError, Match, NeuronTable, output_norms};
+use crate::io_class::{ClassError, Match, output_norms};
 use crate::model::Checkpoint;
 use crate::stats::StatsSettings;
 use crate::tokens::TokenBatch;
@@ -75,17 +75,12 @@ impl RankPlan {
         &mut self,
         run: (&Run<'_>, &Engine<'_>),
         batch: &TokenBatch,
-        (table, matching): (&NeuronTable, Match),
+        by: MatchedBy<'_>,
     ) -> Result<(), ExperimentError> {
-        if matching != Match::LayerContribution {
-            return Ok(());
+        match by.matching {
+            Match::LayerContribution => self.ablation.weigh(run, batch, by),
+            _ => Ok(()),
         }
-        let by = MatchedBy {
-            table,
-            matching,
-            text: None,
-        };
-        self.ablation.weigh(run, batch, by)
     }
 
     /// The ranked set, then the random sets that its sum is compared with.

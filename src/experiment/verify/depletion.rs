@@ -3,6 +3,7 @@
 use super::super::ExperimentError;
 use super::against::{Against, DRAWS, against_draws, levels, no_class, of};
 use super::finding::{Basis, Direction, Finding, LEVEL, Objection, Room};
+use super::needs::Need;
 use super::ranked::Ranked;
 use super::rankings::OfSigns;
 use super::results::Results;
@@ -37,7 +38,7 @@ pub(super) fn depletion_entropy(results: &Results<'_>) -> Result<Vec<Finding>, E
     };
     with_variants(
         finding,
-        (&results.varied.entropy, Against::Draws),
+        (results.varied.of(Need::Entropy), Against::Draws),
         &results.settings.statistics,
     )
 }
@@ -79,7 +80,7 @@ pub(super) fn depletion_sign(results: &Results<'_>) -> Result<Vec<Finding>, Expe
     let settings = &results.settings.statistics;
     let mut findings = with_variants(
         deciding.ranked(&weakest),
-        (&results.varied.signs, Against::Draws),
+        (results.varied.of(Need::SignCases), Against::Draws),
         settings,
     )?;
     if let [Some(own), others @ ..] = cases.as_slice() {

@@ -13,16 +13,12 @@ use super::super::run::Run;
 use super::against::{Against, DRAWS, against_clean, against_draws, no_class, of};
 use super::few::Few;
 use super::finding::{Direction, Finding, Objection};
-use super::needs::ClaimRuns;
+use super::needs::{ClaimRuns, Need};
 use super::results::Results;
-use super::sets::Member;
+use super::sets::{DECIDING, Member};
 use super::variants::{Variant, Varied, there, with_variants};
 use super::verdict::Verdict;
 use crate::hooks::Path;
-use crate::io_class::Class;
-
-/// The class that decides.
-const CLASS: Class = Class::ConditionalEnrichment;
 
 /// In other ways; random sets do not enter.
 const VARIANTS: [Variant; 3] = [Variant::Mean, Variant::Resample, Variant::NotFirst];
@@ -37,7 +33,7 @@ impl ClaimRuns<'_> {
         let of_facts = VARIANTS.map(|variant| (variant, few.facts.as_ref()));
         let in_other_words = (Variant::OtherWords, few.in_other_words.as_ref());
         let variants = there(of_facts.into_iter().chain([in_other_words]));
-        let treatment = self.sets.treatment(Member::class(CLASS));
+        let treatment = self.sets.treatment(Member::class(DECIDING));
         let alone = treatment.map(|treatment| treatment.alone());
         let plan = AblationPlan {
             paths: vec![Path::Total, Path::Direct],
@@ -59,15 +55,17 @@ fn indirect_minus_direct(total: &Arms, direct: &Arms) -> Arms {
 /// Indirect and direct effect of conditional enrichment on known answers.
 pub(super) fn enrichment_indirect(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let quantity = format!(
-        "log-probability of known answers without {CLASS}: indirect effect minus direct effect, nats"
+        "log-probability of known answers without {DECIDING}: indirect effect minus direct effect, nats"
     );
-    let member = Member::class(CLASS);
+    let member = Member::class(DECIDING);
     let by = |path| {
         let recall = results.recall.as_ref()?;
         recall.by(path, member, &Metric::TARGET_LOGPROB)
     };
     let (Some(total), Some(direct)) = (by(Path::Total), by(Path::Direct)) else {
-        return Ok(vec![no_class(CLASS, &quantity, Direction::Lower).primary()]);
+        return Ok(vec![
+            no_class(DECIDING, &quantity, Direction::Lower).primary(),
+        ]);
     };
     let settings = &results.settings.statistics;
     let beyond = indirect_minus_direct(&total, &direct);
@@ -96,7 +94,7 @@ pub(super) fn enrichment_indirect(results: &Results<'_>) -> Result<Vec<Finding>,
         ];
         deciding.objections.extend(verdicts.map(objection));
     }
-    let varied = (&results.varied.indirect[..], Against::Clean);
+    let varied = (results.varied.of(Need::Direct), Against::Clean);
     let mut findings = with_variants(deciding, varied, settings)?;
     let beside_draws = Finding::missing(&quantity, Direction::Lower, DRAWS, String::new());
     findings.push(against_draws(&beyond, beside_draws, settings)?);

@@ -4,20 +4,18 @@
 use super::super::ExperimentError;
 use super::against::{Against, DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
 use super::finding::{Direction, Finding, Room};
+use super::needs::Need;
 use super::results::Results;
+use super::sets::DECIDING;
 use super::variants::with_variants;
-use crate::io_class::Class;
-
-/// The class that decides.
-const CLASS: Class = Class::ConditionalEnrichment;
 
 /// Known answers with conditional enrichment patched at the subject, against draws.
 pub(super) fn enrichment_patch(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let quantity = format!(
-        "logit of known answers minus that of the counterfactual's, {CLASS} patched at the subject, logits"
+        "logit of known answers minus that of the counterfactual's, {DECIDING} patched at the subject, logits"
     );
-    let missing = no_class(CLASS, &quantity, Direction::Lower).primary();
-    let treatment = results.sets.primary(CLASS);
+    let missing = no_class(DECIDING, &quantity, Direction::Lower).primary();
+    let treatment = results.sets.primary(DECIDING);
     let Some(treatment) = treatment.and_then(|member| results.sets.treatment(member)) else {
         return Ok(vec![missing]);
     };
@@ -52,5 +50,9 @@ pub(super) fn enrichment_patch(results: &Results<'_>) -> Result<Vec<Finding>, Ex
         ..finding.room
     };
     let finding = Finding { room, ..finding };
-    with_variants(finding, (&results.varied.patch, Against::Draws), settings)
+    with_variants(
+        finding,
+        (results.varied.of(Need::Patch), Against::Draws),
+        settings,
+    )
 }

@@ -13,13 +13,10 @@ use super::super::run::Run;
 use super::few::Few;
 use super::needs::{ClaimRuns, Need};
 use super::numbers::changes;
+use super::sets::DECIDING;
 use super::variants::{Variant, Varied, or_nothing, there};
 use crate::hooks::{Mode, Reference};
-use crate::io_class::Class;
 use crate::tokens::{Positions, TokenBatch};
-
-/// The class that is patched.
-const CLASS: Class = Class::ConditionalEnrichment;
 
 /// Known facts, patched from their counterfactuals.
 pub(super) struct Patched {
@@ -84,8 +81,7 @@ impl ClaimRuns<'_> {
         run: &mut Run<'_>,
         pairs: &TokenBatch,
     ) -> Result<Option<Result<Patched, String>>, ExperimentError> {
-        let member = self.sets.primary(CLASS);
-        let Some(treatment) = member.and_then(|member| self.sets.with_draws(member)) else {
+        let Some(treatment) = self.sets.primary_with_draws(DECIDING) else {
             return Ok(None);
         };
         let plan = self.patch_plan(vec![treatment]);
@@ -113,8 +109,7 @@ impl ClaimRuns<'_> {
         let beyond_first = few.pairs.as_ref().map(beyond_first).transpose()?.flatten();
         let variants = [Variant::NotFirst, Variant::Contribution];
         let variants = variants.map(|variant| (variant, beyond_first.as_ref()));
-        let member = self.sets.primary(CLASS);
-        let treatment = member.and_then(|member| self.sets.with_draws(member));
+        let treatment = self.sets.primary_with_draws(DECIDING);
         let plan = self.patch_plan(treatment.into_iter().collect());
         let variants = there(variants.into_iter());
         self.plan_varied(run, (plan, "pairs"), &variants, &mut |run, pairs, plan| {

@@ -7,6 +7,7 @@ use super::super::run::Run;
 use super::few::Few;
 use super::needs::{ClaimRuns, Need};
 use super::ranked::Ranking;
+use super::sets::DECIDING;
 use super::signs::SignCaseArms;
 use crate::io_class::Class;
 use crate::stats::{WeightedRank, weighted_rank};
@@ -56,9 +57,9 @@ impl Rankings {
             let treatment = runs.sets.for_rank(runs.sets.primary(class)?)?;
             is_asked.then(|| Ranking::new(treatment, tested, runs.settings.all_draws))
         };
-        let recall = ranking(Need::Recall, Class::ConditionalEnrichment, 1);
-        let patch = ranking(Need::Patch, Class::ConditionalEnrichment, 1);
-        let attributes = ranking(Need::Attributes, Class::ConditionalEnrichment, 1);
+        let recall = ranking(Need::Recall, DECIDING, 1);
+        let patch = ranking(Need::Patch, DECIDING, 1);
+        let attributes = ranking(Need::Attributes, DECIDING, 1);
         Self {
             recall: recall.filter(|_| few.facts.is_some()),
             patch: patch.filter(|_| few.pairs.is_some()),
@@ -72,7 +73,7 @@ impl Rankings {
     /// How many draws of a class were made.
     pub fn made(&self, class: Class) -> usize {
         let rankings: &[&Option<Ranking>] = match class {
-            Class::ConditionalEnrichment => &[&self.recall, &self.patch, &self.attributes],
+            DECIDING => &[&self.recall, &self.patch, &self.attributes],
             Class::Depletion => &[&self.entropy, &self.signs],
             _ => &[],
         };

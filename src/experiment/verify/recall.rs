@@ -1,37 +1,31 @@
 //! The claims about recall: without enrichment neurons, against draws, and beside what text loses.
-//!
-//! Conditional enrichment decides both claims: it is the large class that the paper speaks of. Plain enrichment, some twenty
-//! neurons, is described.
 
 use super::super::ExperimentError;
 use super::super::metric::Metric;
 use super::against::{Against, DRAWS, against_draws, levels, no_class, of, shortfall_in_words};
 use super::finding::{Basis, Direction, Finding, Objection};
+use super::needs::Need;
 use super::ranked::{Ranked, Ranking};
 use super::rankings::{OfRecall, Specificity};
 use super::results::Results;
-use super::sets::{ENRICHMENT, Member};
+use super::sets::{DECIDING, ENRICHMENT, Member};
 use super::variants::with_variants;
 use super::verdict::Verdict;
 use crate::experiment::Estimate;
-use crate::io_class::Class;
 use crate::stats::rank_floor;
-
-/// The class that decides.
-const CLASS: Class = Class::ConditionalEnrichment;
 
 /// Recall without enrichment classes.
 pub(super) fn enrichment_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let settings = &results.settings.statistics;
     let mut findings = with_variants(
         deciding(results)?,
-        (&results.varied.recall, Against::Draws),
+        (results.varied.of(Need::Recall), Against::Draws),
         settings,
     )?;
-    let primary = results.sets.primary(CLASS);
+    let primary = results.sets.primary(DECIDING);
     for class in ENRICHMENT {
         let members = results.sets.members(&[class]);
-        if members.is_empty() && class != CLASS {
+        if members.is_empty() && class != DECIDING {
             findings.push(no_class(class, &without(class.as_str()), Direction::Lower));
         }
         for member in members
@@ -49,9 +43,9 @@ fn without(name: &str) -> String {
 }
 
 fn deciding(results: &Results<'_>) -> Result<Finding, ExperimentError> {
-    let missing = no_class(CLASS, &without(CLASS.as_str()), Direction::Lower).primary();
+    let missing = no_class(DECIDING, &without(DECIDING.as_str()), Direction::Lower).primary();
     let (Some(member), Some(target)) = (
-        results.sets.primary(CLASS),
+        results.sets.primary(DECIDING),
         number(results, OfRecall::Target),
     ) else {
         return Ok(missing);
@@ -124,7 +118,7 @@ fn number(results: &Results<'_>, number: OfRecall) -> Option<Ranked> {
 fn specificity(results: &Results<'_>) -> Result<Specificity, String> {
     let missing = || "nothing was measured".to_string();
     let level = results.settings.statistics.level;
-    let member = results.sets.primary(CLASS).ok_or_else(missing)?;
+    let member = results.sets.primary(DECIDING).ok_or_else(missing)?;
     let recall = results.recall.as_ref().ok_or_else(missing)?;
     let first = recall
         .arms(member, &Metric::FIRST_LOGPROB)
@@ -143,10 +137,10 @@ fn specificity(results: &Results<'_>) -> Result<Specificity, String> {
 /// the ratio of both losses. (A difference of the losses would call any class specific that does more of the same.)
 pub(super) fn specific_recall(results: &Results<'_>) -> Result<Vec<Finding>, ExperimentError> {
     let quantity = format!(
-        "direction of the damage without {CLASS}, degrees (0 text alone, 45 as much a token, 90 known answers alone)"
+        "direction of the damage without {DECIDING}, degrees (0 text alone, 45 as much a token, 90 known answers alone)"
     );
-    let missing = no_class(CLASS, &quantity, Direction::Higher).primary();
-    if results.sets.primary(CLASS).is_none() || results.few.facts.is_none() {
+    let missing = no_class(DECIDING, &quantity, Direction::Higher).primary();
+    if results.sets.primary(DECIDING).is_none() || results.few.facts.is_none() {
         return Ok(vec![missing]);
     }
     let losses = [OfRecall::FactLoss, OfRecall::TextLoss].map(|loss| {

@@ -16,6 +16,9 @@ pub(super) const CLASSES: [Class; 3] = [
 /// The classes of the claims about recall.
 pub(super) const ENRICHMENT: [Class; 2] = [Class::Enrichment, Class::ConditionalEnrichment];
 
+/// Of these the one that decides: the large class that the paper speaks of. Plain enrichment, some twenty neurons, is described.
+pub(super) const DECIDING: Class = Class::ConditionalEnrichment;
+
 /// One class with its draws.
 pub(super) struct Set {
     pub class: Class,
@@ -155,11 +158,11 @@ impl Sets {
         })
     }
 
-    /// A member with the draws that estimates are over.
-    pub fn with_draws(&self, member: Member) -> Option<Treatment> {
+    /// The part of a class that decides about it, with the draws that estimates are over.
+    pub fn primary_with_draws(&self, class: Class) -> Option<Treatment> {
         Some(Treatment {
-            baseline: self.get(member.class)?.treatment.baseline.clone(),
-            ..self.treatment(member)?.clone()
+            baseline: self.get(class)?.treatment.baseline.clone(),
+            ..self.treatment(self.primary(class)?)?.clone()
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::plan::Treatment;
 use super::needs::{ClaimRuns, Need};
-use super::sets::ENRICHMENT;
+use super::sets::{DECIDING, ENRICHMENT};
 use super::signs::SIGNS;
 use crate::hooks::{Condition, Edit, NeuronSet};
 use crate::io_class::Class;
@@ -43,8 +43,7 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
         let what = format!("{} conditions on {known}", count(&on_facts));
         add(what, work(runs, facts.tokens() as u64, &on_facts));
     }
-    let patched = runs.sets.primary(Class::ConditionalEnrichment);
-    let patched = patched.and_then(|member| runs.sets.with_draws(member));
+    let patched = runs.sets.primary_with_draws(DECIDING);
     let pairs = runs.input.counterfactuals;
     if let (true, Some(treatment), Some(pairs)) = (runs.has(Need::Patch), patched, pairs) {
         let treatments = [treatment];
@@ -89,7 +88,7 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
 /// What runs on few prompts: the variants, the ranks with the draws that usually decide, and with all of them.
 fn on_few(runs: &ClaimRuns<'_>) -> [u64; 3] {
     let cases = SIGNS.len() as u64;
-    let (enrichment, depletion) = (Class::ConditionalEnrichment, Class::Depletion);
+    let (enrichment, depletion) = (DECIDING, Class::Depletion);
     // Tokens of a condition of each rank, and variants of it.
     let few = [
         (Need::Recall, enrichment, 2 * FEW_TOKENS, 5),
@@ -101,8 +100,7 @@ fn on_few(runs: &ClaimRuns<'_>) -> [u64; 3] {
     let (draws, most) = (runs.settings.draws as u64, runs.settings.most_draws as u64);
     let mut found = [0; 3];
     for (_, class, tokens, variants) in few.into_iter().filter(|(need, ..)| runs.has(*need)) {
-        let member = runs.sets.primary(class);
-        let Some(treatment) = member.and_then(|member| runs.sets.with_draws(member)) else {
+        let Some(treatment) = runs.sets.primary_with_draws(class) else {
             continue;
         };
         let once = work(runs, tokens, &[treatment]);

@@ -4,9 +4,10 @@ use super::super::ExperimentError;
 use super::super::attributes::Share;
 use super::against::{Against, DRAWS, against_draws, levels, no_class, shortfall_in_words};
 use super::finding::{Direction, Finding};
+use super::needs::Need;
 use super::rates::mean_layers;
 use super::results::Results;
-use super::sets::{ENRICHMENT, Member};
+use super::sets::{DECIDING, ENRICHMENT, Member};
 use super::variants::with_variants;
 use crate::io_class::Class;
 
@@ -22,7 +23,7 @@ fn quantity(results: &Results<'_>, name: &str) -> String {
 pub(super) fn enrichment_attributes(
     results: &Results<'_>,
 ) -> Result<Vec<Finding>, ExperimentError> {
-    let class = Class::ConditionalEnrichment;
+    let class = DECIDING;
     let quantity = |class: Class| quantity(results, class.as_str());
     let primary = results.sets.primary(class);
     let (Some(primary), Ok(())) = (primary, nothing_missing(results)) else {
@@ -36,7 +37,7 @@ pub(super) fn enrichment_attributes(
     let mut findings = match deciding {
         Some(deciding) => with_variants(
             deciding,
-            (&results.varied.attributes, Against::Draws),
+            (results.varied.of(Need::Attributes), Against::Draws),
             settings,
         )?,
         None => Vec::new(),

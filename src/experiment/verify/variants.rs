@@ -3,7 +3,7 @@
 
 use super::super::ExperimentError;
 use super::super::ablate::ablate;
-use super::super::attributes::{AttributeInput, Share};
+use super::super::attributes::Share;
 use super::super::contribution::MatchedBy;
 use super::super::effects::Arms;
 use super::super::metric::Metric;
@@ -16,6 +16,7 @@ use super::few::Few;
 use super::finding::Finding;
 use super::needs::{ClaimRuns, Need};
 use super::rates::mean_layers;
+use super::sets::DECIDING;
 use super::signs::{Other, beside_others};
 use crate::engine::EngineError;
 use crate::hooks::{Mode, Reference};
@@ -97,58 +98,47 @@ pub(super) struct Varied {
     pub redrawn: Option<Treatment>,
 }
 
-/// What the variants of each claim gave.
+/// What the variants gave, by what is run in other ways.
 #[derive(Default)]
-pub(super) struct AllVaried {
-    pub recall: Vec<Varied>,
-    pub indirect: Vec<Varied>,
-    pub patch: Vec<Varied>,
-    pub entropy: Vec<Varied>,
-    pub signs: Vec<Varied>,
-    pub attributes: Vec<Varied>,
-}
+pub(super) struct AllVaried(Vec<(Need, Vec<Varied>)>);
 
 impl AllVaried {
-    /// Claim by claim.
+    /// Those of a need; none where it was not asked for.
+    pub fn of(&self, need: Need) -> &[Varied] {
+        let mut all = self.0.iter();
+        let found = all.find(|(own, _)| *own == need);
+        found.map_or(&[], |(_, varied)| varied)
+    }
+
+    /// All of them, in the order in which they were run.
     pub fn all(&self) -> impl Iterator<Item = &Varied> {
-        let enrichment = [&self.recall, &self.indirect, &self.patch, &self.attributes];
-        let depletion = [&self.entropy, &self.signs];
-        enrichment.into_iter().chain(depletion).flatten()
+        self.0.iter().flat_map(|(_, varied)| varied)
     }
 }
+
+/// Runs something in other ways.
+type Vary<'r> = fn(&ClaimRuns<'r>, &mut Run<'_>, &Few) -> Result<Vec<Varied>, ExperimentError>;
 
 /// Measures, under a plan and on a batch, the number that decides.
 type MeasureArms<'m> =
     &'m mut dyn FnMut(&mut Run<'_>, &TokenBatch, &AblationPlan) -> Result<Arms, ExperimentError>;
 
-impl ClaimRuns<'_> {
+impl<'r> ClaimRuns<'r> {
     /// All variants that are asked for.
     pub fn all_varied(&self, run: &mut Run<'_>, few: &Few) -> Result<AllVaried, ExperimentError> {
+        let ways: [(Need, Vary<'r>); 6] = [
+            (Need::Recall, Self::recall_varied),
+            (Need::Direct, Self::indirect_varied),
+            (Need::Patch, Self::patch_varied),
+            (Need::Entropy, Self::entropy_varied),
+            (Need::SignCases, Self::signs_varied),
+            (Need::Attributes, Self::attributes_varied),
+        ];
         let mut all = AllVaried::default();
-        if self.has(Need::Recall) {
-            let recall = self.recall_varied(run, few);
-            all.recall = run.unless_elsewhere(recall)?.unwrap_or_default();
-        }
-        if self.has(Need::Direct) {
-            let indirect = self.indirect_varied(run, few);
-            all.indirect = run.unless_elsewhere(indirect)?.unwrap_or_default();
-        }
-        if self.has(Need::Patch) {
-            let patch = self.patch_varied(run, few);
-            all.patch = run.unless_elsewhere(patch)?.unwrap_or_default();
-        }
-        if self.has(Need::Entropy) {
-            let entropy = self.entropy_varied(run, few);
-            all.entropy = run.unless_elsewhere(entropy)?.unwrap_or_default();
-        }
-        if self.has(Need::SignCases) {
-            let signs = self.signs_varied(run, few);
-            all.signs = run.unless_elsewhere(signs)?.unwrap_or_default();
-        }
-        let subjects = self.input.subjects.as_ref().zip(few.subjects.as_ref());
-        if let Some(subjects) = subjects {
-            let attributes = self.attributes_varied(run, subjects);
-            all.attributes = run.unless_elsewhere(attributes)?.unwrap_or_default();
+        for (need, vary) in ways.into_iter().filter(|(need, _)| self.has(*need)) {
+            let varied = vary(self, run, few);
+            let varied = run.unless_elsewhere(varied)?.unwrap_or_default();
+            all.0.push((need, varied));
         }
         Ok(all)
     }
@@ -158,7 +148,7 @@ impl ClaimRuns<'_> {
         let of_facts = ENRICHMENT_VARIANTS.map(|variant| (variant, few.facts.as_ref()));
         let in_other_words = (Variant::OtherWords, few.in_other_words.as_ref());
         let variants = there(of_facts.into_iter().chain([in_other_words]));
-        let of = (Class::ConditionalEnrichment, "facts");
+        let of = (DECIDING, "facts");
         self.varied(run, of, &variants, &mut |run, batch, plan| {
             let found = ablate(run, self.engine, batch, plan)?;
             Ok(found.arms(0, PromptSubset::All, &Metric::TARGET_LOGPROB))
@@ -169,10 +159,14 @@ impl ClaimRuns<'_> {
     fn attributes_varied(
         &self,
         run: &mut Run<'_>,
-        subjects: (&AttributeInput<'_>, &TokenBatch),
+        few: &Few,
     ) -> Result<Vec<Varied>, ExperimentError> {
+        let subjects = self.input.subjects.as_ref().zip(few.subjects.as_ref());
+        let Some(subjects) = subjects else {
+            return Ok(Vec::new());
+        };
         let variants = ENRICHMENT_VARIANTS.map(|variant| (variant, subjects.1));
-        let of = (Class::ConditionalEnrichment, "subjects");
+        let of = (DECIDING, "subjects");
         self.varied(run, of, &variants, &mut |run, batch, plan| {
             let found = self.attributes(run, (subjects.0, batch), plan)?;
             let layers = mean_layers(self.input.table);
@@ -218,8 +212,7 @@ impl ClaimRuns<'_> {
         variants: &[(Variant, &TokenBatch)],
         measure: MeasureArms<'_>,
     ) -> Result<Vec<Varied>, ExperimentError> {
-        let member = self.sets.primary(class);
-        let treatment = member.and_then(|member| self.sets.with_draws(member));
+        let treatment = self.sets.primary_with_draws(class);
         let plan = self.plan(treatment.into_iter().collect());
         self.plan_varied(run, (plan, what), variants, measure)
     }
