@@ -14,8 +14,10 @@ use super::long_command::LongCommand;
 use super::numbers;
 use super::reference::warn_of_values_kept;
 use super::table::count;
-use super::treatments::{contributions_json, weigh};
-use crate::experiment::{AblationPlan, MatchedBy, TokenOutcome, ablate_text, predicted};
+use super::treatments::{contributions_json, weigh, weigh_steps};
+use crate::experiment::{
+    AblationPlan, MatchedBy, TokenOutcome, ablate_text, predicted, text_steps,
+};
 use crate::report::{OutDir, RunInfo, TextOutcomes, draws_parquet};
 use crate::tokens::Windowing;
 
@@ -78,8 +80,15 @@ pub fn ablate_texts(
         }
         Ok(())
     };
-    let found = command.run(|run, engine| {
-        let batch = predicted(&texts.windows)?;
+    let batch = predicted(&texts.windows)?;
+    let model = command.load(&batch, |engine| {
+        let weighed = weigh_steps(command, &plan, engine, &batch, matched_by)?;
+        Ok([weighed, text_steps(engine, &texts.windows, &plan)?].concat())
+    })?;
+    let Some(model) = model else {
+        return Ok(());
+    };
+    let found = command.run(&model, |run, engine| {
         weigh(command, &mut plan, (run, engine), &batch, matched_by)?;
         ablate_text(run, engine, &texts.windows, &plan, &mut sink)
     })?;

@@ -27,8 +27,8 @@ use super::table::count;
 use super::treatments::{self, TreatmentArgs};
 use crate::engine::Lens;
 use crate::experiment::attributes::{
-    AttributeWords, Attributes, FilterOrder, RateSettings, attribute_effects, attributes,
-    default_layers,
+    AttributeWords, Attributes, FilterOrder, RateSettings, attribute_effects, attribute_steps,
+    attributes, default_layers,
 };
 use crate::experiment::{AblationPlan, LayerWindow, MatchedBy, PromptSubset};
 use crate::io_class::check_layers;
@@ -154,7 +154,14 @@ impl AttributesArgs {
             top: self.top,
             lens: self.lens,
         };
-        let found = command.run(|run, engine| {
+        let model = command.load(input.batch, |engine| {
+            let weighed = treatments::weigh_steps(command, &plan, engine, input.batch, matched_by)?;
+            Ok([weighed, attribute_steps(engine, &input, &plan, settings)?].concat())
+        })?;
+        let Some(model) = model else {
+            return Ok(());
+        };
+        let found = command.run(&model, |run, engine| {
             treatments::weigh(command, &mut plan, (run, engine), input.batch, matched_by)?;
             attributes(run, engine, &input, &plan, settings)
         })?;

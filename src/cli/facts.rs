@@ -13,11 +13,11 @@ use super::inputs::read_prompts;
 use super::long_command::{LongCommand, merged};
 use super::reference::warn_of_values_kept;
 use super::run::File;
-use super::treatments::{contributions_json, weigh};
+use super::treatments::{contributions_json, weigh, weigh_steps};
 use crate::experiment::ExperimentError;
 use crate::experiment::{
     Ablation, AblationPlan, Corruption, Effect, Facts, KnownByRelation, KnownWhen, MatchedBy,
-    Naming, Outcome, PromptSubset, ablate,
+    Naming, Outcome, PromptSubset, ablate, ablation_steps,
 };
 use crate::hooks::Needs;
 use crate::prompts::{PromptError, PromptSet, first_few};
@@ -151,7 +151,7 @@ pub struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
-    /// Asks, with draws that are matched by that; nothing where that was one shard of several.
+    /// Asks, with draws that are matched by that; nothing where that was one shard of several, or a dry run.
     pub fn ask(
         command: &LongCommand<'_>,
         (prompts, batches): (&'a PromptSet, &FactBatches),
@@ -162,8 +162,17 @@ impl<'a> Answers<'a> {
         let naming = |prompt: usize, tokens: &[u32], are_all| {
             prompts.prompts[prompt].is_named_in(&tokenizer.decode(tokens), are_all)
         };
-        let found = command.run(|run, engine| {
-            weigh(command, plan, (run, engine), &batches.asked, matched_by)?;
+        let asked = &batches.asked;
+        let model = command.load(asked, |engine| {
+            let weighed = weigh_steps(command, plan, engine, asked, matched_by)?;
+            let run = ablation_steps(engine, &batches.facts(&naming), plan)?;
+            Ok([weighed, run].concat())
+        })?;
+        let Some(model) = model else {
+            return Ok(None);
+        };
+        let found = command.run(&model, |run, engine| {
+            weigh(command, plan, (run, engine), asked, matched_by)?;
             ablate(run, engine, batches.facts(&naming), plan)
         })?;
         let Some(ablation) = found else {

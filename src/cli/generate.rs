@@ -5,7 +5,6 @@ mod writer;
 
 use std::path::PathBuf;
 
-use candle_transformers::generation::Sampling;
 use clap::Args;
 use serde_json::json;
 
@@ -251,16 +250,10 @@ impl Generate {
     }
 
     fn choice(&self) -> Choice {
-        let temperature = self.temperature;
-        let sampling = match (self.top_k, self.top_p) {
-            _ if temperature <= 0.0 => Sampling::ArgMax,
-            (None, None) => Sampling::All { temperature },
-            (Some(k), None) => Sampling::TopK { k, temperature },
-            (None, Some(p)) => Sampling::TopP { p, temperature },
-            (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
-        };
         Choice {
-            sampling,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
             seed: self.seed(),
         }
     }

@@ -1,6 +1,6 @@
 //! What a long command is: one that runs passes of a model, keeps what each gives, and ends with files and a table.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -10,14 +10,15 @@ use super::args::{ClassArgs, ComputeArgs, ModelArg, OutputArgs, as_text};
 use super::control::Control;
 use super::edit_args::EditArgs;
 use super::edits::Edits;
+use super::forecast::Forecast;
 use super::inputs::{Tokenize, checked_batch};
 use super::run::{File, Job, PartArgs};
 use super::setup::{Opened, bos_in_words, run_info};
 use super::terminal::print_json;
 use crate::engine::Engine;
-use crate::experiment::{Effect, ExperimentError, Run};
+use crate::experiment::{Effect, ExperimentError, Run, Step};
 use crate::io_class::{ClassError, NeuronTable};
-use crate::model::RunWeights;
+use crate::model::{Model, RunWeights};
 use crate::prompts::PromptSet;
 use crate::report::{PromptSetInfo, RunInfo};
 use crate::stats::StatsSettings;
@@ -34,6 +35,11 @@ pub struct RunArgs {
     #[arg(long, default_value = "auto", value_name = "auto|always|never")]
     #[serde(serialize_with = "as_text")]
     pub bos: BosPolicy,
+    /// Say what would be run, and stop: the steps with their passes, about how long they take on this machine, the memory
+    /// and the disk. A few tokens go through the model, to see how fast it is; nothing is written.
+    #[arg(long, conflicts_with_all = ["resume", "shard"])]
+    #[serde(skip)]
+    dry_run: bool,
     #[command(flatten)]
     #[serde(flatten)]
     part: PartArgs,
@@ -85,7 +91,10 @@ impl<'a> LongCommand<'a> {
         let command = Self {
             name,
             args,
-            job: Job::claim(&args.output, &args.part)?,
+            job: match args.dry_run {
+                true => Job::without_folder(),
+                false => Job::claim(&args.output, &args.part)?,
+            },
             opened: Opened::to_run(model, &args.compute, weights)?,
             control,
         };
@@ -159,14 +168,56 @@ impl<'a> LongCommand<'a> {
         NeuronTable::classify(&self.opened.checkpoint, fold, threshold)
     }
 
-    /// Loads the model and runs `experiment` on it; nothing where that was one shard of several.
+    /// Loads the model, to be run on what `batch` is some of; nothing where the `steps` of that are asked for alone, which are
+    /// printed then.
+    pub fn load(
+        &self,
+        batch: &TokenBatch,
+        steps: impl FnOnce(&Engine<'_>) -> Result<Vec<Step>, ExperimentError>,
+    ) -> anyhow::Result<Option<Model>> {
+        let model = self.opened.load()?;
+        if !self.args.dry_run {
+            return Ok(Some(model));
+        }
+        let engine = Engine::new(&model);
+        let forecast = Forecast::new(steps(&engine)?, &engine, batch)?;
+        self.print_forecast(&forecast, &model)?;
+        Ok(None)
+    }
+
+    /// Runs `experiment`; nothing where that was one shard of several.
     pub fn run<T>(
         &self,
+        model: &Model,
         experiment: impl FnOnce(&mut Run<'_>, &Engine<'_>) -> Result<T, ExperimentError>,
     ) -> anyhow::Result<Option<T>> {
-        let model = self.opened.load()?;
-        let engine = Engine::new(&model);
-        self.job.run(&model, |run| experiment(run, &engine))
+        let engine = Engine::new(model);
+        self.job.run(model, |run| experiment(run, &engine))
+    }
+
+    /// Whether only the steps are asked for.
+    pub fn is_dry(&self) -> bool {
+        self.args.dry_run
+    }
+
+    /// Prints what would be run on `model`.
+    pub fn print_forecast(&self, forecast: &Forecast, model: &Model) -> anyhow::Result<()> {
+        let OutputArgs { out, force, json } = &self.args.output;
+        let is_taken = |out: &PathBuf| !force && out.join("run.json").exists();
+        for out in out.iter().filter(|out| is_taken(out)) {
+            notice!(
+                "warning: {} holds a finished run; the run itself is refused there without --force",
+                out.display()
+            );
+        }
+        let (memory, out) = (model.plan(), out.as_deref());
+        match json {
+            true => forecast.print_json(self.name, memory, out),
+            false => {
+                forecast.print(self.name, memory, out);
+                Ok(())
+            }
+        }
     }
 
     /// Writes the files, where there is a folder, and prints the results: as JSON, or by `print` for a person.

@@ -15,9 +15,11 @@ mod edit_args;
 mod edits;
 mod effect_text;
 mod effects_table;
+mod experiment;
 mod export;
 mod facts;
 mod fetch;
+mod forecast;
 mod generate;
 mod given;
 mod inputs;
@@ -71,6 +73,7 @@ Examples:
   gatelens ablate --shard 0/8 --out runs/shared
   gatelens merge runs/shared
   gatelens report runs/layers
+  gatelens run experiment.toml --dry-run
   gatelens rerun runs/layers
   gatelens inspect ./model.gguf
   gatelens verify --quick
@@ -98,6 +101,7 @@ enum Command {
     Generate(generate::Generate),
     Classify(classify::Classify),
     Export(export::Export),
+    Run(experiment::RunFile),
     Record(Box<record::Record>),
     Ablate(Box<ablate::Ablate>),
     Sweep(Box<sweep::Sweep>),
@@ -148,6 +152,10 @@ impl Cli {
             Command::Generate(generate) => generate.run(),
             Command::Classify(classify) => classify.run(),
             Command::Export(export) => export.run(),
+            Command::Run(file) => file.run(&Cli::command(), |words| {
+                let program = std::iter::once("gatelens");
+                Cli::try_parse_from(program.chain(words.iter().map(String::as_str))).map(drop)
+            }),
             Command::Record(record) => record.run(),
             Command::Ablate(ablate) => ablate.run(),
             Command::Sweep(sweep) => sweep.run(),

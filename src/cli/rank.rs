@@ -19,7 +19,9 @@ use super::reference::warn_of_values_kept;
 use super::table::count;
 use super::treatments::FEWEST_DRAWS;
 use crate::engine::check_gradient_precision;
-use crate::experiment::rank::{Evaluation, RankBy, RankPlan, RankSettings, Ranking, rank};
+use crate::experiment::rank::{
+    Evaluation, RankBy, RankPlan, RankSettings, Ranking, rank, rank_steps,
+};
 use crate::experiment::{MatchedBy, PromptSubset, Treatment};
 use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
 use crate::report::rows::RankingRow;
@@ -149,7 +151,14 @@ impl Rank {
             matching: self.matching,
             text: None,
         };
-        let found = command.run(|run, engine| {
+        let model = command.load(&batch, |engine| {
+            let weighed = plan.weigh_steps(engine, &batch, matched_by)?;
+            Ok([weighed, rank_steps(engine, &batch, &plan)?].concat())
+        })?;
+        let Some(model) = model else {
+            return Ok(());
+        };
+        let found = command.run(&model, |run, engine| {
             plan.weigh((run, engine), &batch, matched_by)?;
             rank(run, engine, &batch, &plan)
         })?;

@@ -17,15 +17,15 @@ use super::args::{ModelArg, parse_layers};
 use super::long_command::{LongCommand, RunArgs, merged};
 use super::numbers;
 use super::treatments::counts;
-use crate::experiment::ExperimentError;
-use crate::experiment::Treatment;
+use crate::engine::Engine;
 use crate::experiment::record::{
     ClassSets, RecordInput, RecordPlan, RecordSink, class_view, record,
 };
+use crate::experiment::{ExperimentError, Step, Treatment};
 use crate::io_class::{
     Class, ClassError, Match, MatchedDraws, NeuronTable, check_layers, matched_draws,
 };
-use crate::report::{OutDir, RecordFiles, RunInfo, draws_parquet, expected_bytes};
+use crate::report::{RecordFiles, RunInfo, draws_parquet, expected_bytes};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -132,9 +132,15 @@ impl Record {
             layers: layers.clone(),
             sets: &sets,
         };
-        let found = command.run(|run, engine| {
+        let step = |engine: &Engine<'_>| with_tables(plan.step(engine)?, bytes);
+        let model = command.load(input.batch(), |engine| Ok(vec![step(engine)?]))?;
+        let Some(model) = model else {
+            return Ok(());
+        };
+        let found = command.run(&model, |run, engine| {
             if let Some(out) = anew {
-                check_space(out, plan.passes(engine)?, bytes)?;
+                let enough = out.check_space(step(engine)?.bytes);
+                enough.map_err(|why| ExperimentError::Store(why.into()))?;
             }
             let sink = files.as_mut().map(|files| files as &mut dyn RecordSink);
             record(run, engine, &plan, sink)
@@ -210,16 +216,13 @@ impl Record {
     }
 }
 
-/// Whether the disk has room for the sums of so many passes, and for tables of `bytes`, which are there twice while
-/// those of several passes are joined.
-fn check_space(
-    out: &OutDir,
-    (passes, sums): (usize, u64),
-    bytes: u64,
-) -> Result<(), ExperimentError> {
-    let copies = if passes > 1 { 2 } else { 1 };
-    let enough = out.check_space(passes as u64 * sums + copies * bytes);
-    enough.map_err(|why| ExperimentError::Store(why.into()))
+/// The step with tables of so many `bytes`, which are there twice while those of several passes are joined.
+fn with_tables(step: Step, bytes: u64) -> Result<Step, ExperimentError> {
+    let copies = if step.passes == Some(1) { 1 } else { 2 };
+    Ok(Step {
+        bytes: step.bytes + copies * bytes,
+        ..step
+    })
 }
 
 /// For `run.json`.

@@ -89,16 +89,24 @@ pub struct Job {
 pub struct Written(anyhow::Result<Option<Placed>>);
 
 impl Job {
-    /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
-    pub fn claim(output: &OutputArgs, part: &PartArgs) -> anyhow::Result<Self> {
-        let PartArgs { resume, shard } = *part;
-        let mut job = Self {
+    /// A run that goes to no folder.
+    pub fn without_folder() -> Self {
+        Self {
             out: None,
-            shard,
+            shard: None,
             earlier: None,
             info: None,
             start: Instant::now(),
             passes_s: Cell::new(None),
+        }
+    }
+
+    /// Claims the folder before any work is done. Where the run goes on, it may hold one that is not finished.
+    pub fn claim(output: &OutputArgs, part: &PartArgs) -> anyhow::Result<Self> {
+        let PartArgs { resume, shard } = *part;
+        let mut job = Self {
+            shard,
+            ..Self::without_folder()
         };
         let Some(path) = &output.out else {
             return Ok(job);

@@ -28,6 +28,32 @@ fn is_ignored(signal: i32) -> bool {
     }
 }
 
+/// SIGTERM passed on to a child until this is dropped. Ctrl-C reaches all processes of a terminal, and SIGTERM one.
+#[cfg(unix)]
+pub struct PassedOn(signal_hook::SigId);
+
+#[cfg(unix)]
+impl PassedOn {
+    /// From now on `child` gets it, too.
+    pub fn to(child: &std::process::Child) -> std::io::Result<Self> {
+        let child = child.id() as libc::pid_t;
+        // SAFETY: `kill` may be called in a handler, and its number is the child's until that has been waited for; this is dropped
+        // right after.
+        let pass_on = move || unsafe {
+            libc::kill(child, libc::SIGTERM);
+        };
+        let id = unsafe { signal_hook::low_level::register(SIGTERM, pass_on) }?;
+        Ok(Self(id))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for PassedOn {
+    fn drop(&mut self) {
+        signal_hook::low_level::unregister(self.0);
+    }
+}
+
 #[cfg(not(unix))]
 fn is_ignored(_: i32) -> bool {
     false
@@ -43,14 +69,20 @@ impl Stop {
     /// From now on the first Ctrl-C (or SIGTERM, or the end of the terminal) asks the run to stop and prints `notice`,
     /// the second ends it at once. A signal that the run was told to ignore, as by `nohup`, is ignored still.
     pub fn on_signals(notice: &'static str) -> std::io::Result<Self> {
+        let stop = Self::heard()?;
+        let seen = stop.clone();
+        std::thread::spawn(move || seen.announce(notice));
+        Ok(stop)
+    }
+
+    /// The same without a word.
+    pub fn heard() -> std::io::Result<Self> {
         let stop = Self::default();
         for signal in SIGNALS.into_iter().filter(|signal| !is_ignored(*signal)) {
             // In this order: the second signal finds the flag set.
             flag::register_conditional_shutdown(signal, INTERRUPTED, stop.requested.clone())?;
             flag::register(signal, stop.requested.clone())?;
         }
-        let seen = stop.clone();
-        std::thread::spawn(move || seen.announce(notice));
         Ok(stop)
     }
 

@@ -15,7 +15,7 @@ use super::inputs::Texts;
 use super::long_command::{LongCommand, merged};
 use crate::engine::{Engine, check_gradient_precision};
 use crate::experiment::{
-    AblationPlan, ExperimentError, FirstPosition, MatchedBy, PromptSubset, Run, Treatment,
+    AblationPlan, ExperimentError, FirstPosition, MatchedBy, PromptSubset, Run, Step, Treatment,
 };
 use crate::io_class::{ClassQuery, Match, Matching, NeuronTable, matched_draws};
 use crate::tokens::TokenBatch;
@@ -161,6 +161,20 @@ pub fn weigh(
         warn_of_far_draws(plan);
     }
     Ok(())
+}
+
+/// What that takes.
+pub fn weigh_steps(
+    command: &LongCommand<'_>,
+    plan: &AblationPlan,
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    matched_by: MatchedBy<'_>,
+) -> Result<Vec<Step>, ExperimentError> {
+    match command.control {
+        Some(_) => Ok(Vec::new()),
+        None => plan.weigh_steps(engine, batch, matched_by),
+    }
 }
 
 /// How many neurons the classes have, and which of their baselines have fewer, for `run.json`.

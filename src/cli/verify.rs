@@ -1,24 +1,24 @@
 //! `verify`: the paper's claims, tested on a model.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::HumanDuration;
 use serde::Serialize;
 use serde_json::json;
 
 use super::about_subjects::AboutSubjects;
 use super::args::ModelArg;
 use super::facts::in_pairs;
+use super::forecast::Forecast;
 use super::inputs::{Texts, read_prompts};
 use super::long_command::{LongCommand, RunArgs};
 use super::numbers;
 use super::table::count;
 use super::verify_table::print_claims;
+use crate::engine::Engine;
 use crate::experiment::attributes::AttributeWords;
 use crate::experiment::verify::{
-    About, CLAIMS, Claim, VerifyInput, VerifySettings, expected_times, plan_steps, verify,
+    About, CLAIMS, Claim, VerifyInput, VerifySettings, plan_steps, verify,
 };
 use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
@@ -131,7 +131,12 @@ impl Verify {
             windows: &texts.windows,
             subjects: subjects.as_ref().map(AboutSubjects::input),
         };
-        print_plan(&input, &settings)?;
+        let engine = Engine::new(&model);
+        let forecast = Forecast::new(plan_steps(&input, &settings)?, &engine, &facts)?;
+        if command.is_dry() {
+            return command.print_forecast(&forecast, &model);
+        }
+        forecast.announce();
         let found = command
             .job
             .run(&model, |run| verify(run, &input, &settings))?;
@@ -263,23 +268,6 @@ impl Verify {
             subjects: subjects.name,
         }))
     }
-}
-
-/// Prints what will be done, and about how long that takes on this machine.
-fn print_plan(input: &VerifyInput<'_>, settings: &VerifySettings) -> anyhow::Result<()> {
-    let steps = plan_steps(input, settings)?;
-    if steps.is_empty() {
-        notice!("from the weights alone");
-        return Ok(());
-    }
-    let times = expected_times(&steps, input)?;
-    for (step, time) in steps.iter().zip(&times) {
-        let time = format!("{:#}", HumanDuration(*time));
-        notice!("{time:>10}  {}", step.what);
-    }
-    let all = HumanDuration(times.iter().sum::<Duration>());
-    notice!("about {all} in all, at this machine's speed\n");
-    Ok(())
 }
 
 /// The end of the help, with the claims by their rows.

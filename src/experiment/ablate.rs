@@ -7,18 +7,18 @@ use super::chosen::Chosen;
 use super::corruption::PatchDirection;
 use super::effects::{Arms, Effect, adjust};
 use super::facts::Facts;
+use super::forecast::Step;
 use super::known::{KnownByRelation, KnownIn, known_by_relation};
 use super::metric::{Metric, Source, of_facts};
 use super::noise::{ByFact, Repeats};
 use super::outcome::{Arm, Outcome, PromptSubset};
-use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
 use super::recovered::recovered;
-use super::reference::{CleanReference, Units, resolve};
+use super::reference::{CleanReference, Units, reference_step, resolve};
 use super::run::Run;
 use super::score::Score;
-use super::stage::{NullEdits, Stage};
-use super::unedited::{run_clean, run_scores};
+use super::stage::Stage;
+use super::unedited::{run_clean, run_scores, scores_step};
 use crate::engine::Engine;
 use crate::hooks::EditCount;
 use crate::prompts::Prompt;
@@ -80,14 +80,8 @@ pub fn ablate<'a>(
     };
     let resolved = resolve(engine, plan, units, run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
-    let stage = Stage {
-        engine: &engine.beside(resolved.bytes),
-        batch: &chosen.edited,
-        unit: "prompts",
-        conditions: &conditions.run,
-        sharing: Sharing::Shared,
-        null_edits: NullEdits::Refused,
-    };
+    let beside = engine.beside(resolved.bytes);
+    let stage = Stage::edited(&beside, (&chosen.edited, "prompts"), &conditions.run);
     let other = chosen.corrupted.as_ref();
     let other = other.map(|corrupted| run_clean(run, engine, corrupted));
     let other = other.transpose()?;
@@ -128,6 +122,35 @@ pub fn ablate<'a>(
         reference: resolved.reference,
         passes,
     })
+}
+
+/// The steps of [`ablate`], where every fact is known.
+///
+/// # Errors
+/// As [`ablate`], as far as the plan and the memory tell.
+pub fn ablation_steps(
+    engine: &Engine<'_>,
+    facts: &Facts<'_>,
+    plan: &AblationPlan,
+) -> Result<Vec<Step>, ExperimentError> {
+    let batch = facts.asked;
+    engine.tokens_per_pass(batch, plan.len().min(2))?;
+    let all = batch.sequences().iter().map(|s| s.prompt).collect();
+    let chosen = Chosen::of(all, engine, facts, plan)?;
+    let units = Units {
+        all: batch,
+        edited: &chosen.edited,
+        paired: chosen.paired.as_ref(),
+    };
+    let conditions = plan.conditions(&plan.mode);
+    let mut steps = facts.steps(engine)?;
+    steps.extend(reference_step(engine, plan, units)?);
+    if let Some(corrupted) = &chosen.corrupted {
+        steps.push(scores_step(&Stage::clean(engine, corrupted))?);
+    }
+    let stage = Stage::edited(engine, (&chosen.edited, "prompts"), &conditions.run);
+    steps.push(scores_step(&stage)?.of_known(plan.subset));
+    Ok(steps)
 }
 
 impl Ablation {

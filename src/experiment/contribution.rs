@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::ExperimentError;
 use super::first_order::FirstOrderEffects;
+use super::forecast::Step;
 use super::plan::{AblationPlan, FirstPosition, MeasuredOver, Treatment, Written};
 use super::reference::run_clean;
 use super::run::Run;
@@ -104,8 +105,7 @@ impl Contributions {
         let zeros: Vec<Vec<f64>> = widths().map(|n| vec![0.0; n]).collect();
         let (mut beyond, mut first) = (zeros.clone(), zeros);
         let sequences = batch.sequences().len();
-        let what = format!("{sequences} stretches, clean, for contributions");
-        let passes = run_clean(engine, batch, &what, progress, |part| {
+        let passes = run_clean(engine, batch, &for_contributions(batch), progress, |part| {
             let mask = part.mask(Positions::NotFirst);
             let rows = |is_beyond: bool| {
                 let rows = mask.iter().enumerate();
@@ -161,6 +161,11 @@ impl Contributions {
         let draws = mean(&draws?).filter(|draws| *draws > 0.0);
         Some(sum(&treatment.neurons)? / draws?)
     }
+}
+
+fn for_contributions(batch: &TokenBatch) -> String {
+    let sequences = batch.sequences().len();
+    format!("{sequences} stretches, clean, for contributions")
 }
 
 /// Those that the class or a draw holds.
@@ -221,6 +226,27 @@ impl MatchedBy<'_> {
 }
 
 impl AblationPlan {
+    /// What [`weigh`](Self::weigh) takes.
+    ///
+    /// # Errors
+    /// As [`weigh`](Self::weigh), as far as the plan and the memory tell.
+    pub fn weigh_steps(
+        &self,
+        engine: &Engine<'_>,
+        batch: &TokenBatch,
+        by: MatchedBy<'_>,
+    ) -> Result<Vec<Step>, ExperimentError> {
+        engine.tokens_per_pass(batch, self.len().min(2))?;
+        let text = by.text.filter(|_| by.matching == Match::LayerEffect);
+        let effects = text.map(|text| FirstOrderEffects::step(engine, text));
+        let contributions = Step::clean(engine, batch, for_contributions(batch))?;
+        Ok(effects
+            .transpose()?
+            .into_iter()
+            .chain([contributions])
+            .collect())
+    }
+
     /// Measures what all neurons write on `batch`, clean, and notes it of each treatment; where draws are matched by
     /// first-order effects on text, these too. Where draws are matched by either, those that the plan has are placeholders
     /// until now, and are drawn again: as many, by the plan's seed. A shard leaves out what its draws do not depend on.

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExperimentError;
+use super::forecast::Step;
 use super::known::{KnownIn, KnownWhen};
 use super::outcome::PromptSubset;
 use super::run::Run;
 use super::score::Score;
-use super::unedited::{Unedited, run_clean};
+use super::stage::Stage;
+use super::unedited::{Unedited, run_clean, scores_step};
 use crate::engine::Engine;
 use crate::tokens::TokenBatch;
 
@@ -49,6 +51,17 @@ pub(super) struct Answered {
 }
 
 impl Facts<'_> {
+    /// What asking takes.
+    pub(super) fn steps(&self, engine: &Engine<'_>) -> Result<Vec<Step>, ExperimentError> {
+        let batches = std::iter::once(self.asked).chain(self.rephrased);
+        let mut steps = Vec::new();
+        for batch in batches {
+            steps.push(scores_step(&Stage::clean(engine, batch))?);
+            steps.extend(self.known.step(engine, batch));
+        }
+        Ok(steps)
+    }
+
     /// Asks the clean model, in the other words, too, where these tell what is known.
     ///
     /// # Errors

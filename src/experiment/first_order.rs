@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::ExperimentError;
+use super::forecast::Step;
 use super::plan::{FirstOrder, FirstOrderSums, MeasuredOver, Treatment};
 use super::score::of_logprob;
 use super::text::places;
@@ -30,7 +31,24 @@ pub struct FirstOrderEffects {
     pub over: MeasuredOver,
 }
 
+fn in_words(text: &TokenBatch) -> String {
+    let sequences = text.sequences().len();
+    format!("{sequences} stretches of text, gradients, for first-order effects")
+}
+
 impl FirstOrderEffects {
+    /// What [`measure`](Self::measure) takes.
+    pub(super) fn step(engine: &Engine<'_>, text: &TokenBatch) -> Result<Step, ExperimentError> {
+        let number = NextTokens::new(text);
+        let parts = text.split(engine.tokens_per_gradient_pass(text, &number.rows)?)?;
+        Ok(Step {
+            what: in_words(text),
+            passes: Some(parts.len()),
+            work: text.tokens() as u64 * engine.gradient_units(),
+            bytes: 0,
+        })
+    }
+
     /// Measures them in a clean forward and backward pass over a text; sequences are stretches of it, and neurons are switched
     /// off at these positions of each. Sums are in f64 and go
     /// token by token, so that the split into passes does not change them.
@@ -52,7 +70,7 @@ impl FirstOrderEffects {
         let parts = text.split(engine.tokens_per_gradient_pass(text, &number.rows)?)?;
         let sequences = text.sequences().len();
         progress.start(
-            &format!("{sequences} stretches of text, gradients, for first-order effects"),
+            &in_words(text),
             parts.len() as u64 * engine.gradient_units(),
         );
         for part in &parts {

@@ -1,26 +1,15 @@
 //! Text that the model writes, token by token, under one condition.
 
-use candle_core::{Device, Tensor};
-use candle_transformers::generation::{LogitsProcessor, Sampling};
-
 use super::ExperimentError;
+use super::sampling::{Choice, Sampler};
 use crate::engine::{Engine, EngineError, Session};
 use crate::hooks::{Condition, EditCount};
 use crate::tokens::{Sequence, TokenBatch};
 
-/// How a token is chosen from the logits.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
-    /// The rule, candle_transformers'.
-    pub sampling: Sampling,
-    /// Of what is random in it.
-    pub seed: u64,
-}
-
 /// A text that is being written.
 pub struct Generator<'e, 'm> {
     session: Session<'e, 'm>,
-    processor: LogitsProcessor,
+    sampler: Sampler,
     /// What the session has not read yet.
     unread: Vec<u32>,
     changed: EditCount,
@@ -36,7 +25,7 @@ impl<'e, 'm> Generator<'e, 'm> {
     ) -> Self {
         Self {
             session: Session::new(engine, condition),
-            processor: LogitsProcessor::from_sampling(choice.seed, choice.sampling),
+            sampler: Sampler::new(choice),
             unread: prompt,
             changed: EditCount::default(),
         }
@@ -66,8 +55,7 @@ impl<'e, 'm> Generator<'e, 'm> {
         let sequence = Sequence::of_ids(0, std::mem::take(&mut self.unread));
         let (logits, changed) = self.session.extend(sequence)?;
         self.changed += changed;
-        let logits = Tensor::new(logits, &Device::Cpu).map_err(EngineError::from)?;
-        let token = self.processor.sample(&logits).map_err(EngineError::from)?;
+        let token = self.sampler.sample(&logits).map_err(EngineError::from)?;
         self.unread = vec![token];
         Ok(token)
     }

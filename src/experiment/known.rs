@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_transformers::generation::Sampling;
 use serde::Serialize;
 
 use super::ExperimentError;
-use super::generate::{Choice, Generator};
+use super::forecast::Step;
+use super::generate::Generator;
 use super::run::Run;
+use super::sampling::Choice;
 use super::score::Score;
 use crate::engine::{Engine, EngineError};
 use crate::hooks::Condition;
@@ -34,6 +35,21 @@ pub enum KnownWhen<'a> {
 }
 
 impl KnownWhen<'_> {
+    /// What it takes to find out, beside the scores: the prompt once and each token that is written behind it.
+    pub(super) fn step(self, engine: &Engine<'_>, batch: &TokenBatch) -> Option<Step> {
+        let KnownWhen::Generated(_) = self else {
+            return None;
+        };
+        let facts = batch.sequences().len();
+        let tokens = batch.tokens() + facts * WRITTEN;
+        Some(Step {
+            what: format!("{facts} facts, written out, up to {WRITTEN} tokens each"),
+            passes: None,
+            work: tokens as u64 * engine.work_units(&[Condition::Clean]),
+            bytes: 0,
+        })
+    }
+
     /// The facts of a batch that are known, given their scores under the clean model.
     ///
     /// # Errors
@@ -85,13 +101,9 @@ fn is_written(
     prompt: Vec<u32>,
     naming: &dyn Fn(&[u32], bool) -> Option<bool>,
 ) -> Result<bool, ExperimentError> {
-    let greedy = Choice {
-        sampling: Sampling::ArgMax,
-        seed: 0,
-    };
     let room = engine.config().max_positions.saturating_sub(prompt.len());
     let most = WRITTEN.min(room);
-    let mut generator = Generator::new(engine, Condition::Clean, prompt, greedy);
+    let mut generator = Generator::new(engine, Condition::Clean, prompt, Choice::GREEDY);
     let mut tokens = Vec::new();
     while tokens.len() < most {
         tokens.push(generator.next_token()?);

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ExperimentError;
 use super::corruption::PatchDirection;
+use super::forecast::Step;
 use super::groups::tokens_per_pass;
 use super::plan::AblationPlan;
 use crate::engine::{Engine, Progress};
@@ -133,6 +134,32 @@ pub(super) fn resolve(
     }
 }
 
+/// What it takes to find them.
+pub(super) fn reference_step(
+    engine: &Engine<'_>,
+    plan: &AblationPlan,
+    units: Units<'_>,
+) -> Result<Option<Step>, ExperimentError> {
+    let (batch, what) = match plan.mode.needs() {
+        Needs::Nothing => return Ok(None),
+        Needs::CleanMeans => (units.all, for_means(units.all)),
+        Needs::Donors => (units.edited, as_donors(units.edited)),
+        Needs::Counterfactuals => {
+            let paired = units.paired.ok_or(ExperimentError::NoPairs)?;
+            (&paired.donors, as_donors(&paired.donors))
+        }
+    };
+    Step::clean(engine, batch, what).map(Some)
+}
+
+fn for_means(batch: &TokenBatch) -> String {
+    format!("{} stretches, clean, for means", batch.sequences().len())
+}
+
+fn as_donors(batch: &TokenBatch) -> String {
+    format!("{} prompts, clean, as donors", batch.sequences().len())
+}
+
 /// Takes the means in a clean pass of their own.
 fn means(
     engine: &Engine<'_>,
@@ -142,8 +169,7 @@ fn means(
 ) -> Result<ResolvedMode, ExperimentError> {
     let config = engine.config();
     let mut sums = MeanSums::new(plan.neurons(config.n_layers()), config.d_mlp);
-    let what = format!("{} stretches, clean, for means", all.sequences().len());
-    let passes = run_clean(engine, all, &what, progress, |part| {
+    let passes = run_clean(engine, all, &for_means(all), progress, |part| {
         Ok(engine.run(part, &[Condition::Clean], &mut [&mut sums], None, progress)?)
     })?;
     Ok(ResolvedMode {
@@ -238,9 +264,8 @@ fn give(
 ) -> Result<Given, ExperimentError> {
     let bytes = recording.bytes();
     let engine = engine.beside(bytes);
-    let what = format!("{} prompts, clean, as donors", donors.sequences().len());
     let clean = [Condition::Clean];
-    let passes = run_clean(&engine, donors, &what, progress, |part| {
+    let passes = run_clean(&engine, donors, &as_donors(donors), progress, |part| {
         let mut recorder = recording.part(part);
         Ok(engine.run(part, &clean, &mut [&mut recorder], None, progress)?)
     })?;

@@ -292,7 +292,7 @@ impl<'r> Run<'r> {
 
 impl PlannedPass {
     /// The pass's own of something that there is one of for each condition.
-    fn select<T: Clone>(&self, of_all: &[T]) -> Vec<T> {
+    pub(super) fn select<T: Clone>(&self, of_all: &[T]) -> Vec<T> {
         let conditions = self.conditions.iter();
         conditions.map(|&c| of_all[c].clone()).collect()
     }
@@ -331,11 +331,7 @@ fn are_of(passes: &[PlannedPass], stage: &Stage<'_>) -> bool {
 }
 
 fn in_words(stage: &Stage<'_>, left: usize, all: usize) -> String {
-    let units = format!("{} {}", stage.batch.sequences().len(), stage.unit);
-    let what = match stage.conditions.len() {
-        1 => format!("{units}, clean"),
-        n => format!("{units}, {n} conditions"),
-    };
+    let what = stage.in_words();
     match all {
         1 => what,
         all if all == left => format!("{what}, {all} passes"),

@@ -121,6 +121,43 @@ pub struct Stage<'s> {
     pub null_edits: NullEdits,
 }
 
+impl<'s> Stage<'s> {
+    /// The clean model on prompts. What it does decides what is run next, so every shard runs this.
+    pub fn clean(engine: &'s Engine<'s>, batch: &'s TokenBatch) -> Self {
+        Self {
+            engine,
+            batch,
+            unit: "prompts",
+            conditions: &[Condition::Clean],
+            sharing: Sharing::Everywhere,
+            null_edits: NullEdits::Refused,
+        }
+    }
+
+    /// Edits, beside the clean model.
+    pub fn edited(
+        engine: &'s Engine<'s>,
+        (batch, unit): (&'s TokenBatch, &'static str),
+        conditions: &'s [Condition],
+    ) -> Self {
+        Self {
+            unit,
+            conditions,
+            sharing: Sharing::Shared,
+            ..Self::clean(engine, batch)
+        }
+    }
+
+    /// Its units and conditions, for a person.
+    pub(super) fn in_words(&self) -> String {
+        let units = format!("{} {}", self.batch.sequences().len(), self.unit);
+        match self.conditions.len() {
+            1 => format!("{units}, clean"),
+            n => format!("{units}, {n} conditions"),
+        }
+    }
+}
+
 /// The clusters of a batch's prompts, prompts ascending.
 pub(super) fn clusters_of(batch: &TokenBatch) -> Clusters {
     let by_prompt = batch.sequences().iter().map(|s| (s.prompt, s.cluster));

@@ -9,18 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::effects::{Arms, Effect, adjust};
+use super::forecast::Step;
 use super::metric::{Metric, TEXT_METRICS, of_text};
 use super::outcome::{ConditionRow, PromptSubset};
-use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
-use super::reference::{CleanReference, Units, resolve};
+use super::reference::{CleanReference, Units, reference_step, resolve};
 use super::run::Run;
 use super::score::{TokenScore, entropy, log_sum_exp};
-use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
+use super::stage::{Measure, Measured, Pass, Stage};
 use crate::engine::{Engine, LogitBlock, Readout};
 use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
 use crate::stats::{Clusters, StatsSettings};
 use crate::tokens::{TokenBatch, Window};
+
+/// Units of a run on text.
+const STRETCHES: &str = "stretches of text";
 
 /// A position of a text under a condition, as a part keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,14 +117,8 @@ pub fn ablate_text(
     engine.tokens_per_pass(&batch, plan.len().min(2))?;
     let resolved = resolve(engine, plan, Units::new(&batch, &batch), run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
-    let stage = Stage {
-        engine: &engine.beside(resolved.bytes),
-        batch: &batch,
-        unit: "stretches of text",
-        conditions: &conditions.run,
-        sharing: Sharing::Shared,
-        null_edits: NullEdits::Refused,
-    };
+    let beside = engine.beside(resolved.bytes);
+    let stage = Stage::edited(&beside, (&batch, STRETCHES), &conditions.run);
     let documents = windows.iter().map(|window| window.document + 1);
     let documents = documents.max().unwrap_or(0);
     let mut means = vec![vec![DocumentMean::default(); documents]; conditions.rows.len()];
@@ -151,6 +148,25 @@ pub fn ablate_text(
         reference: resolved.reference,
         passes: resolved.passes + ran.passes,
     })
+}
+
+/// The steps of [`ablate_text`].
+///
+/// # Errors
+/// As [`ablate_text`], as far as the plan and the memory tell.
+pub fn text_steps(
+    engine: &Engine<'_>,
+    windows: &[Window],
+    plan: &AblationPlan,
+) -> Result<Vec<Step>, ExperimentError> {
+    let batch = predicted(windows)?;
+    engine.tokens_per_pass(&batch, plan.len().min(2))?;
+    let reference = reference_step(engine, plan, Units::new(&batch, &batch))?;
+    let conditions = plan.conditions(&plan.mode);
+    let stage = Stage::edited(engine, (&batch, STRETCHES), &conditions.run);
+    let tokens = batch.tokens() / batch.sequences().len();
+    let edited = Step::of(&stage, &TokenScores, tokens * size_of::<TokenRow>())?;
+    Ok(reference.into_iter().chain([edited]).collect())
 }
 
 fn outcome<'a>(

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExperimentError;
+use super::forecast::Step;
 use super::known::KnownWhen;
-use super::part::Sharing;
 use super::run::{Ran, Run};
-use super::score::{FactScores, Score};
-use super::stage::{NullEdits, Stage};
+use super::score::{FactScores, Score, ScoreRow};
+use super::stage::Stage;
 use crate::engine::Engine;
-use crate::hooks::Condition;
 use crate::tokens::TokenBatch;
 
 /// Scores by condition, then by prompt.
@@ -46,20 +45,13 @@ impl Unedited {
     }
 }
 
-/// Which prompts the model knows decides what is run next, so every shard runs this.
+/// Asks the clean model.
 pub(super) fn run_clean(
     run: &mut Run<'_>,
     engine: &Engine<'_>,
     batch: &TokenBatch,
 ) -> Result<Unedited, ExperimentError> {
-    let stage = Stage {
-        engine,
-        batch,
-        unit: "prompts",
-        conditions: &[Condition::Clean],
-        sharing: Sharing::Everywhere,
-        null_edits: NullEdits::Refused,
-    };
+    let stage = Stage::clean(engine, batch);
     let (mut scores, ran) = run_scores(run, &stage)?;
     let scores = scores.swap_remove(0);
     Ok(Unedited {
@@ -67,6 +59,11 @@ pub(super) fn run_clean(
         scores,
         passes: ran.passes,
     })
+}
+
+/// What a stage that is scored will take.
+pub(super) fn scores_step(stage: &Stage<'_>) -> Result<Step, ExperimentError> {
+    Step::of(stage, &FactScores, size_of::<ScoreRow>())
 }
 
 /// Scores the prompts of a stage.

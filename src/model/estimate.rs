@@ -143,6 +143,11 @@ impl MemoryPlan {
         Err(too_little(limit, needed))
     }
 
+    /// What all takes but residual streams and activations.
+    pub fn weights_bytes(&self) -> u64 {
+        self.estimate.of(self.residency)
+    }
+
     /// The least limit, bytes, under which `activations` bytes fit: that of the streamed mode, unless so much would make
     /// the model resident and leave less.
     pub fn limit_for(&self, activations: u64) -> u64 {

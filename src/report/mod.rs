@@ -26,14 +26,14 @@ mod tone;
 pub(crate) mod view;
 
 pub use classes::classes_json;
-pub use command_line::{own_arguments, resume_line, without};
+pub use command_line::{own_arguments, resume_line, shell_line, without};
 pub use compare::{Compared, Difference, Differences, compare_runs};
 pub use error::ReportError;
 pub use heat_map::heat_map_svg;
 pub use html::{report_html, verdicts_html, write_report};
 pub use inputs::{PATHS, check_inputs, gone, input_files};
 pub use merge::{Shards, clear_remains, shard_folder};
-pub use out_dir::{OutDir, Overwrite, Placed};
+pub use out_dir::{OutDir, Overwrite, Placed, free_space};
 pub use parts::Parts;
 pub use record::{DensePlan, RecordFiles, context_of, expected_bytes};
 pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron};

@@ -297,15 +297,13 @@ impl OutDir {
     /// # Errors
     /// [`ReportError::Space`] where it has not.
     pub fn check_space(&self, needed: u64) -> Result<(), ReportError> {
-        #[cfg(unix)]
-        if let Ok(disk) = rustix::fs::statvfs(&self.folder) {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            if free < needed {
+        match free_space(&self.folder) {
+            Some(free) if free < needed => {
                 let path = self.path.clone();
-                return Err(ReportError::Space { path, needed, free });
+                Err(ReportError::Space { path, needed, free })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn foreign(&self, name: &str) -> ReportError {
@@ -349,6 +347,24 @@ impl Drop for OutDir {
             let _ = fs::remove_dir(folder); // where nothing is in it
         }
     }
+}
+
+/// Bytes that are free where a folder is, or will be; absent where the system does not say.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    let folder = std::path::absolute(folder).ok()?;
+    let there = folder.ancestors().find(|folder| folder.is_dir())?;
+    bytes_free(there)
+}
+
+#[cfg(unix)]
+fn bytes_free(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn bytes_free(_: &Path) -> Option<u64> {
+    None
 }
 
 /// Names in a folder but those that begin with a dot, sorted.

@@ -113,22 +113,28 @@ fn argmax(logits: &[f32]) -> u32 {
 
 /// candle_transformers' own sampler.
 fn sampler(choice: &Choice) -> impl FnMut(&[f32]) -> u32 {
-    let mut processor = LogitsProcessor::from_sampling(choice.seed, choice.sampling.clone());
+    let temperature = choice.temperature;
+    let sampling = match (choice.top_k, choice.top_p) {
+        _ if temperature == 0.0 => Sampling::ArgMax,
+        (None, None) => Sampling::All { temperature },
+        (Some(k), None) => Sampling::TopK { k, temperature },
+        (None, Some(p)) => Sampling::TopP { p, temperature },
+        (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
+    };
+    let mut processor = LogitsProcessor::from_sampling(choice.seed, sampling);
     move |logits| {
         let logits = Tensor::new(logits, &Device::Cpu).unwrap();
         processor.sample(&logits).unwrap()
     }
 }
 
-const GREEDY: Choice = Choice {
-    sampling: Sampling::ArgMax,
-    seed: 0,
-};
+const GREEDY: Choice = Choice::GREEDY;
 
 fn at(temperature: f64, seed: u64) -> Choice {
     Choice {
-        sampling: Sampling::All { temperature },
+        temperature,
         seed,
+        ..GREEDY
     }
 }
 
@@ -164,16 +170,13 @@ fn kept_keys_and_values_change_no_token_under_any_condition() {
 #[test]
 fn every_kind_of_sampling_is_that_of_candle_transformers() {
     let model = model("tiny-llama");
-    let (k, p, temperature) = (7, 0.6, 2.0);
-    for sampling in [
-        Sampling::All { temperature },
-        Sampling::TopK { k, temperature },
-        Sampling::TopP { p, temperature },
-        Sampling::TopKThenTopP { k, p, temperature },
-    ] {
+    for (top_k, top_p) in SETTINGS {
         for seed in 0..5 {
-            let sampling = sampling.clone();
-            let choice = Choice { sampling, seed };
+            let choice = Choice {
+                top_k,
+                top_p,
+                ..at(2.0, seed)
+            };
             let found = cached(&model, &Condition::Clean, &choice);
             let expected = uncached(&model, &Condition::Clean, sampler(&choice));
             assert_eq!(found, expected, "{choice:?}");
@@ -184,12 +187,29 @@ fn every_kind_of_sampling_is_that_of_candle_transformers() {
     assert_ne!(clean(&at(5.0, 1)), clean(&at(5.0, 2)));
     let greedy = clean(&GREEDY);
     for temperature in [0.1, 1.0, 50.0] {
-        let sampling = Sampling::TopK { k: 1, temperature };
-        assert_eq!(clean(&Choice { sampling, seed: 3 }), greedy);
+        let top_k = Some(1);
+        let one = Choice {
+            top_k,
+            ..at(temperature, 3)
+        };
+        assert_eq!(clean(&one), greedy);
     }
     // The distribution of a cold model has one value.
     assert_eq!(clean(&at(1e-3, 4)), greedy);
 }
+
+/// top-k and top-p.
+const SETTINGS: [(Option<usize>, Option<f64>); 7] = [
+    (None, None),
+    (Some(7), None),
+    (None, Some(0.6)),
+    (Some(7), Some(0.6)),
+    // As good as none.
+    (Some(100_000), Some(1.0)),
+    (None, Some(0.0)),
+    // The 7 do not reach it.
+    (Some(7), Some(0.99)),
+];
 
 /// softmax(logits/T), in f64.
 fn probabilities(logits: &[f32], temperature: f64) -> Vec<f64> {
@@ -213,10 +233,14 @@ fn before(probabilities: &[f64], token: u32) -> (usize, f64) {
 fn top_k_top_p_and_temperature_do_what_their_help_says() {
     let model = model("tiny-llama");
     let (k, p) = (4, 0.3);
-    let drawn = |sampling: Sampling, temperature: f64| -> Vec<(usize, f64)> {
+    let drawn = |(top_k, top_p), temperature: f64| -> Vec<(usize, f64)> {
         let drawn = (0..20).flat_map(|seed| {
-            let sampling = sampling.clone();
-            let text = cached(&model, &Condition::Clean, &Choice { sampling, seed });
+            let choice = Choice {
+                top_k,
+                top_p,
+                ..at(temperature, seed)
+            };
+            let text = cached(&model, &Condition::Clean, &choice);
             let place = |i: usize| {
                 let logits = logits(&model, &Condition::Clean, &text[..i]);
                 before(&probabilities(&logits, temperature), text[i])
@@ -227,17 +251,17 @@ fn top_k_top_p_and_temperature_do_what_their_help_says() {
     };
     let most = |drawn: &[(usize, f64)]| drawn.iter().map(|(rank, _)| *rank).max().unwrap();
     let temperature = 3.0;
-    let all = drawn(Sampling::All { temperature }, temperature);
+    let all = drawn((None, None), temperature);
     assert!(most(&all) > 50, "{}", most(&all));
-    let of_k = drawn(Sampling::TopK { k, temperature }, temperature);
+    let of_k = drawn((Some(k), None), temperature);
     assert_eq!(most(&of_k), k - 1);
-    let of_p = drawn(Sampling::TopP { p, temperature }, temperature);
+    let of_p = drawn((None, Some(p)), temperature);
     let mass = |drawn: &[(usize, f64)]| drawn.iter().map(|(_, mass)| *mass).fold(0.0, f64::max);
     assert!(mass(&of_p) < p && mass(&of_p) > 0.8 * p, "{}", mass(&of_p));
     assert!(mass(&all) > 0.9, "{}", mass(&all));
     // The mean rank of a token grows with the temperature.
     let ranks = [0.2, 1.0, 5.0].map(|temperature| {
-        let drawn = drawn(Sampling::All { temperature }, temperature);
+        let drawn = drawn((None, None), temperature);
         drawn.iter().map(|(rank, _)| *rank).sum::<usize>()
     });
     assert!(ranks.is_sorted_by(|a, b| 2 * a < *b), "{ranks:?}");
@@ -269,18 +293,18 @@ fn the_settings_reach_the_sampler_from_the_command_line() {
     let prompt: Vec<u32> = bos.into_iter().chain(prompt).collect();
     let model = model("tiny-llama");
     let engine = Engine::new(&model);
-    let (k, p, temperature) = (9, 0.7, 1.25);
-    for (flags, sampling) in [
-        (&[][..], Sampling::All { temperature }),
-        (&["--top-k", "9"], Sampling::TopK { k, temperature }),
-        (&["--top-p", "0.7"], Sampling::TopP { p, temperature }),
-        (
-            &["--top-k", "9", "--top-p", "0.7"],
-            Sampling::TopKThenTopP { k, p, temperature },
-        ),
+    for (flags, top_k, top_p) in [
+        (&[][..], None, None),
+        (&["--top-k", "9"], Some(9), None),
+        (&["--top-p", "0.7"], None, Some(0.7)),
+        (&["--top-k", "9", "--top-p", "0.7"], Some(9), Some(0.7)),
     ] {
         let more = [flags, &["--temperature", "1.25", "--seed", "7"]].concat();
-        let choice = Choice { sampling, seed: 7 };
+        let choice = Choice {
+            top_k,
+            top_p,
+            ..at(1.25, 7)
+        };
         let mut generator = Generator::new(&engine, Condition::Clean, prompt.clone(), choice);
         let expected = (0..12).map(|_| generator.next_token().unwrap());
         let expected = expected.take_while(|token| !tokenizer.is_special(*token));

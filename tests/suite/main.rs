@@ -16,10 +16,12 @@
 //! | edits | 1 | Every edit on a model of two layers, against plain loops; and on neurons whose w_in and w_out are both turned around, which shows the convention of signs |
 //! | encoding | 10 | Texts -> ids: normalizers against transformers |
 //! | engine | 5 | One expectation through every path of the engine |
+//! | experiment_file | 3 | `run`: the runs of a file are those of the command line; what is wrong in it is said before the first begins |
 //! | export | 20 | `export`: the folder gives the ablated run's numbers, of every family, from safetensors and from GGUF |
 //! | families | 2 | Every family against Hugging Face transformers, on random checkpoints of odd shapes |
 //! | finite | < 1 | Numbers that are not finite are an error that names where they came up, in every command that runs a model |
 //! | first_order | 5 | What switching neurons off changes of a text, to first order: against plain loops and small edits, and draws whose damage is alike |
+//! | forecasts | 20 | `--dry-run`: the steps are those that the run makes then, and nothing is written |
 //! | frequencies | 13 | Random sets that fire as often as the class: from a recording to the draws and to `run.json` |
 //! | generate | 13 | Writing text: with and without kept keys and values, greedily and by sampling, clean and edited; and what each setting of the sampling does |
 //! | gguf_files | 4 | GGUF files as they come: other names, other parts, other versions, and damaged ones |
@@ -66,10 +68,12 @@ mod controls;
 mod edits;
 mod encoding;
 mod engine;
+mod experiment_file;
 mod export;
 mod families;
 mod finite;
 mod first_order;
+mod forecasts;
 mod frequencies;
 mod generate;
 mod gguf_files;

@@ -26,16 +26,16 @@ pub use words::{AttributeWords, Spread};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reader::{RateMeasure, RateReader};
+use reader::{RateMeasure, RateReader, ShareRow};
 
 use super::ExperimentError;
+use super::forecast::Step;
 use super::outcome::{ConditionRow, PromptSubset};
-use super::part::Sharing;
 use super::plan::{AblationPlan, Conditions};
-use super::reference::{CleanReference, Units, resolve};
+use super::reference::{CleanReference, Units, reference_step, resolve};
 use super::run::Run;
-use super::stage::{NullEdits, Stage};
-use super::unedited::run_clean;
+use super::stage::Stage;
+use super::unedited::{run_clean, scores_step};
 use crate::engine::Engine;
 use crate::hooks::EditCount;
 
@@ -149,17 +149,10 @@ pub fn attributes(
     };
     let resolved = resolve(&beside, plan, Units::new(batch, &asked), run.progress())?;
     let conditions = plan.conditions(&resolved.mode);
-    let stage = Stage {
-        engine: &beside.beside(resolved.bytes),
-        batch: &asked,
-        unit: "prompts",
-        conditions: &conditions.run,
-        sharing: if plan.is_empty() {
-            Sharing::Everywhere // what the clean model does may decide what is run next
-        } else {
-            Sharing::Shared
-        },
-        null_edits: NullEdits::Refused,
+    let beside = beside.beside(resolved.bytes);
+    let stage = match plan.is_empty() {
+        true => Stage::clean(&beside, &asked),
+        false => Stage::edited(&beside, (&asked, "prompts"), &conditions.run),
     };
     let none = vec![Share::default(); engine.config().n_layers()];
     let prompts = asked.sequences().iter().map(|s| (s.prompt, none.clone()));
@@ -183,4 +176,41 @@ pub fn attributes(
         reference: resolved.reference,
         passes: clean_passes + resolved.passes + ran.passes,
     })
+}
+
+/// The steps of [`attributes`], where every fact is known.
+///
+/// # Errors
+/// As [`attributes`], as far as the plan and the memory tell.
+pub fn attribute_steps(
+    engine: &Engine<'_>,
+    input: &AttributeInput<'_>,
+    plan: &AblationPlan,
+    settings: RateSettings,
+) -> Result<Vec<Step>, ExperimentError> {
+    let batch = input.batch;
+    let beside = engine.beside(RateReader::bytes(engine, settings));
+    beside.tokens_per_pass(batch, plan.len().min(2))?;
+    let mut steps = Vec::new();
+    if plan.subset == PromptSubset::Known {
+        steps.push(scores_step(&Stage::clean(engine, input.facts))?);
+    }
+    steps.extend(reference_step(&beside, plan, Units::new(batch, batch))?);
+    let conditions = plan.conditions(&plan.mode);
+    let stage = Stage::edited(&beside, (batch, "prompts"), &conditions.run);
+    let bytes = engine.config().n_layers() * size_of::<ShareRow>();
+    let edited = Step::of(&stage, &RateMeasure { input, settings }, bytes)?;
+    steps.push(Step {
+        work: edited.work + lens_work(engine, batch.sequences().len(), plan.len()),
+        ..edited.of_known(plan.subset)
+    });
+    Ok(steps)
+}
+
+/// Of what is read off every layer, a row a prompt: it goes through the unembedding, which is as much as so many layers.
+pub(super) fn lens_work(engine: &Engine<'_>, prompts: usize, conditions: usize) -> u64 {
+    let config = engine.config();
+    let (d_model, vocab) = (config.d_model as u64, config.vocab_size as u64);
+    let rows = prompts as u64 * 2 * config.n_layers() as u64;
+    rows * (vocab * d_model / config.layer_parameters().max(1)) * conditions as u64
 }

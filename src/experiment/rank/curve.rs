@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ExperimentError;
 use super::super::score::Score;
-use super::{Ablated, Cost, Ranker};
+use super::{Ablated, Cost, RankPlan, Ranker};
 use crate::engine::check_edits;
 use crate::hooks::{Edit, EditCount, Neuron};
 use crate::stats::{Clusters, Interval, StatsSettings, Table, contrast, mean};
@@ -74,6 +74,16 @@ fn parts(neurons: usize) -> Vec<usize> {
     successors(Some(1), |count| Some(2 * count))
         .take_while(|count| *count < neurons)
         .collect()
+}
+
+impl RankPlan {
+    /// How many neurons each edit of the curve has, the whole set first.
+    pub(super) fn curve_sizes(&self) -> Vec<usize> {
+        let parts = parts(self.neurons());
+        let orders = 2 + self.settings.draws;
+        let sizes = (0..orders).flat_map(|_| parts.iter().copied());
+        std::iter::once(self.neurons()).chain(sizes).collect()
+    }
 }
 
 /// A random order of the same neurons, the same whatever else is drawn.

@@ -2,11 +2,13 @@
 
 use super::super::ExperimentError;
 use super::super::contribution::PostSums;
-use super::super::part::Sharing;
-use super::super::stage::{Measure, Measured, NullEdits, Pass, Stage};
+use super::super::forecast::Step;
+use super::super::outcome::PromptSubset;
+use super::super::stage::{Measure, Measured, Pass, Stage};
 use super::attribution::{Along, Attributions, FirstOrder, SumRow};
-use super::{RankBy, Ranker};
-use crate::hooks::{Condition, Neuron, NeuronSet, Path};
+use super::{RankBy, RankPlan, Ranker};
+use crate::engine::Engine;
+use crate::hooks::{Neuron, NeuronSet, Path};
 use crate::tokens::TokenBatch;
 
 /// The rows that targets are scored at, each prompt's weighing 1 together.
@@ -45,6 +47,40 @@ pub(super) struct Estimates {
     pub passes: usize,
 }
 
+impl RankPlan {
+    /// The gradients that the estimate is made of; none where it needs none.
+    fn along(&self) -> Option<Along> {
+        match self.settings.by {
+            RankBy::Output => None,
+            RankBy::Direct => Some(Along::Plain(Path::Direct)),
+            RankBy::Gradient => Some(Along::Plain(Path::Total)),
+            RankBy::Integrated => Some(Along::ToEdited(self.settings.steps)),
+        }
+    }
+
+    /// What the estimates take.
+    pub(super) fn estimates_step(
+        &self,
+        engine: &Engine<'_>,
+        batch: &TokenBatch,
+    ) -> Result<Step, ExperimentError> {
+        let stage = Stage::clean(engine, batch);
+        let step = match self.along() {
+            None => Step::of(&stage, &PostSizes(&self.neurons), 0)?,
+            Some(along) => {
+                let edit = &self.edit(&self.ablation.mode, String::new(), &[]);
+                let sets = vec![&self.neurons];
+                Step::of(&stage, &Attributions { sets, edit, along }, 0)?
+            }
+        };
+        Ok(Step {
+            what: format!("{}, for the estimates", step.what),
+            ..step
+        }
+        .of_known(PromptSubset::Known))
+    }
+}
+
 impl Ranker<'_, '_> {
     /// The estimate of every neuron of the plan. It decides which neurons are ablated, so every shard makes it.
     ///
@@ -59,14 +95,7 @@ impl Ranker<'_, '_> {
     /// knows nothing of the direction, of later layers, or of earlier tokens. The others are the change that the
     /// neuron's edit alone would make, to first order.
     pub(super) fn estimates(&mut self, batch: &TokenBatch) -> Result<Estimates, ExperimentError> {
-        let stage = Stage {
-            engine: self.engine,
-            batch,
-            unit: "prompts",
-            conditions: &[Condition::Clean],
-            sharing: Sharing::Everywhere,
-            null_edits: NullEdits::Refused,
-        };
+        let stage = Stage::clean(self.engine, batch);
         let plan = self.plan;
         let mut sums = vec![0.0; plan.neurons()];
         let mut add = |rows: Vec<SumRow>| {
@@ -76,12 +105,7 @@ impl Ranker<'_, '_> {
             }
             Ok(())
         };
-        let along = match plan.settings.by {
-            RankBy::Output => None,
-            RankBy::Direct => Some(Along::Plain(Path::Direct)),
-            RankBy::Gradient => Some(Along::Plain(Path::Total)),
-            RankBy::Integrated => Some(Along::ToEdited(plan.settings.steps)),
-        };
+        let along = plan.along();
         let (ran, first_order) = match along {
             None => {
                 let mut measure = PostSizes(&plan.neurons);

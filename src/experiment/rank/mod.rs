@@ -27,17 +27,17 @@ pub use plan::{RankPlan, RankSettings};
 use std::collections::BTreeMap;
 
 use super::ExperimentError;
-use super::part::Sharing;
-use super::reference::{CleanReference, Units, resolve};
+use super::forecast::Step;
+use super::outcome::PromptSubset;
+use super::reference::{CleanReference, Units, reference_step, resolve};
 use super::run::{Ran, Run};
 use super::stage::{NullEdits, Stage, clusters_of};
-use super::unedited::{Scores, run_clean, run_scores};
+use super::unedited::{Scores, run_clean, run_scores, scores_step};
 use crate::engine::Engine;
-use crate::hooks::{Condition, Edit, EditCount, Mode, Neuron, NeuronSet, Path};
+use crate::hooks::{Condition, Edit, EditCount, Mode, Neuron, NeuronSet};
 use crate::stats::{Clusters, RankCorrelation, StatsSettings, rank_correlation};
 use crate::tokens::TokenBatch;
 use halves::Halves;
-use plan::set;
 
 /// One neuron; a row of `ranking.parquet`.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,24 +187,15 @@ struct Ablated {
 
 impl Ranker<'_, '_> {
     fn edit(&self, label: String, neurons: &[Neuron]) -> Edit {
-        let neurons = set(self.plan.neurons.n_layers(), neurons);
-        let by = (self.mode, Path::Total);
-        self.plan.ablation.edit_of(label, neurons, by)
+        self.plan.edit(self.mode, label, neurons)
     }
 
-    /// Runs the clean model and the edits. A single neuron may have no value that its edit changes.
+    /// Runs the clean model and the edits.
     fn ablate(&mut self, batch: &TokenBatch, edits: Vec<Edit>) -> Result<Ablated, ExperimentError> {
         let clean = std::iter::once(Condition::Clean);
         let edits = edits.into_iter().map(Condition::from);
         let conditions: Vec<Condition> = clean.chain(edits).collect();
-        let stage = Stage {
-            engine: self.engine,
-            batch,
-            unit: "prompts",
-            conditions: &conditions,
-            sharing: Sharing::Shared,
-            null_edits: NullEdits::Counted,
-        };
+        let stage = counted(self.engine, batch, &conditions);
         let (scores, ran) = run_scores(self.run, &stage)?;
         Ok(Ablated {
             scores,
@@ -243,6 +234,64 @@ impl Ranker<'_, '_> {
         }
         Ok(ablated.ran)
     }
+}
+
+/// Edits that may change nothing: a single neuron may have no value that its edit changes.
+fn counted<'s>(
+    engine: &'s Engine<'s>,
+    batch: &'s TokenBatch,
+    conditions: &'s [Condition],
+) -> Stage<'s> {
+    Stage {
+        null_edits: NullEdits::Counted,
+        ..Stage::edited(engine, (batch, "prompts"), conditions)
+    }
+}
+
+/// The steps of [`rank`], where every fact is known, and the neurons that are found are of the first layers.
+///
+/// # Errors
+/// As [`rank`], as far as the plan and the memory tell.
+pub fn rank_steps(
+    engine: &Engine<'_>,
+    batch: &TokenBatch,
+    plan: &RankPlan,
+) -> Result<Vec<Step>, ExperimentError> {
+    engine.tokens_per_pass(batch, 2)?;
+    let all: Vec<usize> = batch.sequences().iter().map(|s| s.prompt).collect();
+    let settings = &plan.settings;
+    let halves = Halves::new(&all, settings.evaluation, settings.statistics.seed);
+    let halves = halves.map_err(|needed| ExperimentError::FewKnown {
+        known: all.len(),
+        prompts: all.len(),
+        needed,
+    })?;
+    let mut steps = vec![scores_step(&Stage::clean(engine, batch))?];
+    steps.extend(reference_step(
+        engine,
+        &plan.ablation,
+        Units::new(batch, batch),
+    )?);
+    let (ranking, measuring) = (
+        batch.subset(&halves.ranking)?,
+        batch.subset(&halves.measuring)?,
+    );
+    steps.push(plan.estimates_step(engine, &ranking)?);
+    for (half, sizes) in [
+        (&ranking, vec![1; plan.alone()]),
+        (&measuring, plan.curve_sizes()),
+    ] {
+        let sets = sizes
+            .into_iter()
+            .map(|size| plan.neurons.iter().take(size).collect());
+        let clean = std::iter::once(Condition::Clean);
+        let edits =
+            sets.map(|set: Vec<Neuron>| plan.edit(&plan.ablation.mode, String::new(), &set).into());
+        let conditions: Vec<Condition> = clean.chain(edits).collect();
+        let step = scores_step(&counted(engine, half, &conditions))?;
+        steps.push(step.of_known(PromptSubset::Known));
+    }
+    Ok(steps)
 }
 
 /// The neurons with their estimates, those that promise the most harm first; of equal ones the first of the set.
@@ -285,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_order_is_exact_first_then_the_estimate() {
-        let neurons = set(2, &[neuron(0, 3), neuron(0, 7), neuron(1, 1), neuron(1, 2)]);
+        let neurons = plan::set(2, &[neuron(0, 3), neuron(0, 7), neuron(1, 1), neuron(1, 2)]);
         let mut ranked = by_estimate(&neurons, &[0.5, 2.0, 0.5, 1.0], RankBy::Output);
         let named: Vec<_> = ranked.iter().map(|r| r.neuron).collect();
         let expected = [neuron(0, 7), neuron(1, 2), neuron(0, 3), neuron(1, 1)];

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 
 use super::super::ExperimentError;
 use super::super::contribution::MatchedBy;
+use super::super::forecast::Step;
 use super::super::plan::AblationPlan;
 use super::super::run::Run;
 use super::by::RankBy;
 use super::halves::Evaluation;
 use crate::engine::Engine;
-use crate::hooks::{Neuron, NeuronSet};
+use crate::hooks::{Edit, Mode, Neuron, NeuronSet, Path};
 use crate::io_class::{ClassError, Match, output_norms};
 use crate::model::Checkpoint;
 use crate::stats::StatsSettings;
@@ -83,10 +84,32 @@ impl RankPlan {
         }
     }
 
+    /// What that takes.
+    ///
+    /// # Errors
+    /// As [`AblationPlan::weigh_steps`].
+    pub fn weigh_steps(
+        &self,
+        engine: &Engine<'_>,
+        batch: &TokenBatch,
+        by: MatchedBy<'_>,
+    ) -> Result<Vec<Step>, ExperimentError> {
+        match by.matching {
+            Match::LayerContribution => self.ablation.weigh_steps(engine, batch, by),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The ranked set, then the random sets that its sum is compared with.
     pub(super) fn sets(&self) -> impl Iterator<Item = &NeuronSet> {
         let draws = self.ablation.treatments.iter().flat_map(|t| &t.baseline);
         std::iter::once(&self.neurons).chain(draws)
+    }
+
+    /// The plan's edit of some neurons, with a mode that has its values.
+    pub(super) fn edit(&self, mode: &Mode, label: String, neurons: &[Neuron]) -> Edit {
+        let neurons = set(self.neurons.n_layers(), neurons);
+        self.ablation.edit_of(label, neurons, (mode, Path::Total))
     }
 
     /// Neurons that are ranked.

@@ -33,9 +33,10 @@ use budget::PassBudget;
 use layer::MlpObserver;
 
 use super::ExperimentError;
-use super::part::{PlannedPass, Sharing};
+use super::forecast::Step;
+use super::part::PlannedPass;
 use super::run::Run;
-use super::stage::{Measure, Measured, NullEdits, Pass, Stage};
+use super::stage::{Measure, Measured, Pass, Stage};
 use crate::engine::Engine;
 use crate::hooks::{Condition, Observer, ReadError};
 
@@ -93,17 +94,8 @@ pub fn record<'a>(
     sink: Option<&mut dyn RecordSink>,
 ) -> Result<Recording<'a>, ExperimentError> {
     let mut whole = plan.nothing_yet(engine);
-    let stage = Stage {
-        engine: &plan.beside(engine),
-        batch: plan.input.batch(),
-        unit: match plan.input.kind {
-            InputKind::Prompts => "prompts",
-            InputKind::Texts => "stretches of text",
-        },
-        conditions: &[Condition::Clean],
-        sharing: Sharing::Shared,
-        null_edits: NullEdits::Counted,
-    };
+    let beside = plan.beside(engine);
+    let stage = plan.stage(&beside);
     let mut recorder = RecordMeasure { plan, sink };
     let ran = run.measure(&stage, &mut recorder, &mut |(groups, slots)| {
         let joined = whole.summary.join(&groups);
@@ -121,14 +113,30 @@ impl<'a> RecordPlan<'a> {
         engine.beside(self.input.bytes() + 4 * self.nothing_yet(engine).bytes())
     }
 
-    /// How many passes there will be, and bytes of the sums that each leaves, at most.
+    fn stage<'s>(&'s self, beside: &'s Engine<'s>) -> Stage<'s> {
+        let unit = match self.input.kind {
+            InputKind::Prompts => "prompts",
+            InputKind::Texts => "stretches of text",
+        };
+        Stage::edited(beside, (self.input.batch(), unit), &[Condition::Clean])
+    }
+
+    /// What [`record`] takes, with the sums that its passes leave.
     ///
     /// # Errors
     /// Not even the longest sequence has room.
-    pub fn passes(&self, engine: &Engine<'_>) -> Result<(usize, u64), ExperimentError> {
-        let budget = PassBudget::of(&self.beside(engine), self.input)?;
-        let bytes = self.nothing_yet(engine).bytes();
-        Ok((budget.passes(self.input).len(), bytes))
+    pub fn step(&self, engine: &Engine<'_>) -> Result<Step, ExperimentError> {
+        let beside = self.beside(engine);
+        let recorder = RecordMeasure {
+            plan: self,
+            sink: None,
+        };
+        let step = Step::of(&self.stage(&beside), &recorder, 0)?;
+        let passes = step.passes.unwrap_or_default() as u64;
+        Ok(Step {
+            bytes: passes * self.nothing_yet(engine).bytes(),
+            ..step
+        })
     }
 
     fn nothing_yet(&self, engine: &Engine<'_>) -> Recording<'a> {

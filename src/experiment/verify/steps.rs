@@ -1,5 +1,7 @@
 //! What a test of claims will run, before it does.
 
+use super::super::attributes::lens_work;
+use super::super::forecast::Step;
 use super::super::plan::Treatment;
 use super::needs::{ClaimRuns, Need};
 use super::sets::{DECIDING, ENRICHMENT};
@@ -13,15 +15,6 @@ const FEW_TOKENS: u64 = 400;
 /// Draws that decide where a class is like them.
 const USUAL_DRAWS: u64 = 80;
 
-/// A part of the run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// What it does, for a person.
-    pub what: String,
-    /// Tokens times the engine's units of a pass.
-    pub work: u64,
-}
-
 /// What the needs will run, counted before it begins.
 pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
     let windows = runs.input.windows.iter();
@@ -29,7 +22,12 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut add = |what: String, work: u64| {
         if work > 0 {
-            steps.push(Step { what, work });
+            steps.push(Step {
+                what,
+                passes: None,
+                work,
+                bytes: 0,
+            });
         }
     };
     if !runs.classes(Need::Frequency).is_empty() {
@@ -72,7 +70,7 @@ pub(super) fn steps(runs: &ClaimRuns<'_>) -> Vec<Step> {
             what,
             work(runs, subjects.facts.tokens() as u64, &[])
                 + work(runs, tokens, &treatments)
-                + lens_work(runs, prompts, count(&treatments)),
+                + lens_work(runs.engine, prompts, count(&treatments)),
         );
     }
     let [variants, ranks, most_ranks] = on_few(runs);
@@ -113,14 +111,6 @@ fn on_few(runs: &ClaimRuns<'_>) -> [u64; 3] {
 
 fn work(runs: &ClaimRuns<'_>, tokens: u64, treatments: &[Treatment]) -> u64 {
     tokens * runs.engine.work_units(&conditions(treatments))
-}
-
-/// Every layer goes through the unembedding, at a row a prompt.
-fn lens_work(runs: &ClaimRuns<'_>, prompts: usize, conditions: usize) -> u64 {
-    let config = runs.engine.config();
-    let (d_model, vocab) = (config.d_model as u64, config.vocab_size as u64);
-    let rows = prompts as u64 * 2 * config.n_layers() as u64;
-    rows * (vocab * d_model / config.layer_parameters().max(1)) * conditions as u64
 }
 
 /// Clean, and every set of the treatments ablated.
