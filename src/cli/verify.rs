@@ -22,7 +22,7 @@ use crate::experiment::verify::{
 };
 use crate::io_class::{ClassError, NeuronTable};
 use crate::prompts::{MissingText, PromptError, PromptSet, StopWords, Subjects};
-use crate::report::{RunInfo, draws_parquet, verdicts_html};
+use crate::report::{Claims, RunInfo, draws_parquet, verdicts_html};
 use crate::tokens::{Window, Windowing, tokenize, tokenize_counterfactuals, tokenize_to_subject};
 
 /// Random sets per class that estimates are over, and with --quick.
@@ -143,14 +143,16 @@ impl Verify {
         let Some(found) = found else {
             return Ok(());
         };
-        let claims = found.claims;
+        let claims = Claims {
+            claims: found.claims,
+        };
         let (prompts, windows) = (set.prompts.len(), &texts.windows);
         let tokens: usize = windows.iter().map(|w| w.sequence.ids.len()).sum();
         let counts = json!({"prompts": prompts, "documents": windows.len(), "text_tokens": tokens});
-        let json = json!({"claims": claims});
+        let json = json!(claims);
         // The page is one of the files of the run: without it the run is not finished.
         let files = |info: &RunInfo| {
-            let page = verdicts_html(info, &claims);
+            let page = verdicts_html(info, &claims.claims);
             let claims = serde_json::to_vec_pretty(&json)?;
             let files = [("claims.json", claims), ("report.html", page)];
             let draws = draws_parquet(&found.treatments)?;
@@ -172,7 +174,7 @@ impl Verify {
                     ""
                 }
             );
-            print_claims(&claims);
+            print_claims(&claims.claims);
         })
     }
 

@@ -6,15 +6,16 @@ use crate::hooks::Path;
 
 /// By which way an effect comes about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum EffectPath {
     /// By all ways together.
     #[default]
     Total,
-    /// Straight to the final norm ([`Path::Direct`]).
+    /// Straight to the final norm; later layers see the unedited residual.
     Direct,
-    /// The same, with the unedited norm's scale ([`Path::DirectFrozenNorm`]).
+    /// The same, with the unedited final norm's scale.
     DirectFrozenNorm,
     /// What the total effect has beside the direct one: by attention and neurons between, and where the direct one has the
     /// unedited scale, by the norm.

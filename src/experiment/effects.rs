@@ -13,31 +13,33 @@ use crate::stats::{
     Clusters, Contrast, Interval, StatsSettings, Table, contrast, holm_present, mean,
 };
 
-/// Means over the prompts.
+/// Means over the prompts, in the metric's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ArmMeans {
-    /// The unedited model.
+    /// Of the unedited model.
     pub clean: f64,
-    /// The class edited.
+    /// Of the model with the class edited.
     pub class: f64,
-    /// The mean over the baseline draws; absent without draws.
+    /// The mean over the baseline draws; null without draws.
     pub baseline: Option<f64>,
 }
 
-/// A class against its matched random draws: the same in `effects.json` and `class_activity.json`. What the data cannot
-/// give is absent.
+/// A class against its matched random draws, in the unit of what is compared: the same in `effects.json` and
+/// `class_activity.json`. What the data cannot give is null.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Estimate {
     /// Class minus the mean of the draws.
     pub difference_to_baseline: Option<f64>,
-    /// 95 % interval, over units and draws: of the class minus one fresh random set.
+    /// 95 % interval of the class minus one fresh random set, over units and draws.
     pub baseline_ci: Option<Interval>,
     /// 95 % interval of the class minus the average over all random sets.
     #[serde(default)]
     pub average_set_ci: Option<Interval>,
     /// p of the difference to the baseline, two-sided, by Student's t; nothing is decided by it.
     pub p: Option<f64>,
-    /// The p that decides, Holm-adjusted over the run's primary tests: of the rank among the draws, where there are any. Absent
+    /// The p that decides, Holm-adjusted over the run's primary tests: of the rank among the draws, where there are any. Null
     /// for what is described and no primary test.
     pub p_adjusted: Option<f64>,
     /// Two-sided p of the rank among the draws.
@@ -78,80 +80,87 @@ pub(super) fn adjust_all<'e>(primary: impl IntoIterator<Item = &'e mut Estimate>
 
 /// One class, mode, metric, subset and path; an entry of `effects.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Effect {
-    /// The window of layers that this is about, if it is about one.
+    /// First and last layer of the window that this is about, both from 0 and included; absent where it is about no window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<LayerWindow>,
     /// Name of the class or neuron file.
     pub class: String,
-    /// The edit's mode.
+    /// What the neurons' values became: `zero`, `mean`, `multiply=0.5` and so on, as on the command line.
     pub mode: String,
-    /// By which way.
+    /// By which way the edit reaches the logits.
     #[serde(default)]
     pub path: EffectPath,
-    /// Which control this is of, where it is no result about the model.
+    /// The control that this is of, such as `random-weights`; absent of a result about the model itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,
-    /// What is compared.
+    /// The number per prompt that is compared.
     pub metric: Metric,
-    /// Over which prompts.
+    /// Which prompts the means are over.
     pub subset: PromptSubset,
-    /// Number of prompts.
+    /// Number of prompts, or of documents of a text.
     pub prompts: usize,
-    /// Clusters that they form, over which the intervals are: relations where the prompts have them, or documents.
+    /// Number of clusters that the prompts form, over which the intervals are: relations where the prompts have them, documents, or
+    /// subjects.
     #[serde(default)]
     pub clusters: usize,
-    /// Neurons of the class.
+    /// Number of neurons of the class.
     pub neurons: usize,
-    /// Neurons of a baseline draw; fewer than `neurons` where the class fills more than half of a layer.
+    /// Number of neurons of a baseline draw; fewer than `neurons` where the class fills more than half of a layer.
     pub baseline_neurons: usize,
-    /// Baseline draws.
+    /// Number of baseline draws, matched random sets.
     pub draws: usize,
     /// What the class's neurons write together (mean |post|·‖w_out‖ of the clean model, first positions left out) over
-    /// the mean of the draws; absent where that was not measured.
+    /// the mean of the draws; null where that was not measured.
     #[serde(default)]
     pub contribution_ratio: Option<f64>,
     /// What switching off the class's neurons and those of its draws changes of a text's mean next-token log-probability, to
     /// first order, nats per token; absent but where draws are matched by that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_order: Option<FirstOrderSums>,
-    /// Means per arm.
+    /// Means over the prompts: clean, the class edited, the draws edited.
     pub means: ArmMeans,
     /// The mean of each draw over the prompts, in the order of the draws; empty without draws.
     #[serde(default)]
     pub draw_means: Vec<f64>,
-    /// Class minus clean, mean over prompts.
+    /// Class minus clean, mean over prompts, in the metric's unit.
     pub difference_to_clean: f64,
-    /// 95 % interval over clusters of prompts, by Student's t.
+    /// 95 % interval of the difference to clean over clusters of prompts, by Student's t; null where the data cannot give one.
     pub clean_ci: Option<Interval>,
     /// The class against its draws.
     #[serde(flatten)]
     pub estimate: Estimate,
-    /// Difference to the baseline in units of its spread under the null.
+    /// The difference to the baseline in units of its spread where the class is no more than a random set; null where the
+    /// data cannot give it.
     pub standardised_effect: Option<f64>,
-    /// The same differences where every cluster counts alike; absent where each prompt is its own.
+    /// The differences to clean and to the baseline where every cluster counts alike; absent where each prompt is a cluster of
+    /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters_alike: Option<Differences>,
-    /// The same differences by relation, of the primary metric.
+    /// The differences to clean and to the baseline relation by relation; absent but of the primary metric on prompts that have
+    /// relations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_relation: Vec<RelationEffect>,
 }
 
-/// Of a class.
+/// What editing a class changes, in the metric's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Differences {
     /// Class minus clean.
     pub difference_to_clean: f64,
-    /// Class minus the mean of the draws; absent without draws.
+    /// Class minus the mean of the draws; null without draws.
     pub difference_to_baseline: Option<f64>,
 }
 
 /// What a class does to the facts of one relation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RelationEffect {
-    /// The relation; empty for a prompt that has none.
+    /// The relation; empty for prompts that have none.
     pub relation: String,
-    /// Its prompts.
+    /// Number of its prompts.
     pub prompts: usize,
     /// Means over them.
     #[serde(flatten)]

@@ -227,3 +227,21 @@ impl<'de> Deserialize<'de> for Metric {
         known.copied().ok_or_else(unknown)
     }
 }
+
+#[cfg(test)]
+impl schemars::JsonSchema for Metric {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Metric".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names = METRICS.iter().map(|metric| {
+            let description = format!("{}, {}.", metric.title, metric.unit);
+            serde_json::json!({"type": "string", "const": metric.name, "description": description})
+        });
+        schemars::json_schema!({
+            "description": "A number per prompt, document or subject, with its unit.",
+            "oneOf": names.collect::<Vec<_>>(),
+        })
+    }
+}

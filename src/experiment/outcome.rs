@@ -26,12 +26,14 @@ pub enum Arm {
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::EnumString,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = no_subset)]
 pub enum PromptSubset {
-    /// Those whose first target token is the clean model's top-1.
+    /// Those that count as known: where nothing else was asked for, those whose first target token is the clean model's
+    /// top-1.
     Known,
-    /// All of them.
+    /// All prompts.
     All,
 }
 

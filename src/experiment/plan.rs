@@ -57,10 +57,11 @@ pub struct FirstOrder {
 
 /// What a class and its draws do to a text, to first order, in nats per token.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FirstOrderSums {
     /// Sum over the neurons of the class.
     pub class: f64,
-    /// Mean of the sums of its draws; absent without draws.
+    /// Mean of the sums of its draws; null without draws.
     pub baseline: Option<f64>,
 }
 

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 
-/// Neighbouring layers, from `first` to `last`, both included; serialised as `[first, last]`.
+/// Neighbouring layers, from `first` to `last`, both included and counted from 0; serialised as `[first, last]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(from = "[usize; 2]", into = "[usize; 2]")]
 pub struct LayerWindow {
     /// The first layer.

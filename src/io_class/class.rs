@@ -26,6 +26,7 @@ use super::{ClassError, Cosines};
     strum::EnumString,
     strum::IntoStaticStr,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", parse_err_ty = ClassError, parse_err_fn = unknown_class)]
 pub enum Class {

@@ -21,6 +21,7 @@ use super::ClassError;
     strum::EnumString,
     strum::IntoStaticStr,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = ClassError, parse_err_fn = unknown_fold)]
 pub enum Fold {

@@ -2,6 +2,7 @@
 //! [`OutDir`] touches the disk, with [`Parts`] and [`RecordFiles`], which write while the engine runs.
 
 mod chart;
+mod claims;
 mod classes;
 mod command_line;
 mod compare;
@@ -25,6 +26,7 @@ mod text_outcomes;
 mod tone;
 pub(crate) mod view;
 
+pub use claims::Claims;
 pub use classes::classes_json;
 pub use command_line::{own_arguments, resume_line, shell_line, without};
 pub use compare::{Compared, Difference, Differences, compare_runs};
@@ -40,3 +42,6 @@ pub use recording::{CONTEXT, Reading, RecordedFolder, RecordedNeuron};
 pub use rows::{draws_parquet, neurons_parquet, outcomes_parquet, ranking_parquet, rates_parquet};
 pub use run_info::{FileHash, ModelInfo, OutputFile, PromptSetInfo, RunInfo, TOOL, UnfinishedRun};
 pub use text_outcomes::TextOutcomes;
+
+#[cfg(test)]
+mod schema;

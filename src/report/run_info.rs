@@ -11,28 +11,31 @@ use super::command_line::{resume_line, shell_line};
 use crate::experiment::{PlannedPass, Shard, StagePlan};
 use crate::prompts::sha256_hex;
 
-/// A file of the model.
+/// A file that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileHash {
     /// Its path.
     pub path: String,
-    /// Lower-case hex.
+    /// Of its bytes, lower-case hex.
     pub sha256: String,
 }
 
 /// The model that was run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModelInfo {
-    /// As it was named on the command line.
+    /// Its name, as on the command line.
     pub id: String,
-    /// Its row of the family table.
+    /// Its family: the name of a row in the table of families.
     pub family: String,
-    /// The files with their hashes.
+    /// Its files with their hashes.
     pub files: Vec<FileHash>,
 }
 
 /// The prompts or texts that were run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PromptSetInfo {
     /// File name, or the name of the bundled set or text.
     pub name: String,
@@ -55,12 +58,13 @@ pub const TOOL: &str = "gatelens";
 
 /// A file of the run itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutputFile {
     /// Its name in the folder.
     pub name: String,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Lower-case hex.
+    /// Of its bytes, lower-case hex.
     pub sha256: String,
 }
 
@@ -78,45 +82,48 @@ pub struct UnfinishedRun {
     pub stages: Vec<StagePlan>,
 }
 
-/// The contents of `run.json`.
+/// The contents of `run.json`: what was run, with everything needed to run it again.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunInfo {
-    /// [`TOOL`]; empty where version 0.1.0 wrote it.
+    /// The program that wrote it, `gatelens`; empty where version 0.1.0 did.
     #[serde(default)]
     pub tool: String,
-    /// The subcommand.
+    /// The subcommand, such as `ablate`.
     pub command: String,
-    /// The command line.
+    /// The words of the command line behind the program's name.
     pub arguments: Vec<String>,
     /// The working folder of the command: there the relative paths of its command line begin. Absent where version 0.1.0
     /// wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
-    /// The files that the command line names, besides the model's: absolute paths. The sha256 is empty where it was none
-    /// that can be read twice, such as a pipe.
+    /// The files that the command line names, besides the model's: absolute paths. The sha256 is empty of what cannot be
+    /// read twice, such as a pipe. Absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<FileHash>,
-    /// Every setting, defaults included.
+    /// Every setting of the command by its name, defaults included.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "serde_json::Map<String, Value>"))]
     pub settings: Value,
     /// gatelens's version.
     pub version: String,
-    /// The model.
+    /// The model that was run.
     pub model: ModelInfo,
-    /// Of the tokenizer, lower-case hex; absent where no text was read.
+    /// sha256 of the tokenizer, lower-case hex; absent where no text was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_sha256: Option<String>,
-    /// Precision.
+    /// Precision of the weights and of what is computed: `f32`, `f16` or `bf16`.
     pub dtype: String,
-    /// Device.
+    /// What computed: `cpu`, `metal`, or a CUDA device such as `cuda:0`.
     pub device: String,
-    /// Threads that computed; absent where version 0.1.0 wrote it.
+    /// Number of threads that computed; absent where version 0.1.0 wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// What the model's files leave open and was taken in its place, and what in them was not known and not used.
     #[serde(default)]
     pub assumed: Vec<String>,
-    /// How norms were folded for the cosines.
+    /// Which norms were folded into the weights for the cosines.
+    #[cfg_attr(test, schemars(with = "crate::io_class::Fold"))]
     pub fold: String,
     /// Where the run is a control: what was run in the place of the model itself, and that it is no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,25 +131,29 @@ pub struct RunInfo {
     /// The BOS policy, and whether that prepended one; absent where no text was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<String>,
-    /// The seed; absent where nothing is random.
+    /// The seed of everything that is drawn; absent where nothing is random.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// The prompts; absent where there are none.
+    /// The prompts that were run; absent where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<PromptSetInfo>,
-    /// The text files; empty where prompts or nothing was read.
+    /// The text files; absent where prompts or nothing was read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<PromptSetInfo>,
-    /// Whether the run came to its end; if not, it was stopped and can be gone on with.
+    /// Whether the run came to its end, as every run with a `run.json` did; a `plan.json` says false, and its run can be gone
+    /// on with.
     #[serde(default = "yes")]
     pub finished: bool,
     /// What only a run that is not finished says.
     #[serde(flatten)]
+    #[cfg_attr(test, schemars(skip))]
     pub unfinished: UnfinishedRun,
-    /// Counts of the run, by name.
+    /// What was counted, by name; each command counts something else.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "serde_json::Map<String, Value>"))]
     pub counts: Value,
-    /// Seconds from start to the writing of the files.
+    /// Seconds from the start to the end of the last pass, those before the run was ended and gone on with included; of a
+    /// command without passes, to the writing of the files.
     pub wall_s: f64,
     /// Every file of the run but this one. Only these are ever removed, and each is checked where it is read.
     #[serde(default)]

@@ -10,6 +10,7 @@ pub(super) const ROUNDING: f64 = 1e-12;
 
 /// An interval of stated confidence, in the unit of the estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Interval {
     /// The lower end.
     pub low: f64,

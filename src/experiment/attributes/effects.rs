@@ -27,9 +27,10 @@ pub fn default_layers(n_layers: usize) -> Range<usize> {
 
 /// Whether a p was adjusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Adjustment {
-    /// By Holm, over the run's tests of the mean over layers.
+    /// It was, by Holm, over the run's tests of the mean over layers.
     Holm,
     /// It was not: a single layer is there to be looked at, and no test of the run's family.
     None,
@@ -44,19 +45,20 @@ pub fn is_there(clean_excess: f64, error: Option<f64>) -> bool {
     clean_excess > 0.0 && error.is_some_and(|error| clean_excess >= ERRORS * error)
 }
 
-/// An entry of `effects.json`. Rates and their differences are fractions, 0 to 1.
+/// An entry of the `effects.json` of `attributes`. Rates and their differences are fractions, 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttributeEffect {
-    /// The layer; absent in the mean over several.
+    /// The layer, from 0; null in the mean over several.
     pub layer: Option<usize>,
     /// Which tokens the rates are over.
     #[serde(flatten)]
     pub settings: RateSettings,
-    /// Prompts that are left out in all arms, since in one of them they have no rate after any of these layers.
+    /// Number of prompts that are left out in all arms, since in one of them they have no rate after any of these layers.
     pub left_out: usize,
-    /// Standard error of the clean mean, over subjects; absent of one prompt.
+    /// Standard error of the clean mean, over subjects; null of one prompt.
     pub clean_error: Option<f64>,
-    /// Whether `p` was adjusted.
+    /// Whether p was adjusted.
     pub adjustment: Adjustment,
     /// The effect.
     #[serde(flatten)]

@@ -10,6 +10,7 @@ use crate::engine::Lens;
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, strum::Display, strum::EnumString,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_order)]
 pub enum FilterOrder {
@@ -27,10 +28,11 @@ fn no_order(text: &str) -> String {
 
 /// Which tokens a rate is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RateSettings {
     /// Which comes first, the best tokens or the filter.
     pub filter_order: FilterOrder,
-    /// How many of the best tokens.
+    /// How many of the best tokens are taken.
     pub top: NonZeroUsize,
     /// What the residual goes through before the unembedding.
     pub lens: Lens,

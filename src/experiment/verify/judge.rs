@@ -9,34 +9,36 @@ use super::claim::Claim;
 use super::finding::{Basis, Direction, Finding, LEVEL};
 use super::verdict::Verdict;
 
-/// One test of a claim; an entry of `claims.json`. What could not be estimated is absent.
+/// One test of a claim; an entry of `claims.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClaimTest {
-    /// Which claim.
+    /// Which claim, by its short name.
     pub id: Cow<'static, str>,
     /// The claim in a sentence.
     pub claim: Cow<'static, str>,
-    /// What is measured, with its unit.
+    /// What is measured, with the unit of the estimate and of its interval.
     pub quantity: String,
-    /// Where the claim has it.
+    /// On which side of the comparison the claim has the estimate.
     pub direction: Direction,
-    /// What it is compared with.
+    /// What the quantity is compared with, in words.
     pub compared_with: String,
     /// The difference to that, where something is drawn; else a share or a mean.
     #[serde(flatten, with = "claim_keys")]
+    #[cfg_attr(test, schemars(with = "claim_keys::Keys"))]
     pub estimate: Estimate,
-    /// Random sets.
+    /// Number of random sets that the class is compared with; 0 where nothing is drawn.
     pub draws: usize,
-    /// Prompts, documents, neurons or layers.
+    /// Number of prompts, documents, neurons or layers that the test is over.
     pub n: usize,
-    /// What was published.
+    /// What was published about the claim.
     pub published: Cow<'static, str>,
-    /// What follows.
+    /// What follows for the claim.
     pub verdict: Verdict,
     /// What the test could have found; empty where nothing is decided by it.
     #[serde(default)]
     pub room: String,
-    /// The figures behind it, or why there is none.
+    /// The figures behind the verdict, or why there is none.
     pub why: String,
 }
 
@@ -48,11 +50,18 @@ mod claim_keys {
     use crate::stats::Interval;
 
     #[derive(Serialize, Deserialize)]
-    struct Keys {
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
+    pub struct Keys {
+        /// The difference to the comparison, where something is drawn; else a share or a mean. Null where nothing could be
+        /// tested.
         estimate: Option<f64>,
+        /// Lower end of the estimate's 95 % interval; null where there is none.
         ci_low: Option<f64>,
+        /// Upper end of the estimate's 95 % interval; null where there is none.
         ci_high: Option<f64>,
+        /// The p that decides, two-sided: of the rank among the draws, where any are drawn; null where no chance enters.
         p: Option<f64>,
+        /// The p that decides, Holm-adjusted over the tests of the run that decide alone; null for the others.
         p_adjusted: Option<f64>,
     }
 

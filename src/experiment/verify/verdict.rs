@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a test says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Verdict {
     /// The claim's direction, beyond chance.
     #[serde(rename = "supported")]

@@ -18,15 +18,17 @@ pub const TAIL: f64 = 0.025;
 
 /// Where 95 % of the cosines lie that chance gives.
 #[derive(Copy, Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Region {
-    /// The 2.5 % quantile.
+    /// The 2.5 % quantile of the cosines by chance.
     pub low: f32,
-    /// The 97.5 % quantile.
+    /// The 97.5 % quantile of the cosines by chance.
     pub high: f32,
 }
 
 /// One thing for each of the three pairs of weight vectors.
 #[derive(Copy, Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PerPair<T> {
     /// Of w_gate and w_in.
     pub gate_in: T,
@@ -38,32 +40,35 @@ pub struct PerPair<T> {
 
 /// A region with the neurons of a layer that lie beyond it, strictly.
 #[derive(Copy, Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Beyond {
-    /// The region.
+    /// Where 95 % of the cosines lie that chance gives.
     #[serde(flatten)]
     pub region: Region,
-    /// Neurons whose own cosine is below it.
+    /// Number of neurons whose own cosine is below the region.
     pub below: usize,
-    /// Neurons whose own cosine is above it.
+    /// Number of neurons whose own cosine is above the region.
     pub above: usize,
 }
 
-/// One layer's cosines compared with chance.
+/// The cosines of one layer's neurons compared with chance.
 #[derive(Copy, Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LayerChance {
-    /// With random vectors.
+    /// With those of random vectors.
     pub beta: PerPair<Beyond>,
-    /// With mismatched neurons of the layer, where that was computed.
+    /// With those between vectors of different neurons of the layer; absent where that was not computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mismatched: Option<PerPair<Beyond>>,
 }
 
 /// A model's cosines compared with chance.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChanceLevels {
-    /// The region of random vectors.
+    /// The region of random vectors, the same in every layer.
     pub beta: Region,
-    /// By layer.
+    /// Layer by layer, the regions with the neurons beyond them.
     pub per_layer: Vec<LayerChance>,
 }
 

@@ -20,17 +20,20 @@ pub const MEDIAN_TOLERANCE: f32 = 2e-3;
 
 /// A published figure and its counterpart.
 #[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Difference_of_{T}"))]
 pub struct Difference<T> {
-    /// The layer.
+    /// The layer, from 0.
     pub layer: usize,
     /// What was published.
     pub published: T,
-    /// What was found.
+    /// What was found in the model at hand.
     pub found: T,
 }
 
 /// What a comparison says.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Every figure is within its tolerance.
@@ -41,6 +44,7 @@ pub enum Verdict {
 
 /// A model's table compared with the published one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// The published model's Hugging Face id.
     pub model: String,
@@ -48,23 +52,23 @@ pub struct Comparison {
     pub matched_by: String,
     /// Where the figures come from.
     pub source: String,
-    /// [`COUNT_TOLERANCE`].
+    /// By how many neurons a count may be off.
     pub count_tolerance: usize,
-    /// [`MEDIAN_TOLERANCE`].
+    /// By how much a median may be off.
     pub median_tolerance: f32,
     /// Whether all figures are within their tolerances.
     pub verdict: Verdict,
     /// How many counts there are: layers times classes.
     pub counts: usize,
-    /// How many of them differ by more than [`COUNT_TOLERANCE`].
+    /// How many counts are off by more than their tolerance.
     pub counts_beyond_tolerance: usize,
-    /// The largest difference of each class, in the first layer that has it.
+    /// The largest difference of a count of each class, in the first layer that has it.
     pub largest_by_class: BTreeMap<Class, Difference<usize>>,
     /// How many medians there are: one per layer.
     pub medians: usize,
-    /// How many of them differ by more than [`MEDIAN_TOLERANCE`].
+    /// How many medians are off by more than their tolerance.
     pub medians_beyond_tolerance: usize,
-    /// The largest difference of a median.
+    /// The largest difference of a median of cos(w_in, w_out).
     pub largest_median: Difference<f32>,
 }
 

@@ -15,6 +15,7 @@ use crate::io_class::ClassError;
 
 /// A model's table beside that of the published model that it descends from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Descent {
     /// The published model's Hugging Face id.
     pub model: String,
@@ -22,7 +23,7 @@ pub struct Descent {
     pub told_by: String,
     /// Where the published figures come from.
     pub source: String,
-    /// Neurons of each class.
+    /// The number of neurons of each class.
     pub classes: BTreeMap<Class, Course<usize>>,
     /// The median of cos(w_in, w_out).
     pub median_cos_in_out: Course<f32>,
@@ -30,6 +31,8 @@ pub struct Descent {
 
 /// How a figure goes over the layers of both models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Course_of_{T}"))]
 pub struct Course<T> {
     /// Pearson's correlation over the layers; absent where the figure is the same in all layers of one of the two.
     #[serde(skip_serializing_if = "Option::is_none")]

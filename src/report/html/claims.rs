@@ -1,19 +1,11 @@
 //! The claims that `verify` tested, with their verdicts.
 
-use maud::Markup;
-use serde::Deserialize;
-
 use super::block::table;
 use crate::experiment::Estimate;
 use crate::experiment::verify::{ClaimTest, Verdict};
 use crate::report::number::{ABSENT, Digits, count, p_value, plural};
 use crate::report::view::{Columns, mark};
-
-/// What a page reads of `claims.json`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Claims {
-    pub claims: Vec<ClaimTest>,
-}
+use maud::Markup;
 
 pub fn verdicts(claims: &[ClaimTest]) -> Markup {
     let some = |n: usize| if n > 0 { count(n) } else { ABSENT.to_string() };
@@ -66,6 +58,7 @@ pub fn verdicts(claims: &[ClaimTest]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Claims;
     use serde_json::{Value, json};
 
     fn read(verdicts: &[&str]) -> Result<Claims, serde_json::Error> {

@@ -12,7 +12,7 @@ use crate::io_class::PUBLISHED_THRESHOLD;
 use crate::report::owned::{PLAN, RUN, damage};
 use crate::report::rows::RankingRow;
 use crate::report::table::read_table;
-use crate::report::{ReportError, RunInfo};
+use crate::report::{Claims, ReportError, RunInfo};
 
 type Blocks = Result<Vec<Markup>, ReportError>;
 
@@ -80,7 +80,7 @@ impl<'a> Folder<'a> {
                 })?;
                 [curve, self.rows("ranking.parquet", neurons)?].concat()
             }
-            "verify" => self.json("claims.json", |found: claims::Claims| {
+            "verify" => self.json("claims.json", |found: Claims| {
                 Ok(vec![claims::verdicts(&found.claims)])
             })?,
             other => vec![lacking(&format!(
