@@ -72,7 +72,7 @@ Examples:
   gatelens classify --model gemma3-270m --fold none
   gatelens ablate --shard 0/8 --out runs/shared
   gatelens merge runs/shared
-  gatelens report runs/layers
+  gatelens report runs/layers --figures
   gatelens run experiment.toml --dry-run
   gatelens rerun runs/layers
   gatelens inspect ./model.gguf

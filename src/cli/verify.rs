@@ -152,7 +152,7 @@ impl Verify {
         let json = json!(claims);
         // The page is one of the files of the run: without it the run is not finished.
         let files = |info: &RunInfo| {
-            let page = verdicts_html(info, &claims.claims);
+            let page = verdicts_html(info, &claims.claims)?;
             let claims = serde_json::to_vec_pretty(&json)?;
             let files = [("claims.json", claims), ("report.html", page)];
             let draws = draws_parquet(&found.treatments)?;

@@ -1,4 +1,4 @@
-//! A picture as data, and how it is drawn. Only this file and the colours know plotters.
+//! A picture as data, and how it is drawn. Only this file, the colours and `pdf` know plotters.
 
 use std::ops::Range;
 
@@ -6,13 +6,17 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::number::{count, with_minus};
+use super::pdf::{About, PdfBackend};
 use super::tone::Tone;
+use crate::stats::Interval;
 
 /// Axes and what is drawn on them.
 #[derive(Clone)]
 pub struct Chart {
     /// Width and height in units, of which a pixel on a phone has two: plotters places in whole numbers.
     pub size: (u32, u32),
+    /// Units that a point (1/72 inch) has in print.
+    pub per_point: f64,
     pub x: Axis,
     pub y: Axis,
     pub marks: Vec<Mark>,
@@ -20,6 +24,9 @@ pub struct Chart {
 
 pub const WIDE: (u32, u32) = (720, 470);
 pub const SQUARE: (u32, u32) = (520, 520);
+
+/// A wide picture fills a column of 240 points, with numbers of 7.
+const PER_POINT: f64 = 3.0;
 
 #[derive(Clone, Debug)]
 pub struct Axis {
@@ -86,9 +93,9 @@ impl Mark {
     }
 
     /// Between the ends of intervals at these places.
-    pub fn band(tone: Tone, ends: &[(f64, [f64; 2])]) -> Mark {
-        let low = ends.iter().map(|(x, [low, _])| (*x, *low));
-        let high = ends.iter().rev().map(|(x, [_, high])| (*x, *high));
+    pub fn band(tone: Tone, ends: &[(f64, Interval)]) -> Mark {
+        let low = ends.iter().map(|(x, ends)| (*x, ends.low));
+        let high = ends.iter().rev().map(|(x, ends)| (*x, ends.high));
         Mark::new(Kind::Band, tone, low.chain(high))
     }
 
@@ -104,9 +111,26 @@ impl Mark {
     }
 }
 
+/// The marks of some pictures that a legend explains, those of a name once.
+pub fn keys<'c>(charts: impl IntoIterator<Item = &'c Chart>) -> Vec<&'c Mark> {
+    let mut keys: Vec<&Mark> = Vec::new();
+    for mark in charts.into_iter().flat_map(|chart| &chart.marks) {
+        let is_key = !mark.name.is_empty() && !mark.sign().is_empty();
+        if is_key && keys.iter().all(|key| key.name != mark.name) {
+            keys.push(mark);
+        }
+    }
+    keys
+}
+
 /// Numbers and names beside a picture.
 pub const TEXT: Kind = Kind::Text(SIZE, FontStyle::Normal, HPos::Left);
 const SIZE: f64 = 22.0;
+
+/// About how wide a text of this size is: an SVG does not know its reader's fonts.
+pub fn width_of(text: &str, size: f64) -> f64 {
+    0.58 * size * text.chars().count() as f64
+}
 
 impl Axis {
     pub fn new(label: &str, range: Range<f64>, ticks: Ticks) -> Axis {
@@ -151,36 +175,61 @@ impl Axis {
     }
 }
 
-type Drawn<'b> = Result<(), DrawingAreaErrorKind<<SVGBackend<'b> as DrawingBackend>::ErrorType>>;
+/// Pictures below one another, as SVG in light colours.
+pub fn svg(charts: &[&Chart]) -> Result<String, String> {
+    let mut svg = String::new();
+    draw(charts, SVGBackend::with_string(&mut svg, size(charts)))?;
+    Ok(svg)
+}
+
+/// The same as a PDF of one page.
+pub fn pdf(charts: &[&Chart], about: &About<'_>) -> Result<Vec<u8>, String> {
+    let mut pdf = Vec::new();
+    draw(charts, PdfBackend::new(&mut pdf, size(charts), about))?;
+    Ok(pdf)
+}
+
+/// Units that they have together.
+pub fn size(charts: &[&Chart]) -> (u32, u32) {
+    let sizes = charts.iter().map(|chart| chart.size);
+    sizes.fold((0, 0), |all, own| (all.0.max(own.0), all.1 + own.1))
+}
+
+fn draw<B: DrawingBackend>(charts: &[&Chart], backend: B) -> Result<(), String> {
+    let mut rest = backend.into_drawing_area();
+    for chart in charts {
+        let (area, below) = rest.split_vertically(chart.size.1);
+        chart.draw(&area).map_err(|error| error.to_string())?;
+        rest = below;
+    }
+    rest.present().map_err(|error| error.to_string())
+}
+
+type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
 impl Chart {
     pub fn new(size: (u32, u32), x: Axis, y: Axis, marks: Vec<Mark>) -> Chart {
-        Chart { size, x, y, marks }
+        Chart {
+            size,
+            per_point: PER_POINT,
+            x,
+            y,
+            marks,
+        }
     }
 
-    /// A panel for each title, over the layers, all with the same axes.
-    pub fn by_layer(label: &str, panels: Vec<(String, Vec<Mark>)>) -> Vec<(String, Chart)> {
-        let marks = panels.iter().flat_map(|(_, marks)| marks);
+    /// Pictures of these marks over the layers, all with the same axes.
+    pub fn by_layer(label: &str, pictures: Vec<Vec<Mark>>) -> Vec<Chart> {
+        let marks = pictures.iter().flatten();
         let points = marks.flat_map(|mark| mark.points.iter().copied());
         let last = points.clone().map(|point| point.0).fold(0.0, f64::max);
         let y = Axis::around_zero(label, points.map(|point| point.1));
         let x = Axis::new("layer", -0.5..last.floor() + 0.5, Ticks::Whole);
         let chart = |marks| Chart::new(WIDE, x.clone(), y.clone(), marks);
-        let panels = panels.into_iter();
-        panels.map(|(title, marks)| (title, chart(marks))).collect()
+        pictures.into_iter().map(chart).collect()
     }
 
-    /// The picture as SVG in light colours.
-    pub fn svg(&self) -> Result<String, String> {
-        let mut svg = String::new();
-        let area = SVGBackend::with_string(&mut svg, self.size).into_drawing_area();
-        self.draw(&area).map_err(|error| error.to_string())?;
-        area.present().map_err(|error| error.to_string())?;
-        drop(area);
-        Ok(svg)
-    }
-
-    fn draw<'b>(&self, area: &DrawingArea<SVGBackend<'b>, plotters::coord::Shift>) -> Drawn<'b> {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, plotters::coord::Shift>) -> Drawn<B> {
         // Top, right, below, left; where there are no numbers on the left, those below may begin at the edge.
         let room = match (self.x.ticks, self.y.ticks) {
             (Ticks::Nowhere, _) => [0, 0, 0, 0],
@@ -219,12 +268,12 @@ impl Chart {
     }
 }
 
-type Drawable<'b> = DynElement<'static, SVGBackend<'b>, Point>;
+type Drawable<B> = DynElement<'static, B, Point>;
 
 impl Mark {
-    fn elements<'b>(&self) -> Vec<Drawable<'b>> {
+    fn elements<B: DrawingBackend>(&self) -> Vec<Drawable<B>> {
         let (points, colour) = (self.points.clone(), self.tone.light());
-        let dots = |radius, style: ShapeStyle| -> Vec<Drawable<'b>> {
+        let dots = |radius, style: ShapeStyle| -> Vec<Drawable<B>> {
             let dots = self
                 .points
                 .iter()
@@ -297,19 +346,16 @@ mod tests {
     #[test]
     fn what_is_written_is_escaped_and_every_mark_is_drawn() {
         let mark = |kind| Mark::new(kind, Tone::Accent, [(0.0, 0.0), (1.0, 1.0)]);
-        let chart = Chart {
-            size: WIDE,
-            x: Axis::around_zero("a < b & c", [1.0]),
-            y: Axis::new("", 0.0..1.0, Ticks::Nowhere),
-            marks: vec![
-                mark(Kind::Line(4)),
-                mark(Kind::Band),
-                mark(Kind::Circles),
-                mark(Kind::Bars),
-                mark(TEXT).named("<script>"),
-            ],
-        };
-        let svg = chart.svg().unwrap();
+        let marks = vec![
+            mark(Kind::Line(4)),
+            mark(Kind::Band),
+            mark(Kind::Circles),
+            mark(Kind::Bars),
+            mark(TEXT).named("<script>"),
+        ];
+        let x = Axis::around_zero("a < b & c", [1.0]);
+        let y = Axis::new("", 0.0..1.0, Ticks::Nowhere);
+        let svg = svg(&[&Chart::new(WIDE, x, y, marks)]).unwrap();
         assert!(
             svg.contains("a &lt; b &amp; c") && svg.contains("&lt;script&gt;"),
             "{svg}"

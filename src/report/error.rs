@@ -31,6 +31,36 @@ pub enum ReportError {
         /// The folder.
         path: PathBuf,
     },
+    /// Figures or tables of a run that was stopped.
+    #[error(
+        "the run in {} is not finished, and figures and tables are made of finished runs alone; go on with it: {resume}",
+        path.display()
+    )]
+    NotFinished {
+        /// The folder.
+        path: PathBuf,
+        /// The command line that goes on with it.
+        resume: String,
+    },
+    /// A run that has no figure, or no table.
+    #[error("there is no {what} to make of {}: {why}", path.display())]
+    NothingToShow {
+        /// The folder.
+        path: PathBuf,
+        /// Figure or table.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// Something else is where a figure would be.
+    #[error(
+        "{} is there already, and is not what would be written; move it away, or choose another --out",
+        path.display()
+    )]
+    InTheWay {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// The folder holds a run that was stopped by a version that kept it in another way.
     #[error(
         "{} holds a run that an earlier version of gatelens was stopped in, which this one cannot go on with; choose \

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::HPos;
 use plotters::style::{BLACK, FontStyle, RGBColor, WHITE};
 
 use super::ReportError;
-use super::chart::{Axis, Chart, Kind, Mark, Point, Ticks};
+use super::chart::{Axis, Chart, Kind, Mark, Point, Ticks, svg, width_of};
 use super::number::with_minus;
 use super::tone::Tone;
 use crate::experiment::{Effect, Evidence, LayerWindow, Metric, SweepPlan, Versus};
@@ -30,7 +30,7 @@ pub fn heat_map_svg(
         classes: plan.classes.clone(),
         cells: plan.by_cell(effects, Metric::TARGET_LOGPROB),
     };
-    let svg = grid.chart(title).svg().map_err(|why| ReportError::Encode {
+    let svg = svg(&[&grid.chart(title)]).map_err(|why| ReportError::Encode {
         name: "heat_map.svg",
         why,
     })?;
@@ -56,13 +56,18 @@ const PANELS: [Panel; 3] = [
     (
         "random neurons edited",
         "minus clean, mean of the draws",
-        |e| Some((e.means.baseline? - e.means.clean, "")),
+        |e| Some((baseline_minus_clean(e)?, "")),
     ),
     ("difference", "class minus random neurons", |e| {
         let mark = e.evidence(Versus::Baseline).mark();
         Some((e.difference(Versus::Baseline)?, mark))
     }),
 ];
+
+/// What editing random neurons does, mean of the draws.
+pub(super) fn baseline_minus_clean(effect: &Effect) -> Option<f64> {
+    Some(effect.means.baseline? - effect.means.clean)
+}
 
 const QUANTITY: &str = "change of the mean log-probability of the target, nats";
 
@@ -75,6 +80,9 @@ const ENDING: Kind = Kind::Text(10.0, FontStyle::Normal, HPos::Right);
 const LINE: f64 = 13.0;
 const MARGIN: f64 = 16.0;
 const CELL_HEIGHT: f64 = 17.0;
+
+/// Small text has 7 points in print.
+const PER_POINT: f64 = 10.0 / 7.0;
 
 impl Grid<'_> {
     fn panels(&self) -> &'static [Panel] {
@@ -158,7 +166,10 @@ impl Grid<'_> {
         let height = bottom + notes.len() as f64 * LINE + 2.0 * MARGIN;
         marks.insert(0, bar(Tone::Paper, (0.0, 0.0), (right, height)));
         let [x, y] = [0.0..right, -height..0.0].map(|range| Axis::new("", range, Ticks::Nowhere));
-        Chart::new((right as u32, height as u32), x, y, marks)
+        Chart {
+            per_point: PER_POINT,
+            ..Chart::new((right as u32, height as u32), x, y, marks)
+        }
     }
 }
 
@@ -176,9 +187,9 @@ fn text(kind: Kind, text: &str, (x, y): Point) -> Mark {
     Mark::new(kind, Tone::Ink, [(x, -y)]).named(text)
 }
 
-/// About how wide a small text is: an SVG does not know its reader's fonts.
+/// About how wide a small text is.
 fn width(text: &str) -> f64 {
-    (text.chars().count() as f64 * 5.8).ceil()
+    width_of(text, 10.0).ceil()
 }
 
 /// Numbers from `-limit` to `limit`. The colour goes with the square root of the number, on either side

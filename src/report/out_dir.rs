@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::ReportError;
+use super::disk::free_space;
 use super::lock::{Attempt, Lock};
 use super::owned::{self, Mark, PARTS, PLAN, RUN, is_of_pass};
 use super::run_info::{RunInfo, UnfinishedRun};
@@ -347,24 +348,6 @@ impl Drop for OutDir {
             let _ = fs::remove_dir(folder); // where nothing is in it
         }
     }
-}
-
-/// Bytes that are free where a folder is, or will be; absent where the system does not say.
-pub fn free_space(folder: &Path) -> Option<u64> {
-    let folder = std::path::absolute(folder).ok()?;
-    let there = folder.ancestors().find(|folder| folder.is_dir())?;
-    bytes_free(there)
-}
-
-#[cfg(unix)]
-fn bytes_free(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn bytes_free(_: &Path) -> Option<u64> {
-    None
 }
 
 /// Names in a folder but those that begin with a dot, sorted.

@@ -18,6 +18,9 @@ pub(super) const PLAN: &str = "plan.json";
 /// The folder of what finished passes gave; gone at the end.
 pub(super) const PARTS: &str = "parts";
 
+/// The folder of the run's pictures, which `report` makes.
+pub(super) const FIGURES: &str = "figures";
+
 /// Every name that a command writes to a run's folder, or wrote in version 0.1.0.
 const NAMES: [&str; 23] = [
     RUN,
@@ -158,14 +161,28 @@ pub(super) fn files(run: &RunInfo, folder: &Path) -> Vec<String> {
         names.map(|name| name.to_string()).collect()
     };
     let there = names.into_iter().filter(|name| {
-        is_plain_name(name) && fs::symlink_metadata(folder.join(name)).is_ok_and(|m| m.is_file())
+        is_within(folder, name)
+            && fs::symlink_metadata(folder.join(name)).is_ok_and(|m| m.is_file())
     });
     there.collect()
 }
 
-/// A list that somebody changed must not lead out of the folder.
-fn is_plain_name(name: &str) -> bool {
-    Path::new(name).file_name() == Some(name.as_ref())
+/// Whether a file is of figures.
+pub(super) fn is_figure(name: &str) -> bool {
+    figure_name(name).is_some()
+}
+
+fn figure_name(name: &str) -> Option<&str> {
+    name.strip_prefix(FIGURES)?.strip_prefix('/')
+}
+
+/// A list that somebody changed, and a link, must not lead out of the folder.
+fn is_within(folder: &Path, name: &str) -> bool {
+    let is_plain = |name: &str| Path::new(name).file_name() == Some(name.as_ref());
+    match figure_name(name) {
+        Some(figure) => is_plain(figure) && !folder.join(FIGURES).is_symlink(),
+        None => is_plain(name),
+    }
 }
 
 fn is_as_listed(path: &Path, listed: &OutputFile) -> bool {

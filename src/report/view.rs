@@ -5,6 +5,7 @@ use crate::experiment::rank::{Exact, RankedNeuron};
 use crate::experiment::record::Activity;
 use crate::experiment::verify::Verdict;
 use crate::experiment::{Effect, Estimate};
+use crate::stats::Interval;
 
 /// Where the texts of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,23 @@ impl<'a, R: 'a> Columns<'a, R> {
     /// Adds a column of numbers.
     pub fn number(self, header: &str, cell: impl Fn(&R) -> String + 'a) -> Self {
         self.and(header, Align::Right, Box::new(cell))
+    }
+
+    /// Adds a column of numbers with all their digits, for programs; empty where there is none.
+    pub fn value(self, header: &str, cell: impl Fn(&R) -> Option<f64> + 'a) -> Self {
+        self.number(header, move |row| {
+            cell(row).map_or(String::new(), |value| format!("{value:?}"))
+        })
+    }
+
+    /// Adds both ends of an interval likewise.
+    pub fn ends(
+        self,
+        headers: [&str; 2],
+        cell: impl Fn(&R) -> Option<Interval> + Copy + 'a,
+    ) -> Self {
+        self.value(headers[0], move |row| Some(cell(row)?.low))
+            .value(headers[1], move |row| Some(cell(row)?.high))
     }
 
     fn and(mut self, header: &str, align: Align, cell: Cell<'a, R>) -> Self {

@@ -45,10 +45,12 @@ fn the_steps_are_those_of_the_run() {
         let words: Vec<&str> = words.iter().map(String::as_str).chain(to).collect();
         succeed(&words);
         let run = json(&out.join("run.json"));
-        assert_eq!(
-            passes(&forecast),
-            run["counts"]["passes"],
-            "{command:?} {more:?}: {forecast}"
+        let (planned, made) = (passes(&forecast), run["counts"]["passes"].as_u64().unwrap());
+        // It ranks on facts that the model knows alone.
+        let is_most = command == ["rank"];
+        assert!(
+            planned == made || is_most && planned > made,
+            "{command:?} {more:?}: {made}, {forecast}"
         );
         if let Some(conditions) = run["counts"]["conditions"].as_u64() {
             let last = forecast["steps"].as_array().unwrap().last().unwrap();

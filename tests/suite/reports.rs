@@ -1,6 +1,7 @@
 //! `report`: a page for every kind of run folder, opened in a browser.
 
 mod browser;
+mod figures;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -286,7 +287,7 @@ fn record() {
 }
 
 /// `run.json` of a folder made by hand.
-fn run_json(command: &str, finished: bool) -> Value {
+pub fn run_json(command: &str, finished: bool) -> Value {
     json!({
         "command": command, "arguments": [command, "--out", "runs/1", "--force"], "settings": {"threshold": 0.5},
         "version": "0.1.0", "model": {"id": "tiny", "family": "llama", "files": []}, "dtype": "f32", "device": "cpu",
@@ -294,12 +295,12 @@ fn run_json(command: &str, finished: bool) -> Value {
     })
 }
 
-fn write(out: &Path, name: &str, value: &Value) {
+pub fn write(out: &Path, name: &str, value: &Value) {
     fs::write(out.join(name), serde_json::to_vec(value).unwrap()).unwrap();
 }
 
 /// `effects.json` of `attributes`: two classes of three draws in four layers, and the mean over these.
-fn rate_effects() -> Value {
+pub fn rate_effects() -> Value {
     let entry = |class: &str, layer: Option<u32>| {
         let clean = 0.125 * f64::from(layer.unwrap_or(1) + 1);
         let draws = [0.0, 0.03125, 0.0625].map(|less| clean - less);

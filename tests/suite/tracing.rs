@@ -539,7 +539,7 @@ fn a_sweep_traces_by_windows_of_layers() {
             json(&out.join("effects.json")),
         )
     });
-    let words = "class patched minus as many random neurons of the same layers patched";
+    let words = "class edited minus as many random neurons of the same layers edited";
     assert_eq!(whole.0.matches(words).count(), 2, "{}", whole.0);
     assert!(whole.0.contains("recovered of the target's"), "{}", whole.0);
     let cells = whole.1.as_array().unwrap().iter();

@@ -20,8 +20,9 @@ use crate::stats::{Clusters, Interval, StatsSettings, Table, contrast, mean};
 use crate::tokens::TokenBatch;
 
 /// In which order neurons are added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Order {
     /// By exact effect, then by the estimate.
     Ranked,

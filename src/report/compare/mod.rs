@@ -12,10 +12,10 @@ use serde::Serialize;
 
 pub use differences::{Difference, Differences};
 
-use super::owned::{damage, sha256_file};
+use super::owned::{damage, is_figure, sha256_file};
 use super::run_info::RunInfo;
 
-/// Endings of files that are not compared: pictures, pages and notes, which are made of what is compared.
+/// Endings of files that are not compared: pictures, pages and notes, which are made of what is compared; as are figures.
 const LEFT_OUT: [&str; 3] = ["svg", "html", "md"];
 
 /// So many bytes of a file are read at once.
@@ -44,7 +44,8 @@ pub fn compare_runs(recorded: (&Path, &RunInfo), again: (&Path, &RunInfo)) -> Ve
         let ending = Path::new(name)
             .extension()
             .and_then(|ending| ending.to_str());
-        let compared = !ending.is_some_and(|ending| LEFT_OUT.contains(&ending));
+        let is_left_out = ending.is_some_and(|ending| LEFT_OUT.contains(&ending));
+        let compared = !is_left_out && !is_figure(name);
         let path = recorded.0.join(name);
         let mut differences = match compared {
             true => compare_files(&path, &again.0.join(name), ending),

@@ -1,28 +1,19 @@
 //! `report.html`: one page that shows what a run found, with everything in it.
 //!
-//! [`folder`] reads a run's files; for each kind a file here makes charts and tables of them, [`block`] makes these HTML,
-//! and [`page`] puts them below what was run. Nothing in the page comes from elsewhere or runs, it follows the reader's
-//! light or dark theme, and the same folder always gives the same bytes.
+//! [`block`] makes HTML of what there is to show, and [`page`] puts it below what was run. Nothing in the page comes from
+//! elsewhere or runs, it follows the reader's light or dark theme, and the same folder always gives the same bytes.
 
-mod activity;
 mod block;
-mod claims;
-mod classes;
-mod effects;
-mod folder;
-mod losses;
 mod page;
-mod ranking;
-mod rates;
-mod sweep;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use folder::Folder;
+use maud::Markup;
 
+use super::added::add_to_run;
+use super::blocks::{self, Block, Folder};
 use super::out_dir::write_file;
-use super::owned::{self, Mark, RUN};
+use super::owned::RUN;
 use super::parts::passes_of;
 use super::{ReportError, RunInfo};
 use crate::experiment::verify::ClaimTest;
@@ -37,14 +28,32 @@ use crate::printable::printable;
 pub fn report_html(folder: &Path) -> Result<Vec<u8>, ReportError> {
     let opened = Folder::open(folder)?;
     let passes = (!opened.run.finished).then(|| passes_of(folder, &opened.run));
-    let page = page::page(&opened.run, passes, &opened.blocks()?);
+    whole(&opened.run, passes, &opened.blocks()?)
+}
+
+fn whole(
+    run: &RunInfo,
+    passes: Option<(usize, usize)>,
+    blocks: &[Block],
+) -> Result<Vec<u8>, ReportError> {
+    let blocks: Vec<Markup> = blocks.iter().map(block::shown).collect::<Result<_, _>>()?;
+    let page = page::page(run, passes, &blocks);
     Ok(printable(&page).into_owned().into_bytes())
 }
 
+/// Blocks as they are on a page.
+#[cfg(test)]
+pub(super) fn shown(blocks: &[Block]) -> String {
+    let blocks = blocks.iter().map(|block| block::shown(block).unwrap());
+    blocks.map(Markup::into_string).collect()
+}
+
 /// The bytes of `report.html` of a run of `verify` that has no folder yet.
-pub fn verdicts_html(run: &RunInfo, claims: &[ClaimTest]) -> Vec<u8> {
-    let page = page::page(run, None, &[claims::verdicts(claims)]);
-    printable(&page).into_owned().into_bytes()
+///
+/// # Errors
+/// Those of [`report_html`].
+pub fn verdicts_html(run: &RunInfo, claims: &[ClaimTest]) -> Result<Vec<u8>, ReportError> {
+    whole(run, None, &[blocks::verdicts(claims)])
 }
 
 /// Writes the page of the run in `folder` to `to`, or into the folder, as one of the run's files, and returns where it
@@ -63,26 +72,8 @@ pub fn write_report(folder: &Path, to: Option<&Path>) -> Result<PathBuf, ReportE
         let path = folder.to_path_buf();
         return Err(ReportError::PageOfUnfinished { path });
     }
-    let path = folder.join(PAGE);
-    let run = Mark::read(folder, RUN).ours();
-    let is_other = |run: &RunInfo| !owned::owns(run, folder, PAGE);
-    if fs::symlink_metadata(&path).is_ok() && run.as_ref().is_some_and(is_other) {
-        return Err(ReportError::Changed {
-            path: folder.to_path_buf(),
-            name: PAGE.to_string(),
-        });
-    }
-    write_file(&path, &html)?;
-    if let Some(mut run) = run.filter(RunInfo::lists_outputs) {
-        let failed = |why| ReportError::Write {
-            path: path.clone(),
-            why,
-        };
-        run.outputs.retain(|file| file.name != PAGE);
-        run.outputs.push(owned::list(folder, PAGE).map_err(failed)?);
-        write_file(&folder.join(RUN), &run.to_json()?)?;
-    }
-    Ok(path)
+    add_to_run(folder, &[(PAGE.to_string(), &html)])?;
+    Ok(folder.join(PAGE))
 }
 
 /// The page's name in a run's folder.

@@ -98,5 +98,8 @@ impl OutDir {
                 let _ = fs::remove_file(self.folder.join(name));
             }
         }
+        if run.outputs.iter().any(|file| owned::is_figure(&file.name)) {
+            let _ = fs::remove_dir(self.folder.join(owned::FIGURES)); // what somebody else put there stays
+        }
     }
 }

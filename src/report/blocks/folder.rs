@@ -1,20 +1,19 @@
-//! Reads a run's folder: what it holds by its command, and the parts of a page that show it.
+//! Reads a run's folder: what it holds by its command, and the blocks that show it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use maud::Markup;
 use serde::de::DeserializeOwned;
 
-use super::block::lacking;
-use super::{activity, claims, classes, effects, losses, ranking, rates, sweep};
+use super::block::Block;
+use super::{activity, claims, classes, cosines, effects, losses, ranking, rates, sweep};
 use crate::io_class::PUBLISHED_THRESHOLD;
 use crate::report::owned::{PLAN, RUN, damage};
 use crate::report::rows::RankingRow;
 use crate::report::table::read_table;
 use crate::report::{Claims, ReportError, RunInfo};
 
-type Blocks = Result<Vec<Markup>, ReportError>;
+type Blocks = Result<Vec<Block>, ReportError>;
 
 /// The files of a run's folder.
 pub struct Folder<'a> {
@@ -30,7 +29,22 @@ impl<'a> Folder<'a> {
         Ok(Folder { path, run })
     }
 
-    /// What the page shows, in order; what cannot be shown is said in its place.
+    /// The same of a run that is finished.
+    ///
+    /// # Errors
+    /// [`ReportError::NotFinished`] for another; those of [`Folder::open`].
+    pub fn finished(path: &'a Path) -> Result<Folder<'a>, ReportError> {
+        let opened = Folder::open(path)?;
+        if !opened.run.finished {
+            return Err(ReportError::NotFinished {
+                path: path.to_path_buf(),
+                resume: opened.run.resume_line(),
+            });
+        }
+        Ok(opened)
+    }
+
+    /// What there is to show, in order; what cannot be shown is said in its place.
     pub fn blocks(&self) -> Blocks {
         let run = &self.run;
         let effects = || {
@@ -41,7 +55,7 @@ impl<'a> Folder<'a> {
         let blocks = match run.command.as_str() {
             "classify" => {
                 let threshold = run.threshold().unwrap_or(PUBLISHED_THRESHOLD);
-                let dots = |rows: Vec<_>| Ok(vec![classes::cosines(&rows, threshold)?]);
+                let dots = |rows: Vec<_>| Ok(vec![cosines::dots(&rows, threshold)]);
                 let by_layer = self.json("classes.json", |classes| classes::figures(&classes))?;
                 [by_layer, self.rows("neurons.parquet", dots)?].concat()
             }
@@ -56,7 +70,7 @@ impl<'a> Folder<'a> {
             }
             "ablate" => effects()?,
             "sweep" => self.json("effects.json", |cells: Vec<_>| {
-                Ok(vec![sweep::heat_map(&cells, run)])
+                vec![sweep::heat_map(&cells, run)]
             })?,
             "record" => self.json("class_activity.json", |view: Vec<_>| {
                 activity::blocks(&view, run)
@@ -76,14 +90,14 @@ impl<'a> Folder<'a> {
                     Ok(vec![ranking::neurons(&ranked, run)])
                 };
                 let curve = self.json("curve.json", |curve: Vec<_>| {
-                    Ok(vec![ranking::curve(&curve, run)?])
+                    vec![ranking::curve(&curve, run)]
                 })?;
                 [curve, self.rows("ranking.parquet", neurons)?].concat()
             }
             "verify" => self.json("claims.json", |found: Claims| {
-                Ok(vec![claims::verdicts(&found.claims)])
+                vec![claims::verdicts(&found.claims)]
             })?,
-            other => vec![lacking(&format!(
+            other => vec![Block::lacking(&format!(
                 "This version of gatelens has no picture for what `{other}` writes; the files of the folder hold the results."
             ))],
         };
@@ -103,32 +117,28 @@ impl<'a> Folder<'a> {
     }
 
     /// What `show` makes of a JSON file.
-    fn json<T: DeserializeOwned>(&self, name: &str, show: impl FnOnce(T) -> Blocks) -> Blocks {
+    fn json<T: DeserializeOwned>(&self, name: &str, show: impl FnOnce(T) -> Vec<Block>) -> Blocks {
         match self.present(name)? {
-            Some(path) => show(json(&path)?),
+            Some(path) => Ok(show(json(&path)?)),
             None => Ok(self.lacking(name)),
         }
     }
 
     /// What `show` makes of the rows of a table.
-    fn rows<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        show: impl FnOnce(Vec<T>) -> Result<Vec<Markup>, ReportError>,
-    ) -> Blocks {
+    fn rows<T: DeserializeOwned>(&self, name: &str, show: impl FnOnce(Vec<T>) -> Blocks) -> Blocks {
         match self.present(name)? {
             Some(path) => show(read_table(&path)?),
             None => Ok(self.lacking(name)),
         }
     }
 
-    fn lacking(&self, file: &str) -> Vec<Markup> {
+    fn lacking(&self, file: &str) -> Vec<Block> {
         let why = if self.run.finished {
             "was it removed?"
         } else {
             "it is written when the run is finished."
         };
-        vec![lacking(&format!(
+        vec![Block::lacking(&format!(
             "Not shown: what {file} holds. The folder has no {file}; {why}"
         ))]
     }
@@ -171,12 +181,15 @@ mod tests {
             fs::write(dir.path().join(RUN), run.to_string()).unwrap();
             let blocks = Folder::open(dir.path()).unwrap().blocks().unwrap();
             assert_eq!(blocks.len(), files.len(), "{command}");
-            for (block, file) in blocks.into_iter().map(Markup::into_string).zip(files) {
-                assert!(block.contains(file) && block.contains("lacking"), "{block}");
+            for (block, file) in blocks.iter().zip(files) {
+                let Block::Lacking(what) = block else {
+                    panic!("{command}")
+                };
+                assert!(what.contains(file), "{what}");
                 assert_eq!(
-                    block.contains("when the run is finished"),
+                    what.contains("when the run is finished"),
                     !finished,
-                    "{block}"
+                    "{what}"
                 );
             }
         }

@@ -1,23 +1,20 @@
 //! Effects of an ablation: each class beside its baseline draws.
 
-use maud::Markup;
-
-use super::block::{figure, lacking, table};
+use super::block::{Block, Panel};
+use super::effect_data::{data, whisker};
 use crate::experiment::{Effect, Metric, PromptSubset};
-use crate::report::ReportError;
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, TEXT, Ticks};
 use crate::report::number::{Digits, count, plural};
 use crate::report::tone::Tone;
 use crate::report::view::{Columns, Table, clusters_alike_in_words, of_effect, tests_in_words};
-use crate::stats::Interval;
 
 /// What a page shows of a metric on a subset of the prompts.
 type Group<'e> = (Metric, PromptSubset, Vec<&'e Effect>);
 
 /// The pictures and the table; `note` is said below both.
-pub fn blocks(effects: &[Effect], note: &str) -> Result<Vec<Markup>, ReportError> {
+pub fn blocks(effects: &[Effect], note: &str) -> Vec<Block> {
     let Some(first) = effects.first() else {
-        return Ok(vec![lacking("effects.json holds no effect.")]);
+        return vec![Block::lacking("effects.json holds no effect.")];
     };
     let mut groups: Vec<Group<'_>> = Vec::new();
     for e in effects {
@@ -30,7 +27,7 @@ pub fn blocks(effects: &[Effect], note: &str) -> Result<Vec<Markup>, ReportError
     groups.sort_by_key(|(_, subset, _)| *subset != PromptSubset::Known);
     let subsets = groups.chunk_by(|a, b| a.1 == b.1);
     let pictures = subsets.map(|groups| pictures(groups, note));
-    let mut blocks: Vec<Markup> = pictures.collect::<Result<_, _>>()?;
+    let mut blocks: Vec<Block> = pictures.collect();
     let tables = groups.iter().map(|(metric, subset, group)| {
         let (name, unit) = (metric.title, metric.unit);
         let title = if metric.is_of_text() {
@@ -43,13 +40,13 @@ pub fn blocks(effects: &[Effect], note: &str) -> Result<Vec<Markup>, ReportError
     let numbers = columns().groups(tables);
     let mut caption = tests_in_words(effects.iter().map(|effect| &effect.estimate));
     caption.push(format!("{}{note}", of(first)));
-    blocks.push(table("All effects", &caption.join("\n"), &numbers));
+    blocks.push(Block::table("All effects", &caption.join("\n"), numbers));
     blocks.extend(by_relation(effects));
-    Ok(blocks)
+    blocks
 }
 
 /// What each class does to the facts of each relation, a column a class.
-fn by_relation(effects: &[Effect]) -> Option<Markup> {
+fn by_relation(effects: &[Effect]) -> Option<Block> {
     let told: Vec<&Effect> = effects
         .iter()
         .filter(|e| !e.by_relation.is_empty())
@@ -82,7 +79,7 @@ fn by_relation(effects: &[Effect]) -> Option<Markup> {
         alike.join(", ")
     );
     let rows: Vec<usize> = (0..first.by_relation.len()).collect();
-    Some(table("By relation", &caption, &columns.table(&rows)))
+    Some(Block::table("By relation", &caption, columns.table(&rows)))
 }
 
 /// The columns of an effect on a page, which has room for one more.
@@ -115,26 +112,30 @@ fn of(effect: &Effect) -> String {
 }
 
 /// A panel per metric.
-fn pictures(groups: &[Group<'_>], note: &str) -> Result<Markup, ReportError> {
+fn pictures(groups: &[Group<'_>], note: &str) -> Block {
     let (metric, subset, effects) = &groups[0];
     let title = if metric.is_of_text() {
         "Effects on text".to_string()
     } else {
         format!("Effects on {subset} prompts")
     };
-    let panels = groups.iter().map(|(metric, _, effects)| {
-        let (name, unit) = (metric.title, metric.unit);
-        let chart = chart(effects, &format!("minus clean, {unit}"));
-        (name.to_string(), chart)
+    let panels = groups.iter().map(|(metric, subset, effects)| {
+        let chart = chart(effects, &format!("minus clean, {}", metric.unit));
+        let name = if metric.is_of_text() {
+            format!("effects-{}", metric.name)
+        } else {
+            format!("effects-{}-{subset}", metric.name)
+        };
+        Panel::new(&name, chart, data(effects)).titled(metric.title)
     });
-    let panels: Vec<_> = panels.collect();
+    let panels = panels.collect();
     let mut caption = format!("{}{note}", of(effects[0]));
     if effects[0].draws > 0 {
         caption += "\nThe interval is that of the difference to the draws, seen from their mean: it reaches the mean where \
                     the difference may be 0.";
     }
     caption.extend(effects.iter().filter_map(|effect| weakness(effect)));
-    figure(&title, &panels, &caption, &Table::default())
+    Block::figure(&title, panels, &caption, Table::default())
 }
 
 /// What makes a class's comparison weaker than it should be.
@@ -168,18 +169,6 @@ fn chart(effects: &[&Effect], label: &str) -> Chart {
     let marks = places.flat_map(|(effect, place)| row(effect, place as f64, &x));
     let marks = marks.collect();
     Chart::new((720, 90 + 104 * rows as u32), x, y, marks)
-}
-
-/// Where the interval lies that is drawn around the class: that of the difference to the draws, seen from their mean;
-/// else that of the difference to clean.
-fn whisker(effect: &Effect) -> Option<Interval> {
-    let Some(baseline) = effect.means.baseline else {
-        return effect.clean_ci;
-    };
-    let mean = baseline - effect.means.clean;
-    let Interval { low, high } = effect.estimate.baseline_ci?;
-    let [low, high] = [mean + low, mean + high];
-    Some(Interval { low, high })
 }
 
 /// The means of the draws, seen from the clean model.
@@ -224,6 +213,8 @@ fn row(effect: &Effect, bottom: f64, x: &Axis) -> Vec<Mark> {
 pub(super) mod tests {
     use super::*;
     use crate::experiment::{ArmMeans, EffectPath, Estimate};
+    use crate::report::html::shown;
+    use crate::stats::Interval;
 
     /// A class against two draws; the interval of the difference is 0.5 to either side.
     pub fn effect(class: &str, metric: Metric, clean: f64, off: f64, draws: [f64; 2]) -> Effect {
@@ -313,8 +304,8 @@ pub(super) mod tests {
             metric: Metric::ENTROPY,
             ..b.clone()
         };
-        let blocks = blocks(&[all, a, b, few], " So far.").unwrap();
-        let pages: Vec<String> = blocks.into_iter().map(Markup::into_string).collect();
+        let blocks = blocks(&[all, a, b, few], " So far.");
+        let pages: Vec<String> = blocks.chunks(1).map(shown).collect();
         let count = |text: &str| {
             pages
                 .iter()

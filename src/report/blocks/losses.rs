@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use maud::Markup;
-
-use super::block::table;
 use serde::Deserialize;
 
+use super::block::Block;
 use crate::experiment::Arm;
 use crate::report::number::{Digits, plural};
 use crate::report::view::Columns;
@@ -40,7 +38,7 @@ impl Loss<'_> {
     }
 }
 
-pub fn facts(rows: &[PromptRow]) -> Markup {
+pub fn facts(rows: &[PromptRow]) -> Block {
     let digits = Digits::Size;
     // In quotes, so that spaces and line ends are seen.
     let token = |row: &PromptRow| format!("{:?}", row.top_token);
@@ -68,7 +66,7 @@ pub fn facts(rows: &[PromptRow]) -> Markup {
          class edited.",
         plural(prompts.max().unwrap_or(0), "prompt")
     );
-    table("Facts that lose most", &caption, &listed)
+    Block::table("Facts that lose most", &caption, listed)
 }
 
 /// By class, in the order of the rows; the largest first, of equal ones the first in the file.
@@ -109,6 +107,7 @@ fn losses(rows: &[PromptRow]) -> Vec<(&str, Vec<Loss<'_>>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::html::shown;
 
     fn row(prompt: &str, class: &str, arm: Arm, target_logprob: f64) -> PromptRow {
         let (prompt, class, top_token) =
@@ -155,7 +154,7 @@ mod tests {
             expected,
             "without draws against clean; no prompt without an edit"
         );
-        let page = facts(&rows).into_string();
+        let page = shown(&[facts(&rows)]);
         for text in [
             "<span>−1.250</span>",
             "<span>–</span>",

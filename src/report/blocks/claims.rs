@@ -1,13 +1,12 @@
 //! The claims that `verify` tested, with their verdicts.
 
-use super::block::table;
+use super::block::Block;
 use crate::experiment::Estimate;
 use crate::experiment::verify::{ClaimTest, Verdict};
 use crate::report::number::{ABSENT, Digits, count, p_value, plural};
 use crate::report::view::{Columns, mark};
-use maud::Markup;
 
-pub fn verdicts(claims: &[ClaimTest]) -> Markup {
+pub fn verdicts(claims: &[ClaimTest]) -> Block {
     let some = |n: usize| if n > 0 { count(n) } else { ABSENT.to_string() };
     let columns = Columns::new()
         .words("verdict", |c: &ClaimTest| {
@@ -52,13 +51,14 @@ pub fn verdicts(claims: &[ClaimTest]) -> Markup {
         plural(draws.unwrap_or(0), "draw"),
         counts.join(", ")
     );
-    table("Claims", &caption, &tests)
+    Block::table("Claims", &caption, tests)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::Claims;
+    use crate::report::html::shown;
     use serde_json::{Value, json};
 
     fn read(verdicts: &[&str]) -> Result<Claims, serde_json::Error> {
@@ -82,7 +82,7 @@ mod tests {
             "not distinguishable",
             "not testable",
         ];
-        let page = verdicts(&read(&four).unwrap().claims).into_string();
+        let page = shown(&[verdicts(&read(&four).unwrap().claims)]);
         let counts = "✓ 1 supported, ✗ 1 contradicted, ○ 1 not distinguishable, – 1 not testable, · 0 described.";
         assert!(
             page.contains(&format!("4 tests in 2 claims, up to 0 draws: {counts}")),

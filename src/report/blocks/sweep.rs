@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use maud::Markup;
 use serde::Deserialize;
 
-use super::block::{lacking, wide_picture};
+use super::block::{Block, Figure, Panel, Width};
 use super::effects;
-use crate::experiment::{Cell, Effect, LayerWindow, Metric, PromptSubset};
+use crate::experiment::{Cell, Effect, LayerWindow, Metric, PromptSubset, Versus};
 use crate::report::RunInfo;
-use crate::report::heat_map::Grid;
+use crate::report::heat_map::{Grid, baseline_minus_clean};
 use crate::report::number::plural;
+use crate::report::view::{Columns, Table};
 
 /// What is read of `run.json` besides the head.
 #[derive(Default, Deserialize)]
@@ -20,14 +20,14 @@ struct Settings {
     classes: Vec<String>,
 }
 
-pub fn heat_map(effects: &[Effect], run: &RunInfo) -> Markup {
+pub fn heat_map(effects: &[Effect], run: &RunInfo) -> Block {
     let settings = Settings::deserialize(&run.settings).unwrap_or_default();
     let absent = Vec::<Cell>::deserialize(&run.counts["absent"]).unwrap_or_default();
     let subset = settings.subset.unwrap_or(PromptSubset::Known);
     let is_shown = |e: &&Effect| e.metric == Metric::TARGET_LOGPROB && e.subset == subset;
     let shown: Vec<&Effect> = effects.iter().filter(is_shown).collect();
     let Some(first) = shown.first() else {
-        return lacking("effects.json holds no effect on the target's log-probability.");
+        return Block::lacking("effects.json holds no effect on the target's log-probability.");
     };
     let grid = grid(&shown, &absent, &settings.classes);
     let draws = shown.iter().map(|cell| cell.draws).max().unwrap_or(0);
@@ -46,11 +46,49 @@ pub fn heat_map(effects: &[Effect], run: &RunInfo) -> Markup {
         })
         .moved(0);
     let numbers = columns.table(shown.iter().copied());
-    let title = "Change of the target's log-probability by layer";
-    match grid.chart("").svg() {
-        Ok(svg) => wide_picture(title, &svg, &caption, &numbers),
-        Err(why) => lacking(&format!("Not shown: the heat map. {why}")),
-    }
+    Block::Figure(Figure {
+        title: "Change of the target's log-probability by layer".to_string(),
+        panels: vec![Panel::new("heat_map", grid.chart(""), data(&grid))],
+        caption,
+        numbers,
+        width: Width::Wide,
+    })
+}
+
+/// A row per cell, those without neurons as well.
+fn data(grid: &Grid<'_>) -> Table {
+    type Place<'g> = (&'g str, LayerWindow, Option<&'g Effect>);
+    let cells = grid.windows.iter().flat_map(|window| {
+        let classes = grid.classes.iter().map(String::as_str);
+        classes.map(|class| (class, *window, grid.cells.get(&(class, *window)).copied()))
+    });
+    let cells: Vec<Place<'_>> = cells.collect();
+    let columns = Columns::new()
+        .words("class", |cell: &Place<'_>| cell.0.to_string())
+        .number("first_layer", |cell| cell.1.first.to_string())
+        .number("last_layer", |cell| cell.1.last.to_string())
+        .number("neurons", |cell| {
+            cell.2.map_or(0, |e| e.neurons).to_string()
+        })
+        .value("clean", |cell| Some(cell.2?.means.clean))
+        .value("difference_to_clean", |cell| {
+            Some(cell.2?.difference_to_clean)
+        })
+        .ends(["clean_ci_low", "clean_ci_high"], |cell| cell.2?.clean_ci)
+        .value("baseline_minus_clean", |cell| baseline_minus_clean(cell.2?))
+        .value("difference_to_baseline", |cell| {
+            cell.2?.estimate.difference_to_baseline
+        })
+        .ends(["baseline_ci_low", "baseline_ci_high"], |cell| {
+            cell.2?.estimate.baseline_ci
+        })
+        .value("permutation_p", |cell| cell.2?.estimate.permutation_p)
+        .value("p_adjusted", |cell| cell.2?.estimate.p_adjusted)
+        .words("mark", |cell| {
+            let mark = cell.2.map(|e| e.evidence(Versus::Baseline).mark());
+            mark.unwrap_or_default().to_string()
+        });
+    columns.table(&cells)
 }
 
 /// Cells in their places; classes in the order in which they were asked for, then as they come.
@@ -84,6 +122,7 @@ fn grid<'e>(shown: &[&'e Effect], absent: &[Cell], asked: &[String]) -> Grid<'e>
 mod tests {
     use super::super::effects::tests::effect;
     use super::*;
+    use crate::report::html::shown;
 
     fn page(metric: Metric) -> String {
         let run = serde_json::json!({
@@ -97,7 +136,7 @@ mod tests {
             ..effect(class, metric, -1.0, off, [-1.0, -1.5])
         };
         let cells = [cell("a", 0, -1.25), cell("a", 1, -1.5), cell("b", 1, -3.0)];
-        heat_map(&cells, &serde_json::from_value(run).unwrap()).into_string()
+        shown(&[heat_map(&cells, &serde_json::from_value(run).unwrap())])
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Which neurons of a class carry its effect: the effect against the number of neurons, and the neurons.
 
-use maud::Markup;
 use serde::Deserialize;
 
-use super::block::{Block, figure, lacking, table};
+use super::block::{Block, Panel};
 use crate::experiment::rank::{CurvePoint, Evaluation, Exact, Order, RankBy, RankedNeuron};
 use crate::report::RunInfo;
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, Ticks, WIDE};
 use crate::report::number::{Digits, count, plural};
 use crate::report::tone::Tone;
-use crate::report::view::{Columns, of_ranked};
+use crate::report::view::{Columns, Table, of_ranked};
 use crate::stats::{Interval, mean};
 
 /// Neurons that are listed.
@@ -20,17 +19,16 @@ pub fn curve(curve: &[CurvePoint], run: &RunInfo) -> Block {
     let of = |order: Order| curve.iter().filter(move |point| point.order == order);
     let ranked: Vec<&CurvePoint> = of(Order::Ranked).collect();
     let Some(whole) = ranked.last() else {
-        return Ok(lacking("curve.json has no point."));
+        return Block::lacking("curve.json has no point.");
     };
     let draws = of(Order::Random).map(|point| point.draw + 1);
     let draws = draws.max().unwrap_or(0);
-    let ends = ranked.iter().map(|point| {
-        let Interval { low, high } = point.cost.interval?;
-        Some((place(point).0, [low, high]))
-    });
-    let ends: Vec<(f64, [f64; 2])> = ends.flatten().collect();
+    let ends = ranked
+        .iter()
+        .filter_map(|point| Some((place(point).0, point.cost.interval?)));
+    let ends: Vec<(f64, Interval)> = ends.collect();
     let reached = curve.iter().map(|point| point.cost.effect);
-    let reached = reached.chain(ends.iter().flat_map(|end| end.1));
+    let reached = reached.chain(ends.iter().flat_map(|end| [end.1.low, end.1.high]));
     let y = Axis::around_zero("effect on the target, nats", reached);
     let last = (whole.neurons as f64).log2().max(1.0) + 0.3;
     let x = Axis::new("neurons ablated together", -0.3..last, Ticks::PowersOfTwo);
@@ -72,10 +70,22 @@ pub fn curve(curve: &[CurvePoint], run: &RunInfo) -> Block {
         "Effect: change of the log-probability of the whole target, mean over prompts.\n{}\n{prompts}; {neurons}; {draws}.",
         measured_on(run)
     );
-    let panel = (String::new(), Chart::new(WIDE, x, y, marks));
+    let panel = Panel::new("curve", Chart::new(WIDE, x, y, marks), data(curve));
     let numbers = columns.table(ranked.iter().copied());
     let title = "Effect against the number of neurons";
-    figure(title, &[panel], &caption, &numbers)
+    Block::figure(title, vec![panel], &caption, numbers)
+}
+
+/// As `curve.json` has it.
+fn data(curve: &[CurvePoint]) -> Table {
+    let columns = Columns::new()
+        .words("order", |point: &CurvePoint| point.order.to_string())
+        .number("draw", |point| point.draw.to_string())
+        .number("neurons", |point| point.neurons.to_string())
+        .value("effect", |point| Some(point.cost.effect))
+        .ends(["low", "high"], |point| point.cost.interval)
+        .number("facts_lost", |point| point.cost.facts_lost.to_string());
+    columns.table(curve)
 }
 
 fn measured_on(run: &RunInfo) -> &'static str {
@@ -104,12 +114,12 @@ fn estimate_of(run: &RunInfo) -> &'static str {
 }
 
 /// The neurons that do most harm alone.
-pub fn neurons(neurons: &[RankedNeuron], run: &RunInfo) -> Markup {
+pub fn neurons(neurons: &[RankedNeuron], run: &RunInfo) -> Block {
     let mut alone: Vec<(&RankedNeuron, Exact)> =
         neurons.iter().filter_map(|n| Some((n, n.exact?))).collect();
     alone.sort_by_key(|(_, exact)| exact.rank);
     if alone.is_empty() {
-        return lacking("ranking.parquet has no neuron that was ablated alone.");
+        return Block::lacking("ranking.parquet has no neuron that was ablated alone.");
     }
     let caption = format!(
         "Estimate: by {}. Effect: log-probability of the whole target, nats, on \
@@ -119,5 +129,5 @@ pub fn neurons(neurons: &[RankedNeuron], run: &RunInfo) -> Markup {
         alone.len().min(LISTED)
     );
     let shown = of_ranked(Digits::Size).table(alone.iter().take(LISTED));
-    table("Neurons ablated alone", &caption, &shown)
+    Block::table("Neurons ablated alone", &caption, shown)
 }

@@ -1,18 +1,18 @@
 //! How often the neurons of each class fire, beside their draws.
 
-use maud::Markup;
-
-use super::block::{figure, lacking, table};
+use super::block::{Block, Panel};
+use crate::experiment::Arm;
 use crate::experiment::record::{Activity, Quantity, Scope};
+use crate::report::RunInfo;
 use crate::report::chart::{Chart, Kind, Mark, Point};
 use crate::report::number::{Digits, count, p_value, plural};
 use crate::report::tone::Tone;
-use crate::report::view::{Columns, of_activity};
-use crate::report::{ReportError, RunInfo};
+use crate::report::view::{Columns, Table, of_activity};
+use crate::stats::Interval;
 
-pub fn blocks(activity: &[Activity], run: &RunInfo) -> Result<Vec<Markup>, ReportError> {
+pub fn blocks(activity: &[Activity], run: &RunInfo) -> Vec<Block> {
     let Some(first) = activity.first() else {
-        return Ok(vec![lacking("class_activity.json holds no class.")]);
+        return vec![Block::lacking("class_activity.json holds no class.")];
     };
     let units = run.counts["units"].as_u64().map(|n| count(n as usize));
     let units = units.as_deref().unwrap_or("an unknown number of");
@@ -28,8 +28,8 @@ pub fn blocks(activity: &[Activity], run: &RunInfo) -> Result<Vec<Markup>, Repor
     let tests = activity.iter().filter(|a| a.estimate.p.is_some()).count();
     let tests = plural(tests, "test");
     let holm = format!("Holm: adjusted over all {tests}, those by role included.\n{of}");
-    let all = table("Classes over all layers", &holm, &numbers);
-    Ok(vec![layers(activity, &of)?, all])
+    let all = Block::table("Classes over all layers", &holm, numbers);
+    vec![layers(activity, &of), all]
 }
 
 /// The columns of a class on a page, which has room for two more.
@@ -48,13 +48,12 @@ fn name(quantity: Quantity) -> &'static str {
     }
 }
 
-fn layers(activity: &[Activity], of: &str) -> Result<Markup, ReportError> {
+fn layers(activity: &[Activity], of: &str) -> Block {
     let wanted = |a: &&Activity| a.quantity == Quantity::Frequency && a.layer.is_some();
     let by_layer: Vec<&Activity> = activity.iter().filter(wanted).collect();
     let columns = of_activity(Digits::Fixed(3)).without("class");
     let sd = |a: &Activity| Digits::Fixed(3).optional(a.sd_draws);
     let columns = columns.without("p\n(Holm)").number("sd of\nthe draws", sd);
-    let layer = |a: &Activity| a.layer.map_or(String::new(), |layer| layer.to_string());
     let columns = columns.words("layer", layer).moved(0);
     let classes = || {
         let classes = by_layer.chunk_by(|a, b| a.class == b.class);
@@ -62,9 +61,56 @@ fn layers(activity: &[Activity], of: &str) -> Result<Markup, ReportError> {
     };
     let numbers =
         columns.groups(classes().map(|(name, of_class)| (name, of_class.iter().copied())));
-    let panels = classes().map(|(name, of_class)| (name, marks(of_class)));
-    let panels = Chart::by_layer("share of tokens with gate > 0", panels.collect());
-    figure("How often neurons fire, by layer", &panels, of, &numbers)
+    let marks = classes().map(|(_, of_class)| marks(of_class)).collect();
+    let charts = Chart::by_layer("share of tokens with gate > 0", marks);
+    let panels = charts.into_iter().zip(classes());
+    let panels = panels.map(|(chart, (class, of_class))| {
+        let name = format!("frequency-by-layer-{class}");
+        Panel::new(&name, chart, data(of_class)).titled(class)
+    });
+    let title = "How often neurons fire, by layer";
+    Block::figure(title, panels.collect(), of, numbers)
+}
+
+/// The class or its draws in a layer, with the mean.
+type ArmMean<'a> = (&'a Activity, Arm, f64);
+
+fn of_draws<'a>((activity, arm, _): &ArmMean<'a>) -> Option<&'a Activity> {
+    (*arm == Arm::Baseline).then_some(*activity)
+}
+
+/// A row per layer for the class, and one for its draws.
+fn data(of_class: &[&Activity]) -> Table {
+    let arms = of_class.iter().flat_map(|activity| {
+        let of_draws = activity.means.baseline.map(|mean| (Arm::Baseline, mean));
+        let arms = [(Arm::Class, activity.means.class)].into_iter();
+        let arms = arms.chain(of_draws);
+        arms.map(move |(arm, mean)| (*activity, arm, mean))
+    });
+    let arms: Vec<ArmMean<'_>> = arms.collect();
+    let columns = Columns::new()
+        .words("class", |row: &ArmMean<'_>| row.0.class.clone())
+        .number("layer", |row| layer(row.0))
+        .words("arm", |row| row.1.to_string())
+        .value("frequency", |row| Some(row.2))
+        .value("sd_draws", |row| of_draws(row)?.sd_draws)
+        .ends(["low", "high"], |row| spread(of_draws(row)?));
+    columns.table(&arms)
+}
+
+/// One standard deviation of the draws around their mean.
+fn spread(activity: &Activity) -> Option<Interval> {
+    let (mean, sd) = (
+        activity.means.baseline?,
+        activity.sd_draws.unwrap_or_default(),
+    );
+    let [low, high] = [(mean - sd).max(0.0), mean + sd];
+    Some(Interval { low, high })
+}
+
+fn layer(activity: &Activity) -> String {
+    let layer = activity.layer;
+    layer.map_or(String::new(), |layer| layer.to_string())
 }
 
 fn marks(of_class: &[&Activity]) -> Vec<Mark> {
@@ -74,10 +120,7 @@ fn marks(of_class: &[&Activity]) -> Vec<Mark> {
     let draws = of_class
         .iter()
         .filter_map(|a| Some((at(a), a.means.baseline?)));
-    let spread = of_class.iter().filter_map(|a| {
-        let (mean, sd) = (a.means.baseline?, a.sd_draws.unwrap_or(0.0));
-        Some((at(a), [(mean - sd).max(0.0), mean + sd]))
-    });
+    let spread = of_class.iter().filter_map(|a| Some((at(a), spread(a)?)));
     let name = "mean of its draws, with a band of one standard deviation over the draws";
     vec![
         Mark::band(Tone::Draw, &spread.collect::<Vec<_>>()),
