@@ -73,7 +73,10 @@ pub fn data(effects: &[&Effect]) -> Table {
         })
         .value("mean", |row| Some(row.mean))
         .value("minus_clean", |row| Some(row.minus_clean()))
-        .ends(["low", "high"], |row| whisker(row.of_class()?))
+        .ends(["clean_ci_low", "clean_ci_high"], |row| {
+            row.of_class()?.clean_ci
+        })
+        .ends(["drawn_low", "drawn_high"], |row| whisker(row.of_class()?))
         .value("difference_to_baseline", |row| {
             row.of_class()?.estimate.difference_to_baseline
         })

@@ -205,7 +205,10 @@ fn row(effect: &Effect, bottom: f64, x: &Axis) -> Vec<Mark> {
     }
     let place = (effect.difference_to_clean, class_y);
     let off = Mark::new(Kind::Dots, Tone::Accent, [place]);
-    marks.push(off.named("class edited minus clean, with a 95 % interval"));
+    marks.push(off.named(match effect.draws {
+        0 => "class edited minus clean, with its 95 % interval",
+        _ => "class edited minus clean, with the 95 % interval of its difference to the mean of the draws",
+    }));
     marks
 }
 

@@ -202,11 +202,13 @@ fn check_effect(folder: &Path, effect: &Value) {
         assert_eq!(found(1, column), effect[column].as_f64(), "{column}");
         assert_eq!(found(2, column), None);
     }
-    let ends = ["baseline_ci_low", "baseline_ci_high"].map(|column| found(1, column));
-    assert_eq!(
-        ends,
-        ["low", "high"].map(|end| effect["baseline_ci"][end].as_f64())
-    );
+    for interval in ["baseline_ci", "clean_ci"] {
+        let ends = ["low", "high"].map(|end| found(1, &format!("{interval}_{end}")));
+        assert_eq!(
+            ends,
+            ["low", "high"].map(|end| effect[interval][end].as_f64())
+        );
+    }
 }
 
 #[test]
