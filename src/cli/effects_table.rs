@@ -185,7 +185,7 @@ fn relation(r: &KnownByRelation) -> String {
     } else {
         &r.relation
     };
-    let percent = 100 * r.known / r.prompts.max(1);
+    let percent = (100.0 * r.known as f64 / r.prompts.max(1) as f64).round();
     format!(
         "{name:<22} {:>3} of {:>3} {percent:>3} %",
         r.known, r.prompts

@@ -66,6 +66,12 @@ struct Planned {
     out: Option<PathBuf>,
 }
 
+impl Planned {
+    fn keeps_nothing(&self, program: &Command) -> bool {
+        self.out.is_none() && has_option(program, &self.words[0], "out")
+    }
+}
+
 /// What becomes of a run now.
 enum Next {
     Begin,
@@ -100,6 +106,15 @@ impl RunFile {
         let mut next = Vec::new();
         for run in &runs {
             next.push(self.next(run)?);
+        }
+        if std::env::current_dir()? != folder {
+            notice!("paths begin in {}", folder.display());
+        }
+        for run in runs.iter().filter(|run| run.keeps_nothing(program)) {
+            notice!(
+                "warning: run {} has no `out`: its results are printed, and not kept",
+                run.name
+            );
         }
         for (at, (run, next)) in runs.iter().zip(next).enumerate() {
             notice!(

@@ -16,7 +16,7 @@ use crate::experiment::{ExperimentError, Run, Shard};
 use crate::model::Model;
 use crate::report::{
     OutDir, Overwrite, Parts, Placed, ReportError, RunInfo, UnfinishedRun, resume_line,
-    shard_folder,
+    shard_folder, without,
 };
 
 /// Whether a run goes on, and which part of it is run here.
@@ -228,7 +228,8 @@ impl Job {
         meter.clear();
         match found {
             Err(ExperimentError::StoppedAfter { done, of }) => {
-                Err(stopped(&format!("{done} of {of} passes"), out))
+                let what = format!("{done} of {of} passes");
+                Err(stopped(&what, out, self.shard))
             }
             Err(ExperimentError::OtherShards { .. }) | Ok(_) if self.shard.is_some() => {
                 model.check_unchanged()?;
@@ -238,7 +239,7 @@ impl Job {
             Err(
                 error @ (ExperimentError::Store(_)
                 | ExperimentError::Engine(EngineError::Reader(_))),
-            ) => Err(with_parts(error.into(), out)),
+            ) => Err(with_parts(error.into(), out, self.shard)),
             Err(error) => Err(error.into()),
             Ok(found) => {
                 model.check_unchanged()?;
@@ -265,7 +266,11 @@ impl Job {
             ..info.clone()
         };
         let placed = files(&info).and_then(|files| Ok(out.commit(&files, &info)?));
-        Written(placed.map(Some).map_err(|error| with_parts(error, out)))
+        Written(
+            placed
+                .map(Some)
+                .map_err(|error| with_parts(error, out, self.shard)),
+        )
     }
 }
 
@@ -299,7 +304,7 @@ fn say_shard(shard: Option<Shard>, done: usize, of: usize, out: &OutDir) {
 }
 
 /// The error, with where the passes are that are through, if any are kept.
-fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
+fn with_parts(error: anyhow::Error, out: &OutDir, shard: Option<Shard>) -> anyhow::Error {
     if !out.has_parts() {
         return error;
     }
@@ -307,19 +312,25 @@ fn with_parts(error: anyhow::Error, out: &OutDir) -> anyhow::Error {
     anyhow::anyhow!(
         "{error:#}\nthe passes that are through are kept in {}. When this is mended, go on with\n  {}",
         parts.display(),
-        how_to_go_on(),
+        how_to_go_on(shard),
     )
 }
 
 /// The error of a run that was stopped after `what`, which is kept in `out`: how to go on.
-fn stopped(what: &str, out: &OutDir) -> anyhow::Error {
+fn stopped(what: &str, out: &OutDir, shard: Option<Shard>) -> anyhow::Error {
     anyhow::anyhow!(
         "stopped after {what}, which are kept in {}. Go on with\n  {}",
         out.path().display(),
-        how_to_go_on(),
+        how_to_go_on(shard),
     )
 }
 
-fn how_to_go_on() -> String {
-    resume_line(&given::arguments())
+/// The command that goes on; `slurm` means something in a job of an array alone, so the shard is named.
+fn how_to_go_on(shard: Option<Shard>) -> String {
+    let mut arguments = given::arguments();
+    if let Some(shard) = shard {
+        arguments = without(&arguments, &[], &["--shard"]);
+        arguments.push(format!("--shard={shard}"));
+    }
+    resume_line(&arguments)
 }

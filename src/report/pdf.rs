@@ -112,6 +112,7 @@ impl<'b> PdfBackend<'b> {
     /// The file of what was drawn.
     fn write(&mut self) -> Vec<u8> {
         let mut pdf = Pdf::new();
+        pdf.set_version(1, 5); // what pdflatex includes without a warning
         let [catalog, pages, page, content, info] = [1, 2, 3, 4, 5].map(Ref::new);
         let fonts = [6, 7].map(Ref::new);
         pdf.catalog(catalog).pages(pages);

@@ -203,7 +203,7 @@ fn check_effect(folder: &Path, effect: &Value) {
         assert_eq!(found(2, column), None);
     }
     for interval in ["baseline_ci", "clean_ci"] {
-        let ends = ["low", "high"].map(|end| found(1, &format!("{interval}_{end}")));
+        let ends = ["low", "high"].map(|end| value(&rows, 1, &format!("{interval}_{end}")));
         assert_eq!(
             ends,
             ["low", "high"].map(|end| effect[interval][end].as_f64())
