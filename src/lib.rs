@@ -21,10 +21,11 @@
 //! let (mut seen, mut scores) = (Recorder::new([post]), Scorer::new(&batch, conditions.len()));
 //! lm.run(&batch, &conditions, &mut [&mut seen], Some(&mut scores))?;
 //!
-//! let (d_mlp, scores) = (lm.config().d_mlp, scores.into_scores());
-//! println!("post at each token: {:?}", seen.rows(post, 0)?.iter().skip(7).step_by(d_mlp));
-//! println!("nats: {} clean, {} without", scores[0][0].target_logprob, scores[1][0].target_logprob);
-//! # assert_ne!(scores[0][0], scores[1][0]);
+//! let (d_mlp, scores) = (lm.config().d_mlp, scores.by_prompt()); // a batch has its prompts by length
+//! let of_neuron: Vec<f32> = seen.rows(post, 0)?.iter().skip(7).step_by(d_mlp).copied().collect();
+//! println!("post at each token: {of_neuron:?}");
+//! println!("nats: {} clean, {} without", scores[0][&0].target_logprob, scores[1][&0].target_logprob);
+//! # assert_ne!(scores[0][&0], scores[1][&0]);
 //! # Ok(())
 //! # }
 //! ```

@@ -110,7 +110,8 @@ impl LanguageModel {
         Engine::new(&self.model)
     }
 
-    /// Facts as a batch, with their subjects' tokens and their targets; BOS as the model's tokenizer has it.
+    /// Facts as a batch, with their subjects' tokens and their targets; BOS as the model's tokenizer has it. A batch has its
+    /// sequences by length: each says which prompt it is ([`Sequence::prompt`](crate::tokens::Sequence::prompt)).
     ///
     /// # Errors
     /// [`TokenError`], with every prompt that cannot be used.
@@ -118,7 +119,8 @@ impl LanguageModel {
         tokenize(prompts, &self.tokenizer, BosPolicy::Auto)
     }
 
-    /// Texts as a batch, without subjects and targets; BOS as the model's tokenizer has it.
+    /// Texts as a batch, without subjects and targets; BOS as the model's tokenizer has it. As in [`encode`](Self::encode) the
+    /// order is that of the lengths.
     ///
     /// # Errors
     /// [`TokenError`], with every text that cannot be used.

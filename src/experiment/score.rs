@@ -3,6 +3,8 @@
 //! The target is scored over all its tokens with teacher forcing; rank, entropy, KL divergence and
 //! top token are those at the last prompt token. Sums over the vocabulary run in f64.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,8 @@ impl Measure for FactScores {
 /// Reads the logits at the target positions of a batch into a [`Score`] per condition and sequence.
 /// KL divergences are from condition 0, which therefore should be the clean one.
 pub struct Scorer {
+    /// Of each sequence of the batch, its prompt.
+    prompts: Vec<usize>,
     rows: Vec<usize>,
     targets: Vec<Target>,
     scores: Vec<Vec<Score>>,
@@ -144,14 +148,22 @@ impl Scorer {
         Self {
             rows,
             targets,
+            prompts: batch.sequences().iter().map(|s| s.prompt).collect(),
             scores,
             clean: Vec::new(),
         }
     }
 
-    /// The scores `[conditions][sequences of the batch]` after a run.
+    /// The scores `[conditions][sequences of the batch]` after a run. A batch has its sequences by length, so their order need
+    /// not be that of the prompts ([`by_prompt`](Self::by_prompt)).
     pub fn into_scores(self) -> Vec<Vec<Score>> {
         self.scores
+    }
+
+    /// The scores after a run: of each condition by the number of the prompt in its set, from 0.
+    pub fn by_prompt(self) -> Vec<BTreeMap<usize, Score>> {
+        let numbered = |scores: Vec<Score>| self.prompts.iter().copied().zip(scores).collect();
+        self.scores.into_iter().map(numbered).collect()
     }
 }
 
@@ -176,7 +188,10 @@ impl Readout for Scorer {
         // Rows are in order, so a target's further tokens come after its first one.
         for (target, row) in targets.iter().zip(scored) {
             for &condition in block.conditions {
-                let score = &mut self.scores[condition][target.sequence];
+                let of_condition = self.scores.get_mut(condition);
+                let of_condition =
+                    of_condition.ok_or("a Scorer is made for as many conditions as the run has")?;
+                let score = &mut of_condition[target.sequence];
                 match row {
                     RowScore::First(first) => *score = first,
                     RowScore::Further { logprob, is_top1 } => {
@@ -290,5 +305,29 @@ mod tests {
         assert!((score.entropy_nats - 1.5 * ln2).abs() < 1e-7);
         // 1/4·ln(1/4 : 1/2) + 1/2·ln(1/2 : 1/4) = ln2/4
         assert!((score.kl_nats - 0.25 * ln2).abs() < 1e-7);
+    }
+
+    #[test]
+    fn scores_are_found_by_their_prompts_and_not_by_their_places() {
+        use crate::tokens::Sequence;
+        let fact = |prompt, ids: &[u32], target| Sequence {
+            target: vec![target],
+            ..Sequence::of_ids(prompt, ids.to_vec())
+        };
+        // The longer prompt comes first, and stands second in the batch.
+        let batch = TokenBatch::new(vec![fact(0, &[1, 2, 0], 2), fact(1, &[1, 2], 0)]).unwrap();
+        let block = |conditions| LogitBlock {
+            conditions,
+            first: 0,
+            logits: &[0.0, 0.0, 0.0, 0.0, 0.0, 5.0],
+            vocab_size: 3,
+        };
+        let mut scorer = Scorer::new(&batch, 1);
+        scorer.read(&block(&[0])).unwrap();
+        assert!(scorer.read(&block(&[1])).is_err(), "more conditions");
+        let found = scorer.by_prompt().remove(0);
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), [0, 1]);
+        assert!(found[&0].first_logprob > -0.1, "{:?}", found[&0]);
+        assert!((found[&1].first_logprob + 3f64.ln()).abs() < 1e-6);
     }
 }

@@ -40,7 +40,7 @@ fn edited(model: &Model, positions: Positions, mode: Mode) -> Condition {
 fn cached(model: &Model, condition: &Condition, choice: &Choice) -> Vec<u32> {
     let engine = Engine::new(model);
     let (prompt, condition) = (PROMPT.to_vec(), condition.clone());
-    let mut generator = Generator::new(&engine, condition.clone(), prompt, choice.clone());
+    let mut generator = Generator::new(&engine, condition.clone(), prompt, *choice);
     let tokens = (0..TOKENS).map(|_| generator.next_token().unwrap());
     let tokens = tokens.collect();
     let edits = condition != Condition::Clean;
