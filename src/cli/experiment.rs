@@ -86,20 +86,17 @@ impl RunFile {
         program: &Command,
         check: impl Fn(&[String]) -> Result<(), clap::Error>,
     ) -> anyhow::Result<()> {
-        let file = &self.file;
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        let entries: Table = toml::from_str(&text).with_context(|| {
-            format!("{} is no TOML, or not as gatelens reads it", file.display())
-        })?;
-        let folder = std::path::absolute(file)?.parent().map(Path::to_path_buf);
+        let folder = std::path::absolute(&self.file)?
+            .parent()
+            .map(Path::to_path_buf);
         let folder = folder.unwrap_or_default();
-        let runs = planned(entries, &folder, program).with_context(|| in_file(file))?;
+        let runs = self.read(&folder, program)?;
         for run in &runs {
             let checked = check(&run.words).map_err(|why| why.render().to_string());
             if let Err(why) = checked {
                 let why = why.strip_prefix("error: ").unwrap_or(&why);
-                bail!("{}, run {}: {}", file.display(), run.name, why.trim_end());
+                let (file, why) = (self.file.display(), why.trim_end());
+                bail!("{file}, run {}: {why}", run.name);
             }
         }
         let runs = self.chosen(runs)?;
@@ -116,6 +113,7 @@ impl RunFile {
                 run.name
             );
         }
+        let stop = Stop::heard()?;
         for (at, (run, next)) in runs.iter().zip(next).enumerate() {
             notice!(
                 "{}/{} {}: {}",
@@ -124,25 +122,41 @@ impl RunFile {
                 run.name,
                 shell_line(&run.words, &[])
             );
-            let mut words = run.words.clone();
-            match next {
-                Next::IsFinished => {
-                    notice!("finished already");
-                    continue;
-                }
-                Next::GoOn => words.push("--resume".to_string()),
-                Next::Begin if !self.dry_run => {}
-                Next::Begin if has_option(program, &words[0], "dry-run") => {
-                    words.push("--dry-run".to_string());
-                }
-                Next::Begin => {
-                    notice!("{} takes seconds, and has no dry run", words[0]);
-                    continue;
-                }
+            if let Some(words) = self.words(run, next, program) {
+                self.execute(run, &words, (&folder, &stop))?;
             }
-            self.execute(run, &words, &folder)?;
         }
         Ok(())
+    }
+
+    /// The runs of the file.
+    fn read(&self, folder: &Path, program: &Command) -> anyhow::Result<Vec<Planned>> {
+        let file = self.file.display();
+        let text =
+            std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {file}"))?;
+        let entries: Table = toml::from_str(&text)
+            .with_context(|| format!("{file} is no TOML, or not as gatelens reads it"))?;
+        planned(entries, folder, program).with_context(|| format!("{file} cannot be run"))
+    }
+
+    /// The command line of a run as it is begun now; nothing where there is nothing to do, which is said.
+    fn words(&self, run: &Planned, next: Next, program: &Command) -> Option<Vec<String>> {
+        let command = &run.words[0];
+        let more = match next {
+            Next::IsFinished => {
+                notice!("finished already");
+                return None;
+            }
+            Next::GoOn => Some("--resume"),
+            Next::Begin if !self.dry_run => None,
+            Next::Begin if has_option(program, command, "dry-run") => Some("--dry-run"),
+            Next::Begin => {
+                notice!("{command} takes seconds, and has no dry run");
+                return None;
+            }
+        };
+        let words = run.words.iter().cloned();
+        Some(words.chain(more.map(str::to_string)).collect())
     }
 
     fn chosen(&self, runs: Vec<Planned>) -> anyhow::Result<Vec<Planned>> {
@@ -198,9 +212,13 @@ impl RunFile {
         Ok(Next::IsFinished)
     }
 
-    fn execute(&self, run: &Planned, words: &[String], folder: &Path) -> anyhow::Result<()> {
+    fn execute(
+        &self,
+        run: &Planned,
+        words: &[String],
+        (folder, stop): (&Path, &Stop),
+    ) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let stop = Stop::heard()?;
         let mut process = Process::new(program);
         let mut child = process.args(words).current_dir(folder).spawn()?;
         #[cfg(unix)]
@@ -222,10 +240,6 @@ impl RunFile {
         );
         Ok(())
     }
-}
-
-fn in_file(file: &Path) -> String {
-    format!("{} cannot be run", file.display())
 }
 
 /// The runs, in the order of their tables.
@@ -263,22 +277,7 @@ fn plan_run(
     (folder, program): (&Path, &Command),
     used: &mut BTreeSet<String>,
 ) -> anyhow::Result<Planned> {
-    let shared_command = || shared.iter().find(|(key, _)| key == "command");
-    let command = own.remove("command").or_else(|| {
-        let (key, value) = shared_command()?;
-        used.insert(key.clone());
-        Some(value.clone())
-    });
-    let command = command.context("it has no `command`, such as command = \"ablate\"")?;
-    let command = command
-        .as_str()
-        .context("`command` is not text")?
-        .to_string();
-    let known = program.find_subcommand(&command);
-    let known = known.filter(|known| !["run", "help"].contains(&known.get_name()));
-    let known = known.with_context(|| {
-        format!("{command} is no command that a file can run; gatelens --help lists them")
-    })?;
+    let (command, known) = command_of(&mut own, shared, program, used)?;
     let mut options = Vec::new();
     for (key, value) in shared.iter().filter(|(key, _)| key != "command") {
         if find(known, key).is_none() {
@@ -311,6 +310,28 @@ fn plan_run(
         words,
         out,
     })
+}
+
+/// The command of a run, its own or that of all.
+fn command_of<'p>(
+    own: &mut Table,
+    shared: &[(String, Value)],
+    program: &'p Command,
+    used: &mut BTreeSet<String>,
+) -> anyhow::Result<(String, &'p Command)> {
+    let command = own.remove("command").or_else(|| {
+        let (key, value) = shared.iter().find(|(key, _)| key == "command")?;
+        used.insert(key.clone());
+        Some(value.clone())
+    });
+    let command = command.context("it has no `command`, such as command = \"ablate\"")?;
+    let command = command.as_str().context("`command` is not text")?;
+    let known = program.find_subcommand(command);
+    let known = known.filter(|known| !["run", "help"].contains(&known.get_name()));
+    let known = known.with_context(|| {
+        format!("{command} is no command that a file can run; gatelens --help lists them")
+    })?;
+    Ok((command.to_string(), known))
 }
 
 /// The argument of a command that a key names.
