@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs examples/slurm on a Slurm of this machine alone: an array of 3 tasks on a tiny model, the merge behind it, and the
-# result compared with a run without shards, byte for byte. Slurm lives in a temporary folder and is taken down again.
+# Runs examples/slurm on a Slurm of this machine alone: an array of 3 tasks on a tiny model and the merge behind it, and another
+# command whose second task is submitted later; the results are compared with runs without shards, byte for byte. Slurm lives in
+# a temporary folder and is taken down again.
 #
 #   tests/slurm.sh [GATELENS]          # default: target/release/gatelens
 #
@@ -104,19 +105,35 @@ daemon slurmd slurmd -D -N "$host"
 idle() { [ "$(sinfo -h -o %T)" = idle ]; }
 await 30 "the node" idle
 
-# What the array and the merge wrote, once both have left the queue.
 cd "$temporary/logs"
-settings=(--model "$root/tests/goldens/tiny-llama" --threshold 0.2 --classes conditional-enrichment,conditional-depletion
+export MERGE_ARGS="--cpus-per-task=1 --mem=0 --time=5"
+small="--cpus-per-task=1 --mem=0 --time=5"
+settings=(--model "$root/tests/goldens/tiny-llama" --threshold 0.2 --classes "conditional-enrichment,conditional-depletion"
   --subset all --draws 5 --max-memory 300MiB)
-said=$(GATELENS=$gatelens OUT=$temporary/work/run SBATCH_ARGS="--array=0-2 --cpus-per-task=1 --mem=0 --time=5" \
-  MERGE_ARGS="--cpus-per-task=1 --mem=0 --time=5" "$root/examples/slurm/submit.sh" "${settings[@]}")
-echo "slurm $(sinfo --version | cut -d' ' -f2): $said"
+sweep=("${settings[@]}" --window 2)
+submit() { "$root/examples/slurm/submit.sh" "$@"; }
 ended() { [ -z "$(squeue -h -o %i)" ]; }
+
+# The program may be several words, as with a container.
+said=$(GATELENS="env HERE=1 $gatelens" OUT=$temporary/work/ablate SBATCH_ARGS="--array=0-2 $small" submit ablate "${settings[@]}")
+echo "slurm $(sinfo --version | cut -d' ' -f2): ${said%%$'\n'*}"
+# Shard 1 of 2 alone: the merge behind it has nothing to join yet.
+export GATELENS=$gatelens SHARDS=2
+OUT=$temporary/work/sweep SBATCH_ARGS="--array=1 $small" submit sweep "${sweep[@]}" >/dev/null
+await 120 "the end of the jobs" ended
+[ ! -e "$temporary/work/sweep/run.json" ] || fail "a shard alone was taken for the run"
+OUT=$temporary/work/sweep SBATCH_ARGS="--array=0 $small" submit sweep "${sweep[@]}" >/dev/null
 await 120 "the end of the jobs" ended
 
-"$gatelens" ablate "${settings[@]}" --out "$temporary/work/whole" >/dev/null 2>"$temporary/logs/whole" || fail "the run without shards failed"
-[ -e "$temporary/work/run/run.json" ] || fail "no result"
-for file in outcomes.parquet effects.json; do
-  cmp "$temporary/work/whole/$file" "$temporary/work/run/$file" || fail "$file differs from that of a run without shards"
-done
-echo "slurm: 3 tasks and the merge behind them give the files of one run"
+compare() {
+  local command=$1 file
+  shift
+  "$gatelens" "$command" "$@" --out "$temporary/work/whole-$command" >/dev/null 2>"$temporary/logs/whole" || fail "$command without shards failed"
+  [ -e "$temporary/work/$command/run.json" ] || fail "no result of $command"
+  for file in outcomes.parquet effects.json; do
+    cmp "$temporary/work/whole-$command/$file" "$temporary/work/$command/$file" || fail "$command: $file differs from that of a run without shards"
+  done
+}
+compare ablate "${settings[@]}"
+compare sweep "${sweep[@]}"
+echo "slurm: 3 tasks, and 2 of which one was lost, give with their merges the files of one run"

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Submits the array and the merge behind it. Run on the login node; OUT must be on a file system that all nodes see.
+# Submits a run as an array of shards, and the merge behind it. README.md beside this file says what to set, and how to go on
+# where a task fails.
 #
-#   OUT=/scratch/me/run1 examples/slurm/submit.sh --model org/name --max-memory 27GiB --draws 20
-#
-# SBATCH_ARGS="--partition=cpu --array=0-3" changes the array's resources, MERGE_ARGS the merge's. --max-memory is needed: it makes
-# every shard cut the same passes, whatever its node has free. Logs go to the current folder. Before: activate the environment that gatelens
-# is in (or GATELENS=/path/to/gatelens), and `gatelens fetch MODEL`, where nodes have no network. Passes are what shards share: the same command
-# with --dry-run in place of OUT says how many there are, and a task more than that has nothing to do.
-# Where a task fails, the merge job goes without a word (afterok): docs/scale.md says how to go on.
+#   OUT=/scratch/me/run1 examples/slurm/submit.sh ablate --model org/name --max-memory 27GiB --draws 20
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-: "${OUT:?the folder of the whole run, as OUT=DIR $0 ...}"
+: "${OUT:?the folder of the whole run, as OUT=DIR $0 COMMAND ...}"
 export OUT
+case "${1:-}" in
+ablate | sweep | rank | attributes | record | verify) ;;
+*)
+  echo "name a command that runs in shards first: ablate, sweep, rank, attributes, record or verify" >&2
+  exit 1
+  ;;
+esac
 case " $* " in
 *" --max-memory"*) ;;
 *)
@@ -26,8 +28,13 @@ fi
 mkdir -p "$OUT"
 
 read -ra options <<<"${SBATCH_ARGS:-}"
-array=$(sbatch --parsable "${options[@]}" "$here/ablate.sbatch" "$@")
+array=$(sbatch --parsable "${options[@]}" "$here/shard.sbatch" "$@")
 array=${array%%;*} # a federated cluster adds its name
 read -ra options <<<"${MERGE_ARGS:-}"
 merge=$(sbatch --parsable --dependency="afterok:$array" --kill-on-invalid-dep=yes "${options[@]}" "$here/merge.sbatch")
 echo "array job $array, merge job ${merge%%;*}; the result will be in $OUT"
+cat <<TEXT
+Tasks share the passes of the run: a task more than there are passes has nothing to do. The same command with --dry-run and
+without OUT says how many passes there are at most; SBATCH_ARGS="--array=0-3" makes four tasks. Where a task fails nothing is
+merged, and $here/README.md says how to go on.
+TEXT

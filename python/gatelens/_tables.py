@@ -43,14 +43,16 @@ def pyarrow_parquet(path: Path) -> Any:
 def pyarrow_records(records: Sequence[dict[str, Any]]) -> Any:
     import pyarrow
 
-    return pyarrow.Table.from_pylist(list(records))
+    # By itself it takes the columns of the first record alone.
+    names = dict.fromkeys(name for record in records for name in record)
+    return pyarrow.table({name: [record.get(name) for record in records] for name in names})
 
 
-# In the order in which they are taken, each with the packages that it needs.
+# In the order in which they are taken, each with the packages that read Parquet for it.
 LIBRARIES: dict[str, tuple[Sequence[str], Callable[[Path], Any], Callable[[Sequence[dict[str, Any]]], Any]]] = {
-    "pandas": (("pandas", "pyarrow"), pandas_parquet, pandas_records),
-    "polars": (("polars",), polars_parquet, polars_records),
-    "pyarrow": (("pyarrow",), pyarrow_parquet, pyarrow_records),
+    "pandas": (("pyarrow",), pandas_parquet, pandas_records),
+    "polars": ((), polars_parquet, polars_records),
+    "pyarrow": ((), pyarrow_parquet, pyarrow_records),
 }
 
 
@@ -60,23 +62,29 @@ def check(library: str | None) -> None:
         raise ValueError(f"tables is {library!r}; it can be {', '.join(LIBRARIES)}, or None for the first of them that is installed")
 
 
-def choose(library: str | None) -> str:
-    """The library that was asked for, else the first that is installed with all that it needs."""
+def choose(library: str | None, parquet: bool) -> str:
+    """The library that was asked for, else the first that is installed with all that it needs: then all tables of a run are of
+    one library. Where none is, records are read by one that lacks what it needs for Parquet alone."""
     check(library)
-    for name in [library] if library else LIBRARIES:
-        missing = [package for package in LIBRARIES[name][0] if find_spec(package) is None]
-        if not missing:
+    installed = [name for name in ([library] if library else LIBRARIES) if find_spec(name) is not None]
+    for name in installed:
+        if all(find_spec(package) is not None for package in LIBRARIES[name][0]):
             return name
-        if library:
-            raise GatelensError(f"tables of {name} need {' and '.join(missing)}, which is not installed: pip install {' '.join(missing)}")
+    if installed and not parquet:
+        return installed[0]
+    if installed:
+        needed = " ".join(LIBRARIES[installed[0]][0])
+        raise GatelensError(f"{installed[0]} reads Parquet files with {needed}, which is not installed: pip install {needed}")
+    if library:
+        raise GatelensError(f"{library} is not installed: pip install {' '.join([library, *LIBRARIES[library][0]])}")
     raise GatelensError(
         "a table needs pandas with pyarrow, or polars, or pyarrow, and none of them is installed: pip install pandas pyarrow"
     )
 
 
-def from_parquet(path: Path, library: str) -> Any:
-    return LIBRARIES[library][1](path)
+def from_parquet(path: Path, library: str | None) -> Any:
+    return LIBRARIES[choose(library, parquet=True)][1](path)
 
 
-def from_records(records: Sequence[dict[str, Any]], library: str) -> Any:
-    return LIBRARIES[library][2](records)
+def from_records(records: Sequence[dict[str, Any]], library: str | None) -> Any:
+    return LIBRARIES[choose(library, parquet=False)][2](records)

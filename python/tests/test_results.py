@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import gatelens
+from gatelens import _tables
 
 
 def test_a_run_without_a_folder_lives_as_long_as_its_result(tiny: dict[str, Any]) -> None:
@@ -19,6 +20,7 @@ def test_a_run_without_a_folder_lives_as_long_as_its_result(tiny: dict[str, Any]
     assert result.files == ["draws.parquet", "effects.json", "outcomes.parquet"]
     assert result.run["command"] == "ablate" and result.run["finished"] is True
     assert "difference to baseline" in repr(result)
+    assert "files in a temporary folder; out= keeps them" in repr(result) and str(folder) not in repr(result)
     del result
     gc.collect()
     assert not folder.parent.exists()
@@ -30,13 +32,20 @@ def test_a_folder_with_a_name_stays_and_is_opened(tmp_path: Path, tiny: dict[str
     assert result.folder == out
     opened = gatelens.open(str(out))
     assert opened.outcomes.equals(result.outcomes)
-    assert repr(opened) == f"<gatelens.Result of ablate in {out}: draws.parquet, effects.json, outcomes.parquet>"
+    assert f"files in {out}" in repr(result)
     del result
     gc.collect()
     assert out.is_dir()
     with pytest.raises(gatelens.GatelensError, match="--force"):
         gatelens.run("ablate", **tiny, out=out)
     assert gatelens.run("ablate", **tiny, out=out, force=True).run["counts"] == opened.run["counts"]
+
+
+def test_a_home_folder_is_written_out(tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert gatelens.run("ablate", **tiny, out="~/run").folder == tmp_path / "run"
+    assert gatelens.open("~/run").run["finished"] is True
 
 
 def test_tables_are_of_the_first_library_or_of_the_one_asked_for(result: gatelens.Result) -> None:
@@ -59,6 +68,11 @@ def test_tables_are_of_the_first_library_or_of_the_one_asked_for(result: gatelen
         result.table("outcomes", tables="numpy")
 
 
+def test_no_library_loses_a_column_that_the_first_row_lacks() -> None:
+    for library in _tables.LIBRARIES:
+        assert _tables.from_records([{"a": 1}, {"a": 2, "b": {"low": 0.5}}], library).shape == (2, 2)
+
+
 def test_without_a_library_the_message_says_which(result: gatelens.Result, monkeypatch: pytest.MonkeyPatch) -> None:
     installed: set[str] = set()
     found = importlib.util.find_spec
@@ -66,15 +80,21 @@ def test_without_a_library_the_message_says_which(result: gatelens.Result, monke
     with pytest.raises(gatelens.GatelensError, match="pandas with pyarrow, or polars, or pyarrow"):
         _ = result.outcomes
     installed.add("pandas")
-    with pytest.raises(gatelens.GatelensError, match="tables of pandas need pyarrow"):
-        result.table("outcomes", tables="pandas")
+    with pytest.raises(gatelens.GatelensError, match="pandas reads Parquet files with pyarrow, .* pip install pyarrow$"):
+        _ = result.outcomes
+    assert type(result.effects).__module__.startswith("pandas")
+    with pytest.raises(gatelens.GatelensError, match="polars is not installed: pip install polars$"):
+        result.table("effects", tables="polars")
+    # All tables of a run are of one library where one can read them all.
     installed.add("polars")
     assert type(result.outcomes).__module__.startswith("polars")
+    assert type(result.effects).__module__.startswith("polars")
+    assert type(result.table("effects", tables="pandas")).__module__.startswith("pandas")
 
 
 def test_files_by_name(result: gatelens.Result) -> None:
     assert [effect["metric"] for effect in result.json("effects")] == list(result.effects["metric"])
-    with pytest.raises(gatelens.GatelensError, match="has no neurons.parquet; this run wrote draws.parquet, effects.json"):
+    with pytest.raises(gatelens.GatelensError, match=r'no neurons: this run of ablate has .table\("draws"\), .effects, .outcomes$'):
         _ = result.neurons
     with pytest.raises(gatelens.GatelensError, match="has no curve.json"):
         result.json("curve")
@@ -137,7 +157,9 @@ def test_the_page_is_a_frame_of_its_own(result: gatelens.Result, tmp_path: Path)
 def test_a_command_without_a_folder(tiny: dict[str, Any]) -> None:
     result = gatelens.run("inspect", tiny["model"], json=True)
     assert result.folder is None and result.json()["family"] == "llama"
-    for ask in (lambda: result.run, lambda: result.outcomes, result.report):
+    planned = gatelens.run("ablate", **tiny, dry_run=True)
+    assert "nothing is written" in repr(planned) and "gatelens-" not in repr(planned)
+    for ask in (lambda: result.run, lambda: result.outcomes, result.report, lambda: planned.effects):
         with pytest.raises(gatelens.GatelensError, match="writes no folder"):
             ask()
     assert "llama" in repr(gatelens.run("inspect", tiny["model"]))
@@ -149,6 +171,9 @@ def test_shards_and_their_merge(tiny: dict[str, Any], tmp_path: Path) -> None:
         part = gatelens.run("ablate", **tiny, out=out, shard=shard)
         with pytest.raises(gatelens.GatelensError, match="has no run.json"):
             _ = part.run
+        assert repr(part) == f"no finished run in {out}"
+        with pytest.raises(gatelens.GatelensError, match=r"is in shards; .* gatelens.run\('merge', "):
+            gatelens.open(out)
     merged = gatelens.run("merge", out)
     assert merged.folder == out
     assert merged.outcomes.equals(gatelens.run("ablate", **tiny).outcomes)
