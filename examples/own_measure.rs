@@ -37,7 +37,7 @@ impl Readout for Lead {
     }
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
-        for (i, logits) in block.logits.chunks_exact(block.vocab_size).enumerate() {
+        for (i, logits) in block.logits()?.chunks_exact(block.vocab_size).enumerate() {
             let row = block.first + i;
             let (right, wrong) = self.tokens[row];
             for &condition in block.conditions {

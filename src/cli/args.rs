@@ -13,7 +13,7 @@ use super::numbers;
 use super::threads::at_most_cores;
 use crate::hub::DEFAULT_MODEL;
 use crate::io_class::Fold;
-use crate::model::LoadOptions;
+use crate::model::{LoadOptions, Operations};
 
 /// Which model.
 #[derive(Args, Serialize)]
@@ -59,9 +59,12 @@ impl ComputeArgs {
                 .num_threads(at_most_cores(threads, "--threads"))
                 .build_global()?;
         }
+        // Not in the help: what a device does, done on the CPU.
+        let operations = (self.device == "cpu:tensors").then_some(Operations::Tensors);
         Ok(LoadOptions {
             dtype: self.dtype.parse()?,
             device: self.device()?,
+            operations,
             max_memory: self.max_memory,
             ..LoadOptions::default()
         })
@@ -77,7 +80,7 @@ impl ComputeArgs {
     fn device(&self) -> anyhow::Result<Device> {
         let (kind, ordinal) = self.device.split_once(':').unwrap_or((&self.device, "0"));
         match (kind, ordinal.parse()) {
-            ("cpu", _) if self.device == "cpu" => Ok(Device::Cpu),
+            ("cpu", _) if ["cpu", "cpu:tensors"].contains(&self.device.as_str()) => Ok(Device::Cpu),
             ("cuda", Ok(ordinal)) => Device::new_cuda(ordinal).with_context(|| self.needs("cuda")),
             ("metal", Ok(ordinal)) => {
                 Device::new_metal(ordinal).with_context(|| self.needs("metal"))

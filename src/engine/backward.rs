@@ -11,7 +11,8 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::error::EngineError;
-use super::head::{LogitBlock, Readout};
+use super::head::Readout;
+use super::logits::LogitBlock;
 use super::post::PostPass;
 use super::progress::Progress;
 use super::rows::Rows;
@@ -19,7 +20,7 @@ use super::run::Engine;
 use crate::hooks::{
     BatchEdit, Condition, HookPoint, LayerEdit, Observer, Path, ReadError, Site, SiteRows,
 };
-use crate::model::{AttentionTables, Config, Layer, Model};
+use crate::model::{Activation, Config, Layer, Model, Operations};
 use crate::tokens::TokenBatch;
 
 /// A number that is read off the logits: a sum over some rows.
@@ -93,14 +94,14 @@ impl Engine<'_> {
         let observers: &mut [&mut dyn Observer] = &mut [&mut kept];
         let beside = self.beside(4 * logits.values.len() as u64);
         beside.run(batch, conditions, observers, Some(&mut logits), progress)?;
-        let tables =
-            AttentionTables::new(config, batch.groups(), 0, model.dtype(), model.device())?;
+        let tables = model.attention_tables(batch.groups(), 0)?;
+        let kind = (model.operations(), config.activation);
         let last = kept.rows(Site::ResidPost, config.n_layers() - 1, model)?;
         let mut of_residual = self.through_head(&last, logits, kept.is_direct)?; // [tokens, d_model]
         for (l, layer) in (0..config.n_layers()).rev().zip(model.layers_backwards()?) {
             let layer = layer?;
             let resid_mid = kept.rows(Site::ResidMid, l, model)?;
-            let neurons = Neurons::new(&layer, &resid_mid, config, (condition.at_layer(l), batch))?;
+            let neurons = Neurons::new(&layer, &resid_mid, kind, (condition.at_layer(l), batch))?;
             let of_post = layer.post_gradient(&neurons.post, &of_residual, kept.is_direct)?;
             neurons.show(l, &of_post, sink)?;
             if !kept.is_direct {
@@ -163,11 +164,11 @@ impl<'a> Neurons<'a> {
     fn new(
         layer: &Layer,
         resid_mid: &Tensor,
-        config: &Config,
+        kind: (Operations, Activation),
         (edit, batch): (Option<LayerEdit<'a>>, &TokenBatch),
     ) -> Result<Self, EngineError> {
         let (gate, up) = layer.gate_and_up(resid_mid)?;
-        let pass = PostPass::new(config.activation, &gate, &up, 1)?;
+        let pass = PostPass::new(kind, &gate, &up, 1)?;
         let (post, _) = pass.post(edit.as_ref(), batch, &|row| (row, 1))?;
         Ok(Self {
             gate,
@@ -299,8 +300,9 @@ impl Readout for OfLogits<'_> {
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         let (number, softcap) = (self.number, self.softcap);
         let width = block.vocab_size;
-        let rows = block.logits.par_chunks_exact(width).enumerate();
-        let values = &mut self.values[block.first * width..][..block.logits.len()];
+        let logits = block.logits()?;
+        let rows = logits.par_chunks_exact(width).enumerate();
+        let values = &mut self.values[block.first * width..][..logits.len()];
         rows.zip(values.par_chunks_exact_mut(width))
             .for_each(|((row, logits), values)| {
                 values.copy_from_slice(&number.of_logits(block.first + row, logits));

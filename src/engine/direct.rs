@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{Device, Tensor};
 
+use super::counts::Counted;
 use super::error::EngineError;
 use super::post::PostPass;
 use super::prefixes::Prefixes;
 use super::rows::sum;
 use super::stream::Stream;
-use crate::hooks::{Condition, EditCount, Path};
-use crate::model::{Activation, Layer};
+use crate::hooks::{Condition, Path};
+use crate::model::{Activation, Layer, Operations};
 
 /// What the conditions of a run on the direct path changed so far.
 pub(super) struct DirectPaths {
@@ -56,11 +57,11 @@ impl DirectPaths {
     /// each with its count.
     pub fn through_layer(
         &mut self,
-        (l, layer, activation): (usize, &Layer, Activation),
+        (l, layer, kind): (usize, &Layer, (Operations, Activation)),
         (conditions, sharing): (&[Condition], &[usize]),
         (gate, up): (&Tensor, &Tensor),
         prefixes: &Prefixes<'_>,
-    ) -> Result<Vec<(usize, EditCount)>, EngineError> {
+    ) -> Result<Vec<(usize, Counted)>, EngineError> {
         let edits = sharing.iter().filter_map(|condition| {
             let edit = conditions[*condition].at_layer_directly(l)?;
             Some((*condition, edit))
@@ -70,7 +71,7 @@ impl DirectPaths {
             return Ok(Vec::new());
         }
         let rows = |tensor: &Tensor| tensor.index_select(&self.select, 0);
-        let pass = PostPass::new(activation, &rows(gate)?, &rows(up)?, 1 + edits.len())?;
+        let pass = PostPass::new(kind, &rows(gate)?, &rows(up)?, 1 + edits.len())?;
         let token = |row: usize| self.tokens[row];
         let (unedited, _) = pass.post(None, prefixes.batch, &token)?; // [scored, d_mlp]
         let mut counts = Vec::with_capacity(edits.len());

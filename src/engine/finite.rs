@@ -7,6 +7,7 @@ use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
 use super::error::EngineError;
+use super::logits::Logits;
 use super::precision::Precision;
 use super::rows::Rows;
 use crate::hooks::Condition;
@@ -20,8 +21,46 @@ pub(super) struct Computed<'a> {
     pub residual: &'a Tensor,
 }
 
+/// When a run looks whether its numbers are finite.
+pub(super) enum Looks {
+    /// After each layer.
+    EachLayer,
+    /// After the last: until then this sum, a scalar on the device, is 0 where all were.
+    AtTheEnd(Option<Tensor>),
+}
+
+impl Looks {
+    /// Looks at the residual after layer `layer`, or sees to it that it is looked at.
+    pub fn look(
+        &mut self,
+        layer: usize,
+        condition: &Condition,
+        computed: &Computed<'_>,
+    ) -> std::result::Result<(), EngineError> {
+        let Looks::AtTheEnd(sum) = self else {
+            return check_residual(layer, condition, computed);
+        };
+        let squares = computed.residual.to_dtype(DType::F32)?.sqr()?.sum(1)?; // [rows]
+        // A number minus itself is 0, but for those that are none, or infinite.
+        let of_layer = (&squares - &squares)?.sum_all()?;
+        *sum = Some(match sum.take() {
+            Some(sum) => (sum + of_layer)?,
+            None => of_layer,
+        });
+        Ok(())
+    }
+
+    /// Whether all that were not refused yet are finite.
+    pub fn found_finite(&self) -> Result<bool> {
+        match self {
+            Looks::AtTheEnd(Some(sum)) => Ok(sum.to_scalar::<f32>()? == 0.0),
+            _ => Ok(true),
+        }
+    }
+}
+
 /// Refuses a residual with a row whose norm is not finite, and says what in layer `layer` made it so.
-pub(super) fn check_residual(
+fn check_residual(
     layer: usize,
     condition: &Condition,
     computed: &Computed<'_>,
@@ -44,12 +83,21 @@ fn not_finite(place: String, condition: &Condition, dtype: DType) -> EngineError
 
 /// Refuses logits of which one is not finite.
 pub(super) fn check_logits(
-    logits: &[f32],
+    logits: &Logits<'_>,
     condition: &Condition,
     dtype: DType,
 ) -> std::result::Result<(), EngineError> {
-    let is_finite = |block: &[f32]| block.iter().all(|logit| logit.is_finite());
-    if logits.par_chunks(BLOCK).all(is_finite) {
+    let are_finite = match logits {
+        Logits::Here(logits) => {
+            let is_finite = |block: &[f32]| block.iter().all(|logit| logit.is_finite());
+            logits.par_chunks(BLOCK).all(is_finite)
+        }
+        Logits::OnDevice(logits) => {
+            let logits = logits.to_dtype(DType::F32)?;
+            (&logits - &logits)?.sum_all()?.to_scalar::<f32>()? == 0.0
+        }
+    };
+    if are_finite {
         return Ok(());
     }
     Err(not_finite("a logit".to_string(), condition, dtype))

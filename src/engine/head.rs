@@ -5,11 +5,12 @@ use rayon::prelude::*;
 
 use super::error::EngineError;
 use super::finite::check_logits;
+use super::logits::{LogitBlock, Logits};
 use super::prefixes::Prefixes;
 use super::rows::Rows;
 use super::stream::Stream;
 use crate::hooks::{Condition, ReadError};
-use crate::model::Model;
+use crate::model::{Model, Operations};
 
 /// Reads the logits of a run.
 pub trait Readout {
@@ -23,18 +24,6 @@ pub trait Readout {
     /// # Errors
     /// Whatever keeps it from going on; the run stops there, with [`EngineError::Reader`].
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError>;
-}
-
-/// Some rows of logits.
-pub struct LogitBlock<'a> {
-    /// The conditions that share these logits, ascending.
-    pub conditions: &'a [usize],
-    /// Index of the block's first row in [`Readout::rows`].
-    pub first: usize,
-    /// `[rows of the block, vocab_size]`, row-major.
-    pub logits: &'a [f32],
-    /// Values per row.
-    pub vocab_size: usize,
 }
 
 /// What goes through the head together.
@@ -54,15 +43,20 @@ impl HeadShare {
         // The logits, a block's part of them, and the row before and after its norm.
         let per_row = 4 * (config.vocab_size + model.head_rows() + 2 * config.d_model) as u64;
         let fit = model.logit_bytes(residual_bytes + held) / per_row;
-        HeadShare::of_rows(fit as usize, streams.len())
+        // The copy that a reader may keep; on a device also what scores are made of, which take both apart.
+        let beside = match model.operations() {
+            Operations::Fused => 1,
+            Operations::Tensors => 9,
+        };
+        HeadShare::of_rows(fit as usize, streams.len(), beside)
     }
 
-    /// Where `fit` rows of logits fit: as many rows of all streams, and room for the copy that a
-    /// reader may keep; where not one row of all streams does, a row of as many streams.
-    fn of_rows(fit: usize, streams: usize) -> HeadShare {
+    /// Where `fit` rows of logits fit: as many rows of all streams, and room for so many `beside` them; where not one
+    /// row of all streams does, a row of as many streams.
+    fn of_rows(fit: usize, streams: usize, beside: usize) -> HeadShare {
         HeadShare {
-            rows: (fit / (streams + 1)).max(1),
-            streams: fit.saturating_sub(1).clamp(1, streams.max(1)),
+            rows: (fit / (streams + beside)).max(1),
+            streams: fit.saturating_sub(beside).clamp(1, streams.max(1)),
         }
     }
 }
@@ -88,28 +82,44 @@ pub(super) fn read_logits(
                 .iter()
                 .map(|stream| stream.normed(model, &clean, rows, prefixes));
             let normed = normed.collect::<Result<Vec<_>, _>>()?; // each [rows, d_model]
-            let logits = logits(model, &Tensor::cat(&normed, 0)?)?;
-            logits.read(|logits| {
-                let of_streams = logits.chunks_exact(rows.len() * vocab_size);
-                for (stream, logits) in streams.iter().zip(of_streams) {
-                    check_logits(logits, &conditions[stream.conditions[0]], model.dtype())?;
-                    let block = LogitBlock {
-                        conditions: &stream.conditions,
-                        first: index * share.rows,
-                        logits,
-                        vocab_size,
-                    };
-                    readout.read(&block).map_err(EngineError::Reader)?;
+            let normed = Tensor::cat(&normed, 0)?;
+            let mut show = |stream: &Stream, logits: Logits<'_>| {
+                let of_stream = &conditions[stream.conditions[0]];
+                check_logits(&logits, of_stream, model.dtype())?;
+                let block =
+                    LogitBlock::new(&stream.conditions, index * share.rows, logits, vocab_size);
+                readout.read(&block).map_err(EngineError::Reader)
+            };
+            match model.operations() {
+                Operations::Fused => logits_here(model, &normed)?.read(|logits| {
+                    let of_streams = logits.chunks_exact(rows.len() * vocab_size);
+                    let mut shown = streams.iter().zip(of_streams);
+                    shown.try_for_each(|(stream, logits)| show(stream, Logits::Here(logits)))
+                })??,
+                Operations::Tensors => {
+                    let logits = logits_there(model, &normed)?;
+                    for (place, stream) in streams.iter().enumerate() {
+                        let of_stream = logits.narrow(0, place * rows.len(), rows.len())?;
+                        show(stream, Logits::OnDevice(of_stream))?;
+                    }
                 }
-                Ok::<_, EngineError>(())
-            })??;
+            }
         }
     }
     Ok(())
 }
 
-/// Normed rows `[rows, d_model]` to `[rows, vocab_size]`, put together from the head's blocks.
-fn logits(model: &Model, normed: &Tensor) -> Result<Rows, EngineError> {
+/// Normed rows `[rows, d_model]` to `[rows, vocab_size]`, put together from the head's blocks where they are.
+fn logits_there(model: &Model, normed: &Tensor) -> Result<Tensor, EngineError> {
+    let parts = model
+        .head()?
+        .map(|block| model.logits(normed, &block?.weights));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?; // each [rows, tokens of the block]
+    Ok(Tensor::cat(&parts, 1)?)
+}
+
+/// The same in rows of this machine's memory, where they are never in parts and whole at once.
+fn logits_here(model: &Model, normed: &Tensor) -> Result<Rows, EngineError> {
     let (rows, vocab_size) = (normed.dim(0)?, model.config().vocab_size);
     let mut logits = Vec::new();
     for block in model.head()? {
@@ -161,7 +171,7 @@ mod tests {
         fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
             let first = block.conditions[0];
             self.seen.push((block.first, first));
-            for (i, row) in block.logits.chunks_exact(block.vocab_size).enumerate() {
+            for (i, row) in block.logits()?.chunks_exact(block.vocab_size).enumerate() {
                 let bits = row.iter().map(|logit| logit.to_bits()).collect();
                 self.bits.push(((first, block.first + i), bits));
             }
@@ -227,7 +237,7 @@ mod tests {
         let expected = read(&resident, None).bits;
         assert_eq!(expected.len(), 15);
         for fit in 0..25 {
-            let share = Some(HeadShare::of_rows(fit, 3));
+            let share = Some(HeadShare::of_rows(fit, 3, 1));
             assert!(read(&resident, share).bits == expected, "{share:?}");
             assert!(read(&streamed, share).bits == expected, "{share:?}");
         }
@@ -236,9 +246,9 @@ mod tests {
     #[test]
     fn all_streams_go_together_where_a_row_of_each_fits() {
         let share = |rows, streams| HeadShare { rows, streams };
-        assert_eq!(HeadShare::of_rows(100, 4), share(20, 4));
-        assert_eq!(HeadShare::of_rows(5, 4), share(1, 4));
-        assert_eq!(HeadShare::of_rows(3, 4), share(1, 2));
-        assert_eq!(HeadShare::of_rows(0, 4), share(1, 1));
+        assert_eq!(HeadShare::of_rows(100, 4, 1), share(20, 4));
+        assert_eq!(HeadShare::of_rows(5, 4, 1), share(1, 4));
+        assert_eq!(HeadShare::of_rows(3, 4, 1), share(1, 2));
+        assert_eq!(HeadShare::of_rows(0, 4, 1), share(1, 1));
     }
 }

@@ -13,11 +13,13 @@
 //! [`Readout`].
 
 mod backward;
+mod counts;
 mod direct;
 mod embed;
 mod error;
 mod finite;
 mod head;
+mod logits;
 mod memory;
 mod post;
 mod precision;
@@ -25,6 +27,8 @@ mod prefixes;
 mod progress;
 mod rows;
 mod run;
+mod scores;
+mod selected;
 mod session;
 mod stream;
 mod tail;
@@ -33,9 +37,12 @@ mod walk;
 
 pub use backward::{GradientSink, LogitGradient, NeuronGradients, check_gradient_precision};
 pub use error::EngineError;
-pub use head::{LogitBlock, Readout};
+pub use head::Readout;
+pub use logits::{KeptLogits, LogitBlock};
 pub use precision::Precision;
 pub use progress::Progress;
 pub use run::{Engine, check_edits};
+pub(crate) use scores::log_sum_exp;
+pub use scores::{Asked, Detail, RowScore};
 pub use session::Session;
 pub use unembed::Lens;

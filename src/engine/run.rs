@@ -1,13 +1,14 @@
 //! An engine, and its one way through a model.
 
 use super::error::EngineError;
+use super::finite::Looks;
 use super::head::{HeadShare, Readout, read_logits};
 use super::progress::Progress;
 use super::rows::Rows;
 use super::stream::fork;
 use super::walk::{Past, Walk};
 use crate::hooks::{Condition, Edit, EditCount, Observer, Path};
-use crate::model::{Config, Model};
+use crate::model::{Config, Model, Operations};
 use crate::tokens::TokenBatch;
 
 /// Units that the head counts for, per stream.
@@ -82,25 +83,30 @@ impl<'m> Engine<'m> {
         if let Some(&row) = scored.iter().max().filter(|row| **row >= rows) {
             return Err(EngineError::NoRow { row, rows });
         }
-        let mut walk = Walk::new(self.model, batch, scored, conditions, observers, past)?;
-        let mut streams = walk.through_layers(self.model, progress)?;
+        let model = self.model;
+        // To look after each layer is to wait for a device each time. A text that goes on cannot be run again.
+        let looks = match model.operations() {
+            Operations::Tensors if past.is_none() => Looks::AtTheEnd(None),
+            _ => Looks::EachLayer,
+        };
+        let mut walk = Walk::new(model, batch, scored, conditions, observers, looks, past)?;
+        let mut streams = walk.through_layers(model, progress)?;
+        if !walk.is_finite()? {
+            // Once more, to say where it began.
+            let (none, looks) = (&mut [], Looks::EachLayer);
+            let mut again = Walk::new(model, batch, scored, conditions, none, looks, None)?;
+            again.through_layers(model, &())?;
+        }
         for stream in &streams {
-            walk.final_scale(self.model, stream)?;
+            walk.final_scale(model, stream)?;
         }
         if let Some(readout) = readout {
-            let share = HeadShare::of_memory(self.model, &streams, self.held_of_activations());
+            let share = HeadShare::of_memory(model, &streams, self.held_of_activations());
             let prefixes = &walk.prefixes;
-            read_logits(
-                self.model,
-                &mut streams,
-                prefixes,
-                readout,
-                conditions,
-                share,
-            )?;
+            read_logits(model, &mut streams, prefixes, readout, conditions, share)?;
         }
         progress.advance(HEAD_UNITS * streams.len() as u64);
-        Ok(walk.finish())
+        walk.finish()
     }
 
     /// The units that one run under `conditions` reports, from the places where its streams fork.

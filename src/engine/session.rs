@@ -4,7 +4,8 @@
 use candle_nn::kv_cache::KvCache;
 
 use super::error::EngineError;
-use super::head::{LogitBlock, Readout};
+use super::head::Readout;
+use super::logits::LogitBlock;
 use super::run::Engine;
 use super::walk::Past;
 use crate::hooks::{Condition, EditCount, ReadError};
@@ -100,7 +101,7 @@ impl Readout for LastRow {
     }
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
-        self.logits = block.logits.to_vec();
+        self.logits = block.logits()?.into_owned();
         Ok(())
     }
 }

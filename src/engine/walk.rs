@@ -3,18 +3,20 @@
 use candle_core::Tensor;
 use candle_nn::kv_cache::KvCache;
 
+use super::counts::Counts;
 use super::direct::DirectPaths;
 use super::embed::embed;
 use super::error::EngineError;
-use super::finite::{Computed, check_residual};
+use super::finite::{Computed, Looks};
 use super::post::PostPass;
 use super::prefixes::Prefixes;
 use super::progress::Progress;
-use super::rows::{Rows, sum};
+use super::rows::sum;
+use super::selected::select;
 use super::stream::{Fork, Stream, fork};
 use super::tail::Tails;
 use crate::hooks::{Condition, EditCount, HookPoint, Observer, Site, SiteRows};
-use crate::model::{Activation, AttentionTables, KeysValues, Layer, Model, TokenRows};
+use crate::model::{Activation, AttentionTables, KeysValues, Layer, Model, Operations, TokenRows};
 use crate::tokens::TokenBatch;
 
 /// What earlier tokens of a text left behind.
@@ -42,8 +44,10 @@ pub(super) struct Walk<'a, 'o> {
     conditions: &'a [Condition],
     observers: &'a mut [&'o mut dyn Observer],
     tables: AttentionTables,
-    activation: Activation,
-    counts: Vec<EditCount>,
+    /// How `post` is made.
+    kind: (Operations, Activation),
+    counts: Counts,
+    looks: Looks,
     /// Where the batch continues a text.
     past: Option<&'a mut Past>,
 }
@@ -66,6 +70,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         scored: &[usize],
         conditions: &'a [Condition],
         observers: &'a mut [&'o mut dyn Observer],
+        looks: Looks,
         past: Option<&'a mut Past>,
     ) -> Result<Self, EngineError> {
         let (config, device) = (model.config(), model.device());
@@ -84,9 +89,10 @@ impl<'a, 'o> Walk<'a, 'o> {
             first: None,
             conditions,
             observers,
-            tables: AttentionTables::new(config, batch.groups(), before, model.dtype(), device)?,
-            activation: config.activation,
-            counts: vec![EditCount::default(); conditions.len()],
+            tables: model.attention_tables(batch.groups(), before)?,
+            kind: (model.operations(), config.activation),
+            counts: Counts::new(conditions.len()),
+            looks,
             past,
         })
     }
@@ -132,16 +138,16 @@ impl<'a, 'o> Walk<'a, 'o> {
         self.fire(at(Site::Pre), sharing, &gate)?;
         self.fire(at(Site::PreLinear), sharing, &up)?;
         let direct = self.direct.through_layer(
-            (l, layer, self.activation),
+            (l, layer, self.kind),
             (self.conditions, sharing),
             (&gate, &up),
             &self.prefixes,
         )?;
         for (condition, count) in direct {
-            self.counts[condition] += count;
+            self.counts.add(condition, &count);
         }
         let forks = fork(self.conditions, sharing, l);
-        let post_pass = PostPass::new(self.activation, &gate, &up, forks.len())?;
+        let post_pass = PostPass::new(self.kind, &gate, &up, forks.len())?;
         let shared = Shared {
             l,
             layer,
@@ -192,7 +198,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         let token = |row| prefixes.token(tail.map_or(row, |tail| tail.rows[row] as usize));
         let (all, count) = post_pass.post(fork.edit.as_ref(), prefixes.batch, &token)?; // [rows, d_mlp]
         for &condition in conditions {
-            self.counts[condition] += count;
+            self.counts.add(condition, &count);
         }
         self.fire(at(Site::Post), conditions, &all)?;
         // From a stream's first edit on, the rows that it may change are enough.
@@ -217,7 +223,8 @@ impl<'a, 'o> Walk<'a, 'o> {
             post: &post,
             residual: &residual,
         };
-        check_residual(*l, &self.conditions[conditions[0]], &computed)?;
+        self.looks
+            .look(*l, &self.conditions[conditions[0]], &computed)?;
         self.fire(at(Site::ResidPost), conditions, &residual)?;
         Ok(Stream {
             residual,
@@ -227,12 +234,17 @@ impl<'a, 'o> Walk<'a, 'o> {
         })
     }
 
+    /// Whether all that was computed is finite, as far as nobody looked yet.
+    pub fn is_finite(&self) -> Result<bool, EngineError> {
+        Ok(self.looks.found_finite()?)
+    }
+
     /// What each condition's edit changed; a text that goes on has the batch's tokens behind it.
-    pub fn finish(self) -> Vec<EditCount> {
+    pub fn finish(self) -> Result<Vec<EditCount>, EngineError> {
         if let Some(past) = self.past {
             past.tokens += self.prefixes.batch.tokens();
         }
-        self.counts
+        Ok(self.counts.finish()?)
     }
 
     pub fn final_scale(&mut self, model: &Model, stream: &Stream) -> Result<(), EngineError> {
@@ -244,7 +256,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         Ok(())
     }
 
-    /// Shows a tensor, a row for each token, to the observers that want it; costs nothing where none does.
+    /// Shows what is selected of a tensor, a row for each token, to the observers that want it; costs nothing where none does.
     fn fire(
         &mut self,
         point: HookPoint,
@@ -254,21 +266,34 @@ impl<'a, 'o> Walk<'a, 'o> {
         if !self.observers.iter().any(|observer| observer.wants(point)) {
             return Ok(());
         }
-        let width = tensor.dim(1)?;
-        Rows::of(&self.prefixes.of_tokens(tensor)?)?
-            .read(|rows| {
-                let seen = SiteRows {
+        let prefixes = &self.prefixes;
+        let mut whole = None;
+        let mut part;
+        for observer in self.observers.iter_mut() {
+            if !observer.wants(point) {
+                continue;
+            }
+            let selection = observer.selects(point);
+            let (rows, width) = match &whole {
+                Some(shown) if selection.is_all() => shown,
+                None if selection.is_all() => {
+                    whole.insert(select((point, tensor), prefixes, selection)?)
+                }
+                _ => {
+                    part = select((point, tensor), prefixes, selection)?;
+                    &part
+                }
+            };
+            rows.read(|rows| {
+                observer.observe(&SiteRows {
                     point,
                     conditions,
                     rows,
-                    width,
-                };
-                let mut wanting = self
-                    .observers
-                    .iter_mut()
-                    .filter(|observer| observer.wants(point));
-                wanting.try_for_each(|observer| observer.observe(&seen))
+                    width: *width,
+                })
             })?
-            .map_err(EngineError::Reader)
+            .map_err(EngineError::Reader)?;
+        }
+        Ok(())
     }
 }

@@ -14,7 +14,9 @@ use super::plan::{AblationPlan, FirstPosition, MeasuredOver, Treatment, Written}
 use super::reference::run_clean;
 use super::run::Run;
 use crate::engine::{Engine, Progress};
-use crate::hooks::{Condition, HookPoint, Neuron, NeuronSet, Observer, ReadError, Site, SiteRows};
+use crate::hooks::{
+    Condition, HookPoint, Neuron, NeuronSet, Observer, ReadError, Selection, Site, SiteRows,
+};
 use crate::io_class::{
     ClassError, Match, Matching, NeuronNumbers, NeuronRow, NeuronTable, matched_draws,
 };
@@ -34,8 +36,10 @@ pub const OF_OWN: f64 = 100.0;
 /// give the sums of one.
 pub(super) struct PostSums<'a> {
     neurons: &'a NeuronSet,
-    /// Rows of the batch with their weights.
-    rows: Vec<(usize, f64)>,
+    /// Rows of the batch.
+    rows: Vec<usize>,
+    /// Of each.
+    weights: Vec<f64>,
     sums: &'a mut [Vec<f64>], // [n_layers][neurons of the set there]
 }
 
@@ -45,9 +49,11 @@ impl<'a> PostSums<'a> {
         rows: impl Iterator<Item = (usize, f64)>,
         sums: &'a mut [Vec<f64>],
     ) -> Self {
+        let (rows, weights) = rows.unzip();
         Self {
             neurons,
-            rows: rows.collect(),
+            rows,
+            weights,
             sums,
         }
     }
@@ -59,17 +65,23 @@ impl Observer for PostSums<'_> {
         point.site == Site::Post && point.layer.is_some_and(of_set)
     }
 
+    fn selects(&self, point: HookPoint) -> Selection<'_> {
+        Selection {
+            rows: Some(&self.rows),
+            columns: point.layer.map(|layer| self.neurons.layer(layer)),
+        }
+    }
+
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let Some(layer) = seen.point.layer else {
             return Ok(());
         };
-        let neurons = self.neurons.layer(layer).par_chunks(BLOCK);
-        let blocks = self.sums[layer].par_chunks_mut(BLOCK).zip(neurons);
-        blocks.for_each(|(sums, neurons)| {
-            for &(row, weight) in &self.rows {
-                let post = &seen.rows[row * seen.width..][..seen.width];
-                for (sum, &neuron) in sums.iter_mut().zip(neurons) {
-                    *sum += weight * f64::from(post[neuron as usize].abs());
+        let blocks = self.sums[layer].par_chunks_mut(BLOCK).enumerate();
+        blocks.for_each(|(block, sums)| {
+            let rows = seen.rows.chunks_exact(seen.width).zip(&self.weights);
+            for (row, weight) in rows {
+                for (sum, post) in sums.iter_mut().zip(&row[block * BLOCK..]) {
+                    *sum += weight * f64::from(post.abs());
                 }
             }
         });

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::ExperimentError;
 use crate::engine::{Engine, Progress};
 use crate::hooks::{
-    Condition, HookPoint, Neuron, NeuronSet, Observer, RawCase, ReadError, Site, SiteRows,
+    Condition, HookPoint, Neuron, NeuronSet, Observer, RawCase, ReadError, Selection, Site,
+    SiteRows,
 };
 use crate::tokens::TokenBatch;
 
@@ -101,7 +102,9 @@ pub fn neuron_activity(
 
 /// Keeps one neuron's column at the three neuron sites.
 struct Column {
-    neuron: Neuron,
+    layer: usize,
+    /// Its index.
+    column: [u32; 1],
     values: [Vec<f32>; 3],
 }
 
@@ -110,11 +113,15 @@ const SITES: [Site; 3] = [Site::Pre, Site::PreLinear, Site::Post];
 impl Column {
     fn new(neuron: Neuron) -> Self {
         let values = Default::default();
-        Self { neuron, values }
+        Self {
+            layer: neuron.layer,
+            column: [neuron.index as u32],
+            values,
+        }
     }
 
     fn place(&self, point: HookPoint) -> Option<usize> {
-        let here = point.layer == Some(self.neuron.layer);
+        let here = point.layer == Some(self.layer);
         SITES.iter().position(|site| here && *site == point.site)
     }
 
@@ -143,10 +150,13 @@ impl Observer for Column {
         self.place(point).is_some()
     }
 
+    fn selects(&self, _: HookPoint) -> Selection<'_> {
+        Selection::columns(&self.column)
+    }
+
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         if let Some(place) = self.place(seen.point) {
-            let rows = seen.rows.chunks_exact(seen.width);
-            self.values[place] = rows.map(|row| row[self.neuron.index]).collect();
+            self.values[place] = seen.rows.to_vec();
         }
         Ok(())
     }

@@ -1,16 +1,15 @@
 //! Scores of a prompt from the logits at its target positions; and what a score of a token of running text is.
 //!
 //! The target is scored over all its tokens with teacher forcing; rank, entropy, KL divergence and
-//! top token are those at the last prompt token. Sums over the vocabulary run in f64.
+//! top token are those at the last prompt token.
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::stage::{Measure, Measured, Pass};
-use crate::engine::{LogitBlock, Readout};
+use crate::engine::{Asked, Detail, KeptLogits, LogitBlock, Readout, RowScore, log_sum_exp};
 use crate::hooks::ReadError;
 use crate::tokens::TokenBatch;
 
@@ -33,6 +32,22 @@ pub struct Score {
     pub logit_diff: Option<f64>,
     /// Whether every target token is the most probable one behind those before it.
     pub target_top1: bool,
+}
+
+impl Score {
+    /// Of a target whose first token has this score, before its further tokens.
+    fn of_first(row: &RowScore) -> Self {
+        Self {
+            target_logprob: row.logprob,
+            first_logprob: row.logprob,
+            first_rank: row.rank,
+            entropy_nats: row.entropy_nats,
+            kl_nats: row.kl_nats,
+            top_token: row.top_token,
+            logit_diff: row.logit_diff,
+            target_top1: row.rank == 1,
+        }
+    }
 }
 
 /// How the model predicts one token of a text.
@@ -89,48 +104,27 @@ pub struct Scorer {
     /// Of each sequence of the batch, its prompt.
     prompts: Vec<usize>,
     rows: Vec<usize>,
-    targets: Vec<Target>,
+    /// Of each row the sequence.
+    sequences: Vec<usize>,
+    /// Of each row: the whole distribution at the last prompt token, the token alone within a target.
+    asked: Vec<Asked>,
     scores: Vec<Vec<Score>>,
     /// Condition 0's logits of the current block, for KL divergences.
-    clean: Vec<f32>,
-}
-
-struct Target {
-    sequence: usize,
-    token: u32,
-    against: Option<u32>,
-    place: Place,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    LastPromptToken,
-    WithinTarget,
-}
-
-enum RowScore {
-    First(Score),
-    Further { logprob: f64, is_top1: bool },
+    clean: Option<KeptLogits>,
 }
 
 impl Scorer {
     /// A scorer of `batch` under `conditions` conditions.
     pub fn new(batch: &TokenBatch, conditions: usize) -> Self {
-        let mut rows = Vec::new();
-        let mut targets = Vec::new();
+        let (mut rows, mut sequences, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for (i, sequence) in batch.sequences().iter().enumerate() {
             for (k, row) in batch.target_rows(i).enumerate() {
-                let place = if k == 0 {
-                    Place::LastPromptToken
-                } else {
-                    Place::WithinTarget
-                };
                 rows.push(row);
-                targets.push(Target {
-                    sequence: i,
+                sequences.push(i);
+                asked.push(Asked {
                     token: sequence.target[k],
-                    against: sequence.against,
-                    place,
+                    against: sequence.against.filter(|_| k == 0),
+                    of: if k == 0 { Detail::Whole } else { Detail::Token },
                 });
             }
         }
@@ -147,10 +141,11 @@ impl Scorer {
         let scores = vec![vec![unset; batch.sequences().len()]; conditions];
         Self {
             rows,
-            targets,
+            sequences,
+            asked,
             prompts: batch.sequences().iter().map(|s| s.prompt).collect(),
             scores,
-            clean: Vec::new(),
+            clean: None,
         }
     }
 
@@ -174,67 +169,30 @@ impl Readout for Scorer {
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         if block.conditions[0] == 0 {
-            self.clean.clear();
-            self.clean.extend_from_slice(block.logits);
+            self.clean = Some(block.keep()?);
         }
-        let width = block.vocab_size;
-        let targets = &self.targets[block.first..block.first + block.logits.len() / width];
-        let scored: Vec<RowScore> = targets
-            .par_iter()
-            .zip(block.logits.par_chunks_exact(width))
-            .zip(self.clean.par_chunks_exact(width))
-            .map(|((target, logits), clean)| score_row(target, logits, clean))
-            .collect();
+        let rows = block.first..block.first + block.rows();
+        let asked = &self.asked[rows.clone()];
+        let scored = block.scores(asked, self.clean.as_ref())?;
         // Rows are in order, so a target's further tokens come after its first one.
-        for (target, row) in targets.iter().zip(scored) {
+        let scored = asked.iter().zip(scored);
+        for ((asked, row), &sequence) in scored.zip(&self.sequences[rows]) {
             for &condition in block.conditions {
                 let of_condition = self.scores.get_mut(condition);
                 let of_condition =
                     of_condition.ok_or("a Scorer is made for as many conditions as the run has")?;
-                let score = &mut of_condition[target.sequence];
-                match row {
-                    RowScore::First(first) => *score = first,
-                    RowScore::Further { logprob, is_top1 } => {
-                        score.target_logprob += logprob;
-                        score.target_top1 &= is_top1;
+                let score = &mut of_condition[sequence];
+                match asked.of {
+                    Detail::Whole => *score = Score::of_first(&row),
+                    _ => {
+                        score.target_logprob += row.logprob;
+                        score.target_top1 &= row.rank == 1;
                     }
                 }
             }
         }
         Ok(())
     }
-}
-
-fn score_row(target: &Target, logits: &[f32], clean: &[f32]) -> RowScore {
-    let log_z = log_sum_exp(logits);
-    let target_logit = logits[target.token as usize];
-    let logprob = f64::from(target_logit) - log_z;
-    let better = logits.iter().filter(|logit| **logit > target_logit).count();
-    let is_top1 = better == 0;
-    if target.place == Place::WithinTarget {
-        return RowScore::Further { logprob, is_top1 };
-    }
-    RowScore::First(Score {
-        target_logprob: logprob,
-        first_logprob: logprob,
-        first_rank: better as u32 + 1,
-        entropy_nats: entropy(logits, log_z),
-        kl_nats: kl_divergence(clean, log_sum_exp(clean), logits, log_z),
-        top_token: argmax(logits),
-        logit_diff: target
-            .against
-            .map(|other| f64::from(target_logit) - f64::from(logits[other as usize])),
-        target_top1: is_top1,
-    })
-}
-
-pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|logit| f64::from((logit - max).exp()))
-        .sum();
-    f64::from(max) + sum.ln()
 }
 
 /// What the log-probability of a token changes by, per unit of each logit: 1 for its own, minus the probability of each.
@@ -246,40 +204,6 @@ pub(super) fn of_logprob(token: u32, logits: &[f32]) -> Vec<f32> {
     gradient
 }
 
-/// H = log Z - sum p·logit, in nats.
-pub(super) fn entropy(logits: &[f32], log_z: f64) -> f64 {
-    let mean_logit: f64 = logits
-        .iter()
-        .map(|logit| {
-            let logit = f64::from(*logit);
-            (logit - log_z).exp() * logit
-        })
-        .sum();
-    log_z - mean_logit
-}
-
-/// KL(clean ‖ edited) = sum p_clean·(log p_clean - log p_edited), in nats.
-fn kl_divergence(clean: &[f32], clean_log_z: f64, edited: &[f32], edited_log_z: f64) -> f64 {
-    clean
-        .iter()
-        .zip(edited)
-        .map(|(clean, edited)| {
-            let log_p = f64::from(*clean) - clean_log_z;
-            log_p.exp() * (log_p - (f64::from(*edited) - edited_log_z))
-        })
-        .sum()
-}
-
-fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (i, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = i;
-        }
-    }
-    best as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,15 +213,14 @@ mod tests {
         // p = (1/2, 1/4, 1/4) against clean p = (1/4, 1/2, 1/4)
         let edited = [2f32.ln(), 0.0, 0.0];
         let clean = [0.0, 2f32.ln(), 0.0];
-        let target = Target {
-            sequence: 0,
+        let asked = [Asked {
             token: 1,
             against: Some(0),
-            place: Place::LastPromptToken,
-        };
-        let RowScore::First(score) = score_row(&target, &edited, &clean) else {
-            panic!("a first token gives a full score");
-        };
+            of: Detail::Whole,
+        }];
+        let clean = LogitBlock::of_rows(&[0], 0, &clean, 3).keep().unwrap();
+        let block = LogitBlock::of_rows(&[1], 0, &edited, 3);
+        let score = Score::of_first(&block.scores(&asked, Some(&clean)).unwrap()[0]);
         let ln2 = std::f64::consts::LN_2;
         assert!((score.first_logprob + 2.0 * ln2).abs() < 1e-7);
         assert_eq!((score.first_rank, score.top_token), (2, 0));
@@ -316,12 +239,8 @@ mod tests {
         };
         // The longer prompt comes first, and stands second in the batch.
         let batch = TokenBatch::new(vec![fact(0, &[1, 2, 0], 2), fact(1, &[1, 2], 0)]).unwrap();
-        let block = |conditions| LogitBlock {
-            conditions,
-            first: 0,
-            logits: &[0.0, 0.0, 0.0, 0.0, 0.0, 5.0],
-            vocab_size: 3,
-        };
+        let logits = [0.0, 0.0, 0.0, 0.0, 0.0, 5.0];
+        let block = |conditions| LogitBlock::of_rows(conditions, 0, &logits, 3);
         let mut scorer = Scorer::new(&batch, 1);
         scorer.read(&block(&[0])).unwrap();
         assert!(scorer.read(&block(&[1])).is_err(), "more conditions");

@@ -4,7 +4,6 @@
 //! what it does to any text (PAPER 3, text metrics), so the metrics here are compared with the same draws and
 //! the same statistics, with documents in the place of prompts: a document's value is the mean over its tokens.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
@@ -15,9 +14,9 @@ use super::outcome::{ConditionRow, PromptSubset};
 use super::plan::{AblationPlan, Conditions};
 use super::reference::{CleanReference, Units, reference_step, resolve};
 use super::run::Run;
-use super::score::{TokenScore, entropy, log_sum_exp};
+use super::score::TokenScore;
 use super::stage::{Measure, Measured, Pass, Stage};
-use crate::engine::{Engine, LogitBlock, Readout};
+use crate::engine::{Asked, Detail, Engine, LogitBlock, Readout, RowScore};
 use crate::hooks::{EditCount, HookPoint, Observer, ReadError, SiteRows};
 use crate::stats::{Clusters, StatsSettings};
 use crate::tokens::{TokenBatch, Window};
@@ -301,8 +300,8 @@ pub(super) fn places(batch: &TokenBatch) -> Vec<Place> {
 /// Scores the places of a batch.
 struct TokenScorer {
     rows: Vec<usize>,
-    /// Of each row, the token that follows.
-    next: Vec<u32>,
+    /// Of each row, about the token that follows.
+    asked: Vec<Asked>,
     /// By condition and row.
     scores: Vec<Vec<TokenScore>>,
 }
@@ -312,7 +311,7 @@ impl TokenScorer {
         let places = places(pass.batch);
         Self {
             rows: places.iter().map(|place| place.row).collect(),
-            next: places.iter().map(|place| place.next).collect(),
+            asked: places.iter().map(asked).collect(),
             scores: vec![vec![TokenScore::default(); places.len()]; pass.conditions.len()],
         }
     }
@@ -324,27 +323,29 @@ impl Readout for TokenScorer {
     }
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
-        let rows = block.logits.par_chunks_exact(block.vocab_size);
-        let scores: Vec<TokenScore> = rows
-            .zip(&self.next[block.first..])
-            .map(|(logits, next)| score(logits, *next))
-            .collect();
+        let place = block.first..block.first + block.rows();
+        let scores = block.scores(&self.asked[place.clone()], None)?;
+        let scores: Vec<TokenScore> = scores.iter().map(score).collect();
         for &condition in block.conditions {
-            let place = block.first..block.first + scores.len();
-            self.scores[condition][place].copy_from_slice(&scores);
+            self.scores[condition][place.clone()].copy_from_slice(&scores);
         }
         Ok(())
     }
 }
 
-fn score(logits: &[f32], next: u32) -> TokenScore {
-    let log_z = log_sum_exp(logits);
-    let logit = logits[next as usize];
-    let better = logits.iter().filter(|other| **other > logit).count();
+fn asked(place: &Place) -> Asked {
+    Asked {
+        token: place.next,
+        against: None,
+        of: Detail::Entropy,
+    }
+}
+
+fn score(row: &RowScore) -> TokenScore {
     TokenScore {
-        loss_nats: log_z - f64::from(logit),
-        entropy_nats: entropy(logits, log_z),
-        rank: better as u32 + 1,
+        loss_nats: -row.logprob,
+        entropy_nats: row.entropy_nats,
+        rank: row.rank,
         log_scale: f64::NAN,
     }
 }
@@ -381,7 +382,15 @@ mod tests {
     #[test]
     fn a_token_by_hand() {
         // p = (1/2, 1/4, 1/4)
-        let score = score(&[2f32.ln(), 0.0, 0.0], 1);
+        let place = Place {
+            row: 0,
+            window: 0,
+            position: 0,
+            next: 1,
+        };
+        let logits = [2f32.ln(), 0.0, 0.0];
+        let block = LogitBlock::of_rows(&[0], 0, &logits, 3);
+        let score = score(&block.scores(&[asked(&place)], None).unwrap()[0]);
         let ln2 = std::f64::consts::LN_2;
         assert!((score.loss_nats - 2.0 * ln2).abs() < 1e-7);
         assert!((score.entropy_nats - 1.5 * ln2).abs() < 1e-7);

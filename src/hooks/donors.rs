@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use super::neurons::NeuronSet;
-use super::observer::{Observer, ReadError, SiteRows};
+use super::observer::{Observer, ReadError, Selection, SiteRows};
 use super::reference::ReferenceError;
 use super::roles::{donor_position, patch_position};
 use super::site::{HookPoint, Site};
@@ -298,14 +298,17 @@ impl DonorRecording {
 
     /// An observer of one part of the batch, under condition 0, which should be the clean one.
     pub fn part(&mut self, part: &TokenBatch) -> impl Observer {
-        let mut rows = Vec::new();
+        let (mut from, mut to) = (Vec::new(), Vec::new());
         for (i, sequence) in part.sequences().iter().enumerate() {
-            let given = self.wanted.get(&sequence.prompt).into_iter().flatten();
-            rows.extend(given.map(|(position, row)| (part.first_row(i) + position, *row)));
+            for (position, row) in self.wanted.get(&sequence.prompt).into_iter().flatten() {
+                from.push(part.first_row(i) + position);
+                to.push(*row);
+            }
         }
         PartRecorder {
             recording: self,
-            rows,
+            from,
+            to,
         }
     }
 
@@ -335,8 +338,10 @@ fn donor_layer(neurons: &[u32], d_mlp: usize, rows: usize) -> DonorLayer {
 
 struct PartRecorder<'a> {
     recording: &'a mut DonorRecording,
-    /// (row of the part, row of values).
-    rows: Vec<(usize, u32)>,
+    /// Rows of the part.
+    from: Vec<usize>,
+    /// The row of values that each becomes.
+    to: Vec<u32>,
 }
 
 impl Observer for PartRecorder<'_> {
@@ -345,18 +350,22 @@ impl Observer for PartRecorder<'_> {
         point.site == Site::Post && point.layer.is_some_and(|l| !neurons(l).is_empty())
     }
 
+    fn selects(&self, point: HookPoint) -> Selection<'_> {
+        Selection {
+            rows: Some(&self.from),
+            columns: point.layer.map(|l| self.recording.neurons.layer(l)),
+        }
+    }
+
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let Some(layer) = seen.point.layer.filter(|_| seen.conditions[0] == 0) else {
             return Ok(());
         };
         let recording = &mut *self.recording;
-        let neurons = recording.neurons.layer(layer);
         let to = &mut recording.donors.layers[layer];
-        for &(from, row) in &self.rows {
-            let post = seen.row(from, recording.donors.d_mlp)?;
+        for (shown, &row) in self.to.iter().enumerate() {
             let first = row as usize * to.width;
-            let values = to.values[first..first + to.width].iter_mut().zip(neurons);
-            values.for_each(|(value, &neuron)| *value = post[neuron as usize]);
+            to.values[first..first + to.width].copy_from_slice(seen.row(shown, to.width)?);
             recording.missing.remove(&(layer, row));
         }
         Ok(())

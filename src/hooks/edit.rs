@@ -365,5 +365,6 @@ impl std::ops::AddAssign for EditCount {
     }
 }
 
+pub(crate) mod tensors;
 #[cfg(test)]
 mod tests;

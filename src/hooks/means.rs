@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::neurons::{Neuron, NeuronSet};
-use super::observer::{Observer, ReadError, SiteRows};
+use super::observer::{Observer, ReadError, Selection, SiteRows};
 use super::sign_case::RawCase;
 use super::site::Site;
 
@@ -104,15 +104,13 @@ impl MeanSums {
     }
 
     fn add(&mut self, layer: usize, seen: &SiteRows<'_>) {
-        let neurons = self.neurons.layer(layer);
         let cases = &self.cases;
         let blocks = self.sums[layer].par_chunks_mut(BLOCK).enumerate();
         blocks.for_each(|(block, sums)| {
             let first = block * BLOCK;
-            for (row, cases) in rows(seen).zip(cases.chunks_exact(neurons.len())) {
+            for (row, cases) in rows(seen).zip(cases.chunks_exact(seen.width)) {
                 for (i, sums) in sums.iter_mut().enumerate() {
-                    let post = row[neurons[first + i] as usize];
-                    sums.add(f64::from(post), cases[first + i]);
+                    sums.add(f64::from(row[first + i]), cases[first + i]);
                 }
             }
         });
@@ -142,11 +140,6 @@ fn rows<'a>(seen: &SiteRows<'a>) -> impl Iterator<Item = &'a [f32]> + use<'a> {
     seen.rows.chunks_exact(seen.width)
 }
 
-/// The values of some neurons in every row.
-fn values<'a>(seen: &SiteRows<'a>, neurons: &'a [u32]) -> impl Iterator<Item = f32> + use<'a> {
-    rows(seen).flat_map(move |row| neurons.iter().map(move |&n| row[n as usize]))
-}
-
 impl Observer for MeanSums {
     fn wants(&self, point: super::HookPoint) -> bool {
         let summed = [Site::Pre, Site::PreLinear, Site::Post].contains(&point.site);
@@ -156,22 +149,26 @@ impl Observer for MeanSums {
                 .is_some_and(|l| !self.neurons.layer(l).is_empty())
     }
 
+    fn selects(&self, point: super::HookPoint) -> Selection<'_> {
+        let neurons = point.layer.map(|layer| self.neurons.layer(layer));
+        neurons.map_or(Selection::default(), Selection::columns)
+    }
+
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let Some(layer) = seen.point.layer.filter(|_| seen.conditions[0] == 0) else {
             return Ok(());
         };
-        seen.row(0, self.d_mlp)?;
-        let neurons = self.neurons.layer(layer);
+        seen.row(0, self.neurons.layer(layer).len())?;
         match seen.point.site {
             Site::Pre => {
                 self.gates.clear();
-                self.gates.extend(values(seen, neurons));
+                self.gates.extend_from_slice(seen.rows);
             }
             Site::PreLinear => {
-                let pairs = self.gates.iter().zip(values(seen, neurons));
+                let pairs = self.gates.iter().zip(seen.rows);
                 self.cases.clear();
                 self.cases
-                    .extend(pairs.map(|(&gate, up)| RawCase::of(gate, up)));
+                    .extend(pairs.map(|(&gate, &up)| RawCase::of(gate, up)));
             }
             _ => self.add(layer, seen),
         }
@@ -195,17 +192,17 @@ mod tests {
                 point: HookPoint::in_layer(1, site),
                 conditions: &[0],
                 rows,
-                width: 3,
+                width: 2,
             })
             .unwrap()
         };
-        // two passes, of two tokens and of one; neuron 1 is not in the set
-        show(Site::Pre, &[1.0, 9.0, -1.0, 2.0, 9.0, 0.0]);
-        show(Site::PreLinear, &[1.0, 9.0, 2.0, -1.0, 9.0, 5.0]);
-        show(Site::Post, &[4.0, 9.0, -3.0, -2.0, 9.0, 0.5]);
-        show(Site::Pre, &[3.0, 9.0, -2.0]);
-        show(Site::PreLinear, &[1.0, 9.0, 0.5]);
-        show(Site::Post, &[1.0, 9.0, -1.0]);
+        // two passes, of two tokens and of one; neuron 1 is not in the set, and not shown
+        show(Site::Pre, &[1.0, -1.0, 2.0, 0.0]);
+        show(Site::PreLinear, &[1.0, 2.0, -1.0, 5.0]);
+        show(Site::Post, &[4.0, -3.0, -2.0, 0.5]);
+        show(Site::Pre, &[3.0, -2.0]);
+        show(Site::PreLinear, &[1.0, 0.5]);
+        show(Site::Post, &[1.0, -1.0]);
         let means = sums.means();
         assert_eq!(sums.tokens(), 3);
         let first = NeuronMean {

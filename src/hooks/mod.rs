@@ -19,12 +19,13 @@ mod site;
 
 pub use condition::Condition;
 pub use donors::{DonorRecording, Donors, choose_donors};
+pub(crate) use edit::tensors::EditedRows;
 pub(crate) use edit::{BatchEdit, LayerEdit};
 pub use edit::{Edit, EditCount};
 pub use means::{MeanSums, NeuronMean, NeuronMeans};
 pub use mode::{Mode, Needs, Reference};
 pub use neurons::{Neuron, NeuronError, NeuronSet};
-pub use observer::{Observer, ReadError, Recorder, SiteRows};
+pub use observer::{Observer, ReadError, Recorder, Selection, SiteRows};
 pub use path::Path;
 pub use reference::ReferenceError;
 pub use sign_case::{RawCase, ReferenceSigns, SignCase, SignConvention};

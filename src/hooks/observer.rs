@@ -10,10 +10,43 @@ pub struct SiteRows<'a> {
     pub point: HookPoint,
     /// The conditions that share these rows, ascending.
     pub conditions: &'a [usize],
-    /// `[tokens, width]`, row-major, in the batch's row order.
+    /// `[tokens, width]`, row-major, in the batch's row order; or the rows and columns that the observer
+    /// [selects](Observer::selects), in its order.
     pub rows: &'a [f32],
     /// Values per token.
     pub width: usize,
+}
+
+/// What of a site an observer reads. The rest need not be copied, nor leave a device.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'s> {
+    /// The batch's rows, in any order; `None`: all of them.
+    pub rows: Option<&'s [usize]>,
+    /// The columns, in any order; `None`: all of them.
+    pub columns: Option<&'s [u32]>,
+}
+
+impl<'s> Selection<'s> {
+    /// These columns of all rows.
+    pub fn columns(columns: &'s [u32]) -> Self {
+        Self {
+            rows: None,
+            columns: Some(columns),
+        }
+    }
+
+    /// These rows, whole.
+    pub fn rows(rows: &'s [usize]) -> Self {
+        Self {
+            rows: Some(rows),
+            columns: None,
+        }
+    }
+
+    /// Whether it is the site as it is.
+    pub fn is_all(self) -> bool {
+        self.rows.is_none() && self.columns.is_none()
+    }
 }
 
 impl<'a> SiteRows<'a> {
@@ -44,7 +77,13 @@ pub trait Observer {
     /// Whether [`observe`](Self::observe) wants to see this site. Sites that nobody wants cost nothing.
     fn wants(&self, point: HookPoint) -> bool;
 
-    /// Sees the rows of a wanted site, once per stream.
+    /// What of a wanted site it is shown.
+    fn selects(&self, point: HookPoint) -> Selection<'_> {
+        let _ = point;
+        Selection::default()
+    }
+
+    /// Sees what it selects of a wanted site, once per stream.
     ///
     /// # Errors
     /// Whatever keeps it from going on; the run stops there, with the engine's `EngineError::Reader`.

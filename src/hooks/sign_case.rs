@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 /// The sign that a value must have, strictly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sign {
+pub(super) enum Sign {
     Positive,
     Negative,
 }
@@ -54,6 +54,11 @@ impl SignCase {
         self.gate.is_none_or(|sign| sign.holds(gate))
             && self.up.is_none_or(|sign| sign.holds(up))
             && self.post.is_none_or(|sign| sign.holds(post))
+    }
+
+    /// The signs that `gate`, `up` and `post` must have.
+    pub(super) fn signs(self) -> [Option<Sign>; 3] {
+        [self.gate, self.up, self.post]
     }
 
     /// Whether every value is in the case, whatever its signs.

@@ -58,7 +58,11 @@ impl<'a> TokenRows<'a> {
     }
 }
 
-/// What attention needs besides weights: rotations and masks for the lengths of one batch.
+/// Values of masks that are kept from batch to batch, at most.
+const KEPT_MASKS: usize = 1 << 24;
+
+/// What attention needs besides weights: rotations and masks for the lengths of some batches.
+#[derive(Clone, Default)]
 pub struct AttentionTables {
     /// Cosines and sines of each distinct rotation; a model has one or two.
     rotations: Vec<(RopeSpec, (Tensor, Tensor))>,
@@ -76,21 +80,42 @@ impl AttentionTables {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        let mut tables = Self::default();
+        tables.extend(config, groups, past, (dtype, device))?;
+        Ok(tables)
+    }
+
+    /// Adds those for every rotation, window and group length that will occur. All must have the same `past`.
+    pub(super) fn extend(
+        &mut self,
+        config: &Config,
+        groups: &[Group],
+        past: usize,
+        (dtype, device): (DType, &Device),
+    ) -> Result<()> {
+        if self.masks.values().map(Tensor::elem_count).sum::<usize>() > KEPT_MASKS {
+            self.masks.clear();
+        }
         let longest = groups.iter().map(|group| group.len).max().unwrap_or(0);
-        let (mut rotations, mut masks) = (Vec::<(RopeSpec, _)>::new(), HashMap::new());
         for spec in &config.attention {
-            if !rotations.iter().any(|(rope, _)| *rope == spec.rope) {
+            let known = self
+                .rotations
+                .iter()
+                .position(|(rope, _)| *rope == spec.rope);
+            let is_long = |(cos, _): &(Tensor, Tensor)| cos.dims()[0] >= longest;
+            if !known.is_some_and(|known| is_long(&self.rotations[known].1)) {
                 let rotation = spec.rope.tables(past..past + longest, dtype, device)?;
-                rotations.push((spec.rope.clone(), rotation));
+                self.rotations.retain(|(rope, _)| *rope != spec.rope);
+                self.rotations.push((spec.rope.clone(), rotation));
             }
             for group in groups {
-                if let Entry::Vacant(slot) = masks.entry((group.len, spec.window)) {
+                if let Entry::Vacant(slot) = self.masks.entry((group.len, spec.window)) {
                     let mask = causal_mask(group.len, past, spec.window, device)?;
                     slot.insert(mask.to_dtype(dtype)?);
                 }
             }
         }
-        Ok(Self { rotations, masks })
+        Ok(())
     }
 
     /// Cosines and sines, each at least as long as the longest group.

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use rayon::prelude::*;
 
 use super::config::Config;
 use super::error::ModelError;
@@ -21,6 +20,8 @@ use super::store::{Format, TensorStore};
 use super::tensors::{LayerTensor, ModelTensor};
 use crate::hub::ModelFiles;
 use crate::hub::gguf::GgufFile;
+
+mod vocabulary;
 
 /// Values of the head and of the embedding that are compared at once.
 const COMPARED_AT_ONCE: usize = 1 << 22;
@@ -193,9 +194,19 @@ impl Checkpoint {
 
     /// A layer's tensor in f32, shaped as [`LayerTensor`] says.
     pub fn layer_tensor(&self, layer: usize, tensor: LayerTensor) -> Result<Tensor, ModelError> {
+        self.layer_tensor_to(&Device::Cpu, layer, tensor)
+    }
+
+    /// The same on a device.
+    pub(super) fn layer_tensor_to(
+        &self,
+        device: &Device,
+        layer: usize,
+        tensor: LayerTensor,
+    ) -> Result<Tensor, ModelError> {
         let (stored, rows) = tensor.stored(&self.config);
         let first = rows.start;
-        let raw = self.rows(&self.layer_name(layer, stored), rows);
+        let raw = self.rows(device, &self.layer_name(layer, stored), rows);
         let raw = raw.map_err(|why| name_neuron(why, layer, tensor, first))?;
         if tensor.is_norm() {
             return self.gain(raw);
@@ -207,84 +218,15 @@ impl Checkpoint {
         }
     }
 
-    /// A tensor outside the layers in f32; the head of a tied model is its embedding.
-    pub fn model_tensor(&self, tensor: ModelTensor) -> Result<Tensor, ModelError> {
-        let name = self.model_name(tensor);
-        match tensor {
-            ModelTensor::FinalNorm => self.gain(self.store.read(name)?),
-            ModelTensor::Embedding | ModelTensor::Head => match &self.shuffle {
-                Some(shuffle) => self.shuffled_vocabulary(shuffle, name),
-                None => self.store.read(name),
-            },
-        }
-    }
-
-    /// The rows of the head or of the embedding for some of the vocabulary, `[tokens, d_model]`.
-    pub fn vocabulary_rows(
-        &self,
-        tensor: ModelTensor,
-        tokens: Range<usize>,
-    ) -> Result<Tensor, ModelError> {
-        let name = self.model_name(tensor);
-        match &self.shuffle {
-            Some(shuffle) => {
-                let whole = self.shuffled_vocabulary(shuffle, name)?;
-                Ok(whole.narrow(0, tokens.start, tokens.len())?)
-            }
-            None => self.store.read_rows(name, tokens),
-        }
-    }
-
-    /// Rows of the embedding for the given token ids, `[ids, d_model]`, without reading the others.
-    pub fn embedding_rows(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
-        let name = self.model_name(ModelTensor::Embedding);
-        if let Some(shuffle) = &self.shuffle {
-            let ids = Tensor::new(ids, &Device::Cpu)?;
-            return Ok(self
-                .shuffled_vocabulary(shuffle, name)?
-                .index_select(&ids, 0)?);
-        }
-        let mut distinct = ids.to_vec();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let rows: Vec<Tensor> = distinct
-            .par_iter()
-            .map(|&id| self.store.read_rows(name, id as usize..id as usize + 1))
-            .collect::<Result<_, _>>()?;
-        let places: Vec<u32> = ids
-            .iter()
-            .map(|id| distinct.partition_point(|known| known < id) as u32)
-            .collect();
-        let places = Tensor::from_vec(places, ids.len(), &Device::Cpu)?;
-        Ok(Tensor::cat(&rows, 0)?.index_select(&places, 0)?)
-    }
-
     /// Rows of a stored tensor. The entries of a matrix may be shuffled; a vector's stay.
-    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
+    fn rows(&self, device: &Device, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
         let (Some(shuffle), &[_, width]) = (&self.shuffle, self.store.shape(name)?) else {
-            return self.store.read_rows(name, rows);
+            return self.store.read_rows_to(device, name, rows);
         };
         let mut entries = self.shuffled(shuffle, name)?;
         entries.truncate(rows.end * width);
         entries.drain(..rows.start * width);
-        Ok(Tensor::from_vec(
-            entries,
-            (rows.len(), width),
-            &Device::Cpu,
-        )?)
-    }
-
-    /// The embedding or the head, shuffled, whichever of the two a tied pair is stored as.
-    fn shuffled_vocabulary(
-        &self,
-        shuffle: &Shuffle,
-        name: &'static str,
-    ) -> Result<Tensor, ModelError> {
-        shuffle.vocabulary(name, || {
-            let shape = self.store.shape(name)?.to_vec();
-            let entries = self.shuffled(shuffle, name)?;
-            Ok(Tensor::from_vec(entries, shape, &Device::Cpu)?)
-        })
+        Ok(Tensor::from_vec(entries, (rows.len(), width), device)?)
     }
 
     /// All entries of a stored matrix, row by row, shuffled.

@@ -92,22 +92,23 @@ pub enum MemoryLimit {
     Set(u64),
     /// Bytes that are available on this machine.
     Available(u64),
+    /// Bytes that are free on a device with a memory of its own.
+    OnDevice(u64),
     /// Nobody set one, and the system does not say what is available.
     Unknown,
 }
 
 impl MemoryLimit {
-    /// The limit that was set, or else what is available now.
-    pub fn new(set: Option<u64>) -> MemoryLimit {
-        let available = || available_memory().map_or(MemoryLimit::Unknown, MemoryLimit::Available);
-        set.map_or_else(available, MemoryLimit::Set)
+    /// What is available on this machine now.
+    pub fn of_machine() -> MemoryLimit {
+        available_memory().map_or(MemoryLimit::Unknown, MemoryLimit::Available)
     }
 
     /// A tenth of what is available is left to others, who may come to need it.
     fn usable(self) -> u64 {
         match self {
             MemoryLimit::Set(bytes) => bytes,
-            MemoryLimit::Available(bytes) => bytes / 10 * 9,
+            MemoryLimit::Available(bytes) | MemoryLimit::OnDevice(bytes) => bytes / 10 * 9,
             MemoryLimit::Unknown => u64::MAX,
         }
     }
@@ -131,6 +132,8 @@ impl MemoryPlan {
                 residency,
                 activation_bytes: match (limit, residency) {
                     (MemoryLimit::Set(_), _) => left,
+                    // Wide passes keep it busy, and nobody else needs the memory; what is not planned for has the other half.
+                    (MemoryLimit::OnDevice(_), _) => (left / 2).max(fewest),
                     (_, Residency::Resident) => ACTIVATION_BYTES,
                     // The system keeps pages of the file in what is left to it: the next pass is faster.
                     (_, Residency::Streamed) => (left / 2).max(fewest),
@@ -174,6 +177,10 @@ fn too_little(limit: MemoryLimit, needed: u64) -> ModelError {
             };
             format!("--max-memory {limit} is too little: {even}; raise it to at least that")
         }
+        MemoryLimit::OnDevice(_) => format!(
+            "{} MiB of the device's memory can be used now, and {even}; free some, or take another device",
+            limit.usable() >> 20
+        ),
         other => format!(
             "{} MiB of memory can be used now, and {even}; close other programs, or insist with --max-memory \
              {needed}MiB and let the system swap",

@@ -8,7 +8,7 @@ use super::error::ModelError;
 use super::norm::Norm;
 use super::tensors::LayerTensor;
 
-/// Reads the tensors of one layer: f32 on the CPU first, then in `dtype` on `device`.
+/// Reads the tensors of one layer onto `device`: as f32 first, then in `dtype`.
 pub(super) struct LayerReader<'a> {
     pub checkpoint: &'a Checkpoint,
     pub layer: usize,
@@ -22,8 +22,9 @@ impl LayerReader<'_> {
     }
 
     pub fn read(&self, tensor: LayerTensor) -> Result<Tensor, ModelError> {
-        let values = self.checkpoint.layer_tensor(self.layer, tensor)?;
-        Ok(values.to_dtype(self.dtype)?.to_device(self.device)?)
+        let (device, layer) = (self.device, self.layer);
+        let values = self.checkpoint.layer_tensor_to(device, layer, tensor)?;
+        Ok(values.to_dtype(self.dtype)?)
     }
 
     /// `None` where this family has no such tensor.

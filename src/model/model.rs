@@ -1,10 +1,11 @@
 //! A model ready to run: the checkpoint, and as many of its weights in memory as the limit allows.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 
+use super::attention::AttentionTables;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::error::ModelError;
@@ -13,10 +14,12 @@ use super::kinds::NormKind;
 use super::layer::Layer;
 use super::linear::linear;
 use super::norm::Norm;
+use super::operations::Operations;
 use super::read_ahead::InOrder;
 use super::shuffle::RunWeights;
 use super::softcap::softcap;
 use super::tensors::ModelTensor;
+use crate::tokens::Group;
 
 /// How to hold a model.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct LoadOptions {
     pub dtype: DType,
     /// Where it computes.
     pub device: Device,
+    /// By which operations; `None`: by the faster ones there.
+    pub operations: Option<Operations>,
     /// The most memory to use, bytes; `None`: what is available.
     pub max_memory: Option<u64>,
     /// The weights that it runs with.
@@ -36,6 +41,7 @@ impl Default for LoadOptions {
         Self {
             dtype: DType::F32,
             device: Device::Cpu,
+            operations: None,
             max_memory: None,
             weights: RunWeights::Stored,
         }
@@ -48,19 +54,27 @@ impl LoadOptions {
     /// # Errors
     /// Even reading layer by layer takes more memory than there is.
     pub fn plan(&self, config: &Config) -> Result<MemoryPlan, ModelError> {
-        let limit = match self.device {
-            Device::Cpu => MemoryLimit::new(self.max_memory),
-            // What this machine has says nothing of its accelerator's memory.
-            _ => self
-                .max_memory
-                .map_or(MemoryLimit::Unknown, MemoryLimit::Set),
+        let limit = match (self.max_memory, &self.device) {
+            (Some(bytes), _) => MemoryLimit::Set(bytes),
+            (None, Device::Cuda(device)) => on_device(device),
+            // An accelerator of Apple's shares the machine's memory.
+            (None, Device::Cpu | Device::Metal(_)) => MemoryLimit::of_machine(),
         };
         MemoryPlan::new(&self.estimate(config), limit)
     }
 
+    fn operations(&self) -> Operations {
+        let by_device = || Operations::of(&self.device);
+        self.operations.unwrap_or_else(by_device)
+    }
+
     /// What a model takes in each mode.
     pub fn estimate(&self, config: &Config) -> MemoryEstimate {
-        let estimate = MemoryEstimate::new(config, self.dtype.size_in_bytes());
+        let mut estimate = MemoryEstimate::new(config, self.dtype.size_in_bytes());
+        if self.operations() == Operations::Tensors && !config.tied_head {
+            let embedding = config.embedding_parameters() as usize * self.dtype.size_in_bytes();
+            estimate.resident_bytes += embedding as u64;
+        }
         match self.weights {
             RunWeights::Stored => estimate,
             RunWeights::Shuffled { .. } => estimate.with_shuffle(config),
@@ -69,8 +83,24 @@ impl LoadOptions {
 
     /// A tensor as it is held.
     fn place(&self, tensor: &Tensor) -> candle_core::Result<Tensor> {
-        tensor.to_dtype(self.dtype)?.to_device(&self.device)
+        tensor.to_device(&self.device)?.to_dtype(self.dtype)
     }
+}
+
+/// What is free on a device of its own memory.
+#[cfg(feature = "cuda")]
+fn on_device(device: &candle_core::CudaDevice) -> MemoryLimit {
+    let stream = device.cuda_stream();
+    match stream.context().mem_get_info() {
+        Ok((free, _)) => MemoryLimit::OnDevice(free as u64),
+        Err(_) => MemoryLimit::Unknown,
+    }
+}
+
+/// There is none without the feature.
+#[cfg(not(feature = "cuda"))]
+fn on_device(_: &candle_core::CudaDevice) -> MemoryLimit {
+    MemoryLimit::Unknown
 }
 
 /// A gated decoder.
@@ -80,11 +110,15 @@ pub struct Model {
     plan: MemoryPlan,
     final_norm: Norm,
     resident: Option<ResidentWeights>,
+    /// From batch to batch the same, of batches without a past.
+    tables: Mutex<AttentionTables>,
 }
 
 struct ResidentWeights {
     layers: Vec<Arc<Layer>>,
     head: Tensor,
+    /// On a device: rows that are read from a file would be sent there again and again.
+    embedding: Option<Tensor>,
 }
 
 /// The head's rows for some of the vocabulary.
@@ -119,12 +153,26 @@ impl Model {
         let resident = match plan.residency {
             Residency::Streamed => None,
             // One layer after the other: each tensor is read in parallel.
-            Residency::Resident => Some(ResidentWeights {
-                layers: (0..config.n_layers())
-                    .map(layer)
-                    .collect::<Result<_, _>>()?,
-                head: options.place(&checkpoint.model_tensor(ModelTensor::Head)?)?,
-            }),
+            Residency::Resident => {
+                let layers = (0..config.n_layers()).map(layer);
+                let layers = layers.collect::<Result<_, _>>()?;
+                let vocabulary = |tensor| {
+                    let (device, tokens) = (&options.device, 0..config.vocab_size);
+                    let rows = checkpoint.vocabulary_rows_to(device, tensor, tokens)?;
+                    Ok::<_, ModelError>(options.place(&rows)?)
+                };
+                let head = vocabulary(ModelTensor::Head)?;
+                let embedding = match options.operations() {
+                    Operations::Fused => None,
+                    Operations::Tensors if config.tied_head => Some(head.clone()),
+                    Operations::Tensors => Some(vocabulary(ModelTensor::Embedding)?),
+                };
+                Some(ResidentWeights {
+                    layers,
+                    head,
+                    embedding,
+                })
+            }
         };
         Ok(Model {
             checkpoint,
@@ -132,6 +180,7 @@ impl Model {
             plan,
             final_norm,
             resident,
+            tables: Mutex::default(),
         })
     }
 
@@ -158,6 +207,27 @@ impl Model {
     /// Where the model computes.
     pub fn device(&self) -> &Device {
         &self.options.device
+    }
+
+    /// By which operations the work between its matrix products is done.
+    pub fn operations(&self) -> Operations {
+        self.options.operations()
+    }
+
+    /// What attention needs for groups of sequences, of which `past` tokens came before.
+    pub fn attention_tables(
+        &self,
+        groups: &[Group],
+        past: usize,
+    ) -> Result<AttentionTables, ModelError> {
+        let (config, dtype, device) = (self.config(), self.dtype(), self.device());
+        if past > 0 {
+            return Ok(AttentionTables::new(config, groups, past, dtype, device)?);
+        }
+        // Tables are added whole.
+        let mut kept = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(config, groups, past, (dtype, device))?;
+        Ok(kept.clone())
     }
 
     /// The memory that logits may take while residual streams of `residual_bytes` are held, bytes:
@@ -215,7 +285,8 @@ impl Model {
         InOrder::read_ahead(blocks.len(), move |block| {
             let rows = blocks[block].clone();
             let first = rows.start;
-            let weights = checkpoint.vocabulary_rows(ModelTensor::Head, rows)?;
+            let weights =
+                checkpoint.vocabulary_rows_to(&options.device, ModelTensor::Head, rows)?;
             let weights = options.place(&weights)?;
             Ok(HeadBlock { first, weights })
         })
@@ -263,11 +334,14 @@ impl Model {
 
     /// Token embeddings as the first layer sees them, `[ids, d_model]`.
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
-        let rows = self.checkpoint.embedding_rows(ids)?;
-        let rows = self.options.place(&rows)?;
-        // Gemma multiplies by the square root rounded to the model's precision.
-        let scale =
-            Tensor::new(self.config().embedding_scale(), self.device())?.to_dtype(self.dtype())?;
+        let resident = self.resident.as_ref();
+        let rows = match resident.and_then(|weights| weights.embedding.as_ref()) {
+            Some(embedding) => embedding.index_select(&Tensor::new(ids, self.device())?, 0)?,
+            None => self.options.place(&self.checkpoint.embedding_rows(ids)?)?,
+        };
+        // Gemma multiplies by the square root rounded to the model's precision; on the CPU, since not every device has f64.
+        let scale = Tensor::new(self.config().embedding_scale(), &Device::Cpu)?;
+        let scale = scale.to_dtype(self.dtype())?.to_device(self.device())?;
         Ok(rows.broadcast_mul(&scale)?)
     }
 

@@ -6,25 +6,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::error::ModelError;
-use super::files::{TrackedFile, open, read_at};
+use super::files::{TrackedFile, open};
 use super::safetensors_header::{Entry, Header};
 use crate::hub::FileError;
 use crate::hub::gguf::{GgufFile, read_parts};
-
-/// Values that one thread reads at once.
-const READ_BLOCK: usize = 1 << 16;
 
 /// What kind of files a store reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,80 +196,6 @@ impl TensorStore {
         counts
     }
 
-    /// A whole tensor in f32.
-    pub fn read(&self, name: &str) -> Result<Tensor, ModelError> {
-        let rows = self.get(name)?.rows();
-        self.read_rows(name, 0..rows)
-    }
-
-    /// Some rows of a tensor (entries of a vector) in f32. Every value is finite.
-    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, ModelError> {
-        let values = self.read_values(name, rows.clone())?;
-        let mut shape = self.get(name)?.shape.clone();
-        if let Some(first) = shape.first_mut() {
-            *first = rows.len();
-        }
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
-    }
-
-    /// The same values, row by row, read in parallel, a block at a time: what is in memory besides stays small.
-    pub fn read_values(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
-        let stored = self.get(name)?;
-        if rows.end > stored.rows() {
-            let why = format!("rows {rows:?} of {name}, which has {}", stored.rows());
-            return Err(candle_core::Error::Msg(why).into());
-        }
-        let width = stored.width();
-        let mut values = vec![0f32; rows.len() * width];
-        let step = (READ_BLOCK / width.max(1)).max(1);
-        values
-            .par_chunks_mut((step * width).max(1))
-            .enumerate()
-            .try_for_each(|(i, block)| {
-                self.fill(name, stored, (rows.start + i * step) * width, block)
-            })?;
-        let file = &self.files[stored.file];
-        file.tracked.check_open(&file.file)?;
-        Ok(values)
-    }
-
-    /// Reads a whole tensor, a block at a time, and keeps nothing of it: every value is finite.
-    pub fn check_finite(&self, name: &str) -> Result<(), ModelError> {
-        let stored = self.get(name)?;
-        let (count, width) = (stored.rows() * stored.width(), stored.width());
-        let step = (READ_BLOCK / width.max(1)).max(1) * width.max(1);
-        (0..count.div_ceil(step)).into_par_iter().try_for_each(|i| {
-            let mut block = vec![0f32; step.min(count - i * step)];
-            self.fill(name, stored, i * step, &mut block)
-        })
-    }
-
-    /// The values from number `first` on.
-    fn fill(
-        &self,
-        name: &str,
-        stored: &StoredTensor,
-        first: usize,
-        values: &mut [f32],
-    ) -> Result<(), ModelError> {
-        let StoreFile { file, tracked } = &self.files[stored.file];
-        let mut bytes = vec![0; stored.kind.bytes(values.len()) as usize];
-        let offset = stored.offset + stored.kind.bytes(first);
-        read_at(file, &mut bytes, offset).map_err(FileError::read(&tracked.path))?;
-        stored.kind.widen(&bytes, values)?;
-        match first_not_finite(values) {
-            None => Ok(()),
-            Some(place) => Err(ModelError::NotFinite {
-                path: tracked.path.clone(),
-                name: name.to_string(),
-                row: (first + place) / stored.width().max(1),
-                column: (first + place) % stored.width().max(1),
-                value: values[place],
-                neuron: None,
-            }),
-        }
-    }
-
     fn get(&self, name: &str) -> Result<&StoredTensor, ModelError> {
         let absent = || ModelError::Unfit(format!("the checkpoint has no tensor {name}"));
         let stored = self.tensors.get(name).ok_or_else(absent)?;
@@ -298,17 +219,6 @@ fn stored_type_hint(found: &str) -> &'static str {
             ": this is a model in FP8; take the one in BF16, or a GGUF file of it"
         }
         _ => "",
-    }
-}
-
-/// The place of the first NaN or infinity: those values whose exponent's bits are all set. The first loop has no
-/// branch, so that the compiler makes vector instructions of it.
-fn first_not_finite(values: &[f32]) -> Option<usize> {
-    const EXPONENT: u32 = 0x7f80_0000;
-    let is_bad = |value: &f32| u32::from(value.to_bits() & EXPONENT == EXPONENT);
-    match values.iter().fold(0, |bad, value| bad | is_bad(value)) {
-        0 => None,
-        _ => values.iter().position(|value| !value.is_finite()),
     }
 }
 
@@ -387,3 +297,4 @@ impl Kind {
 
 #[cfg(test)]
 mod tests;
+mod values;

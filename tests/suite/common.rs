@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{Condition, EditCount, Observer, ReadError};
 use gatelens::hub::{ModelFiles, locate};
-use gatelens::model::{Checkpoint, LoadOptions, Model};
+use gatelens::model::{Checkpoint, LoadOptions, Model, Operations};
 use gatelens::tokens::{Sequence, TokenBatch};
 
 /// The file of a real model, fetched on first use.
@@ -35,8 +35,29 @@ pub fn checkpoint(name: &str) -> Checkpoint {
     Checkpoint::open(&files).unwrap()
 }
 
+/// Both kinds of operations: what the CPU does, and what a device does.
+pub const OPERATIONS: [Operations; 2] = [Operations::Fused, Operations::Tensors];
+
+/// The operations of tests that do not say which: those of a device where GATELENS_TEST_OPERATIONS is `tensors`.
+pub fn options() -> LoadOptions {
+    let is_set = std::env::var_os("GATELENS_TEST_OPERATIONS").is_some_and(|set| set == "tensors");
+    LoadOptions {
+        operations: is_set.then_some(Operations::Tensors),
+        ..LoadOptions::default()
+    }
+}
+
 pub fn model(name: &str) -> Model {
-    Model::load(checkpoint(name), LoadOptions::default()).unwrap()
+    Model::load(checkpoint(name), options()).unwrap()
+}
+
+/// The same by one kind of operations.
+pub fn model_by(name: &str, operations: Operations) -> Model {
+    let options = LoadOptions {
+        operations: Some(operations),
+        ..LoadOptions::default()
+    };
+    Model::load(checkpoint(name), options).unwrap()
 }
 
 /// A prompt of plain token ids, without subject or target.
@@ -94,7 +115,7 @@ impl Readout for LogProbs {
     }
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
-        for (i, logits) in block.logits.chunks_exact(block.vocab_size).enumerate() {
+        for (i, logits) in block.logits()?.chunks_exact(block.vocab_size).enumerate() {
             let max = logits.iter().copied().fold(f32::MIN, f32::max);
             let sum: f64 = logits.iter().map(|l| f64::from(l - max).exp()).sum();
             let log_z = f64::from(max) + sum.ln();

@@ -13,7 +13,7 @@ use gatelens::io_class::{Fold, MatchedDraws, NeuronTable};
 use gatelens::model::Model;
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
 
-use super::common;
+use super::common::{self, OPERATIONS};
 use super::two_layer::{At, D_MLP, LAYERS, Trace, TwoLayer};
 
 /// Log-probabilities of 10 nats (where f32 has steps of 1e-6) after two layers in f32, against f64.
@@ -54,7 +54,7 @@ const DONOR_POSITIONS: [&[usize]; 2] = [
     &[0, 1, 1, 2, 2, 3],
 ];
 
-/// How an ablation is asked for, beside its mode.
+/// How an ablation is asked for, beside its mode; done by both kinds of operations.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
     pub positions: Positions,
@@ -84,9 +84,22 @@ pub fn ablation(
         paths: vec![asked.path],
         ..plan(neurons, mode, asked.positions, asked.when, signs)
     };
-    let model = two_layer.model(dir.path());
     let batch = TokenBatch::new(prompts().to_vec()).unwrap();
-    ablate(&mut Run::new(&()), &Engine::new(&model), &batch, &plan)
+    let [fused, tensors] = OPERATIONS.map(|operations| {
+        let model = two_layer.model_by(dir.path(), operations);
+        ablate(&mut Run::new(&()), &Engine::new(&model), &batch, &plan)
+    });
+    match (&fused, &tensors) {
+        (Ok(fused), Ok(tensors)) => {
+            assert_close("as on a device", &logprobs(tensors), &logprobs(fused));
+            assert_eq!(tensors.changed, fused.changed);
+        }
+        (fused, tensors) => assert_eq!(
+            fused.as_ref().err().map(ToString::to_string),
+            tensors.as_ref().err().map(ToString::to_string)
+        ),
+    }
+    fused
 }
 
 fn plan(

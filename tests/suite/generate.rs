@@ -87,7 +87,7 @@ impl Readout for Last {
     }
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
-        self.logits = block.logits.to_vec();
+        self.logits = block.logits()?.into_owned();
         Ok(())
     }
 }

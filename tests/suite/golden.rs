@@ -8,11 +8,11 @@ use gatelens::hooks::{
     Condition, Edit, HookPoint, MeanSums, Mode, Neuron, NeuronMeans, NeuronSet, Path, Recorder,
     Reference, Site,
 };
-use gatelens::model::Model;
+use gatelens::model::{Model, Operations};
 use gatelens::tokens::TokenBatch;
 
 use super::common::{
-    LogProbs, batch, first_row, goldens, max_difference, model, relative_difference,
+    LogProbs, OPERATIONS, batch, first_row, goldens, max_difference, model_by, relative_difference,
 };
 
 /// What a model's numbers may differ by from transformers' in f32, absolutely for log-probabilities
@@ -176,9 +176,10 @@ fn differences(
     golden_name: &str,
     longest: usize,
     tolerance: &Tolerance,
+    operations: Operations,
 ) -> BTreeMap<String, f64> {
     let golden = Golden::read(golden_name);
-    let model = model(run_name);
+    let model = model_by(run_name, operations);
     let config = model.config().clone();
     let mut prompts = golden.prompts();
     prompts.retain(|prompt| prompt.len() <= longest);
@@ -261,10 +262,21 @@ fn differences(
     worst
 }
 
-/// Checks one file, on prompts of at most `longest` tokens, against the goldens of its weights and returns the largest difference of a log-probability.
+/// Checks one file by both kinds of operations, on prompts of at most `longest` tokens, against the goldens of its weights and returns the largest difference of a log-probability.
 pub fn check(run_name: &str, golden_name: &str, longest: usize, tolerance: &Tolerance) -> f64 {
-    let differences = differences(run_name, golden_name, longest, tolerance);
-    println!("{run_name} against transformers:");
+    let names = (run_name, golden_name);
+    let worst = OPERATIONS.map(|operations| check_by(names, longest, tolerance, operations));
+    worst.into_iter().fold(0.0, f64::max)
+}
+
+fn check_by(
+    (run_name, golden_name): (&str, &str),
+    longest: usize,
+    tolerance: &Tolerance,
+    operations: Operations,
+) -> f64 {
+    let differences = differences(run_name, golden_name, longest, tolerance, operations);
+    println!("{run_name} by {operations:?} operations against transformers:");
     for (kind, difference) in &differences {
         println!("  {kind:<22} {difference:.1e}");
         let allowed = if kind.contains("logprobs") {

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use gatelens::hub::ModelFiles;
-use gatelens::model::{Checkpoint, LoadOptions, Model};
+use gatelens::model::{Checkpoint, LoadOptions, Model, Operations};
 use gatelens::tokens::Sequence;
+
+use super::common;
 
 pub const LAYERS: usize = 2;
 pub const D_MODEL: usize = 4;
@@ -222,7 +224,16 @@ impl TwoLayer {
     }
 
     pub fn model(&self, dir: &Path) -> Model {
-        Model::load(self.checkpoint(dir), LoadOptions::default()).unwrap()
+        Model::load(self.checkpoint(dir), common::options()).unwrap()
+    }
+
+    /// The same by one kind of operations.
+    pub fn model_by(&self, dir: &Path, operations: Operations) -> Model {
+        let options = LoadOptions {
+            operations: Some(operations),
+            ..LoadOptions::default()
+        };
+        Model::load(self.checkpoint(dir), options).unwrap()
     }
 
     /// The embeddings of some tokens.

@@ -9,7 +9,7 @@ use super::words::AttributeWords;
 use crate::engine::Engine;
 use crate::experiment::ExperimentError;
 use crate::experiment::stage::{Measure, Measured, Pass};
-use crate::hooks::{HookPoint, Observer, ReadError, Site, SiteRows};
+use crate::hooks::{HookPoint, Observer, ReadError, Selection, Site, SiteRows};
 use crate::tokens::{Positions, TokenBatch};
 
 /// Bytes of residual rows that wait to go through the unembedding together.
@@ -89,7 +89,9 @@ pub(super) struct RateReader<'r> {
     /// How many tokens a row must find.
     wanted: usize,
     /// Of each sequence: its row, its prompt, the place of its text.
-    subjects: Vec<(usize, usize, usize)>,
+    subjects: Vec<(usize, usize)>,
+    /// Of each, the row of its last token.
+    of_subjects: Vec<usize>,
     /// How many rows may wait.
     most: usize,
     rows: Vec<f32>,
@@ -122,16 +124,18 @@ impl<'r> RateReader<'r> {
         let sequences = batch.sequences().iter().enumerate();
         let subjects = sequences.map(|(i, sequence)| {
             let last = sequence.positions(Positions::SubjectLast);
-            let row = batch.first_row(i) + last.start;
-            (row, sequence.prompt, texts[sequence.prompt])
+            let subject = (sequence.prompt, texts[sequence.prompt]);
+            (batch.first_row(i) + last.start, subject)
         });
+        let (of_subjects, subjects) = subjects.unzip();
         Self {
             engine,
             words,
             settings,
             ranked,
             wanted: settings.top.get().min(competing),
-            subjects: subjects.collect(),
+            of_subjects,
+            subjects,
             most: most_rows(engine),
             rows: Vec::new(),
             waiting: Vec::new(),
@@ -196,14 +200,16 @@ impl Observer for RateReader<'_> {
         point.site == Site::ResidPost
     }
 
+    fn selects(&self, _: HookPoint) -> Selection<'_> {
+        Selection::rows(&self.of_subjects)
+    }
+
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {
         let conditions: Rc<[usize]> = seen.conditions.into();
         let layer = seen.point.layer.unwrap_or_default();
-        for i in 0..self.subjects.len() {
-            let (row, prompt, text) = self.subjects[i];
-            let start = row * seen.width;
-            self.rows
-                .extend_from_slice(&seen.rows[start..start + seen.width]);
+        for (i, row) in seen.rows.chunks_exact(seen.width).enumerate() {
+            let (prompt, text) = self.subjects[i];
+            self.rows.extend_from_slice(row);
             self.waiting.push(Waiting {
                 layer,
                 prompt,
@@ -324,7 +330,7 @@ mod tests {
             lens: Lens::Raw,
         };
         let width = model.config().d_model;
-        let mut rows = vec![1.0; batch.tokens() * width];
+        let mut rows = vec![1.0; batch.sequences().len() * width];
         rows[0] = f32::NAN; // of the first sequence's subject
         let mut reader = RateReader::new(&engine, &batch, &input, settings);
         reader

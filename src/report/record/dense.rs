@@ -14,7 +14,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use super::super::ReportError;
 use super::super::owned::link;
 use crate::experiment::record::RecordedRows;
-use crate::hooks::{HookPoint, NeuronSet, Observer, ReadError, SiteRows};
+use crate::hooks::{HookPoint, NeuronSet, Observer, ReadError, Selection, SiteRows};
 use crate::model::Config;
 
 /// The file.
@@ -231,16 +231,9 @@ impl DenseWriter {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(place.start))?;
         let mut bytes = Vec::with_capacity(BUFFER_BYTES + row_bytes);
-        for packed in &self.packed {
-            let row = &seen.rows[packed * seen.width..][..seen.width];
-            match &place.neurons {
-                None => row
-                    .iter()
-                    .for_each(|value| bytes.extend(value.to_le_bytes())),
-                Some(neurons) => neurons
-                    .iter()
-                    .for_each(|neuron| bytes.extend(row[*neuron as usize].to_le_bytes())),
-            }
+        for row in seen.rows.chunks_exact(seen.width) {
+            row.iter()
+                .for_each(|value| bytes.extend(value.to_le_bytes()));
             if bytes.len() >= BUFFER_BYTES {
                 file.write_all(&bytes)?;
                 bytes.clear();
@@ -253,6 +246,13 @@ impl DenseWriter {
 impl Observer for DenseWriter {
     fn wants(&self, point: HookPoint) -> bool {
         self.tensors.contains_key(&point)
+    }
+
+    fn selects(&self, point: HookPoint) -> Selection<'_> {
+        Selection {
+            rows: Some(&self.packed),
+            columns: self.tensors[&point].neurons.as_deref(),
+        }
     }
 
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {

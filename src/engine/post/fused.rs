@@ -4,17 +4,18 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::error::EngineError;
-use super::rows::Rows;
+use super::super::error::EngineError;
+use super::super::rows::Rows;
+use super::TokenOfRow;
 use crate::hooks::{BatchEdit, EditCount, LayerEdit};
 use crate::model::Activation;
 use crate::tokens::TokenBatch;
 
-/// An edit of a batch, and for each row a token that it stands for, and how many there are.
-type RowEdit<'a> = (BatchEdit<'a>, &'a (dyn Fn(usize) -> (usize, u64) + Sync));
+/// An edit of a batch, and what its rows stand for.
+type RowEdit<'a> = (BatchEdit<'a>, TokenOfRow<'a>);
 
 /// `gate` and `up` of one stream in one layer, ready to give `post` under each edit.
-pub(super) struct PostPass {
+pub(in super::super) struct PostPass {
     activation: Activation,
     gate: Rows,
     up: Rows,
@@ -26,7 +27,7 @@ pub(super) struct PostPass {
 }
 
 impl PostPass {
-    /// `gate` and `up` `[rows, d_mlp]`; `continuations` is how often [`post`](Self::post) will be called.
+    /// As [`PostPass::new`](super::PostPass::new).
     pub fn new(
         activation: Activation,
         gate: &Tensor,
@@ -48,13 +49,12 @@ impl PostPass {
         Ok(pass)
     }
 
-    /// `post` `[rows, d_mlp]` under an edit of `batch`, with what the edit changed, token by token; `token` tells for a row a
-    /// token that it stands for, and how many there are.
+    /// As [`PostPass::post`](super::PostPass::post).
     pub fn post(
         &self,
         edit: Option<&LayerEdit<'_>>,
         batch: &TokenBatch,
-        token: &(dyn Fn(usize) -> (usize, u64) + Sync),
+        token: TokenOfRow<'_>,
     ) -> Result<(Tensor, EditCount), EngineError> {
         let edit = edit.map(|edit| (edit.over(batch), token));
         let (rows, count) = self.fill(edit.as_ref())?;
