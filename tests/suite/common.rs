@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{Condition, EditCount, Observer, ReadError};
 use gatelens::hub::{ModelFiles, locate};
@@ -38,12 +39,35 @@ pub fn checkpoint(name: &str) -> Checkpoint {
 /// Both kinds of operations: what the CPU does, and what a device does.
 pub const OPERATIONS: [Operations; 2] = [Operations::Fused, Operations::Tensors];
 
-/// The operations of tests that do not say which: those of a device where GATELENS_TEST_OPERATIONS is `tensors`.
+/// Where models of tests that do not say it run: GATELENS_TEST_DEVICE is `cpu`, `cpu:tensors` (the CPU, by the operations of a
+/// device) or `cuda`.
 pub fn options() -> LoadOptions {
-    let is_set = std::env::var_os("GATELENS_TEST_OPERATIONS").is_some_and(|set| set == "tensors");
+    let device = std::env::var("GATELENS_TEST_DEVICE").unwrap_or("cpu".to_string());
+    match device.as_str() {
+        "cpu" => LoadOptions::default(),
+        _ => on_device(),
+    }
+}
+
+/// What a device does: on the CUDA device where GATELENS_TEST_DEVICE names it, else on the CPU.
+fn on_device() -> LoadOptions {
+    let is_cuda = std::env::var("GATELENS_TEST_DEVICE").is_ok_and(|device| device == "cuda");
     LoadOptions {
-        operations: is_set.then_some(Operations::Tensors),
+        operations: Some(Operations::Tensors),
+        device: if is_cuda {
+            Device::new_cuda(0).unwrap()
+        } else {
+            Device::Cpu
+        },
         ..LoadOptions::default()
+    }
+}
+
+/// Options for one kind of operations.
+pub fn options_by(operations: Operations) -> LoadOptions {
+    match operations {
+        Operations::Fused => LoadOptions::default(),
+        Operations::Tensors => on_device(),
     }
 }
 
@@ -53,11 +77,7 @@ pub fn model(name: &str) -> Model {
 
 /// The same by one kind of operations.
 pub fn model_by(name: &str, operations: Operations) -> Model {
-    let options = LoadOptions {
-        operations: Some(operations),
-        ..LoadOptions::default()
-    };
-    Model::load(checkpoint(name), options).unwrap()
+    Model::load(checkpoint(name), options_by(operations)).unwrap()
 }
 
 /// A prompt of plain token ids, without subject or target.

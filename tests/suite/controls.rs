@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cli::{FACTS, fail, file, gatelens, json, succeed};
-use super::common::{batch, checkpoint, goldens, run};
+use super::common::{batch, checkpoint, goldens, options, run};
 
 const SHUFFLED: RunWeights = RunWeights::Shuffled { seed: 3 };
 
@@ -159,7 +159,7 @@ fn a_shuffled_model_runs_alike_in_memory_and_from_its_files() {
             let options = LoadOptions {
                 weights,
                 max_memory,
-                ..LoadOptions::default()
+                ..options()
             };
             Model::load(checkpoint(name), options).unwrap()
         };
@@ -198,7 +198,7 @@ fn a_limit_on_memory_counts_the_shuffled_vocabulary() {
     let bytes = |weights| {
         let options = LoadOptions {
             weights,
-            ..LoadOptions::default()
+            ..options()
         };
         options.estimate(&config).streamed_bytes
     };

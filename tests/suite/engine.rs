@@ -9,7 +9,7 @@ use gatelens::hooks::{
 use gatelens::model::{LoadOptions, Model, Residency};
 use gatelens::tokens::{Positions, Sequence, TokenBatch};
 
-use super::common::{LogProbs, batch, checkpoint, first_row, max_difference, model, run};
+use super::common::{LogProbs, batch, checkpoint, first_row, max_difference, model, options, run};
 
 /// Sums over other batch shapes may be ordered otherwise; in f32.
 const SAME_IN_ANY_BATCH: f32 = 1e-5;
@@ -373,7 +373,7 @@ fn streamed_layers_equal_resident_ones_bit_for_bit() {
             checkpoint(name),
             LoadOptions {
                 max_memory: limit,
-                ..Default::default()
+                ..options()
             },
         )
         .unwrap();

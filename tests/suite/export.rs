@@ -3,12 +3,12 @@
 use gatelens::engine::Engine;
 use gatelens::hooks::{Condition, Edit};
 use gatelens::hub::locate;
-use gatelens::model::{Checkpoint, LoadOptions, Model};
+use gatelens::model::{Checkpoint, Model};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cli::{fail, file, json, succeed};
-use super::common::{LogProbs, batch, goldens, max_difference, model};
+use super::common::{LogProbs, batch, goldens, max_difference, model, options};
 use super::families::VARIANTS;
 use super::golden::Golden;
 
@@ -58,7 +58,7 @@ fn every_family_is_written_as_it_is_run() {
             let expected = logprobs(&own, &prompts, edited);
             let files = locate(out, &()).unwrap().files;
             let checkpoint = Checkpoint::open(&files).unwrap();
-            let exported = Model::load(checkpoint, LoadOptions::default()).unwrap();
+            let exported = Model::load(checkpoint, options()).unwrap();
             let found = logprobs(&exported, &prompts, Condition::Clean);
             let difference = max_difference(&found, &expected);
             assert!(difference < 1e-5, "{name}{suffix}: {difference:e}");

@@ -127,7 +127,7 @@ fn effects_are_the_same_to_the_last_bit_however_passes_are_cut_and_layers_are_he
         assert!(together.of_neurons == apart.of_neurons, "{name}, in passes");
         let options = LoadOptions {
             max_memory: Some(300 << 20),
-            ..LoadOptions::default()
+            ..common::options()
         };
         let streamed = Model::load(common::checkpoint(name), options).unwrap();
         let read =

@@ -38,6 +38,7 @@
 //! | oracle | candle_transformers' own models on the same weights: a second opinion, written by others in the same library, that reads the files by itself |
 //! | out_folders | 18 | The folder of `--out`: its forms, its lock, a disk or a limit that is full, and files of a run that were changed |
 //! | paths | 2 | The direct path: against plain loops, what holds between paths on real models, and what the command makes of it |
+//! | precisions | 20 | What fewer bits cost: log-probabilities in bf16 and f16 beside those in f32, on real models |
 //! | prompt_files | < 1 | Files that a person writes, through the commands: encodings, prompt formats, where the subject stands, neuron lists |
 //! | published | 19 | Chance levels against numpy, and `classify` on models that carry the name and shape of a published one |
 //! | rank | 12 | The ranking: a neuron that decides the answer is found, every number is that of plain loops or of `ablate`, and what cannot be ranked is said |
@@ -91,6 +92,7 @@ mod oracle;
 mod out_folders;
 mod pairs;
 mod paths;
+mod precisions;
 mod prompt_files;
 mod published;
 mod rank;

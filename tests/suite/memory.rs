@@ -11,7 +11,7 @@ use gatelens::model::{Checkpoint, LoadOptions, Model, ModelError, Residency};
 use gatelens::tokens::TokenBatch;
 
 use super::cli::{fail, succeed};
-use super::common::{batch, checkpoint, goldens, model, run};
+use super::common::{batch, checkpoint, goldens, model, options, run};
 
 const MIB: u64 = 1 << 20;
 
@@ -21,7 +21,7 @@ const STREAMED: u64 = 300 * MIB;
 fn limited(checkpoint: Checkpoint, max_memory: u64) -> Result<Model, ModelError> {
     let options = LoadOptions {
         max_memory: Some(max_memory),
-        ..LoadOptions::default()
+        ..options()
     };
     Model::load(checkpoint, options)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use gatelens::hub::ModelFiles;
-use gatelens::model::{Checkpoint, LoadOptions, Model, Operations};
+use gatelens::model::{Checkpoint, Model, Operations};
 use gatelens::tokens::Sequence;
 
 use super::common;
@@ -229,11 +229,7 @@ impl TwoLayer {
 
     /// The same by one kind of operations.
     pub fn model_by(&self, dir: &Path, operations: Operations) -> Model {
-        let options = LoadOptions {
-            operations: Some(operations),
-            ..LoadOptions::default()
-        };
-        Model::load(self.checkpoint(dir), options).unwrap()
+        Model::load(self.checkpoint(dir), common::options_by(operations)).unwrap()
     }
 
     /// The embeddings of some tokens.
