@@ -2,8 +2,8 @@
 //!
 //! `cargo bench` prints each; quote ratios from one run only.
 
-use candle_core::{Device, Tensor};
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use gatelens::candle::{Device, Tensor};
 use gatelens::engine::{Engine, LogitBlock, Readout};
 use gatelens::hooks::{
     Condition, Edit, HookPoint, Neuron, NeuronSet, Observer, ReadError, Site, SiteRows,

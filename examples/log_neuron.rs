@@ -3,8 +3,9 @@
 //! `cargo run --release --example log_neuron [MODEL] [LAYER.NEURON] [TEXT...]`
 
 use anyhow::Context;
+use gatelens::candle::Device;
 use gatelens::experiment::neuron_activity;
-use gatelens::{LanguageModel, Neuron};
+use gatelens::{LanguageModel, LoadOptions, Neuron};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -15,7 +16,11 @@ fn main() -> anyhow::Result<()> {
         texts.push("The capital of France is Paris.".to_string());
     }
 
-    let lm = LanguageModel::open(&model)?;
+    let options = LoadOptions {
+        device: Device::cuda_if_available(0)?, // needs the feature cuda
+        ..LoadOptions::default()
+    };
+    let lm = LanguageModel::open_with(&model, options, &())?;
     let batch = lm.encode_texts(texts.iter().map(String::as_str))?;
     let activity = neuron_activity(&lm.engine(), &batch, neuron, &())?;
     println!("text\ttoken\tgate\tup\tpost");

@@ -1,32 +1,32 @@
-//! A measure of one's own: how many nats the right answer leads a wrong one by, with and without a class of neurons.
+//! A measure of one's own: how many nats the first choice for the next word leads the second by, with and without a class
+//! of neurons.
 //!
 //! `cargo run --release --example own_measure [MODEL]`
 
+use gatelens::experiment::{ExperimentError, Measure, Measured, Pass, Run, Stage};
 use gatelens::io_class::{Class, ClassQuery, Fold, NeuronTable};
 use gatelens::{
-    Condition, Edit, LanguageModel, LogitBlock, PromptSet, ReadError, Readout, TokenBatch,
+    Condition, Edit, LanguageModel, LogitBlock, Prompt, PromptSet, ReadError, Readout, TokenBatch,
 };
 
-const FACTS: &str = r#"{"id": "france", "prompt": "The capital of France is", "subject": "France", "target": "Paris"}
-{"id": "italy", "prompt": "The capital of Italy is", "subject": "Italy", "target": "Rome"}"#;
+const FACTS: [[&str; 4]; 2] = [
+    ["france", "The capital of France is", "France", "Paris"],
+    ["italy", "The capital of Italy is", "Italy", "Rome"],
+];
 
-/// The logit of each prompt's target minus that of the next prompt's target, at the prompt's last token.
+/// Reads the logits at each prompt's last token.
 struct Lead {
     rows: Vec<usize>,
-    /// For each row the right token and the wrong one.
-    tokens: Vec<(u32, u32)>,
     /// `[conditions][rows]`.
     nats: Vec<Vec<f32>>,
 }
 
 impl Lead {
     fn new(batch: &TokenBatch, conditions: usize) -> Self {
-        let targets: Vec<u32> = batch.sequences().iter().map(|s| s.target[0]).collect();
-        let others = targets.iter().cycle().skip(1);
+        let prompts = batch.sequences().len();
         Self {
-            rows: (0..targets.len()).map(|i| batch.last_row(i)).collect(),
-            tokens: targets.iter().zip(others).map(|(a, b)| (*a, *b)).collect(),
-            nats: vec![vec![0.0; targets.len()]; conditions],
+            rows: (0..prompts).map(|i| batch.last_row(i)).collect(),
+            nats: vec![vec![0.0; prompts]; conditions],
         }
     }
 }
@@ -38,13 +38,36 @@ impl Readout for Lead {
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         for (i, logits) in block.logits()?.chunks_exact(block.vocab_size).enumerate() {
-            let row = block.first + i;
-            let (right, wrong) = self.tokens[row];
+            let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+            for &logit in logits {
+                second = second.max(first.min(logit));
+                first = first.max(logit);
+            }
             for &condition in block.conditions {
-                self.nats[condition][row] = logits[right as usize] - logits[wrong as usize];
+                self.nats[condition][block.first + i] = first - second;
             }
         }
         Ok(())
+    }
+}
+
+/// The same as an experiment measures it: in as many passes as the memory asks for.
+struct Leads;
+
+impl Measure for Leads {
+    /// Condition, prompt, nats.
+    type Found = Vec<(usize, usize, f32)>;
+
+    fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Self::Found>, ExperimentError> {
+        let mut lead = Lead::new(pass.batch, pass.conditions.len());
+        let edits = pass.run(&mut [], Some(&mut lead))?;
+        let prompts = pass.batch.sequences();
+        let found = pass.reported().flat_map(|(place, condition)| {
+            let nats = prompts.iter().zip(&lead.nats[place]);
+            nats.map(move |(sequence, nats)| (condition, sequence.prompt, *nats))
+        });
+        let found = found.collect();
+        Ok(Measured::new(edits, found))
     }
 }
 
@@ -53,17 +76,23 @@ fn main() -> anyhow::Result<()> {
         .nth(1)
         .unwrap_or("smollm2-135m".to_string());
     let lm = LanguageModel::open(&model)?;
-    let batch = lm.encode(&PromptSet::parse("capitals", FACTS)?)?;
+    let facts = FACTS.iter().filter_map(|[id, prompt, subject, target]| {
+        Prompt::new(id, prompt, subject, target) // none where the subject does not occur
+    });
+    let batch = lm.encode(&PromptSet::new("capitals", facts)?)?;
     let table = NeuronTable::classify(&lm.checkpoint, Fold::Pre, 0.5)?;
     let class = table.select(ClassQuery::One(Class::ConditionalDepletion), None)?;
     let conditions = [Condition::Clean, Edit::zero(class).into()];
-    let mut lead = Lead::new(&batch, conditions.len());
-    lm.run(&batch, &conditions, &mut [], Some(&mut lead))?;
-    for (name, nats) in ["clean", "conditional depletion off"]
-        .iter()
-        .zip(&lead.nats)
-    {
-        println!("{name}: {nats:?}");
-    }
+    let engine = lm.engine();
+    let stage = Stage::edited(&engine, (&batch, "facts"), &conditions);
+    let mut print = |found: Vec<(usize, usize, f32)>| {
+        for (condition, prompt, nats) in found {
+            let what = ["clean", "conditional depletion off"][condition];
+            println!("{}, {what}: {nats}", FACTS[prompt][0]);
+        }
+        Ok(())
+    };
+    let ran = Run::new(&()).measure(&stage, &mut Leads, &mut print)?;
+    println!("values changed: {}", ran.changed().changed);
     Ok(())
 }

@@ -8,17 +8,17 @@
 //! One fact, one neuron: what it does, and what its zero ablation costs.
 //!
 //! ```
-//! use gatelens::{Condition, Edit, LanguageModel, Neuron, NeuronSet, PromptSet, Recorder, Scorer};
+//! use gatelens::{Condition, Edit, LanguageModel, Neuron, NeuronSet, Prompt, PromptSet, Recorder, Scorer};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let lm = LanguageModel::open("tests/goldens/tiny-llama")?; // or an alias, org/name, a GGUF file
-//! let fact = r#"{"id": "fr", "prompt": "Paris lies in", "subject": "Paris", "target": "France"}"#;
-//! let batch = lm.encode(&PromptSet::parse("facts", fact)?)?;
+//! let fact = Prompt::new("fr", "Paris lies in", "Paris", "France").ok_or("no such subject")?;
+//! let batch = lm.encode(&PromptSet::new("facts", [fact])?)?;
 //!
 //! let neuron = NeuronSet::new(lm.config(), [Neuron::new(1, 7)])?;
 //! let conditions = [Condition::Clean, Edit::zero(neuron).into()];
 //! let post = "blocks.1.mlp.hook_post".parse()?;
-//! let (mut seen, mut scores) = (Recorder::new([post]), Scorer::new(&batch, conditions.len()));
+//! let (mut seen, mut scores) = (Recorder::new([post]), Scorer::new(&batch, conditions.len())?);
 //! lm.run(&batch, &conditions, &mut [&mut seen], Some(&mut scores))?;
 //!
 //! let (d_mlp, scores) = (lm.config().d_mlp, scores.by_prompt()); // a batch has its prompts by length
@@ -68,7 +68,8 @@
 //!
 //! # Features
 //!
-//! `cuda` and `metal` turn on candle's devices; without them everything runs on the CPU.
+//! `cuda` and `metal` turn on candle's devices; without them everything runs on the CPU. [`candle`] is the version of candle
+//! whose `Device`, `DType` and `Tensor` this library takes and gives.
 
 #![warn(missing_docs)]
 // cli::terminal alone writes to the standard streams: its macros never panic.
@@ -105,6 +106,8 @@ pub mod report;
 mod cli;
 
 // What the binary and the benchmarks need of the command line.
+/// The tensor library, in the version whose types stand in this one's functions.
+pub use candle_core as candle;
 #[doc(hidden)]
 pub use cli::{run as run_cli, set_up_process};
 pub use engine::{Engine, EngineError, LogitBlock, Progress, Readout, check_edits};

@@ -5,7 +5,7 @@ use super::treatments::first_positions;
 use crate::experiment::{
     AblationPlan, Corruption, Effect, KnownByRelation, Metric, OF_MEDIAN, OF_OWN, Treatment, Versus,
 };
-use crate::report::view::{clusters_alike_in_words, of_effect, tests_in_words};
+use crate::report::view::{STUDENT, clusters_alike_in_words, of_effects, tests_in_words};
 use crate::tokens::Positions;
 
 /// The effects of a plan on what decides and on top-1 answers, a line per class; of pairs what is recovered, too.
@@ -23,37 +23,54 @@ pub fn print_effects(effects: &[Effect], plan: &AblationPlan) {
     let text = |lost: Option<f64>, decimals| {
         lost.map_or(ABSENT.to_string(), |lost| format!("{lost:.decimals$}"))
     };
-    let columns = of_effect(Digits::Fixed(3))
-        .number("facts\nlost", |effect| {
-            text(lost(effect).map(|lost| lost.0), 0)
-        })
-        .number("lost by\nbaseline", |effect| {
+    let versus = plan.versus();
+    let mut columns = of_effects(of(*primary), Digits::Fixed(3)).number("facts\nlost", |effect| {
+        text(lost(effect).map(|lost| lost.0), 0)
+    });
+    if versus == Versus::Baseline {
+        columns = columns.number("lost by\nbaseline", |effect| {
             text(lost(effect).and_then(|lost| lost.1), 1)
         });
+    }
     let what = if *primary == Metric::TARGET_LOGPROB {
         "mean log-probability of the target in nats".to_string()
     } else {
         format!("mean {}, {}", primary.title.to_lowercase(), primary.unit)
     };
-    outln!("{what}; baseline: as many random neurons of the same layers\n");
+    outln!("{what}; {}\n", compared_in_words(versus));
     outln!("{}", table_of(&columns, of(*primary)));
-    print_clusters(of(*primary));
+    print_clusters(of(*primary), versus);
     if let Some(recovered) = plan.recovered() {
         print_recovered(plan, of(*recovered));
     }
     print_tests(effects);
 }
 
+/// What the class is compared with.
+pub fn compared_in_words(versus: Versus) -> &'static str {
+    match versus {
+        Versus::Baseline => "baseline: as many random neurons of the same layers",
+        Versus::Clean => "compared with the clean model alone, without random neurons",
+    }
+}
+
 /// What is recovered, a line per class.
-fn print_recovered<'e>(plan: &AblationPlan, effects: impl Iterator<Item = &'e Effect>) {
-    let mut effects = effects.peekable();
+fn print_recovered<'e>(plan: &AblationPlan, effects: impl Iterator<Item = &'e Effect> + Clone) {
     let what = recovered_in_words(plan);
-    if effects.peek().is_some() {
+    if effects.clone().next().is_some() {
         outln!("\n{what}\n");
-        outln!("{}", table_of(&of_effect(Digits::Fixed(3)), effects));
+        print_columns(effects, Digits::Fixed(3));
     } else {
         outln!("\n{what}: not given, since on average these two do not differ");
     }
+}
+
+/// A line per effect.
+fn print_columns<'e>(effects: impl Iterator<Item = &'e Effect> + Clone, digits: Digits) {
+    outln!(
+        "{}",
+        table_of(&of_effects(effects.clone(), digits), effects)
+    );
 }
 
 /// What a recovered share is a share of.
@@ -72,24 +89,36 @@ pub fn print_tests<'e>(effects: impl IntoIterator<Item = &'e Effect>) {
     let estimates = effects.into_iter().map(|effect| &effect.estimate);
     let lines = tests_in_words(estimates);
     if !lines.is_empty() {
-        outln!("\n{}", lines.join("\n"));
+        outln!("\n{STUDENT}\n{}", lines.join("\n"));
     }
 }
 
 /// With fewer clusters an interval over them has hardly any degrees of freedom.
 const FEWEST_CLUSTERS: usize = 10;
 
-/// What the effects are where every relation counts alike, and whether there are enough relations.
-fn print_clusters<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
+/// What the effects are where every relation counts alike.
+fn print_clusters<'e>(effects: impl Iterator<Item = &'e Effect> + Clone, versus: Versus) {
     let alike = clusters_alike_in_words(effects.clone(), Digits::Fixed(3));
     let Some(effect) = effects.clone().next().filter(|_| !alike.is_empty()) else {
         return;
     };
-    let clusters = effect.clusters;
+    let against = match versus {
+        Versus::Baseline => "",
+        Versus::Clean => " to clean",
+    };
     outln!(
-        "\nIntervals are over the {clusters} relations of these prompts. Where every relation counts alike, the difference is:"
+        "\nIntervals are over the {} relations of these prompts. Where every relation counts alike, the difference{against} is:",
+        effect.clusters
     );
     outln!("{}", alike.join(", "));
+}
+
+/// Says where there are too few relations for intervals over them.
+pub fn warn_of_few_clusters(effects: &[Effect]) {
+    let mut together = effects.iter().filter(|e| e.clusters_alike.is_some());
+    let Some(clusters) = together.next().map(|effect| effect.clusters) else {
+        return;
+    };
     if clusters < FEWEST_CLUSTERS {
         notice!(
             "warning: {clusters} relations are few: below {FEWEST_CLUSTERS} clusters the intervals are wide and too optimistic"
@@ -150,8 +179,8 @@ pub fn marked(effect: Option<&Effect>, versus: Versus, digits: Digits) -> String
 }
 
 /// The effects on mean attribute rates, a line per class.
-pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect>) {
-    outln!("{}", table_of(&of_effect(Digits::Points), effects));
+pub fn print_rates<'e>(effects: impl Iterator<Item = &'e Effect> + Clone) {
+    print_columns(effects, Digits::Points);
 }
 
 /// The effects on text: loss and entropy, a line per class each.
@@ -165,7 +194,7 @@ pub fn print_text_effects(effects: &[Effect]) {
     ] {
         let of_metric = effects.iter().filter(|effect| effect.metric == metric);
         outln!("\n{name}, mean over documents, nats\n");
-        outln!("{}", table_of(&of_effect(Digits::Fixed(3)), of_metric));
+        print_columns(of_metric, Digits::Fixed(3));
     }
     print_tests(effects);
 }

@@ -1,16 +1,21 @@
 //! `run`: the runs that a file describes, one after the other, each as a command of its own.
 
-use std::collections::BTreeSet;
+mod plan;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, ExitStatus};
+use std::process::{Command as Process, Output, Stdio};
 
 use anyhow::{Context, bail, ensure};
-use clap::{Arg, Args, Command};
-use toml::{Table, Value};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Command};
+use toml::Table;
 
+use self::plan::{Planned, has_option, planned};
+use super::forecast::{Outlook, Total};
 #[cfg(unix)]
 use super::stop::PassedOn;
 use super::stop::Stop;
+use crate::hub::check_name;
 use crate::report::{RunInfo, own_arguments, shell_line};
 
 const AFTER_HELP: &str = "\
@@ -57,21 +62,6 @@ pub struct RunFile {
     dry_run: bool,
 }
 
-/// A run of the file.
-struct Planned {
-    name: String,
-    /// Its command line, from the subcommand on.
-    words: Vec<String>,
-    /// The folder of its files.
-    out: Option<PathBuf>,
-}
-
-impl Planned {
-    fn keeps_nothing(&self, program: &Command) -> bool {
-        self.out.is_none() && has_option(program, &self.words[0], "out")
-    }
-}
-
 /// What becomes of a run now.
 enum Next {
     Begin,
@@ -91,6 +81,9 @@ impl RunFile {
             .map(Path::to_path_buf);
         let folder = folder.unwrap_or_default();
         let runs = self.read(&folder, program)?;
+        let is_elsewhere = std::env::current_dir()? != folder;
+        // Relative paths begin there, those of models that are looked for now among them.
+        std::env::set_current_dir(&folder)?;
         for run in &runs {
             let checked = check(&run.words).map_err(|why| why.render().to_string());
             if let Err(why) = checked {
@@ -99,12 +92,16 @@ impl RunFile {
                 bail!("{file}, run {}: {why}", run.name);
             }
         }
+        for run in &runs {
+            check_model(run, &runs)
+                .with_context(|| format!("{}, run {}", self.file.display(), run.name))?;
+        }
         let runs = self.chosen(runs)?;
         let mut next = Vec::new();
         for run in &runs {
             next.push(self.next(run)?);
         }
-        if std::env::current_dir()? != folder {
+        if is_elsewhere {
             notice!("paths begin in {}", folder.display());
         }
         for run in runs.iter().filter(|run| run.keeps_nothing(program)) {
@@ -113,20 +110,57 @@ impl RunFile {
                 run.name
             );
         }
+        self.run_all(
+            &runs.iter().zip(next).collect::<Vec<_>>(),
+            is_elsewhere,
+            program,
+        )
+    }
+
+    fn run_all(
+        &self,
+        runs: &[(&Planned, Next)],
+        is_elsewhere: bool,
+        program: &Command,
+    ) -> anyhow::Result<()> {
         let stop = Stop::heard()?;
-        for (at, (run, next)) in runs.iter().zip(next).enumerate() {
-            notice!(
-                "{}/{} {}: {}",
-                at + 1,
-                runs.len(),
-                run.name,
-                shell_line(&run.words, &[])
+        let mut total = Total::default();
+        for (at, (run, next)) in runs.iter().enumerate() {
+            let line = shell_line(&run.words, &[]);
+            self.say(
+                run,
+                &format!("{}/{} {}: {line}", at + 1, runs.len(), run.name),
             );
-            if let Some(words) = self.words(run, next, program) {
-                self.execute(run, &words, (&folder, &stop))?;
+            let Some(more) = self.more(run, next, program) else {
+                continue;
+            };
+            let words = match is_elsewhere {
+                true => run.with_whole_out(),
+                false => run.words.clone(),
+            };
+            let words: Vec<String> = words.into_iter().chain(more).collect();
+            if self.dry_run {
+                let output = self.execute(run, &words, Stdio::piped(), &stop)?;
+                let outlook: Outlook = serde_json::from_slice(&output.stdout)
+                    .with_context(|| format!("run {} gave no forecast", run.name))?;
+                outlook.print(run.out.as_deref());
+                total.add(&outlook);
+            } else {
+                self.execute(run, &words, Stdio::inherit(), &stop)?;
             }
         }
+        if self.dry_run && runs.len() > 1 {
+            total.print();
+        }
         Ok(())
+    }
+
+    /// Says something of a run before its results, in their stream, unless a program reads that.
+    fn say(&self, run: &Planned, what: &str) {
+        match run.prints_json() && !self.dry_run {
+            true => notice!("{what}"),
+            false => outln!("{what}"),
+        }
     }
 
     /// The runs of the file.
@@ -134,29 +168,33 @@ impl RunFile {
         let file = self.file.display();
         let text =
             std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {file}"))?;
-        let entries: Table = toml::from_str(&text)
-            .with_context(|| format!("{file} is no TOML, or not as gatelens reads it"))?;
+        let entries: Table = toml::from_str(&text).with_context(|| {
+            let hint = spaced_name(&text).map_or(String::new(), |name| {
+                format!(" (a name with a space stands in quotes: [\"{name}\"])")
+            });
+            format!("{file} is no TOML, or not as gatelens reads it{hint}")
+        })?;
         planned(entries, folder, program).with_context(|| format!("{file} cannot be run"))
     }
 
-    /// The command line of a run as it is begun now; nothing where there is nothing to do, which is said.
-    fn words(&self, run: &Planned, next: Next, program: &Command) -> Option<Vec<String>> {
+    /// What is added to a run's command line now; nothing where there is nothing to do, which is said.
+    fn more(&self, run: &Planned, next: &Next, program: &Command) -> Option<Vec<String>> {
         let command = &run.words[0];
         let more = match next {
             Next::IsFinished => {
-                notice!("finished already");
+                self.say(run, "finished already");
                 return None;
             }
-            Next::GoOn => Some("--resume"),
-            Next::Begin if !self.dry_run => None,
-            Next::Begin if has_option(program, command, "dry-run") => Some("--dry-run"),
-            Next::Begin => {
-                notice!("{command} takes seconds, and has no dry run");
+            Next::GoOn => vec!["--resume"],
+            Next::Begin if !self.dry_run => Vec::new(),
+            Next::Begin if !has_option(program, command, "dry-run") => {
+                self.say(run, &format!("{command} takes seconds, and has no dry run"));
                 return None;
             }
+            Next::Begin if run.prints_json() => vec!["--dry-run"],
+            Next::Begin => vec!["--dry-run", "--json"],
         };
-        let words = run.words.iter().cloned();
-        Some(words.chain(more.map(str::to_string)).collect())
+        Some(more.into_iter().map(str::to_string).collect())
     }
 
     fn chosen(&self, runs: Vec<Planned>) -> anyhow::Result<Vec<Planned>> {
@@ -216,15 +254,15 @@ impl RunFile {
         &self,
         run: &Planned,
         words: &[String],
-        (folder, stop): (&Path, &Stop),
-    ) -> anyhow::Result<()> {
+        stdout: Stdio,
+        stop: &Stop,
+    ) -> anyhow::Result<Output> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut process = Process::new(program);
-        let mut child = process.args(words).current_dir(folder).spawn()?;
+        let child = Process::new(program).args(words).stdout(stdout).spawn()?;
         #[cfg(unix)]
         let passed_on = PassedOn::to(&child)?;
         // A run that is asked to stop ends when it has kept what it has.
-        let status: ExitStatus = child.wait()?;
+        let output = child.wait_with_output()?;
         #[cfg(unix)]
         drop(passed_on);
         let resume = format!("gatelens run {} --resume", self.file.display());
@@ -234,150 +272,53 @@ impl RunFile {
             run.name
         );
         ensure!(
-            status.success(),
+            output.status.success(),
             "run {} ended with an error, which is above; the runs after it were not begun. When it is mended, go on with {resume}",
             run.name
         );
-        Ok(())
+        Ok(output)
     }
 }
 
-/// The runs, in the order of their tables.
-fn planned(entries: Table, folder: &Path, program: &Command) -> anyhow::Result<Vec<Planned>> {
-    let (runs, shared): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(|(_, value)| value.is_table());
-    ensure!(
-        !runs.is_empty(),
-        "it has no table, and each table is a run: [name], then command = \"ablate\" and its options (gatelens run --help)"
-    );
-    let mut used = BTreeSet::new();
-    let mut planned: Vec<Planned> = Vec::new();
-    for (name, value) in runs {
-        let Value::Table(own) = value else { continue };
-        let run = plan_run(&name, own, &shared, (folder, program), &mut used)
-            .with_context(|| format!("run {name}"))?;
-        let taken = planned
-            .iter()
-            .find(|other| run.out.is_some() && other.out == run.out);
-        if let Some(other) = taken {
-            bail!("runs {} and {name} have the same folder (out)", other.name);
-        }
-        planned.push(run);
+/// Refuses a model that there is not, as far as can be told without the network. One that another run writes may be there in
+/// time.
+fn check_model(run: &Planned, runs: &[Planned]) -> anyhow::Result<()> {
+    let Some(model) = &run.model else {
+        return Ok(());
+    };
+    let path = std::path::absolute(model)?;
+    let mut written = runs.iter().filter_map(|run| run.out.as_ref());
+    if written.any(|out| path.starts_with(out)) {
+        return Ok(());
     }
-    if let Some((unused, _)) = shared.iter().find(|(key, _)| !used.contains(key)) {
-        bail!("{unused} stands above the tables, and no run's command has an option of that name");
-    }
-    Ok(planned)
+    Ok(check_name(model)?)
 }
 
-fn plan_run(
-    name: &str,
-    mut own: Table,
-    shared: &[(String, Value)],
-    (folder, program): (&Path, &Command),
-    used: &mut BTreeSet<String>,
-) -> anyhow::Result<Planned> {
-    let (command, known) = command_of(&mut own, shared, program, used)?;
-    let mut options = Vec::new();
-    for (key, value) in shared.iter().filter(|(key, _)| key != "command") {
-        if find(known, key).is_none() {
-            continue;
-        }
-        used.insert(key.clone());
-        if own.contains_key(key) {
-            continue;
-        }
-        let value = match (key.as_str(), value.as_str()) {
-            ("out", Some(parent)) => Value::String(format!("{parent}/{name}")),
-            _ => value.clone(),
-        };
-        options.push((key.clone(), value));
-    }
-    options.extend(own);
-    let out = options.iter().find(|(key, _)| key == "out");
-    let out = out.and_then(|(_, out)| Some(folder.join(out.as_str()?)));
-    let mut words = vec![command];
-    let mut positional = Vec::new();
-    for (key, value) in options {
-        match find(known, &key).filter(|arg| arg.is_positional()) {
-            Some(_) => positional.extend(texts(&key, value)?),
-            None => words.extend(flags(&key, value)?),
-        }
-    }
-    words.extend(positional);
-    Ok(Planned {
-        name: name.to_string(),
-        words,
-        out,
-    })
-}
-
-/// The command of a run, its own or that of all.
-fn command_of<'p>(
-    own: &mut Table,
-    shared: &[(String, Value)],
-    program: &'p Command,
-    used: &mut BTreeSet<String>,
-) -> anyhow::Result<(String, &'p Command)> {
-    let command = own.remove("command").or_else(|| {
-        let (key, value) = shared.iter().find(|(key, _)| key == "command")?;
-        used.insert(key.clone());
-        Some(value.clone())
+/// The name of the first table that has a space in it and no quotes.
+fn spaced_name(text: &str) -> Option<&str> {
+    let heads = text.lines().filter_map(|line| {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        Some(line.strip_prefix('[')?.strip_suffix(']')?.trim())
     });
-    let command = command.context("it has no `command`, such as command = \"ablate\"")?;
-    let command = command.as_str().context("`command` is not text")?;
-    let known = program.find_subcommand(command);
-    let known = known.filter(|known| !["run", "help"].contains(&known.get_name()));
-    let known = known.with_context(|| {
-        format!("{command} is no command that a file can run; gatelens --help lists them")
-    })?;
-    Ok((command.to_string(), known))
+    let mut names = heads.filter(|name| !name.contains(['"', '\'', '[', ',', '=']));
+    names.find(|name| name.contains(' '))
 }
 
-/// The argument of a command that a key names.
-fn find<'c>(command: &'c Command, key: &str) -> Option<&'c Arg> {
-    let long = key.replace('_', "-");
-    let mut arguments = command.get_arguments();
-    arguments.find(|arg| match arg.get_long() {
-        Some(name) => name == long,
-        None => arg.get_id() == key,
-    })
-}
-
-fn has_option(program: &Command, command: &str, long: &str) -> bool {
-    let command = program.find_subcommand(command);
-    command.is_some_and(|command| find(command, long).is_some())
-}
-
-/// A key with its value as words of a command line.
-fn flags(key: &str, value: Value) -> anyhow::Result<Vec<String>> {
-    let flag = format!("--{}", key.replace('_', "-"));
-    Ok(match value {
-        Value::Boolean(true) => vec![flag],
-        Value::Boolean(false) => Vec::new(),
-        value => {
-            let texts = texts(key, value)?.into_iter();
-            texts.map(|text| format!("{flag}={text}")).collect()
-        }
-    })
-}
-
-fn texts(key: &str, value: Value) -> anyhow::Result<Vec<String>> {
-    Ok(match value {
-        Value::String(text) => vec![text],
-        Value::Integer(number) => vec![number.to_string()],
-        Value::Float(number) => vec![number.to_string()],
-        Value::Array(values) => {
-            ensure!(
-                !values.is_empty(),
-                "{key} is an empty list; leave it out, or name what it should hold"
-            );
-            let values = values.into_iter().map(|value| texts(key, value));
-            values.collect::<anyhow::Result<Vec<_>>>()?.concat()
-        }
-        other => bail!(
-            "{key} is a {}; an option is text, a number, true, false, or a list",
-            other.type_str()
-        ),
+/// What to say of an option of a run's command that was given to `gatelens run`, in the place of the parser's guess.
+pub fn misplaced_option(error: &clap::Error, program: &Command) -> Option<String> {
+    let is_run = std::env::args()
+        .nth(1)
+        .is_some_and(|command| command == "run");
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let name = option.strip_prefix("--")?;
+    let mut commands = program.get_subcommands().map(Command::get_name);
+    let is_known = commands.any(|command| has_option(program, command, name));
+    (is_run && is_known && error.kind() == ErrorKind::UnknownArgument).then(|| {
+        format!(
+            "gatelens run has no {option}: options of the runs stand in the file, above its tables for all runs, or in the \
+             table of one, by their names (draws = 20). gatelens run --help has an example"
+        )
     })
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::edit_args::EditArgs;
 use super::edits::Edits;
-use super::effects_table::print_relations;
+use super::effects_table::{print_relations, warn_of_few_clusters};
 use super::inputs::read_prompts;
 use super::long_command::{LongCommand, merged};
 use super::reference::warn_of_values_kept;
@@ -182,6 +182,7 @@ impl<'a> Answers<'a> {
         warn_of_values_kept(&ablation.changed);
         let statistics = command.args.statistics();
         let effects = ablation.effects(plan, &prompts.prompts, &statistics)?;
+        warn_of_few_clusters(&effects);
         Ok(Some(Self {
             effects: command.marked(effects),
             relations: ablation.known_by_relation(&prompts.prompts),

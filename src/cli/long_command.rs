@@ -36,8 +36,9 @@ pub struct RunArgs {
     #[serde(serialize_with = "as_text")]
     pub bos: BosPolicy,
     /// Say what would be run, and stop: the steps with their passes, about how long they take on this machine, the memory
-    /// and the disk. A few tokens go through the model, to see how fast it is; nothing is written.
-    #[arg(long, conflicts_with_all = ["resume", "shard"])]
+    /// and the disk; with --shard, how many of the passes are the shard's. A few tokens go through the model, to see how fast it
+    /// is; nothing is written.
+    #[arg(long, conflicts_with = "resume")]
     #[serde(skip)]
     dry_run: bool,
     #[command(flatten)]
@@ -210,11 +211,12 @@ impl<'a> LongCommand<'a> {
                 out.display()
             );
         }
-        let (memory, out) = (model.plan(), out.as_deref());
+        let (out, shard) = (out.as_deref(), self.args.part.shard);
+        let outlook = forecast.outlook(self.name, model.plan(), (out, shard));
         match json {
-            true => forecast.print_json(self.name, memory, out),
+            true => print_json(&outlook),
             false => {
-                forecast.print(self.name, memory, out);
+                outlook.print(out);
                 Ok(())
             }
         }

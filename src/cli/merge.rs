@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::report::{OutDir, Overwrite, Shards, clear_remains};
+use super::numbers;
+use crate::report::{OutDir, Overwrite, Shards, clear_remains, without};
 
 /// Join the shards of a run that was made with --shard, and finish it
 ///
@@ -21,6 +22,9 @@ pub struct Merge {
     /// Where the files go [default: DIR, where there is only one and it is not a shard's own].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Threads to compute with, at most one per core [default: as the shards had it].
+    #[arg(long, value_name = "N", value_parser = numbers::threads, allow_negative_numbers = true)]
+    threads: Option<usize>,
     /// Print JSON for a machine instead of the table.
     #[arg(long)]
     json: bool,
@@ -50,7 +54,7 @@ impl Merge {
             _ => anyhow::bail!("say where the files go: --out DIR"),
         };
         let out = std::path::absolute(out)?;
-        let arguments = shards.arguments();
+        let arguments = self.with_threads(shards.arguments());
         let folder = OutDir::claim(&out, Overwrite::Resume)?;
         shards.check_target(&folder)?;
         if let Err(error) = shards.join(&folder) {
@@ -72,5 +76,14 @@ impl Merge {
         words.extend(self.json.then(|| "--json".into()));
         run_command(words)?;
         Ok(shards.remove_within(&out)?)
+    }
+
+    fn with_threads(&self, arguments: Vec<String>) -> Vec<String> {
+        let Some(threads) = self.threads else {
+            return arguments;
+        };
+        let mut arguments = without(&arguments, &[], &["--threads"]);
+        arguments.push(format!("--threads={threads}"));
+        arguments
     }
 }

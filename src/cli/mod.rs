@@ -111,9 +111,7 @@ enum Command {
     Rerun(rerun::Rerun),
     Report(report::Report),
     Attributes(Box<attributes::AttributesArgs>),
-    #[command(hide = true)]
     Completions(shell::Completions),
-    #[command(hide = true)]
     Man(shell::ManPage),
 }
 
@@ -124,7 +122,10 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::try_parse() {
         Ok(cli) => cli.run(),
         Err(message) => {
-            terminal::print_clap(&message);
+            match experiment::misplaced_option(&message, &Cli::command()) {
+                Some(error) => notice!("error: {error}"),
+                None => terminal::print_clap(&message),
+            }
             // Help and version are no errors; wrong arguments end like every other error.
             if message.use_stderr() {
                 return ExitCode::FAILURE;

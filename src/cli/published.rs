@@ -168,7 +168,7 @@ pub(super) fn cells_table<const N: usize>(headers: [&str; N], rows: &[[String; N
     for (number, header) in headers.into_iter().enumerate().skip(1) {
         columns = columns.number(header, move |cells| cells[number].clone());
     }
-    table_of(&columns, rows).to_string()
+    table_of(&columns, rows)
 }
 
 /// Why the model may differ; nothing where there is no reason.

@@ -20,8 +20,8 @@ does not hold; a publisher who wants all fonts in the file gets it by
   gs -q -o embedded.pdf -sDEVICE=pdfwrite -dPDFSETTINGS=/prepress NAME.pdf
 Letters beyond Western European ones are question marks there; rsvg-convert -f pdf -o NAME.pdf NAME.svg knows more.
 
-Tables: cut out those that you want; each stands below comments that say what it shows. For one that is longer than a page, as a sweep's may \
-be, write longtable for tabular (and \\usepackage{longtable}).";
+Tables: cut out those that you want; each is a float with its caption, table for a column and table* for the whole width of a page. For one that is longer \
+than a page, as a sweep's may be, take \\usepackage{longtable}: longtable in the place of tabular, without the float around it.";
 
 /// Make one HTML page of a run's folder, or its figures and tables for a paper
 ///

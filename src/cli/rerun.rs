@@ -22,7 +22,7 @@ use crate::report::{
 /// files, prompts, texts and all other files that the command line names are checked by the sha256 in run.json: a file that is
 /// gone or not the same is an error before any weight is read. Then the same command runs with the same settings, and the
 /// files of both runs are compared: tables column by column, JSON value by value, other files by their bytes, and the
-/// counts in run.json. Pictures, pages and notes (svg, html, md) are made of these and are not compared. Where anything
+/// counts in run.json. Pictures, pages and notes (svg, html, md) and the figures of `report` are made of these and are not compared. Where anything
 /// differs, the exit code is 1, and the largest absolute difference of each file is named with its place.
 ///
 /// Another version of gatelens, device, precision or number of threads may change the last bits; it is a warning. Relative

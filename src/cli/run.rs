@@ -11,6 +11,7 @@ use super::args::OutputArgs;
 use super::given;
 use super::progress::Meter;
 use super::stop::Stop;
+use super::table::count;
 use crate::engine::EngineError;
 use crate::experiment::{ExperimentError, Run, Shard};
 use crate::model::Model;
@@ -297,6 +298,16 @@ impl Written {
 
 fn say_shard(shard: Option<Shard>, done: usize, of: usize, out: &OutDir) {
     let shard = shard.map_or(String::new(), |shard| shard.to_string());
+    let own = out
+        .unfinished()
+        .and_then(|plan| plan.unfinished.own_passes());
+    if let Some((0, shared)) = own {
+        notice!(
+            "shard {shard} has no passes of its own: the run has {} to share, and shards beyond that number have nothing to do. \
+             gatelens merge needs this folder all the same",
+            count(shared)
+        );
+    }
     notice!(
         "shard {shard} is through: {done} of {of} passes are kept in {}. When all shards are, join them with gatelens merge",
         out.path().display()

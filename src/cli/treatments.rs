@@ -227,7 +227,7 @@ fn warn_of_baseline(treatment: &Treatment) {
         notice!("warning: {}: {shortfall}", treatment.class);
     }
     let draws = treatment.baseline.len();
-    if draws < FEWEST_DRAWS {
+    if (1..FEWEST_DRAWS).contains(&draws) {
         notice!(
             "warning: {}: {draws} draws are few: below {FEWEST_DRAWS} the interval and p against the baseline are \
              absent or too optimistic",

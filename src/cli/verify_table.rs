@@ -1,6 +1,6 @@
 //! The claims for a person.
 
-use super::table::{Digits, column_table, count, p_value};
+use super::table::{Digits, column_table, count, p_value, terminal_width};
 use super::terminal::Paint;
 use crate::experiment::verify::{ClaimTest, LEVEL, Verdict};
 use crate::report::view::mark;
@@ -9,9 +9,14 @@ use crate::report::view::mark;
 const VERDICT: u16 = 23;
 const ESTIMATE: u16 = 28;
 
+/// How wide the table is where there is no terminal, and what it is at least and at most on one.
+const WIDTH: u16 = 90;
+const LEAST: u16 = 72;
+const MOST: u16 = 130;
+
 /// Prints the tests claim by claim.
 pub(super) fn print_claims(claims: &[ClaimTest]) {
-    let terminal = console::Term::stdout().size().1.clamp(90, 130);
+    let terminal = terminal_width().map_or(WIDTH, |width| width.clamp(LEAST, MOST));
     let widths = [VERDICT, terminal - VERDICT - ESTIMATE, ESTIMATE];
     for of_claim in claims.chunk_by(|a, b| a.id == b.id) {
         let (id, sentence) = (&of_claim[0].id, &of_claim[0].claim);

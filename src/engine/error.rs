@@ -1,7 +1,7 @@
 //! What can go wrong while a model runs.
 
 use super::precision::Precision;
-use crate::hooks::{EditCount, ReadError, ReferenceError};
+use crate::hooks::{EditCount, HookError, ReadError, ReferenceError};
 use crate::model::ModelError;
 use crate::tokens::TokenError;
 
@@ -136,6 +136,9 @@ pub enum EngineError {
         /// How many there should be.
         expected: usize,
     },
+    /// A site that the model does not have.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// Something that read sites or logits could not go on.
     #[error(transparent)]
     Reader(ReadError),

@@ -78,6 +78,8 @@ impl<'m> Engine<'m> {
         past: Option<&mut Past>,
     ) -> Result<Vec<EditCount>, EngineError> {
         self.check(batch, conditions, Past::tokens_of(past.as_deref()))?;
+        let mut asked_for = observers.iter().flat_map(|observer| observer.asked_for());
+        asked_for.try_for_each(|point| point.check(self.config()))?;
         let rows = batch.tokens();
         let scored = readout.as_ref().map_or(&[][..], |readout| readout.rows());
         if let Some(&row) = scored.iter().max().filter(|row| **row >= rows) {

@@ -1,5 +1,5 @@
 //! Outcomes to estimates: for each class, metric and subset of prompts, the edited model against
-//! the clean one and against the matched random draws (DESIGN of the statistics in `stats`).
+//! the clean one and against the matched random draws (docs/statistics.md).
 
 use serde::{Deserialize, Serialize};
 

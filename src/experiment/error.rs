@@ -21,6 +21,15 @@ pub enum ExperimentError {
         /// How many prompts were run.
         prompts: usize,
     },
+    /// Something without a target was to be scored.
+    #[error(
+        "number {prompt} of the batch has no target that could be scored, as a text has none; score prompts \
+         (LanguageModel::encode), or read texts with ablate_text or a Readout of your own"
+    )]
+    NoTarget {
+        /// Its number, from 0.
+        prompt: usize,
+    },
     /// Values are to be patched from counterfactuals, and there are none.
     #[error(
         "no fact that would be edited has a counterfactual to be patched from: give one in the field `counterfactual`, or a \

@@ -39,7 +39,7 @@ pub struct SignCaseSummary {
 }
 
 impl SignCaseSummary {
-    /// The same tokens in reference sign: up and post times `sign` = sign(w_gate·w_in), +1 or -1 (PAPER 1, Signs).
+    /// The same tokens in reference sign: up and post times `sign` = sign(w_gate·w_in), +1 or -1 (arXiv 2505.17936).
     pub fn in_reference_sign(self, sign: i8) -> Self {
         Self {
             case: self.case.in_reference_sign(sign),

@@ -81,7 +81,7 @@ impl Measure for FactScores {
     type Found = Vec<ScoreRow>;
 
     fn measure(&mut self, pass: &Pass<'_>) -> Result<Measured<Vec<ScoreRow>>, ExperimentError> {
-        let mut scorer = Scorer::new(pass.batch, pass.conditions.len());
+        let mut scorer = Scorer::new(pass.batch, pass.conditions.len())?;
         let edits = pass.run(&mut [], Some(&mut scorer))?;
         let scores = scorer.into_scores();
         let prompts = pass.batch.sequences();
@@ -115,7 +115,15 @@ pub struct Scorer {
 
 impl Scorer {
     /// A scorer of `batch` under `conditions` conditions.
-    pub fn new(batch: &TokenBatch, conditions: usize) -> Self {
+    ///
+    /// # Errors
+    /// [`ExperimentError::NoTarget`] for a batch in which something has no target, as one of texts.
+    pub fn new(batch: &TokenBatch, conditions: usize) -> Result<Self, ExperimentError> {
+        if let Some(without) = batch.sequences().iter().find(|s| s.target.is_empty()) {
+            return Err(ExperimentError::NoTarget {
+                prompt: without.prompt,
+            });
+        }
         let (mut rows, mut sequences, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for (i, sequence) in batch.sequences().iter().enumerate() {
             for (k, row) in batch.target_rows(i).enumerate() {
@@ -139,14 +147,14 @@ impl Scorer {
             target_top1: false,
         };
         let scores = vec![vec![unset; batch.sequences().len()]; conditions];
-        Self {
+        Ok(Self {
             rows,
             sequences,
             asked,
             prompts: batch.sequences().iter().map(|s| s.prompt).collect(),
             scores,
             clean: None,
-        }
+        })
     }
 
     /// The scores `[conditions][sequences of the batch]` after a run. A batch has its sequences by length, so their order need
@@ -241,12 +249,20 @@ mod tests {
         let batch = TokenBatch::new(vec![fact(0, &[1, 2, 0], 2), fact(1, &[1, 2], 0)]).unwrap();
         let logits = [0.0, 0.0, 0.0, 0.0, 0.0, 5.0];
         let block = |conditions| LogitBlock::of_rows(conditions, 0, &logits, 3);
-        let mut scorer = Scorer::new(&batch, 1);
+        let mut scorer = Scorer::new(&batch, 1).unwrap();
         scorer.read(&block(&[0])).unwrap();
         assert!(scorer.read(&block(&[1])).is_err(), "more conditions");
         let found = scorer.by_prompt().remove(0);
         assert_eq!(found.keys().copied().collect::<Vec<_>>(), [0, 1]);
         assert!(found[&0].first_logprob > -0.1, "{:?}", found[&0]);
         assert!((found[&1].first_logprob + 3f64.ln()).abs() < 1e-6);
+
+        let text = Sequence::of_ids(2, vec![1]);
+        let mixed = TokenBatch::new(vec![fact(0, &[1, 2], 0), text]).unwrap();
+        let message = Scorer::new(&mixed, 1).err().unwrap().to_string();
+        assert!(
+            message.contains("number 2 of the batch has no target"),
+            "{message}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The ablation on running text: how well each token is predicted, at every position.
 //!
 //! Facts ask for one answer; a text asks at every token. What an edit does to recall means little beside
-//! what it does to any text (PAPER 3, text metrics), so the metrics here are compared with the same draws and
+//! what it does to any text, so the metrics here are compared with the same draws and
 //! the same statistics, with documents in the place of prompts: a document's value is the mean over its tokens.
 
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use crate::model::Config;
 use crate::prompts::{Place, Problem, Unreadable, content, list, read_text};
 
-/// One MLP neuron, `layer.neuron` (DESIGN 2); `"3.17"` is neuron 17 of layer 3.
+/// One MLP neuron, `layer.neuron`; `"3.17"` is neuron 17 of layer 3.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Neuron {
     /// Layer, from 0.

@@ -83,6 +83,11 @@ pub trait Observer {
         Selection::default()
     }
 
+    /// Sites that it was asked for by name: one that the model does not have is an error before the run.
+    fn asked_for(&self) -> &[HookPoint] {
+        &[]
+    }
+
     /// Sees what it selects of a wanted site, once per stream.
     ///
     /// # Errors
@@ -121,6 +126,10 @@ impl Recorder {
 impl Observer for Recorder {
     fn wants(&self, point: HookPoint) -> bool {
         self.wanted.contains(&point)
+    }
+
+    fn asked_for(&self) -> &[HookPoint] {
+        &self.wanted
     }
 
     fn observe(&mut self, seen: &SiteRows<'_>) -> Result<(), ReadError> {

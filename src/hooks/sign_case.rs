@@ -5,7 +5,7 @@
 //! Since `post = act(gate)·up` and SiLU and GELU keep the sign of `gate`, the sign of `post` is the product of
 //! the other two, except where `post` rounds to 0.
 //!
-//! Raw signs are those of the weights as they are. In reference sign (PAPER 1, Signs) `up` and `post` are first
+//! Raw signs are those of the weights as they are. In reference sign (Gerstner and Schütze, arXiv 2505.17936) `up` and `post` are first
 //! multiplied by the neuron's s = sign(w_gate·w_in), which makes neurons comparable whose w_in and w_out
 //! differ by a common factor of -1, the function being the same.
 

@@ -144,7 +144,7 @@ pub enum HookError {
         name: String,
     },
     /// The model has fewer layers.
-    #[error("{name}: the model's layers are 0 to {last}")]
+    #[error("{name}: the model has {} layers, 0 to {last}", last + 1)]
     Layer {
         /// The site's name.
         name: String,

@@ -99,6 +99,15 @@ impl LocatedModel {
     }
 }
 
+/// Checks that a name can be that of a model, as far as the disk tells: an alias, a file or folder that is there, or what may
+/// be a repository.
+///
+/// # Errors
+/// A name of no accepted form, and a path that does not exist.
+pub fn check_name(model: &str) -> Result<(), HubError> {
+    name::parse(model).map(drop)
+}
+
 /// Finds the files of `model`, downloading what is not on disk yet, with the settings of the
 /// environment ([`HubConfig::from_env`]).
 ///

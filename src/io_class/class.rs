@@ -1,4 +1,4 @@
-//! The eleven classes and the rule that gives a neuron its class (PAPER 1).
+//! The eleven classes and the rule that gives a neuron its class (Gerstner and Schütze, arXiv 2505.17936).
 //!
 //! Three cosines and a threshold go in, a class comes out. Names that a person may type, unions and
 //! aliases are in `query`.
@@ -87,7 +87,7 @@ pub fn check_threshold(threshold: f32) -> Result<(), ClassError> {
         .ok_or(ClassError::Threshold { threshold })
 }
 
-/// The class of a neuron with these cosines (PAPER 1).
+/// The class of a neuron with these cosines (Gerstner and Schütze, arXiv 2505.17936).
 ///
 /// With a(c) = 1 if c > t, -1 if c < -t, else 0 (strict), the key is (a(in_out), |a(gate_out)|, typical), and
 /// typical = [a(gate_in) = a(in_out)·a(gate_out)], forced true when a(in_out) = a(gate_out) = 0.
@@ -110,7 +110,7 @@ pub fn class_of(cosines: Cosines, threshold: f32) -> Class {
     }
 }
 
-/// a(c) of PAPER 1.
+/// a(c).
 fn side(cosine: f32, threshold: f32) -> i8 {
     i8::from(cosine > threshold) - i8::from(cosine < -threshold)
 }

@@ -1,4 +1,4 @@
-//! Three cosines, three norms and a sign for each neuron of a layer (PAPER 1).
+//! Three cosines, three norms and a sign for each neuron of a layer (Gerstner and Schütze, arXiv 2505.17936).
 //!
 //! ```text
 //! gate_in = cos(w_gate, w_in)    gate_out = cos(w_gate, w_out)    in_out = cos(w_in, w_out)
@@ -47,7 +47,7 @@ pub struct NeuronRow {
     /// The class at the table's threshold.
     pub class: Class,
     /// Sign of w_gate·w_in, as folded, +1 where it is 0: what post and up are multiplied by to be "in
-    /// reference sign" (PAPER 1, Signs). The weights themselves keep theirs.
+    /// reference sign" (arXiv 2505.17936). The weights themselves keep theirs.
     pub sign: i8,
 }
 

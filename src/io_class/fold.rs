@@ -1,4 +1,4 @@
-//! Norm folding: which gains are taken into a neuron's weights before its cosines (PAPER 1).
+//! Norm folding: which gains are taken into a neuron's weights before its cosines (Gerstner and Schütze, arXiv 2505.17936).
 //!
 //! A row is folded in a scratch copy; nothing here writes into the model. Folding moves many neurons to
 //! another class, which is why a table remembers its fold.

@@ -1,4 +1,4 @@
-//! Random sets to compare a class with: as many neurons per layer, from outside the class (DESIGN 7).
+//! Random sets to compare a class with: as many neurons per layer, from outside the class (docs/statistics.md).
 //!
 //! Each layer of each draw has its own random stream, seeded by (seed, draw, layer, the class's neurons in that
 //! layer). A draw therefore does not depend on which other classes run, nor on how many draws are asked for, and

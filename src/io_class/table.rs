@@ -75,7 +75,7 @@ impl NeuronTable {
         table
     }
 
-    /// The sign of every neuron, for reading others "in reference sign" (PAPER 1, Signs).
+    /// The sign of every neuron, for reading others "in reference sign" (arXiv 2505.17936).
     pub fn signs(&self) -> ReferenceSigns {
         let of_layer = |layer: &Vec<NeuronRow>| layer.iter().map(|row| row.sign).collect();
         ReferenceSigns::new(self.layers.iter().map(of_layer).collect())

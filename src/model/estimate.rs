@@ -1,13 +1,13 @@
 //! How much memory a model needs in each mode, from its configuration alone, and which mode a limit allows.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sysinfo::{MemoryRefreshKind, System};
 
 use super::config::Config;
 use super::error::ModelError;
 
 /// Whether all layers are kept in memory or read from the files as a run reaches them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Residency {
     /// All layers stay in memory.

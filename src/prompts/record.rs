@@ -1,6 +1,6 @@
 //! One JSON record -> one prompt, or all that is wrong with it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::place::{Found, SubjectPlace};
 use super::prompt::{Counterfactual, Prompt, Question};
@@ -11,6 +11,9 @@ const REPHRASED: &str = "rephrased";
 
 /// Other right answers, in every shape.
 const ALIASES: &str = "aliases";
+
+/// The prompt with `{}` in the subject's place, in every shape.
+const TEMPLATE: &str = "template";
 
 /// The fact that it is compared with, in every shape.
 const COUNTERFACTUAL: &str = "counterfactual";
@@ -117,6 +120,37 @@ pub(super) fn read(record: &Value) -> (Option<String>, Result<Prompt, Vec<String
         _ => Err(flaws),
     };
     (id, read)
+}
+
+/// A prompt as a record of the program's own shape.
+pub(super) fn write(prompt: &Prompt) -> Value {
+    let Prompt { place, subject, .. } = prompt;
+    let text = &prompt.prompt;
+    let is_found = SubjectPlace::find(text, subject).as_ref() == Some(place);
+    let around = || Some((text.get(..place.span.start)?, text.get(place.span.end..)?));
+    let around = around().filter(|_| !is_found);
+    let counterfactual = prompt.counterfactual.as_ref().map(|other| {
+        let target = &other.target;
+        match &other.question {
+            Some(Question {
+                prompt, subject, ..
+            }) => {
+                json!({"prompt": prompt, "subject": subject, "target": target})
+            }
+            None => json!({"target": target}),
+        }
+    });
+    json!({
+        OWN.id: prompt.id,
+        OWN.prompt: text,
+        OWN.subject: subject,
+        OWN.target: prompt.target,
+        OWN.relation: prompt.relation,
+        TEMPLATE: around.map(|(before, behind)| format!("{before}{HOLE}{behind}")),
+        REPHRASED: prompt.rephrased,
+        ALIASES: prompt.aliases,
+        COUNTERFACTUAL: counterfactual,
+    })
 }
 
 /// Other right answers.
@@ -230,8 +264,8 @@ fn placed(
         let filled = prompt.replacen(HOLE, subject, 1);
         return Ok((filled, SubjectPlace::given(start, subject)));
     }
-    let template = record.get("template").and_then(Value::as_str);
-    let start = template.map_or(Ok(None), |template| hole(template, "template"))?;
+    let template = record.get(TEMPLATE).and_then(Value::as_str);
+    let start = template.map_or(Ok(None), |template| hole(template, TEMPLATE))?;
     let given = start.map(|start| SubjectPlace::given(start, subject));
     // The prompt of known_1000 may go on where its template ends.
     let fits = |place: &SubjectPlace| {

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::error::{FileKind, PromptError};
+use serde_json::Value;
+
+use super::error::{FileKind, Place, PromptError};
 use super::formats::{Placed, is_parquet, own, own_records, rows};
 use super::place::{Found, SubjectPlace};
 use super::prompt::Prompt;
@@ -88,6 +90,19 @@ impl PromptSet {
         }
         set.sha256 = sha256_hex(hashes.as_bytes());
         Ok(set)
+    }
+
+    /// Prompts of one's own, checked as those of a file are; `name` is used in messages and in run.json.
+    ///
+    /// # Errors
+    /// As [`PromptSet::parse`]; a problem's line is the prompt's place, from 1.
+    pub fn new(name: &str, prompts: impl IntoIterator<Item = Prompt>) -> Result<Self, PromptError> {
+        let records = prompts.into_iter().map(|prompt| record::write(&prompt));
+        let records: Vec<Value> = records.collect();
+        let text: String = records.iter().map(|record| format!("{record}\n")).collect();
+        let places = (1..).map(Place::Line);
+        let records = places.zip(records.into_iter().map(Ok)).collect();
+        Self::of_records(name, records, sha256_hex(text.as_bytes()))
     }
 
     /// Checks the text of a prompt file; `name` is used in messages and in run.json.

@@ -1,5 +1,6 @@
 use super::super::error::Problem;
 use super::super::place::SubjectPlace;
+use super::super::prompt::Counterfactual;
 use super::*;
 
 const PARIS: &str = r#"{"id":"a","prompt":"The capital of France is","subject":"France","target":" Paris","relation":"capital","note":1}"#;
@@ -33,6 +34,28 @@ fn a_line_becomes_a_prompt_and_the_target_loses_its_space() {
             aliases: Vec::new(),
         }]
     );
+}
+
+#[test]
+fn prompts_of_ones_own_are_checked_as_those_of_a_file() {
+    let bundled = PromptSet::bundled().unwrap();
+    let again = PromptSet::new("again", bundled.prompts.clone()).unwrap();
+    assert_eq!(again.prompts, bundled.prompts);
+    // A place that nobody would look for, and another answer without a question.
+    let mut placed = Prompt::new("p", "Paris is not Paris in", "Paris", "Texas").unwrap();
+    placed.place = SubjectPlace::given(0, "Paris");
+    placed.counterfactual = Some(Counterfactual {
+        question: None,
+        target: "France".into(),
+    });
+    let set = PromptSet::new("t", [placed.clone()]).unwrap();
+    assert_eq!(set.prompts, [placed.clone()]);
+    let open = Prompt::new("p", "Rome is in ", "Rome", "Italy").unwrap();
+    let message = PromptSet::new("t", [placed, open]).unwrap_err().to_string();
+    for part in ["line 2", "the id is already used", "ends in white space"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(PromptSet::new("t", []).is_err());
 }
 
 #[test]

@@ -74,7 +74,11 @@ fn is_free(path: &Path, bytes: &[u8]) -> bool {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+/// Writes a file, and the folders that it lies in.
+///
+/// # Errors
+/// What cannot be written.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|why| failed(folder, why))?;
     }

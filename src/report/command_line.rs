@@ -47,7 +47,7 @@ pub fn shell_line(arguments: &[String], without: &[&str]) -> String {
 }
 
 /// An argument as a shell takes it.
-fn shell_word(argument: &str) -> String {
+pub(super) fn shell_word(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_string()

@@ -100,9 +100,9 @@ fn of_panel(
     let caption = match &run.control {
         Some(control) => format!(
             "{}\nA control, no result about the model: {control}.",
-            figure.caption
+            figure.words()
         ),
-        None => figure.caption.clone(),
+        None => figure.words(),
     };
     let about = About {
         title: &joined([figure.title.as_str(), shown.as_str()]),

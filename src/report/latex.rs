@@ -1,4 +1,5 @@
-//! The tables of a run as LaTeX, with the rules of the package booktabs. They are the tables of its page, with the same digits.
+//! The tables of a run as LaTeX, with the rules of the package booktabs. They are the tables of its page, with the same digits,
+//! but for the columns that paper has no room for.
 
 use std::path::Path;
 
@@ -8,7 +9,19 @@ use super::number::ABSENT;
 use super::view::{Align, Table};
 use crate::printable::printable;
 
-/// The tables of the finished run in `folder`, each a `tabular` below comments that say what it shows.
+/// Signs of the size of a footnote that a column of a page of two columns has room for.
+const COLUMN: usize = 50;
+
+/// Words beyond this many signs are broken into lines.
+const WORDS: usize = 30;
+
+/// The same of a title over some rows.
+const TITLE: usize = 80;
+
+/// A header of numbers beyond this many signs is broken at its hyphens.
+const HEADER: usize = 12;
+
+/// The tables of the finished run in `folder`, each a float with its caption above it.
 ///
 /// # Errors
 /// [`ReportError::NoRun`], [`ReportError::NotFinished`], [`ReportError::Damaged`] for what cannot be read,
@@ -25,6 +38,7 @@ pub fn report_latex(folder: &Path) -> Result<String, ReportError> {
                 title,
                 caption,
                 rows,
+                ..
             } => (title, caption, rows),
             Block::Lacking(what) => {
                 lacking.push(what.clone());
@@ -33,7 +47,7 @@ pub fn report_latex(folder: &Path) -> Result<String, ReportError> {
             }
         };
         if !table.groups.is_empty() {
-            parts.push(comment(&format!("{title}\n{caption}")) + &tabular(table));
+            parts.push(float(&format!("{title}.\n{caption}"), &table.on_paper()));
         }
     }
     if parts.len() == 1 + lacking.len() {
@@ -72,12 +86,51 @@ fn comment(text: &str) -> String {
     lines.collect()
 }
 
+/// The table below its caption, as wide as one column of a page or as all of them.
+fn float(caption: &str, table: &Table) -> String {
+    let caption = text(&caption.lines().collect::<Vec<_>>().join(" "));
+    let kind = match width(table) > COLUMN {
+        true => "table*",
+        false => "table",
+    };
+    format!(
+        "\\begin{{{kind}}}\n\\caption{{{caption}}}\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n{}\\end{{{kind}}}\n",
+        tabular(table)
+    )
+}
+
+/// About how many signs wide a table is, what parts its columns among them.
+fn width(table: &Table) -> usize {
+    let columns = 0..table.columns.len();
+    columns.map(|at| widest(table, at).min(WORDS) + 2).sum()
+}
+
+/// The signs of the longest text in a column.
+fn widest(table: &Table, column: usize) -> usize {
+    let (header, align) = &table.columns[column];
+    let rows = table.groups.iter().flat_map(|(_, rows)| rows);
+    let cells = rows.map(|row| row[column].chars().count());
+    let header = in_lines(header, *align);
+    let lines = header.lines().map(|line| line.chars().count());
+    cells.chain(lines).max().unwrap_or(0)
+}
+
 /// The table alone.
 fn tabular(table: &Table) -> String {
-    let aligns = table.columns.iter().map(|(_, align)| match align {
-        Align::Left => 'l',
-        Align::Right => 'r',
-    });
+    let are_long =
+        |column: usize| table.columns[column].1 == Align::Left && widest(table, column) > WORDS;
+    let long = (0..table.columns.len()).filter(|at| are_long(*at)).count();
+    let aligns = table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(column, (_, align))| match align {
+            Align::Left if are_long(column) => {
+                format!(r"p{{{:.2}\linewidth}}", 0.45 / long as f64)
+            }
+            Align::Left => "l".to_string(),
+            Align::Right => "r".to_string(),
+        });
     let aligns: String = aligns.collect();
     let mut lines = vec![
         format!(r"\begin{{tabular}}{{{aligns}}}"),
@@ -87,9 +140,13 @@ fn tabular(table: &Table) -> String {
     for (title, rows) in &table.groups {
         lines.push(r"\midrule".to_string());
         if !title.is_empty() {
+            let align = match title.chars().count() > TITLE {
+                true => r"p{0.95\linewidth}",
+                false => "l",
+            };
             let (columns, title) = (table.columns.len(), text(title));
             lines.push(format!(
-                r"\multicolumn{{{columns}}}{{l}}{{\emph{{{title}}}}} \\"
+                r"\multicolumn{{{columns}}}{{{align}}}{{\emph{{{title}}}}} \\"
             ));
         }
         let cells = |cells: &Vec<String>| {
@@ -105,18 +162,27 @@ fn tabular(table: &Table) -> String {
     lines.join("\n")
 }
 
+/// A header in lines, that of numbers with one for each word of a class.
+fn in_lines(header: &str, align: Align) -> String {
+    match align {
+        Align::Right if header.chars().count() > HEADER => header.replace('-', "-\n"),
+        _ => header.to_string(),
+    }
+}
+
 /// As many rows as the longest header has lines, what is shorter at the bottom.
 fn header(table: &Table) -> impl Iterator<Item = String> {
-    let headers = table
-        .columns
-        .iter()
-        .map(|(header, _)| header.lines().rev().collect());
-    let headers: Vec<Vec<&str>> = headers.collect();
+    let columns = table.columns.iter();
+    let headers = columns.map(|(header, align)| {
+        let lines = in_lines(header, *align);
+        lines.lines().rev().map(str::to_string).collect()
+    });
+    let headers: Vec<Vec<String>> = headers.collect();
     let lines = headers.iter().map(Vec::len).max().unwrap_or(0);
     (0..lines).rev().map(move |line| {
         row(headers
             .iter()
-            .map(|header| text(header.get(line).copied().unwrap_or_default())))
+            .map(|header| header.get(line).map_or(String::new(), |words| text(words))))
     })
 }
 
@@ -178,6 +244,7 @@ fn number(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::number::Digits;
     use crate::report::view::Columns;
 
     #[test]
@@ -230,5 +297,38 @@ mod tests {
             "",
         ];
         assert_eq!(tabular(&table), expected.join("\n"));
+    }
+    #[test]
+    fn a_float_has_its_caption_above_and_no_more_than_paper_has_room_for() {
+        let difference = |_: &String| (Some(0.5), None);
+        let columns = Columns::new()
+            .words("class", String::clone)
+            .difference("minus clean", Digits::Size, difference)
+            .spare()
+            .difference("conditional-depletion", Digits::Size, difference);
+        let of = |class: &str| {
+            let rows = [class.to_string()];
+            float("By relation.\n50 %", &columns.table(&rows).on_paper())
+        };
+        let narrow = of("a");
+        let expected = [
+            r"\begin{table}",
+            r"\caption{By relation. 50 \%}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            r"\begin{tabular}{lr}",
+            r"\toprule",
+            r" & conditional- \\",
+            r"class & depletion \\",
+            r"\midrule",
+            r"a & $+0.500$ \\",
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ];
+        assert_eq!(narrow, expected.join("\n"));
+        let wide = of("many words that go on and on and on, without an end");
+        assert!(wide.starts_with(r"\begin{table*}"), "{wide}");
+        assert!(wide.contains(r"{p{0.45\linewidth}r}"), "{wide}");
     }
 }

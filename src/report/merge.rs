@@ -1,9 +1,10 @@
 //! The shards of a run, joined in one folder: what does not belong together is refused by name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::command_line::own_arguments;
+use super::command_line::{own_arguments, shell_word};
 use super::owned::{Mark, PLAN, RUN};
 use super::parts::{copy_part, files_of};
 use super::run_info::{OutputFile, RunInfo};
@@ -85,13 +86,7 @@ impl Shards {
                 return Err(refused(&other.path, &why));
             }
             if other.shard.count != first.shard.count {
-                let why = format!(
-                    "it is shard {}, and {} is shard {}",
-                    other.shard,
-                    name(first),
-                    first.shard
-                );
-                return Err(refused(&other.path, &why));
+                return Err(self.of_several_counts());
             }
             if other
                 .plan
@@ -135,6 +130,35 @@ impl Shards {
         refused(
             &self.0[0].path,
             &format!("shard {index}/{count} of its run is missing; name its folder, too"),
+        )
+    }
+
+    /// The error of shards that are parts of different wholes: which lie where, and how to join those of one.
+    fn of_several_counts(&self) -> ReportError {
+        let mut counts: BTreeMap<usize, Vec<&Path>> = BTreeMap::new();
+        for shard in &self.0 {
+            counts
+                .entry(shard.shard.count)
+                .or_default()
+                .push(&shard.path);
+        }
+        let counts = counts.into_iter().map(|(count, folders)| {
+            let names = folders.iter().map(|folder| folder.display().to_string());
+            let names: Vec<String> = names.collect();
+            let (have, line) = (folders.len(), merge_line(count, &folders));
+            format!(
+                "{have} of {count}: {}\n    to join these: {line}",
+                names.join(", ")
+            )
+        });
+        let counts: Vec<String> = counts.collect();
+        refused(
+            self.0[0].path.parent().unwrap_or(&self.0[0].path),
+            &format!(
+                "its shards are of different counts, and those of one count alone make a run:\n  {}\nname the folders of one \
+                 count alone, or remove the others",
+                counts.join("\n  ")
+            ),
         )
     }
 
@@ -253,6 +277,16 @@ impl Shards {
         }
         Ok(())
     }
+}
+
+/// The command that joins these shards.
+fn merge_line(count: usize, folders: &[&Path]) -> String {
+    let out = folders.first().and_then(|folder| folder.parent());
+    let out = out.filter(|out| folders.iter().all(|folder| folder.parent() == Some(*out)));
+    let Some(out) = out.map(|out| shell_word(&out.display().to_string())) else {
+        return "gatelens merge, with their folders and --out DIR".to_string();
+    };
+    format!("gatelens merge {out}/*-of-{count} --out {out}")
 }
 
 /// Removes what a merge in `folder` left of its shards when it was killed after their run was finished; returns how many

@@ -19,12 +19,25 @@ pub enum Digits {
     /// Three behind the point below 10, one below 1,000, none above; of what is below 0.01 two that
     /// count. What is rounded to 0 has no sign.
     Size,
+    /// Of a column of sizes: so many behind the point. What is rounded to 0 has no sign.
+    Even(usize),
 }
 
 impl Digits {
+    /// For numbers that stand below each other, of which these are the sizes: sizes have the same digits then, three behind
+    /// the point, fewer where none of them asks for three, more where all of them ask for more.
+    pub fn in_column(self, sizes: impl IntoIterator<Item = f64>) -> Digits {
+        let sizes = sizes.into_iter().filter(|size| *size != 0.0);
+        let decimals: Vec<usize> = sizes.map(|size| self.decimals(size)).collect();
+        match (self, decimals.iter().min(), decimals.iter().max()) {
+            (Digits::Size, Some(least), Some(most)) => Digits::Even(*least.max(most.min(&3))),
+            _ => self,
+        }
+    }
+
     fn decimals(self, value: f64) -> usize {
         match (self, value.abs()) {
-            (Digits::Fixed(decimals), _) => decimals,
+            (Digits::Fixed(decimals) | Digits::Even(decimals), _) => decimals,
             (Digits::Points, _) => 2,
             (Digits::Three | Digits::Size, 10.0..100.0) | (Digits::Size, 100.0..1000.0) => 1,
             (Digits::Three | Digits::Size, 10.0..) => 0,
@@ -60,7 +73,7 @@ impl Digits {
     fn signed_to(self, value: f64, decimals: usize) -> String {
         let text = format!("{:+.decimals$}", self.scaled(value));
         let is_zero = !text.contains(|c: char| ('1'..='9').contains(&c));
-        if self == Digits::Size && is_zero {
+        if matches!(self, Digits::Size | Digits::Even(_)) && is_zero {
             text[1..].to_string()
         } else {
             text
@@ -75,14 +88,20 @@ impl Digits {
         let Some(Interval { low, high }) = interval else {
             return self.signed(value);
         };
-        let largest = value.abs().max(low.abs()).max(high.abs());
-        let decimals = |value| match self {
-            Digits::Size => self.decimals(largest),
-            own => own.decimals(value),
+        let size = largest(value, interval);
+        let decimals = |of| match self {
+            Digits::Size => self.decimals(size),
+            own => own.decimals(of),
         };
         let [value, low, high] = [value, low, high].map(|v| self.signed_to(v, decimals(v)));
         format!("{value} [{low}, {high}]")
     }
+}
+
+/// The size of the largest of a number and the ends of its interval, where it has one.
+pub fn largest(value: f64, interval: Option<Interval>) -> f64 {
+    let ends = interval.map_or([value; 2], |ci| [ci.low, ci.high]);
+    ends.into_iter().map(f64::abs).fold(value.abs(), f64::max)
 }
 
 /// A number with thousands separated.
@@ -147,6 +166,18 @@ mod tests {
             [0.0, 0.1, -0.01234].map(|v| Digits::Claim.signed(v)),
             ["+0.000", "+0.100", "-0.0123"]
         );
+    }
+
+    #[test]
+    fn numbers_of_a_column_have_the_same_digits() {
+        let column = |sizes: &[f64]| Digits::Size.in_column(sizes.iter().copied());
+        // A wide interval takes no digits from the others, and a small number gives them none.
+        assert_eq!(column(&[-22.7, 0.5, 0.0003]), Digits::Even(3));
+        assert_eq!(column(&[-35.3, -34.4, 0.0]), Digits::Even(1));
+        assert_eq!(column(&[0.0031, 0.00042]), Digits::Even(4));
+        assert_eq!(column(&[0.0]), Digits::Size);
+        assert_eq!(Digits::Three.in_column([12.0, 0.5]), Digits::Three);
+        assert_eq!(Digits::Even(3).signed(0.0), "0.000");
     }
 
     #[test]

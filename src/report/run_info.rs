@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ReportError;
 use super::command_line::{resume_line, shell_line};
-use crate::experiment::{PlannedPass, Shard, StagePlan};
+use crate::experiment::{PlannedPass, Shard, Sharing, StagePlan};
 use crate::prompts::sha256_hex;
 
 /// A file that was read.
@@ -80,6 +80,19 @@ pub struct UnfinishedRun {
     /// The passes that were planned so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<StagePlan>,
+}
+
+impl UnfinishedRun {
+    /// How many of the passes that several processes share are this shard's own, and how many there are.
+    pub fn own_passes(&self) -> Option<(usize, usize)> {
+        let shard = self.shard?;
+        let sharing = |stage: &StagePlan| vec![stage.sharing; stage.passes.len()];
+        let numbered = self.stages.iter().flat_map(sharing).enumerate();
+        let shared = numbered.filter(|(_, sharing)| *sharing == Sharing::Shared);
+        let shared: Vec<usize> = shared.map(|(pass, _)| pass).collect();
+        let own = shared.iter().filter(|pass| shard.has(**pass)).count();
+        Some((own, shared.len()))
+    }
 }
 
 /// The contents of `run.json`: what was run, with everything needed to run it again.

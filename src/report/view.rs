@@ -1,6 +1,8 @@
 //! Tables as they are read, on a terminal and on a page: the columns of each kind of row, and the texts that these make.
 
-use super::number::{Digits, count, p_value, plural};
+use std::mem;
+
+use super::number::{Digits, count, largest, p_value, plural};
 use crate::experiment::rank::{Exact, RankedNeuron};
 use crate::experiment::record::Activity;
 use crate::experiment::verify::Verdict;
@@ -15,9 +17,18 @@ pub enum Align {
 }
 
 /// The columns of a table with a row for each `R`: headers, with line ends for a narrow terminal, and cells.
-pub struct Columns<'a, R>(Vec<(String, Align, Cell<'a, R>)>);
+pub struct Columns<'a, R>(Vec<Column<'a, R>>);
 
-type Cell<'a, R> = Box<dyn Fn(&R) -> String + 'a>;
+struct Column<'a, R> {
+    header: String,
+    align: Align,
+    /// Whether a page of paper has no room for it.
+    spare: bool,
+    cells: Cells<'a, R>,
+}
+
+/// The cells of rows that stand below each other.
+type Cells<'a, R> = Box<dyn Fn(&[&R]) -> Vec<String> + 'a>;
 
 impl<'a, R: 'a> Columns<'a, R> {
     pub fn new() -> Self {
@@ -26,12 +37,46 @@ impl<'a, R: 'a> Columns<'a, R> {
 
     /// Adds a column of words.
     pub fn words(self, header: &str, cell: impl Fn(&R) -> String + 'a) -> Self {
-        self.and(header, Align::Left, Box::new(cell))
+        self.and(header, Align::Left, one_by_one(cell))
     }
 
     /// Adds a column of numbers.
     pub fn number(self, header: &str, cell: impl Fn(&R) -> String + 'a) -> Self {
-        self.and(header, Align::Right, Box::new(cell))
+        self.and(header, Align::Right, one_by_one(cell))
+    }
+
+    /// Adds a column of levels, where there are any, as [`Digits::in_column`] writes them.
+    pub fn level(
+        self,
+        header: &str,
+        digits: Digits,
+        cell: impl Fn(&R) -> Option<f64> + 'a,
+    ) -> Self {
+        let cells = move |rows: &[&R]| {
+            let values: Vec<Option<f64>> = rows.iter().map(|row| cell(row)).collect();
+            let digits = digits.in_column(values.iter().copied().flatten());
+            values.into_iter().map(|v| digits.optional(v)).collect()
+        };
+        self.and(header, Align::Right, Box::new(cells))
+    }
+
+    /// Adds a column of differences, where there are any, each with its interval, where it has one, likewise.
+    pub fn difference(
+        self,
+        header: &str,
+        digits: Digits,
+        cell: impl Fn(&R) -> (Option<f64>, Option<Interval>) + 'a,
+    ) -> Self {
+        let cells = move |rows: &[&R]| {
+            let values: Vec<_> = rows.iter().map(|row| cell(row)).collect();
+            let sizes = values
+                .iter()
+                .filter_map(|(v, ci)| Some(largest((*v)?, *ci)));
+            let digits = digits.in_column(sizes);
+            let texts = values.into_iter();
+            texts.map(|(v, ci)| digits.with_interval(v, ci)).collect()
+        };
+        self.and(header, Align::Right, Box::new(cells))
     }
 
     /// Adds a column of numbers with all their digits, for programs; empty where there is none.
@@ -51,8 +96,21 @@ impl<'a, R: 'a> Columns<'a, R> {
             .value(headers[1], move |row| Some(cell(row)?.high))
     }
 
-    fn and(mut self, header: &str, align: Align, cell: Cell<'a, R>) -> Self {
-        self.0.push((header.to_string(), align, cell));
+    fn and(mut self, header: &str, align: Align, cells: Cells<'a, R>) -> Self {
+        self.0.push(Column {
+            header: header.to_string(),
+            align,
+            spare: false,
+            cells,
+        });
+        self
+    }
+
+    /// Says that a page of paper has no room for the last column.
+    pub fn spare(mut self) -> Self {
+        if let Some(last) = self.0.last_mut() {
+            last.spare = true;
+        }
         self
     }
 
@@ -64,15 +122,20 @@ impl<'a, R: 'a> Columns<'a, R> {
 
     /// Leaves a column out.
     pub fn without(mut self, header: &str) -> Self {
-        self.0.retain(|column| column.0 != header);
+        self.0.retain(|column| column.header != header);
         self
     }
 
     /// The columns of rows that have an `R`.
     pub fn on<S: 'a>(self, part: fn(&S) -> &R) -> Columns<'a, S> {
-        let columns = self.0.into_iter().map(|(header, align, cell)| {
-            let cell: Cell<'a, S> = Box::new(move |row| cell(part(row)));
-            (header, align, cell)
+        let columns = self.0.into_iter().map(|column| Column {
+            header: column.header,
+            align: column.align,
+            spare: column.spare,
+            cells: Box::new(move |rows: &[&S]| {
+                let parts: Vec<&R> = rows.iter().map(|row| part(row)).collect();
+                (column.cells)(&parts)
+            }),
         });
         Columns(columns.collect())
     }
@@ -93,47 +156,121 @@ impl<'a, R: 'a> Columns<'a, R> {
     where
         R: 'r,
     {
-        let cells = |row| self.0.iter().map(|(.., cell)| cell(row)).collect();
-        let columns = self
-            .0
-            .iter()
-            .map(|(header, align, _)| (header.clone(), *align));
+        let rows = |rows: I| {
+            let rows: Vec<&R> = rows.into_iter().collect();
+            let mut columns: Vec<_> = self.0.iter().map(|c| (c.cells)(&rows)).collect();
+            let row = |at: usize| columns.iter_mut().map(|c| mem::take(&mut c[at])).collect();
+            (0..rows.len()).map(row).collect()
+        };
+        let columns = self.0.iter();
+        let spare = columns.clone().enumerate().filter(|(_, c)| c.spare);
         let groups = groups.into_iter();
-        let groups = groups.map(|(title, rows)| (title, rows.into_iter().map(cells).collect()));
         Table {
-            columns: columns.collect(),
-            groups: groups.collect(),
+            columns: columns
+                .clone()
+                .map(|c| (c.header.clone(), c.align))
+                .collect(),
+            spare: spare.map(|(place, _)| place).collect(),
+            groups: groups.map(|(title, of)| (title, rows(of))).collect(),
         }
     }
+}
+
+fn one_by_one<'a, R: 'a>(cell: impl Fn(&R) -> String + 'a) -> Cells<'a, R> {
+    Box::new(move |rows: &[&R]| rows.iter().map(|row| cell(row)).collect())
 }
 
 /// The texts of a table.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     pub columns: Vec<(String, Align)>,
+    /// The places of those that a page of paper has no room for.
+    spare: Vec<usize>,
     /// In groups, each with its title, which may be empty.
     pub groups: Vec<(String, Vec<Vec<String>>)>,
 }
 
-/// The columns of an effect.
-pub fn of_effect<'a>(digits: Digits) -> Columns<'a, Effect> {
-    Columns::new()
-        .words("class", Effect::name)
-        .number("neurons", |e| count(e.neurons))
-        .number("clean", move |e| digits.number(e.means.clean))
-        .number("class\nedited", move |e| digits.number(e.means.class))
-        .number("baseline\nedited", move |e| {
-            digits.optional(e.means.baseline)
-        })
-        .number("difference to baseline\n[95 % interval]", move |e| {
-            digits.with_interval(e.estimate.difference_to_baseline, e.estimate.baseline_ci)
+impl Table {
+    /// The same for a page of paper.
+    pub fn on_paper(&self) -> Table {
+        Table {
+            columns: self.kept(&self.columns),
+            spare: Vec::new(),
+            groups: {
+                let rows =
+                    |rows: &Vec<Vec<String>>| rows.iter().map(|row| self.kept(row)).collect();
+                let groups = self.groups.iter();
+                groups
+                    .map(|(title, of)| (title.clone(), rows(of)))
+                    .collect()
+            },
+        }
+    }
+
+    fn kept<T: Clone>(&self, of_columns: &[T]) -> Vec<T> {
+        let placed = of_columns.iter().enumerate();
+        let kept = placed.filter(|(place, _)| !self.spare.contains(place));
+        kept.map(|(_, one)| one.clone()).collect()
+    }
+}
+
+/// The columns of some effects: against their draws or, where nothing was drawn, against clean.
+pub fn of_effects<'a, 'e>(
+    effects: impl IntoIterator<Item = &'e Effect>,
+    digits: Digits,
+) -> Columns<'a, Effect> {
+    if effects.into_iter().any(|effect| effect.draws > 0) {
+        return of_effect(digits);
+    }
+    of_arms(digits).difference("difference to clean\n[95 % interval]", digits, to_clean)
+}
+
+/// The same with both, for a page.
+pub fn of_effects_twice<'a, 'e>(
+    effects: impl IntoIterator<Item = &'e Effect> + Clone,
+    digits: Digits,
+) -> Columns<'a, Effect> {
+    let columns = of_effects(effects.clone(), digits);
+    if effects.into_iter().all(|effect| effect.draws == 0) {
+        return columns;
+    }
+    let columns = columns.difference("minus clean\n[95 % interval]", digits, to_clean);
+    columns.spare().moved(5)
+}
+
+fn to_clean(effect: &Effect) -> (Option<f64>, Option<Interval>) {
+    (Some(effect.difference_to_clean), effect.clean_ci)
+}
+
+fn to_draws(estimate: &Estimate) -> (Option<f64>, Option<Interval>) {
+    (estimate.difference_to_baseline, estimate.baseline_ci)
+}
+
+fn of_effect<'a>(digits: Digits) -> Columns<'a, Effect> {
+    of_arms(digits)
+        .level("baseline\nedited", digits, |e| e.means.baseline)
+        .difference("difference to baseline\n[95 % interval]", digits, |e| {
+            to_draws(&e.estimate)
         })
         .number("p\n(t)", |e| p_value(e.estimate.p))
+        .spare()
         .number("p\n(rank)", |e| p_value(e.estimate.permutation_p))
         .number("p\n(Holm)", |e| p_value(e.estimate.p_adjusted))
 }
 
-/// What the three p of some estimates are; nothing without draws.
+fn of_arms<'a>(digits: Digits) -> Columns<'a, Effect> {
+    Columns::new()
+        .words("class", Effect::name)
+        .number("neurons", |e| count(e.neurons))
+        .level("clean", digits, |e| Some(e.means.clean))
+        .level("class\nedited", digits, |e| Some(e.means.class))
+}
+
+/// What the first p of an estimate is.
+pub const STUDENT: &str =
+    "t: Student's, of the interval; it decides nothing, since random sets have heavy tails.";
+
+/// What the p of the rank among the draws are, of some estimates; nothing without draws.
 pub fn tests_in_words<'e>(estimates: impl IntoIterator<Item = &'e Estimate>) -> Vec<String> {
     let tested: Vec<&Estimate> = estimates
         .into_iter()
@@ -151,8 +288,6 @@ pub fn tests_in_words<'e>(estimates: impl IntoIterator<Item = &'e Estimate>) -> 
         .count();
     let [least, decisive] = [floor, (floor * primary as f64).min(1.0)].map(|p| p_value(Some(p)));
     vec![
-        "t: Student's, of the interval; it decides nothing, since random sets have heavy tails."
-            .to_string(),
         format!("rank: among the draws; so many draws cannot give less than {least}."),
         format!(
             "Holm: the rank's p adjusted over the {} of the run; with so many draws not less than {decisive} for the \
@@ -181,10 +316,10 @@ pub fn of_activity<'a>(digits: Digits) -> Columns<'a, Activity> {
     Columns::new()
         .words("class", |a: &Activity| a.class.clone())
         .number("neurons", |a| count(a.neurons))
-        .number("class\nmean", move |a| digits.number(a.means.class))
-        .number("baseline\nmean", move |a| digits.optional(a.means.baseline))
-        .number("difference\n[95 % interval]", move |a| {
-            digits.with_interval(a.estimate.difference_to_baseline, a.estimate.baseline_ci)
+        .level("class\nmean", digits, |a| Some(a.means.class))
+        .level("baseline\nmean", digits, |a| a.means.baseline)
+        .difference("difference\n[95 % interval]", digits, |a| {
+            to_draws(&a.estimate)
         })
         .number("p\n(Holm)", |a| p_value(a.estimate.p_adjusted))
 }
@@ -195,14 +330,12 @@ pub fn of_ranked<'a, 'r: 'a>(digits: Digits) -> Columns<'a, (&'r RankedNeuron, E
         .words("neuron", |(ranked, _): &(&RankedNeuron, Exact)| {
             ranked.neuron.to_string()
         })
-        .number("estimate", move |(ranked, _)| {
-            digits.number(ranked.estimate)
-        })
+        .level("estimate", digits, |(ranked, _)| Some(ranked.estimate))
         .number("rank by\nestimate", |(ranked, _)| {
             count(ranked.estimate_rank)
         })
-        .number("exact effect\n[95 % interval]", move |(_, exact)| {
-            digits.with_interval(Some(exact.cost.effect), exact.cost.interval)
+        .difference("exact effect\n[95 % interval]", digits, |(_, exact)| {
+            (Some(exact.cost.effect), exact.cost.interval)
         })
         .number("facts\nlost", |(_, exact)| {
             exact.cost.facts_lost.to_string()

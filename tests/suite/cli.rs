@@ -456,6 +456,11 @@ fn a_shell_and_man_are_told_of_the_commands_and_their_flags() {
     let page = succeed(&["man", "ablate"]);
     assert!(page.contains(&version) && page.contains(r"\-\-known\-by"));
     assert!(fail(&["man", "ablat"]).contains("there is no command ablat"));
+    let help = succeed(&["--help"]);
+    assert!(
+        help.contains("\n  completions ") && help.contains("\n  man "),
+        "{help}"
+    );
 }
 
 /// A disk of 64 KiB, in a mount namespace of the test's own.

@@ -238,6 +238,25 @@ fn the_same_recorder_tells_what_it_never_saw() {
     );
 }
 
+#[test]
+fn a_site_that_the_model_does_not_have_is_refused_before_the_run() {
+    let model = model("tiny-llama");
+    let mut recorder = Recorder::new([HookPoint::in_layer(4, Site::Post)]);
+    let error = Engine::new(&model)
+        .run(
+            &batch(&prompts()),
+            &[Condition::Clean],
+            &mut [&mut recorder],
+            None,
+            &(),
+        )
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "blocks.4.mlp.hook_post: the model has 4 layers, 0 to 3"
+    );
+}
+
 /// Fails at the first site or row that it is shown, and counts how often it was asked.
 #[derive(Default)]
 struct FullDisk {

@@ -40,8 +40,18 @@ fn runs_are_those_of_the_command_line() {
     // It gives the same wherever it is started from.
     let said = succeed(&["run", &path, "--dry-run"]);
     assert_eq!(said.matches("nothing is written").count(), 2);
+    // What is piped has the names of the runs, and the sum.
+    for part in [
+        "1/2 all: gatelens ablate",
+        "2/2 two_draws: gatelens sweep",
+        "all together, 2 dry runs: about ",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     assert!(!dir.path().join("runs").exists());
-    succeed(&["run", &path]);
+    let said = succeed(&["run", &path]);
+    let files = format!("files in {}\n", dir.path().join("runs/all").display());
+    assert!(said.contains(&files), "where this was started from: {said}");
     assert!(arguments(&dir, "all").contains("--draws=3"));
     let sweep = arguments(&dir, "two_draws");
     assert!(
@@ -137,6 +147,18 @@ fn what_is_wrong_is_said_before_anything_runs() {
             "[a]\ncommand = \"ablate\"\nout = \"runs/all\"\n",
             &["runs all and a have the same folder"],
         ),
+        (
+            "[a]\ncommand = \"ablate\"\nmodel = \"smollm2-135\"\n",
+            &["run a", "`smollm2-135` names no model"],
+        ),
+        (
+            "[a]\ncommand = \"ablate\"\nmodel = \"./absent\"\n",
+            &["run a", "./absent does not exist"],
+        ),
+        (
+            "[my run] # of mine\ncommand = \"ablate\"\n",
+            &["is no TOML", "stands in quotes: [\"my run\"]"],
+        ),
         ("[a\n", &["is no TOML", "experiment.toml", "line "]),
         ("[all]\n", &["is no TOML", "duplicate"]),
     ] {
@@ -157,5 +179,27 @@ fn what_is_wrong_is_said_before_anything_runs() {
     assert!(fail(&["run", &path]).contains("windows stands above the tables"));
     let path = experiment(&dir, "");
     assert!(fail(&["run", &path, "--only", "al"]).contains("it has all, two_draws"));
+    let message = fail(&["run", &path, "--draws", "2"]);
+    assert!(
+        message.contains("options of the runs stand in the file") && !message.contains("tip"),
+        "{message}"
+    );
+    assert!(fail(&["run", &path, "--resum"]).contains("'--resume'"));
     assert!(fail(&["run", "absent.toml"]).contains("cannot read absent.toml"));
+}
+
+#[test]
+fn a_run_may_take_the_model_that_another_one_writes() {
+    let dir = TempDir::new().unwrap();
+    let path = experiment(&dir, "");
+    let model = goldens().join("tiny-llama");
+    let text = format!(
+        "neurons = \"mine.txt\"\n[made]\ncommand = \"export\"\nmodel = {model:?}\nout = \"made\"\n\
+         [asked]\ncommand = \"ablate\"\nmodel = \"./made\"\nprompts = \"facts.jsonl\"\nsubset = \"all\"\ndraws = 2\n\
+         neurons = \"other.txt\"\nout = \"asked\"\n"
+    );
+    file(&dir, "other.txt", "2.3\n");
+    fs::write(&path, text).unwrap();
+    succeed(&["run", &path]);
+    assert!(dir.path().join("asked/run.json").exists());
 }

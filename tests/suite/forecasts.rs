@@ -96,6 +96,15 @@ fn every_long_command_says_what_it_would_do() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    // What one shard does of it.
+    let out = dir.path().join("out");
+    let shard = ["--shard", "1/3", "--out", out.to_str().unwrap()];
+    let said = succeed(&[&words[..], &shard].concat());
+    assert!(
+        said.contains("shard 1/3 runs the passes with a number that is 1 modulo 3, at most "),
+        "{said}"
+    );
+    assert!(!out.exists());
     // What cannot be run has no steps.
     let message = fail(&[&words[..], &["--max-memory", "1MiB"]].concat());
     assert!(message.contains("too little"), "{message}");

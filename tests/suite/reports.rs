@@ -451,9 +451,15 @@ fn what_is_no_run_is_an_error() {
     );
     assert!(!dir.path().join("report.html").exists());
     fs::remove_file(dir.path().join("claims.json")).unwrap();
-    let error = fail(&["report", path, "--out", &format!("{path}/none/page.html")]);
-    assert!(error.contains("none/page.html"), "{error}");
-    let other = format!("{path}/page.html");
+    let error = fail(&[
+        "report",
+        path,
+        "--out",
+        &format!("{path}/run.json/page.html"),
+    ]);
+    assert!(error.contains("cannot write"), "{error}");
+    // Folders that are missing are made, as by other commands.
+    let other = format!("{path}/none/at-all/page.html");
     assert_eq!(
         succeed(&["report", path, "--out", &other]).trim_end(),
         other

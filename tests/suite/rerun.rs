@@ -103,7 +103,12 @@ fn the_other_commands_can_be_made_again_too() {
     let folder = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
     let (classes, exported, again) = (folder("classes"), folder("exported"), folder("again"));
     succeed(&["classify", "--model", &tiny, "--out", &classes]);
-    assert!(succeed(&["rerun", &classes]).contains("neurons.parquet: the same"));
+    succeed(&["report", &classes, "--figures"]);
+    let printed = succeed(&["rerun", &classes]);
+    assert!(
+        printed.contains("neurons.parquet: the same") && printed.contains("not compared: figures/"),
+        "{printed}"
+    );
 
     let neurons = file(&dir, "mine.txt", "0.3\n");
     succeed(&[

@@ -290,8 +290,18 @@ fn what_does_not_belong_together_is_refused_by_name() {
     run(&with(&elsewhere, &["--out", &shared, "--shard", "1/2"]));
     let second = format!("{shared}/shard-1-of-2");
     assert!(merge(&[&shared, &second]).contains("there twice"));
-    let of_three = shard(&other, "1/3", &[]);
-    assert!(merge(&[&first, &of_three]).contains("it is shard 1/3"));
+    let of_three = shard(&shared, "1/3", &[]);
+    let message = merge(&[&shared]);
+    for part in [
+        "different counts",
+        &of_three,
+        &format!("gatelens merge {shared}/*-of-2 --out {shared}"),
+        &format!("gatelens merge {shared}/*-of-3 --out {shared}"),
+        "remove the others",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    fs::remove_dir_all(&of_three).unwrap();
     assert!(merge(&[dir.path().to_str().unwrap()]).contains("no shard lies in it"));
 
     // A pass that is gone, one that is damaged, and one with other numbers.
@@ -394,8 +404,10 @@ fn a_merge_takes_nothing_away() {
                 .success()
         );
     }
-    run(&with(&[], &["merge", &shared]));
+    run(&with(&[], &["merge", &shared, "--threads", "1"]));
     assert!(!second.exists());
+    let merged = json(&Path::new(&shared).join("run.json"));
+    assert_eq!(merged["threads"], 1);
     fs::rename(&away, &second).unwrap();
     run(&with(&[], &["merge", &shared]));
     assert!(!second.exists());
@@ -480,5 +492,11 @@ fn a_shard_comes_from_the_job_array() {
     assert!(!ok && message.contains("numbers without gaps"), "{message}");
     let (ok, message) = array(&of("2", "3", "1", "3"));
     assert!(ok && message.contains("shard 1/3 is through"), "{message}");
+    assert!(!message.contains("no passes of its own"), "{message}");
+    let (ok, message) = array(&of("98", "99", "0", "98"));
+    assert!(
+        ok && message.contains("shard 98/99 has no passes of its own: the run has"),
+        "{message}"
+    );
     assert!(out.join("shard-1-of-3/plan.json").exists());
 }

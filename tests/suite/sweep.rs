@@ -5,7 +5,8 @@ use std::path::Path;
 use arrow_array::{Array, Float64Array, RecordBatch, StringArray, UInt16Array, UInt32Array};
 use serde_json::Value;
 
-use super::cli::{FACTS, columns, fail, file, json, succeed};
+use super::cli::{FACTS, columns, fail, file, json, succeed, warnings};
+use super::common::goldens;
 
 /// What `outcomes.parquet` says of one class and window, or of the clean model.
 #[derive(Debug, PartialEq)]
@@ -244,4 +245,45 @@ fn what_a_sweep_cannot_do_is_said() {
     let error = sweep(&unchanged);
     assert!(error.contains("no window has layer 29"), "{error}");
     assert!(error.contains("`depletion, layers 27 to 28`"), "{error}");
+}
+
+/// A command on a small model, with the classes that it has at a low threshold.
+fn small<'a>(command: &'a str, model: &'a str, prompts: &'a str, draws: &'a str) -> Vec<&'a str> {
+    let words = [command, "--model", model, "--prompts", prompts];
+    let more = ["--subset", "all", "--threshold", "0.2", "--draws", draws];
+    words.into_iter().chain(more).collect()
+}
+
+#[test]
+fn few_relations_are_warned_of_by_both_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let prompts = file(&dir, "facts.jsonl", FACTS);
+    let model = goldens().join("tiny-llama");
+    for command in ["ablate", "sweep"] {
+        let said = warnings(&small(command, model.to_str().unwrap(), &prompts, "2"));
+        assert_eq!(
+            said.matches("warning: 2 relations are few").count(),
+            1,
+            "{command}: {said}"
+        );
+    }
+}
+
+#[test]
+fn without_draws_the_comparison_is_with_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let prompts = file(&dir, "facts.jsonl", FACTS);
+    let model = goldens().join("tiny-llama");
+    let args = small("ablate", model.to_str().unwrap(), &prompts, "0");
+    let printed = succeed(&args);
+    for part in [
+        "without random neurons",
+        "difference to clean",
+        "the difference to clean is:",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    assert!(!printed.contains("baseline"), "{printed}");
+    let said = warnings(&args);
+    assert!(!said.contains("draws"), "{said}");
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::cli::{file, succeed};
+use super::cli::{FACTS, file, succeed};
 
 const ROWS: usize = 6;
 const COLUMNS: usize = 80; // what is taken where there is no terminal, too
@@ -141,6 +141,49 @@ fn two_texts_grow_in_a_terminal_and_leave_one_whole_table() {
     assert_eq!(text[start..], expected, "{text:#?}");
     // Before it stand the edit and nothing that was drawn on the way.
     assert!(start <= 2, "{text:#?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_table_that_is_wider_than_the_terminal_stands_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let neurons = file(&dir, "a-long-name-of-a-neuron-file.txt", "0.1\n1.2\n");
+    let (model, prompts) = (tiny(), file(&dir, "facts.jsonl", FACTS));
+    let args = [
+        "ablate",
+        "--model",
+        &model,
+        "--neurons",
+        &neurons,
+        "--prompts",
+        &prompts,
+        "--subset",
+        "all",
+        "--draws",
+        "5",
+    ];
+    let widths = |text: &str| -> Vec<usize> {
+        let rules = text.lines().map(|line| line.trim_end());
+        let rules = rules.filter(|line| line.starts_with("──"));
+        rules.map(|line| line.chars().count()).collect()
+    };
+    let piped = widths(&succeed(&args));
+    assert!(piped.len() == 1 && piped[0] > COLUMNS, "{piped:?}");
+    let quoted = args.iter().map(|arg| format!("'{arg}'"));
+    let quoted = quoted.collect::<Vec<_>>().join(" ");
+    let binary = assert_cmd::cargo::cargo_bin!("gatelens");
+    let command = format!("{} {quoted} 2>/dev/null", binary.display());
+    let Some(written) = in_a_terminal(&command) else {
+        eprintln!("not run: this machine has no `script`");
+        return;
+    };
+    let shown = widths(&written);
+    assert!(shown.len() > 1, "{written}");
+    assert!(shown.iter().all(|width| *width <= COLUMNS), "{written}");
+    assert!(
+        written.matches("class ").count() >= shown.len(),
+        "{written}"
+    );
 }
 
 /// Runs with these streams, through the shell.

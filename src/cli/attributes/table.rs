@@ -1,7 +1,7 @@
 //! What the attribute rate prints for a person.
 
 use crate::cli::about_subjects::AboutSubjects;
-use crate::cli::effects_table::{marked, print_rates, print_tests};
+use crate::cli::effects_table::{compared_in_words, marked, print_rates, print_tests};
 use crate::cli::table::{ABSENT, Columns, Digits, count, table_of};
 use crate::engine::Lens;
 use crate::experiment::attributes::{
@@ -16,7 +16,8 @@ const CLASSES: usize = 5;
 /// itself; then the former, or else the latter, by layer.
 pub fn print_attributes(found: &AttributeEffects, layers: LayerWindow, versus: Versus) {
     let about = format!(
-        "in points (hundredths), mean over {layers}; baseline: as many random neurons of the same layers"
+        "in points (hundredths), mean over {layers}; {}",
+        compared_in_words(versus)
     );
     let excess = means(found, Metric::ATTRIBUTE_EXCESS);
     if let Some(first) = excess.clone().next() {

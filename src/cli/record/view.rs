@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use comfy_table::Table;
-
-use crate::cli::table::{ABSENT, Columns, Digits, count, plural, table_of};
+use crate::cli::table::{ABSENT, Columns, Digits, count, plural, table_of, tight_table_of};
 use crate::experiment::Treatment;
 use crate::experiment::record::{Activity, ClassSets, Quantity, Role, Scope};
 use crate::io_class::Fold;
@@ -103,7 +101,7 @@ fn title(quantity: Quantity) -> String {
     name(quantity).to_string() + more
 }
 
-fn by_class(view: &[Activity], quantity: Quantity) -> Table {
+fn by_class(view: &[Activity], quantity: Quantity) -> String {
     let wanted = |a: &&Activity| a.quantity == quantity && a.scope() == Scope::All;
     table_of(&of_activity(Digits::Three), view.iter().filter(wanted))
 }
@@ -125,7 +123,7 @@ fn print_tests(tests: usize, heading: &Heading<'_>) {
     }
 }
 
-fn by_role(view: &[Activity], quantity: Quantity) -> Table {
+fn by_role(view: &[Activity], quantity: Quantity) -> String {
     let scope = |role| Scope::Role(role, role == Role::First);
     let there = |role: &Role| view.iter().any(|activity| activity.scope() == scope(*role));
     let roles: Vec<Role> = Role::ALL.into_iter().filter(there).collect();
@@ -139,17 +137,13 @@ fn by_role(view: &[Activity], quantity: Quantity) -> Table {
     table_of(&columns, &classes(view))
 }
 
-fn by_layer(view: &[Activity], layers: Range<usize>) -> Table {
+fn by_layer(view: &[Activity], layers: Range<usize>) -> String {
     let mut columns = Columns::new().words("layer", usize::to_string);
     for class in classes(view) {
         let of = move |layer: &usize| find(view, class, Quantity::Frequency, Scope::Layer(*layer));
         columns = columns.number(&abbreviated(class), move |layer| pair(of(layer), percent));
     }
-    let mut table = table_of(&columns, &layers.collect::<Vec<_>>());
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 1)); // eleven classes beside each other
-    }
-    table
+    tight_table_of(&columns, &layers.collect::<Vec<_>>()) // eleven classes beside each other
 }
 
 /// What makes the comparison of a class less than it should be.
@@ -305,7 +299,7 @@ mod tests {
         let tables =
             Quantity::ALL.map(|quantity| [by_class(&view, quantity), by_role(&view, quantity)]);
         let tables = tables.into_iter().flatten().chain([by_layer(&view, 0..1)]);
-        for table in tables.map(|table| table.to_string()) {
+        for table in tables {
             for line in table.lines() {
                 assert!(line.chars().count() <= 100, "{line}");
             }

@@ -13,7 +13,7 @@ use crate::experiment::plan::AblationPlan;
 use crate::experiment::{Cell, ExperimentError, LayerWindow};
 use crate::stats::{Clusters, StatsSettings, mean};
 
-/// The published mean is over layers 5 to 28 of 32 (PAPER 2): so many at the beginning do not count ...
+/// The published mean is over layers 5 to 28 of 32 (arXiv 2505.17936): so many at the beginning do not count ...
 const FIRST_OF_32: usize = 5;
 /// ... nor so many at the end.
 const LAST_OF_32: usize = 3;

@@ -9,13 +9,13 @@ use super::results::Results;
 use super::{depletion, frequency, indirect, patch, recall, subjects, weights};
 use crate::io_class::Class;
 
-/// A claim of the paper (PAPER 4).
+/// A claim of the paper (Gerstner and Schütze, arXiv 2505.17936); docs/claims.md says what came of each.
 pub struct Claim {
     /// The name in files and on the command line.
     pub name: &'static str,
     /// The claim.
     pub sentence: &'static str,
-    /// What was published, for comparison (PAPER 2).
+    /// What was published, for comparison.
     pub published: &'static str,
     /// What it is about.
     pub about: About,

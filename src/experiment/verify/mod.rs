@@ -1,4 +1,4 @@
-//! The paper's causal claims as tests (PAPER 4): runs that several claims share are made once, every claim gets its
+//! The paper's causal claims (Gerstner and Schütze, arXiv 2505.17936) as tests: runs that several claims share are made once, every claim gets its
 //! estimate against layer-matched draws, and one rule gives the verdicts, which can come out negative.
 
 mod against;

@@ -244,7 +244,7 @@ fn mostly_late(layers: &[usize], n_layers: usize, settings: &StatsSettings) -> F
     }
 }
 
-/// Of random weights no larger share has a cos(w_in, w_out) below -`threshold`, which depletion needs (PAPER 1, chance level).
+/// Of random weights no larger share has a cos(w_in, w_out) below -`threshold`, which depletion needs (the paper's chance level).
 fn opposite_by_chance(d_model: usize, threshold: f32) -> f64 {
     let shape = (d_model.max(2) - 1) as f64 / 2.0;
     let cosine = Beta::new(shape, shape).map(|beta| beta.cdf((1.0 - f64::from(threshold)) / 2.0));

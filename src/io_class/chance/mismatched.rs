@@ -1,4 +1,4 @@
-//! The mismatched chance level: cosines between vectors of different neurons of one layer (PAPER 1).
+//! The mismatched chance level: cosines between vectors of different neurons of one layer (arXiv 2505.17936).
 //!
 //! A layer has d_mlp·(d_mlp - 1) such pairs for each of the three kinds, and all of them are taken. A block of
 //! vectors is multiplied with all vectors of the layer, and its cosines go into a histogram; the matrix of all

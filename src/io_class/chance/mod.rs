@@ -1,4 +1,4 @@
-//! Chance levels: where cosines lie that mean nothing, and how many neurons lie beyond (PAPER 1).
+//! Chance levels: where cosines lie that mean nothing, and how many neurons lie beyond (Gerstner and Schütze, arXiv 2505.17936).
 //!
 //! Two regions, each of which holds 95 % of such cosines, 2.5 % being below and 2.5 % above. *Beta*: the cosine of
 //! two random Gaussian vectors of d_model numbers. *Mismatched*: the cosines between vectors of different neurons of

@@ -36,6 +36,7 @@ pub fn blocks(activity: &[Activity], run: &RunInfo) -> Vec<Block> {
 fn columns<'a>() -> Columns<'a, Activity> {
     let columns = of_activity(Digits::Size)
         .number("p", |a| p_value(a.estimate.p))
+        .spare()
         .moved(5);
     columns.number("p\n(perm.)", |a| p_value(a.estimate.permutation_p))
 }

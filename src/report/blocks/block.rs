@@ -9,6 +9,8 @@ pub enum Block {
     Figure(Figure),
     Table {
         title: String,
+        /// What is said on a page alone, in lines; may be empty.
+        legend: String,
         /// In lines.
         caption: String,
         rows: Table,
@@ -22,7 +24,9 @@ pub enum Block {
 pub struct Figure {
     pub title: String,
     pub panels: Vec<Panel>,
-    /// What they show, and of what, in lines.
+    /// How the pictures are read, in lines; may be empty.
+    pub legend: String,
+    /// What they show, and of what, in lines, which holds of the numbers, too.
     pub caption: String,
     /// The same as a table, which may be empty.
     pub numbers: Table,
@@ -53,6 +57,7 @@ impl Block {
         Block::Figure(Figure {
             title: title.to_string(),
             panels,
+            legend: String::new(),
             caption: caption.to_string(),
             numbers,
             width: Width::Fits,
@@ -62,6 +67,7 @@ impl Block {
     pub fn table(title: &str, caption: &str, rows: Table) -> Block {
         Block::Table {
             title: title.to_string(),
+            legend: String::new(),
             caption: caption.to_string(),
             rows,
         }
@@ -70,6 +76,19 @@ impl Block {
     pub fn lacking(what: &str) -> Block {
         Block::Lacking(what.to_string())
     }
+}
+
+impl Figure {
+    /// What stands below the pictures, in lines.
+    pub fn words(&self) -> String {
+        lines([&self.legend, &self.caption])
+    }
+}
+
+/// Those that are not empty.
+pub fn lines(texts: [&str; 2]) -> String {
+    let there = texts.into_iter().filter(|text| !text.is_empty());
+    there.collect::<Vec<_>>().join("\n")
 }
 
 impl Panel {

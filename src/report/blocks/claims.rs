@@ -35,7 +35,9 @@ pub fn verdicts(claims: &[ClaimTest]) -> Block {
         .number("draws", move |c| some(c.draws))
         .words("published", |c| c.published.to_string())
         .words("why", |c| c.why.clone())
-        .words("room", |c| c.room.clone());
+        .spare()
+        .words("room", |c| c.room.clone())
+        .spare();
     let of_claims = claims.chunk_by(|a, b| (&a.id, &a.claim) == (&b.id, &b.claim));
     let tests = columns
         .groups(of_claims.map(|tests| (format!("{}: {}", tests[0].id, tests[0].claim), tests)));

@@ -1,6 +1,6 @@
 //! Classes by layer, and the median of cos(w_in, w_out) by layer.
 
-use super::block::{Block, Panel};
+use super::block::{Block, Figure, Panel, Width};
 use crate::io_class::{Class, ClassCounts, PublishedTables};
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, Ticks, WIDE};
 use crate::report::classes::Classes;
@@ -24,15 +24,16 @@ pub fn figures(table: &Classes) -> Vec<Block> {
         let of_layer = move |(_, counts): &(usize, &ClassCounts)| count(of_class(counts, class));
         columns = columns.number(class.as_str(), of_layer);
     }
-    let caption = format!("{of}\nBars are stacked in the order of the legend, from the bottom.");
     let data = shares_data(table, &classes);
     let panel = Panel::new("classes-by-layer", shares(table, &classes, neurons), data);
-    let shares = Block::figure(
-        "Classes by layer",
-        vec![panel],
-        &caption,
-        columns.table(&rows),
-    );
+    let shares = Block::Figure(Figure {
+        title: "Classes by layer".to_string(),
+        panels: vec![panel],
+        legend: "Bars are stacked in the order of the legend, from the bottom.".to_string(),
+        caption: of.clone(),
+        numbers: columns.table(&rows),
+        width: Width::Fits,
+    });
     vec![shares, medians(table, of)]
 }
 

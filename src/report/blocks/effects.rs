@@ -6,7 +6,9 @@ use crate::experiment::{Effect, Metric, PromptSubset};
 use crate::report::chart::{Axis, Chart, Kind, Mark, Point, TEXT, Ticks};
 use crate::report::number::{Digits, count, plural};
 use crate::report::tone::Tone;
-use crate::report::view::{Columns, Table, clusters_alike_in_words, of_effect, tests_in_words};
+use crate::report::view::{
+    Columns, STUDENT, Table, clusters_alike_in_words, of_effects_twice, tests_in_words,
+};
 
 /// What a page shows of a metric on a subset of the prompts.
 type Group<'e> = (Metric, PromptSubset, Vec<&'e Effect>);
@@ -37,10 +39,19 @@ pub fn blocks(effects: &[Effect], note: &str) -> Vec<Block> {
         };
         (title, group.iter().copied())
     });
-    let numbers = columns().groups(tables);
+    let columns = of_effects_twice(effects, Digits::Size);
+    let numbers = columns.groups(tables);
     let mut caption = tests_in_words(effects.iter().map(|effect| &effect.estimate));
     caption.push(format!("{}{note}", of(first)));
-    blocks.push(Block::table("All effects", &caption.join("\n"), numbers));
+    blocks.push(Block::Table {
+        title: "All effects".to_string(),
+        legend: match first.draws {
+            0 => String::new(),
+            _ => STUDENT.to_string(),
+        },
+        caption: caption.join("\n"),
+        rows: numbers,
+    });
     blocks.extend(by_relation(effects));
     blocks
 }
@@ -62,9 +73,9 @@ fn by_relation(effects: &[Effect]) -> Option<Block> {
         let difference = |at: &usize| {
             let differences = effect.by_relation[*at].differences;
             let to_draws = differences.difference_to_baseline;
-            Digits::Size.signed(to_draws.unwrap_or(differences.difference_to_clean))
+            (to_draws.or(Some(differences.difference_to_clean)), None)
         };
-        columns.number(&effect.name(), difference)
+        columns.difference(&effect.name(), Digits::Size, difference)
     });
     let against = if first.draws > 0 {
         "the mean of the draws"
@@ -80,15 +91,6 @@ fn by_relation(effects: &[Effect]) -> Option<Block> {
     );
     let rows: Vec<usize> = (0..first.by_relation.len()).collect();
     Some(Block::table("By relation", &caption, columns.table(&rows)))
-}
-
-/// The columns of an effect on a page, which has room for one more.
-pub fn columns<'a>() -> Columns<'a, Effect> {
-    let digits = Digits::Size;
-    let to_clean = move |e: &Effect| digits.with_interval(Some(e.difference_to_clean), e.clean_ci);
-    of_effect(digits)
-        .number("minus clean\n[95 % interval]", to_clean)
-        .moved(5)
 }
 
 /// How many prompts or documents an effect is over, and how many draws.

@@ -44,14 +44,12 @@ pub fn facts(rows: &[PromptRow]) -> Block {
     let token = |row: &PromptRow| format!("{:?}", row.top_token);
     let columns = Columns::new()
         .words("prompt", |loss: &Loss<'_>| loss.class.prompt.clone())
-        .number("clean", move |loss| {
-            digits.number(loss.clean.target_logprob)
+        .level("clean", digits, |loss| Some(loss.clean.target_logprob))
+        .level("class edited", digits, |loss| {
+            Some(loss.class.target_logprob)
         })
-        .number("class edited", move |loss| {
-            digits.number(loss.class.target_logprob)
-        })
-        .number("draws", move |loss| digits.optional(loss.draws))
-        .number("loss", move |loss| digits.signed(loss.difference()))
+        .level("draws", digits, |loss| loss.draws)
+        .difference("loss", digits, |loss| (Some(loss.difference()), None))
         .words("answer, clean", move |loss| token(loss.clean))
         .words("answer, class edited", move |loss| token(loss.class));
     let losses = losses(rows);

@@ -14,6 +14,6 @@ mod ranking;
 mod rates;
 mod sweep;
 
-pub use block::{Block, Figure, Panel, Width};
+pub use block::{Block, Figure, Panel, Width, lines};
 pub use claims::verdicts;
 pub use folder::Folder;

@@ -52,12 +52,12 @@ pub fn curve(curve: &[CurvePoint], run: &RunInfo) -> Block {
     };
     let columns = Columns::new()
         .words("neurons", |point: &CurvePoint| count(point.neurons))
-        .number("effect\n[95 % interval]", |point| {
-            Digits::Size.with_interval(Some(point.cost.effect), point.cost.interval)
+        .difference("effect\n[95 % interval]", Digits::Size, |point| {
+            (Some(point.cost.effect), point.cost.interval)
         })
         .number("facts\nlost", |point| point.cost.facts_lost.to_string())
-        .number("mean effect of\nrandom orders", |point| {
-            Digits::Size.with_interval(random(point), None)
+        .difference("mean effect of\nrandom orders", Digits::Size, |point| {
+            (random(point), None)
         });
     let measured = run.counts["measured_on"].as_array().map_or(0, Vec::len);
     let [prompts, neurons, draws] = [

@@ -7,9 +7,9 @@ use super::effects;
 use crate::experiment::{Arm, Effect, LayerWindow, Metric};
 use crate::report::RunInfo;
 use crate::report::chart::{Chart, Kind, Mark};
-use crate::report::number::{count, plural};
+use crate::report::number::{Digits, count, plural};
 use crate::report::tone::Tone;
-use crate::report::view::{Columns, Table};
+use crate::report::view::{Columns, Table, of_effects_twice};
 use crate::stats::{Interval, quantile};
 
 /// An entry of `effects.json` of `attributes`.
@@ -41,7 +41,8 @@ pub fn blocks(rates: &[RateEffect], run: &RunInfo) -> Vec<Block> {
 }
 
 fn layers(metric: Metric, rates: &[&RateEffect], run: &RunInfo) -> Block {
-    let columns = effects::columns().without("class");
+    let of_layers = rates.iter().map(|rate| &rate.effect);
+    let columns = of_effects_twice(of_layers, Digits::Size).without("class");
     let columns = columns.on(|rate: &RateEffect| &rate.effect);
     let columns = columns.words("layer", |rate| rate.layers.short()).moved(0);
     let classes = || {

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::block::{Block, Figure, Panel, Width};
-use super::effects;
 use crate::experiment::{Cell, Effect, LayerWindow, Metric, PromptSubset, Versus};
 use crate::report::RunInfo;
 use crate::report::heat_map::{Grid, baseline_minus_clean};
-use crate::report::number::plural;
-use crate::report::view::{Columns, Table};
+use crate::report::number::{Digits, plural};
+use crate::report::view::{Columns, Table, of_effects_twice};
 
 /// What is read of `run.json` besides the head.
 #[derive(Default, Deserialize)]
@@ -32,15 +31,13 @@ pub fn heat_map(effects: &[Effect], run: &RunInfo) -> Block {
     let grid = grid(&shown, &absent, &settings.classes);
     let draws = shown.iter().map(|cell| cell.draws).max().unwrap_or(0);
     let caption = format!(
-        "{}\n{}; {} (a class in a window of layers), {} each; {} more without neurons.",
-        grid.notes().join("\n"),
+        "{}; {} (a class in a window of layers), {} each; {} more without neurons.",
         plural(first.prompts, "prompt"),
         plural(shown.len(), "cell"),
         plural(draws, "draw"),
         absent.len()
     );
-    let columns = effects::columns();
-    let columns = columns
+    let columns = of_effects_twice(shown.iter().copied(), Digits::Size)
         .words("layer", |cell| {
             cell.layers.map_or(String::new(), LayerWindow::short)
         })
@@ -49,6 +46,7 @@ pub fn heat_map(effects: &[Effect], run: &RunInfo) -> Block {
     Block::Figure(Figure {
         title: "Change of the target's log-probability by layer".to_string(),
         panels: vec![Panel::new("heat_map", grid.chart(""), data(&grid))],
+        legend: grid.notes().join("\n"),
         caption,
         numbers,
         width: Width::Wide,

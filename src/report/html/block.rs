@@ -3,7 +3,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use crate::report::ReportError;
-use crate::report::blocks::{Block, Figure, Panel, Width};
+use crate::report::blocks::{Block, Figure, Panel, Width, lines};
 use crate::report::chart;
 use crate::report::number::with_minus;
 use crate::report::tone::themed;
@@ -20,9 +20,13 @@ pub fn shown(block: &Block) -> Drawn {
         Block::Figure(figure) => self::figure(figure),
         Block::Table {
             title,
+            legend,
             caption,
             rows,
-        } => Ok(html! { section { h2 { (title) } (table(rows)) (captions(caption)) } }),
+        } => {
+            let words = lines([legend, caption]);
+            Ok(html! { section { h2 { (title) } (table(rows)) (captions(&words)) } })
+        }
         Block::Lacking(what) => Ok(html! { section.lacking { p { (what) } } }),
     }
 }
@@ -50,7 +54,7 @@ fn figure(figure: &Figure) -> Drawn {
                 } }
                 div.panels { @for panel in &drawn { figure { (panel) } } }
             }
-            (captions(&figure.caption))
+            (captions(&figure.words()))
             @if !numbers.groups.is_empty() { details { summary { "numbers" } (table(numbers)) } }
         }
     })

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 
 use maud::Markup;
 
-use super::added::add_to_run;
+use super::added::{add_to_run, write_new};
 use super::blocks::{self, Block, Folder};
-use super::out_dir::write_file;
 use super::owned::RUN;
 use super::parts::passes_of;
 use super::{ReportError, RunInfo};
@@ -65,7 +64,7 @@ pub fn verdicts_html(run: &RunInfo, claims: &[ClaimTest]) -> Result<Vec<u8>, Rep
 pub fn write_report(folder: &Path, to: Option<&Path>) -> Result<PathBuf, ReportError> {
     let html = report_html(folder)?;
     if let Some(path) = to {
-        write_file(path, &html)?;
+        write_new(path, &html)?;
         return Ok(path.to_path_buf());
     }
     if !folder.join(RUN).is_file() {

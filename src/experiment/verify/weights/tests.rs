@@ -134,7 +134,7 @@ fn depths_are_compared_over_layers() {
     assert!((few / many - 1.0).abs() < 0.2, "{few} {many}");
 }
 
-/// Medians of the twelve published models: eleven bear the claim out, OLMo-1B does not (PAPER 2).
+/// Medians of the twelve published models: eleven bear the claim out, OLMo-1B does not.
 #[test]
 fn the_published_tables_decide_as_the_paper_says() {
     for (model, published) in crate::io_class::PublishedTables::bundled().unwrap().models {
