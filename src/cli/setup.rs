@@ -5,6 +5,7 @@ use indicatif::BinaryBytes;
 use super::args::{ClassArgs, ComputeArgs, ModelArg};
 use super::given;
 use super::progress::Meter;
+use crate::engine::Precision;
 use crate::hub::{LocatedModel, locate};
 use crate::model::{Checkpoint, Config, LoadOptions, Model, ModelError, Residency, RunWeights};
 use crate::open::open_files;
@@ -42,6 +43,14 @@ impl Opened {
     ) -> anyhow::Result<Self> {
         let mut opened = Self::new(model, compute)?;
         opened.options.weights = weights;
+        let error = Precision::of(opened.options.dtype).logprob_error();
+        if error > 0.0 {
+            notice!(
+                "warning: in {} a log-probability may be up to {error} nats off (measured on two small models): a smaller effect, or \
+                 a verdict that f32 does not give, says nothing",
+                compute.dtype
+            );
+        }
         opened.check_memory()?;
         Ok(opened)
     }

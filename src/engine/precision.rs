@@ -14,7 +14,8 @@ pub enum Precision {
 }
 
 impl Precision {
-    pub(super) fn of(dtype: DType) -> Self {
+    /// That of a type; of one that activations are never kept in, f32.
+    pub fn of(dtype: DType) -> Self {
         match dtype {
             DType::F16 => Precision::F16,
             DType::BF16 => Precision::Bf16,
