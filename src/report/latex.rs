@@ -327,8 +327,11 @@ mod tests {
             "",
         ];
         assert_eq!(narrow, expected.join("\n"));
-        let wide = of("many words that go on and on and on, without an end");
+        let words = "many words that go on and on and on, without an end";
+        let long = of(words);
+        assert!(long.contains(r"{p{0.45\linewidth}r}"), "{long}");
+        let columns = columns.words("and again", String::clone);
+        let wide = float("", &columns.table(&[words.to_string()]));
         assert!(wide.starts_with(r"\begin{table*}"), "{wide}");
-        assert!(wide.contains(r"{p{0.45\linewidth}r}"), "{wide}");
     }
 }

@@ -1,18 +1,19 @@
 //! What fewer bits cost: log-probabilities in bf16 and f16 beside those in f32, on real models.
 
 use candle_core::DType;
-use gatelens::engine::Precision;
+use gatelens::engine::{Engine, EngineError, Precision};
 use gatelens::hooks::Condition;
 use gatelens::model::{LoadOptions, Model, Operations};
 
-use super::common::{batch, checkpoint, first_row, options_by, run};
+use super::common::{LogProbs, batch, checkpoint, first_row, options_by};
 use super::golden::Golden;
 
 /// Tokens of the prompts that are compared: longer ones take long, in a precision that a CPU does not compute in.
 const LONGEST: usize = 24;
 
-/// Log-probabilities of the golden's tokens at the stored positions, clean and with its neurons at zero.
-fn logprobs(name: &str, dtype: DType, operations: Operations) -> Vec<f32> {
+/// Log-probabilities of the golden's tokens at the stored positions, clean and with its neurons at zero; `None` where the
+/// precision cannot hold the model's numbers.
+fn logprobs(name: &str, dtype: DType, operations: Operations) -> Option<Vec<f32>> {
     let golden = Golden::read(name);
     let options = LoadOptions {
         dtype,
@@ -23,7 +24,12 @@ fn logprobs(name: &str, dtype: DType, operations: Operations) -> Vec<f32> {
     prompts.retain(|prompt| prompt.len() <= LONGEST);
     let batch = batch(&prompts);
     let conditions = [Condition::Clean, golden.ablation(&model)];
-    let (found, _) = run(&model, &batch, &conditions, &mut []);
+    let mut found = LogProbs::of_all(&batch);
+    match Engine::new(&model).run(&batch, &conditions, &mut [], Some(&mut found), &()) {
+        Ok(_) => {}
+        Err(EngineError::NotFinite { .. }) => return None,
+        Err(other) => panic!("{other}"),
+    }
     let mut logprobs = Vec::new();
     for p in 0..prompts.len() {
         let positions = golden.ints(&format!("p{p}.positions"));
@@ -37,16 +43,20 @@ fn logprobs(name: &str, dtype: DType, operations: Operations) -> Vec<f32> {
             }
         }
     }
-    logprobs
+    Some(logprobs)
 }
 
 #[test]
 fn each_precision_states_how_far_it_is_from_f32() {
     for name in ["smollm2-135m", "gemma3-270m"] {
-        let exact = logprobs(name, DType::F32, Operations::Fused);
+        let exact = logprobs(name, DType::F32, Operations::Fused).unwrap();
         for (dtype, precision) in [(DType::BF16, Precision::Bf16), (DType::F16, Precision::F16)] {
             for operations in [Operations::Fused, Operations::Tensors] {
-                let found = logprobs(name, dtype, operations);
+                let Some(found) = logprobs(name, dtype, operations) else {
+                    // Residuals of Gemma 3 are beyond 65,504.
+                    assert_eq!((name, dtype), ("gemma3-270m", DType::F16));
+                    continue;
+                };
                 let differences = exact
                     .iter()
                     .zip(&found)
