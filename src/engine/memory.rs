@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::error::EngineError;
 use super::run::Engine;
+use crate::model::Operations;
 use crate::tokens::TokenBatch;
 
 impl Engine<'_> {
@@ -83,8 +84,12 @@ impl Engine<'_> {
         // The residuals of all streams, and of one stream what it came from, its normed rows and a product; the first
         // stream's keys and values.
         let residuals = (conditions + 3) * c.d_model + 2 * kv;
-        // Gate, up, the post that forks share, an edited post, and one to spare.
-        let mlp = 5 * c.d_mlp;
+        // Gate, up, the post that forks share, an edited post, and one to spare; of tensor operations, each step apart.
+        let mlp = c.d_mlp
+            * match self.model.operations() {
+                Operations::Fused => 5,
+                Operations::Tensors => 12,
+            };
         // Queries, keys and values as projected, by heads, rotated and scaled; scores in three steps.
         // A mask for each kind of attention, of all layers.
         let windows: BTreeSet<_> = c.attention.iter().map(|spec| spec.window).collect();

@@ -99,11 +99,15 @@ fn an_overflow_names_layer_and_neuron_in_every_command() {
     let neurons = file(&dir, "n.txt", "0.1\n0.2\n");
     for mut args in commands(&prompts, &text, &neurons) {
         args.extend(["--model", &model]);
-        let message = fail(&args);
-        assert!(
-            message.contains("finite") && message.contains("neuron 1.5"),
-            "{args:?}: {message}"
-        );
+        // By the operations of a device, too, where nobody looks before the last layer.
+        for device in [&[][..], &["--device", "cpu:tensors"]] {
+            let args = [&args[..], device].concat();
+            let message = fail(&args);
+            assert!(
+                message.contains("finite") && message.contains("neuron 1.5"),
+                "{args:?}: {message}"
+            );
+        }
     }
 }
 
