@@ -105,9 +105,9 @@ pub mod report;
 
 mod cli;
 
-// What the binary and the benchmarks need of the command line.
 /// The tensor library, in the version whose types stand in this one's functions.
 pub use candle_core as candle;
+// What the binary and the benchmarks need of the command line.
 #[doc(hidden)]
 pub use cli::{run as run_cli, set_up_process};
 pub use engine::{Engine, EngineError, LogitBlock, Progress, Readout, check_edits};

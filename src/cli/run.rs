@@ -303,7 +303,7 @@ fn say_shard(shard: Option<Shard>, done: usize, of: usize, out: &OutDir) {
         .and_then(|plan| plan.unfinished.own_passes());
     if let Some((0, shared)) = own {
         notice!(
-            "shard {shard} has no passes of its own: the run has {} to share, and shards beyond that number have nothing to do. \
+            "shard {shard} has no passes of its own: the run has {} to share, and with more shards than that some have nothing to do. \
              gatelens merge needs this folder all the same",
             count(shared)
         );

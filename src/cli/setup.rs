@@ -46,8 +46,8 @@ impl Opened {
         let error = Precision::of(opened.options.dtype).logprob_error();
         if error > 0.0 {
             notice!(
-                "warning: in {} a log-probability may be up to {error} nats off (measured on two small models): a smaller effect, or \
-                 a verdict that f32 does not give, says nothing",
+                "warning: in {} log-probabilities of likely tokens were up to {error} nats off on small models: do not rely on smaller \
+                 effects, nor on verdicts that f32 does not confirm",
                 compute.dtype
             );
         }

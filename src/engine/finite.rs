@@ -73,9 +73,14 @@ fn check_residual(
     Err(not_finite(place, condition, dtype))
 }
 
-fn not_finite(place: String, condition: &Condition, dtype: DType) -> EngineError {
+/// That something is not finite: what, in which run.
+pub(super) fn not_finite(
+    place: impl Into<String>,
+    condition: &Condition,
+    dtype: DType,
+) -> EngineError {
     EngineError::NotFinite {
-        place,
+        place: place.into(),
         edit: condition.edit().map(|edit| edit.label.clone()),
         dtype: Precision::of(dtype),
     }
@@ -100,7 +105,7 @@ pub(super) fn check_logits(
     if are_finite {
         return Ok(());
     }
-    Err(not_finite("a logit".to_string(), condition, dtype))
+    Err(not_finite("a logit", condition, dtype))
 }
 
 /// Values that a thread looks at together.

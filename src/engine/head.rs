@@ -40,8 +40,12 @@ impl HeadShare {
         let config = model.config();
         let residuals = streams.iter().map(|stream| stream.residual.elem_count());
         let residual_bytes = (residuals.sum::<usize>() * model.dtype().size_in_bytes()) as u64;
-        // The logits, a block's part of them, and the row before and after its norm.
-        let per_row = 4 * (config.vocab_size + model.head_rows() + 2 * config.d_model) as u64;
+        // The logits, a block's part of them (on a device all parts), and the row before and after its norm.
+        let parts = match model.operations() {
+            Operations::Fused => model.head_rows(),
+            Operations::Tensors => config.vocab_size,
+        };
+        let per_row = 4 * (config.vocab_size + parts + 2 * config.d_model) as u64;
         let fit = model.logit_bytes(residual_bytes + held) / per_row;
         // The copy that a reader may keep; on a device also what scores are made of, which take both apart.
         let beside = match model.operations() {

@@ -130,7 +130,8 @@ impl<'a> LogitBlock<'a> {
     pub fn keep(&self) -> Result<KeptLogits, ReadError> {
         Ok(KeptLogits(match &self.logits {
             Logits::Here(logits) => Kept::Here(logits.to_vec()),
-            Logits::OnDevice(logits) => Kept::OnDevice(logits.copy()?),
+            // Of these rows alone: `copy` would take those of all streams along.
+            Logits::OnDevice(logits) => Kept::OnDevice(logits.force_contiguous()?),
         }))
     }
 }

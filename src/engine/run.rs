@@ -1,7 +1,7 @@
 //! An engine, and its one way through a model.
 
 use super::error::EngineError;
-use super::finite::Looks;
+use super::finite::{Looks, not_finite};
 use super::head::{HeadShare, Readout, read_logits};
 use super::progress::Progress;
 use super::rows::Rows;
@@ -94,10 +94,12 @@ impl<'m> Engine<'m> {
         let mut walk = Walk::new(model, batch, scored, conditions, observers, looks, past)?;
         let mut streams = walk.through_layers(model, progress)?;
         if !walk.is_finite()? {
-            // Once more, to say where it began.
+            // Once more, to say where it began; on a device the numbers need not be the same to the last bit.
+            drop((walk, streams));
             let (none, looks) = (&mut [], Looks::EachLayer);
             let mut again = Walk::new(model, batch, scored, conditions, none, looks, None)?;
             again.through_layers(model, &())?;
+            return Err(not_finite("a residual", &Condition::Clean, model.dtype()));
         }
         for stream in &streams {
             walk.final_scale(model, stream)?;

@@ -1,12 +1,13 @@
 //! What observers are shown of a site.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::error::EngineError;
 use super::prefixes::Prefixes;
 use super::rows::Rows;
 use crate::hooks::{HookError, HookPoint, Selection};
+use crate::model::Operations;
 
 /// The selected values of a site `[rows, width]` of which each row stands for tokens ([`Prefixes`]), and how many there
 /// are of each token. What is not selected stays where it is.
@@ -14,6 +15,7 @@ use crate::hooks::{HookError, HookPoint, Selection};
 /// # Errors
 /// Rows or columns that the site does not have.
 pub(super) fn select(
+    operations: Operations,
     (point, site): (HookPoint, &Tensor),
     prefixes: &Prefixes<'_>,
     selection: Selection<'_>,
@@ -23,7 +25,12 @@ pub(super) fn select(
     let columns = selection.columns;
     let columns = columns.filter(|columns| !columns.iter().copied().eq(0..width as u32));
     let shown = columns.map_or(width, <[u32]>::len);
-    if site.device().is_cpu() {
+    if shown == 0 || selection.rows.is_some_and(<[_]>::is_empty) {
+        // A device refuses operations on nothing.
+        let nothing = Tensor::zeros((0, shown), DType::F32, &Device::Cpu)?;
+        return Ok((Rows::of(&nothing)?, shown));
+    }
+    if operations == Operations::Fused {
         return Ok((here(site, prefixes, selection.rows, columns)?, shown));
     }
     let rows = match selection.rows {

@@ -266,7 +266,7 @@ impl<'a, 'o> Walk<'a, 'o> {
         if !self.observers.iter().any(|observer| observer.wants(point)) {
             return Ok(());
         }
-        let prefixes = &self.prefixes;
+        let (prefixes, operations) = (&self.prefixes, self.kind.0);
         let mut whole = None;
         let mut part;
         for observer in self.observers.iter_mut() {
@@ -277,10 +277,10 @@ impl<'a, 'o> Walk<'a, 'o> {
             let (rows, width) = match &whole {
                 Some(shown) if selection.is_all() => shown,
                 None if selection.is_all() => {
-                    whole.insert(select((point, tensor), prefixes, selection)?)
+                    whole.insert(select(operations, (point, tensor), prefixes, selection)?)
                 }
                 _ => {
-                    part = select((point, tensor), prefixes, selection)?;
+                    part = select(operations, (point, tensor), prefixes, selection)?;
                     &part
                 }
             };

@@ -23,7 +23,7 @@ pub enum ExperimentError {
     },
     /// Something without a target was to be scored.
     #[error(
-        "number {prompt} of the batch has no target that could be scored, as a text has none; score prompts \
+        "prompt {prompt} (from 0) has no target that could be scored, as a text has none; score prompts \
          (LanguageModel::encode), or read texts with ablate_text or a Readout of your own"
     )]
     NoTarget {

@@ -177,6 +177,7 @@ impl Readout for Scorer {
 
     fn read(&mut self, block: &LogitBlock<'_>) -> Result<(), ReadError> {
         if block.conditions[0] == 0 {
+            self.clean = None; // before its successor takes as much memory
             self.clean = Some(block.keep()?);
         }
         let rows = block.first..block.first + block.rows();

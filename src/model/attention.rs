@@ -58,8 +58,8 @@ impl<'a> TokenRows<'a> {
     }
 }
 
-/// Values of masks that are kept from batch to batch, at most.
-const KEPT_MASKS: usize = 1 << 24;
+/// Values of masks that are kept from batch to batch, about: beyond it all are made again.
+const KEPT_MASKS: usize = 1 << 20;
 
 /// What attention needs besides weights: rotations and masks for the lengths of some batches.
 #[derive(Clone, Default)]

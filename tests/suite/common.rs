@@ -42,22 +42,26 @@ pub const OPERATIONS: [Operations; 2] = [Operations::Fused, Operations::Tensors]
 /// Where models of tests that do not say it run: GATELENS_TEST_DEVICE is `cpu`, `cpu:tensors` (the CPU, by the operations of a
 /// device) or `cuda`.
 pub fn options() -> LoadOptions {
-    let device = std::env::var("GATELENS_TEST_DEVICE").unwrap_or("cpu".to_string());
-    match device.as_str() {
+    match test_device().as_str() {
         "cpu" => LoadOptions::default(),
         _ => on_device(),
     }
 }
 
+fn test_device() -> String {
+    let device = std::env::var("GATELENS_TEST_DEVICE").unwrap_or("cpu".to_string());
+    let is_known = ["cpu", "cpu:tensors", "cuda"].contains(&device.as_str());
+    assert!(is_known, "GATELENS_TEST_DEVICE={device}: no such device");
+    device
+}
+
 /// What a device does: on the CUDA device where GATELENS_TEST_DEVICE names it, else on the CPU.
 fn on_device() -> LoadOptions {
-    let is_cuda = std::env::var("GATELENS_TEST_DEVICE").is_ok_and(|device| device == "cuda");
     LoadOptions {
         operations: Some(Operations::Tensors),
-        device: if is_cuda {
-            Device::new_cuda(0).unwrap()
-        } else {
-            Device::Cpu
+        device: match test_device().as_str() {
+            "cuda" => Device::new_cuda(0).unwrap(),
+            _ => Device::Cpu,
         },
         ..LoadOptions::default()
     }

@@ -40,10 +40,10 @@ pub struct RowScore {
     pub rank: u32,
     /// Its logit minus the other token's, where one was asked for.
     pub logit_diff: Option<f64>,
-    /// Entropy, nats; not a number where it was not asked for, and so are the others.
+    /// Entropy, nats; not a number where it was not asked for.
     pub entropy_nats: f64,
-    /// KL divergence of this distribution from the unedited one, nats; 0 where none was given.
+    /// KL divergence of this distribution from the unedited one, nats; 0 where that was not given or not asked for.
     pub kl_nats: f64,
-    /// The most probable token; of equal ones the first.
+    /// The most probable token, of equal ones the first (on a CUDA device any of them); 0 where it was not asked for.
     pub top_token: u32,
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::{Asked, RowScore};
+use super::{Asked, Detail, RowScore};
 
 /// The scores of `logits`, given those of the unedited run, both `[rows, vocab_size]`.
 pub(in super::super) fn score(
@@ -36,13 +36,14 @@ pub(in super::super) fn score(
     let rows = asked.iter().zip(numbers).zip(places);
     let scores = rows.map(|((asked, numbers), places)| {
         let number = |place: usize| f64::from(numbers[place]);
+        let (has_entropy, is_whole) = (asked.of != Detail::Token, asked.of == Detail::Whole);
         RowScore {
             logprob: number(0),
             rank: places[0] + 1,
             logit_diff: asked.against.map(|_| number(3)),
-            entropy_nats: number(1),
-            kl_nats: number(2),
-            top_token: places[1],
+            entropy_nats: if has_entropy { number(1) } else { f64::NAN },
+            kl_nats: if is_whole { number(2) } else { 0.0 },
+            top_token: if is_whole { places[1] } else { 0 },
         }
     });
     Ok(scores.collect())
@@ -63,7 +64,7 @@ fn distribution(logits: &Tensor) -> Result<(Tensor, Tensor)> {
 mod tests {
     use candle_core::Device;
 
-    use super::super::{Detail, score_row};
+    use super::super::score_row;
     use super::*;
 
     #[test]

@@ -88,7 +88,7 @@ pub(super) struct RateReader<'r> {
     ranked: Vec<bool>,
     /// How many tokens a row must find.
     wanted: usize,
-    /// Of each sequence: its row, its prompt, the place of its text.
+    /// Of each sequence: its prompt, the place of its text.
     subjects: Vec<(usize, usize)>,
     /// Of each, the row of its last token.
     of_subjects: Vec<usize>,

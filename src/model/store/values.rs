@@ -37,7 +37,7 @@ impl TensorStore {
         name: &str,
         rows: Range<usize>,
     ) -> Result<Tensor, ModelError> {
-        let tensor = match &self.get(name)?.kind {
+        let tensor = match &self.rows_of(name, &rows)?.kind {
             Kind::Float(dtype @ (DType::F16 | DType::BF16)) if !device.is_cpu() => {
                 self.read_halves(name, rows, *dtype)?
             }
@@ -53,7 +53,7 @@ impl TensorStore {
         rows: Range<usize>,
         dtype: DType,
     ) -> Result<Tensor, ModelError> {
-        let stored = self.get(name)?;
+        let stored = self.rows_of(name, &rows)?;
         let (first, count) = (rows.start * stored.width(), rows.len() * stored.width());
         let mut bytes = vec![0; 2 * count];
         let blocks = bytes.par_chunks_mut(2 * READ_BLOCK).enumerate();
@@ -77,13 +77,19 @@ impl TensorStore {
         )?)
     }
 
-    /// The same values, row by row, read in parallel, a block at a time: what is in memory besides stays small.
-    pub fn read_values(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
+    /// A tensor that has these rows.
+    fn rows_of(&self, name: &str, rows: &Range<usize>) -> Result<&StoredTensor, ModelError> {
         let stored = self.get(name)?;
         if rows.end > stored.rows() {
             let why = format!("rows {rows:?} of {name}, which has {}", stored.rows());
             return Err(candle_core::Error::Msg(why).into());
         }
+        Ok(stored)
+    }
+
+    /// The same values, row by row, read in parallel, a block at a time: what is in memory besides stays small.
+    pub fn read_values(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
+        let stored = self.rows_of(name, &rows)?;
         let width = stored.width();
         let mut values = vec![0f32; rows.len() * width];
         let step = (READ_BLOCK / width.max(1)).max(1);
