@@ -262,7 +262,7 @@ mod tests {
         let mixed = TokenBatch::new(vec![fact(0, &[1, 2], 0), text]).unwrap();
         let message = Scorer::new(&mixed, 1).err().unwrap().to_string();
         assert!(
-            message.contains("number 2 of the batch has no target"),
+            message.contains("prompt 2 (from 0) has no target"),
             "{message}"
         );
     }
