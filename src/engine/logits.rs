@@ -14,7 +14,7 @@ const OTHER_ROWS: &str = "what is asked, or the unedited logits, are not of the 
 pub struct LogitBlock<'a> {
     /// The conditions that share these logits, ascending.
     pub conditions: &'a [usize],
-    /// Index of the block's first row in [`Readout::rows`].
+    /// Index of the block's first row in [`Readout::rows`](super::Readout::rows).
     pub first: usize,
     /// Values per row.
     pub vocab_size: usize,
